@@ -1,0 +1,5 @@
+import sys
+
+from funrecipe.cli import main
+
+sys.exit(main())

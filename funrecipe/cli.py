@@ -1,0 +1,81 @@
+"""The verb table: ``funrecipe <verb>`` or ``python -m funrecipe <verb>``.
+
+Every verb is one module under ``funrecipe/commands`` with two functions,
+``add_arguments(parser)`` and ``run(args) -> int | None`` (None means 0).
+Only the module of the verb that is asked for is imported, so ``--help`` and
+the list-handling verbs start without torch.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import os
+import sys
+from collections.abc import Sequence
+
+from funrecipe.errors import FunrecipeError, did_you_mean
+
+VERBS: dict[str, str] = {
+    "validate": "check a Kaldi data directory, file:line for every problem",
+    "shard": "plan a run: balanced shards, devices, threads -> plan.json and split/",
+    "launch": "start one worker per shard of a plan and wait for all of them",
+    "decode": "decode one shard (the worker)",
+    "merge": "join shard outputs into 1best_recog/, or refuse when an utterance is missing",
+    "score": "error rates of hypotheses against references",
+    "normalize": "normalize text with a named profile",
+    "report": "one self-contained HTML page and RESULTS.md of a scored run",
+    "compare": "paired significance of two scored runs",
+    "train": "fine-tune or train a model",
+    "average": "average the n best checkpoints of a training run",
+    "download": "get a model from the hub (the only verb that uses the network)",
+}
+
+
+def build_parser(verb: str) -> argparse.ArgumentParser:
+    """The argument parser of one verb; imports that verb's module only."""
+    parser = argparse.ArgumentParser(prog=f"funrecipe {verb}", description=VERBS[verb], allow_abbrev=False)
+    command = importlib.import_module(f"funrecipe.commands.{verb}")
+    command.add_arguments(parser)
+    parser.set_defaults(run=command.run)
+    return parser
+
+
+def usage() -> str:
+    width = max(map(len, VERBS)) + 2
+    verbs = "\n".join(f"  {verb:<{width}}{text}" for verb, text in VERBS.items())
+    return f"usage: funrecipe <verb> [options]\n\n{verbs}\n\nTry 'funrecipe <verb> --help'. Exit codes: docs/exit_codes.md"
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    argv = list(sys.argv[1:] if argv is None else argv)
+    if not argv or argv[0] in ("-h", "--help", "help"):
+        print(usage())
+        return 0 if argv else 2
+    if argv[0] == "--version":
+        from funrecipe import __version__
+
+        print(f"funrecipe {__version__}")
+        return 0
+    verb, rest = argv[0], argv[1:]
+    if verb not in VERBS:
+        print(f"funrecipe: no verb '{verb}'" + (f" ({hint})" if (hint := did_you_mean(verb, VERBS)) else ""), file=sys.stderr)
+        print("Try 'funrecipe --help'.", file=sys.stderr)
+        return 2
+    args = build_parser(verb).parse_args(rest)
+    try:
+        return args.run(args) or 0
+    except FunrecipeError as error:
+        print(f"funrecipe {verb}: {error}", file=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt:
+        print(f"funrecipe {verb}: interrupted", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        # The reader of our output went away (`funrecipe ... | head`): not an error of ours.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

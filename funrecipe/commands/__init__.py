@@ -1,0 +1,1 @@
+"""One module per verb of the command line; see ``funrecipe/cli.py``."""

@@ -1,0 +1,80 @@
+"""One tree of errors, each kind with the exit code that every command returns for it.
+
+====  ==================  =====================================================
+code  class               meaning
+====  ==================  =====================================================
+0                         success
+2     UsageError          an option, a configuration key or a call is wrong
+3     DataError           user data (lists, audio, text, model folder) is wrong
+4     IncompleteRunError  not every utterance is accounted for; nothing published
+5     WorkerError         a decode or training process died
+6     UnsafeFileError     a file wants to run code (pickle, pipe, YAML tag)
+130   Interrupted         stopped by Ctrl-C or SIGTERM
+====  ==================  =====================================================
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Sequence
+
+MAX_LISTED_PROBLEMS = 10
+
+
+class FunrecipeError(Exception):
+    """What is wrong, where it stands, and what to do, one line each.
+
+    Args:
+        what: the problem, with the value as given.
+        where: ``file:line``, a path or an option name.
+        hint: what the user can do about it.
+    """
+
+    exit_code = 1
+
+    def __init__(self, what: str, *, where: str | None = None, hint: str | None = None) -> None:
+        self.what, self.where, self.hint = what, where, hint
+        lines = [what]
+        if where:
+            lines.append(f"  at: {where}")
+        if hint:
+            lines.append(f"  do: {hint}")
+        super().__init__("\n".join(lines))
+
+
+class UsageError(FunrecipeError):
+    exit_code = 2
+
+
+class DataError(FunrecipeError):
+    exit_code = 3
+
+
+class IncompleteRunError(FunrecipeError):
+    exit_code = 4
+
+
+class WorkerError(FunrecipeError):
+    exit_code = 5
+
+
+class UnsafeFileError(FunrecipeError):
+    exit_code = 6
+
+
+class Interrupted(FunrecipeError):
+    exit_code = 130
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str | None:
+    """The hint ``did you mean 'x'?`` for the known name nearest to ``name``, or None."""
+    close = difflib.get_close_matches(name, list(known), n=1)
+    return f"did you mean '{close[0]}'?" if close else None
+
+
+def list_problems(problems: Sequence[str]) -> str:
+    """The first problems, one a line, and how many more there are."""
+    shown = [f"  {p}" for p in problems[:MAX_LISTED_PROBLEMS]]
+    if len(problems) > MAX_LISTED_PROBLEMS:
+        shown.append(f"  ... and {len(problems) - MAX_LISTED_PROBLEMS} more")
+    return "\n".join(shown)

@@ -1,0 +1,12 @@
+#!/usr/bin/env bash
+# Lint, shell lint and types; no tests.
+set -euo pipefail
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+cd "$root"
+bash tools/setup.sh --dev
+.venv/bin/ruff check .
+# Types are checked where no torch is imported: lists, jobs, scoring, text.
+.venv/bin/mypy funrecipe/errors.py funrecipe/cli.py funrecipe/data funrecipe/jobs funrecipe/score funrecipe/text
+mapfile -t scripts < <(git ls-files '*.sh' '.ci/run')
+.venv/bin/shellcheck -x "${scripts[@]}"
+echo "check.sh: clean"
