@@ -1,0 +1,100 @@
+"""FunASR 1.x configuration -> the 0.x key names that the rest of funrecipe knows.
+
+FunASR 1.x names classes (``encoder: SANMEncoder``) where 0.x named choices (``encoder: sanm``), moved
+the training options into ``train_conf`` and the tokenizer's into ``tokenizer_conf``. The parameters
+inside the ``*_conf`` blocks and the state-dict keys are the same in both, so names are all that changes.
+Source: the registration names in FunASR 1.4.16 and the choices of FunASR 0.8.8's ASR task.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+MODELS = {
+    "Paraformer": "paraformer",
+    "ParaformerStreaming": "paraformer_online",
+    "BiCifParaformer": "bicif_paraformer",
+    "ContextualParaformer": "contextual_paraformer",
+    "NeatContextualParaformer": "neatcontextual_paraformer",
+    "SeacoParaformer": "seaco_paraformer",
+    "UniASR": "uniasr",
+    "Conformer": "asr",
+    "Transformer": "asr",
+    "Transducer": "rnnt",
+    "UnifiedTransducer": "rnnt_unified",
+    "BAT": "bat",
+    "MonotonicAligner": "timestamp_prediction",
+    "TransformerLM": "lm",
+    "CTTransformer": "punc",
+    "CTTransformerStreaming": "punc",
+    "FsmnVADStreaming": "e2evad",
+    "FsmnVAD": "e2evad",
+}
+ENCODERS = {
+    "SANMEncoder": "sanm",
+    "SANMEncoderChunkOpt": "sanm_chunk_opt",
+    "ConformerEncoder": "conformer",
+    "ChunkConformerEncoder": "chunk_conformer",
+    "TransformerEncoder": "transformer",
+    "SANMVadEncoder": "sanm_vad",
+    "Data2VecEncoder": "data2vec_encoder",
+    "FSMN": "fsmn",
+}
+DECODERS = {
+    "ParaformerSANMDecoder": "paraformer_decoder_sanm",
+    "ParaformerSANDecoder": "paraformer_decoder_san",
+    "ParaformerDecoderSAN": "paraformer_decoder_san",
+    "ContextualParaformerDecoder": "contextual_paraformer_decoder",
+    "FsmnDecoderSCAMAOpt": "fsmn_scama_opt",
+    "TransformerDecoder": "transformer",
+}
+PREDICTORS = {
+    "CifPredictor": "cif_predictor",
+    "CifPredictorV2": "cif_predictor_v2",
+    "CifPredictorV3": "cif_predictor_v3",
+}
+COMPONENTS = {
+    "encoder": ENCODERS,
+    "encoder2": ENCODERS,
+    "decoder": DECODERS,
+    "decoder2": DECODERS,
+    "seaco_decoder": DECODERS,
+    "predictor": PREDICTORS,
+    "predictor2": PREDICTORS,
+    "frontend": {"WavFrontend": "wav_frontend", "WavFrontendOnline": "wav_frontend"},
+    "specaug": {"SpecAug": "specaug", "SpecAugLFR": "specaug_lfr"},
+    "stride_conv": {"Conv1dSubsampling": "stride_conv1d", "StrideConv1d": "stride_conv1d"},
+    "joint_network": {"JointNetwork": "joint_network"},
+}
+# 1.x gives them another meaning than 0.x, or only FunASR's own trainer reads them.
+DROPPED = ("dataset", "dataset_conf", "tokenizer", "tokenizer_conf", "train_conf")
+
+
+def is_1x(config: dict[str, Any]) -> bool:
+    """Whether class names, or a block that only 1.x writes, show the 1.x layout."""
+    names = (config.get(key) for key in ("model", "encoder", "frontend", "decoder"))
+    return "tokenizer" in config or any(isinstance(name, str) and name[:1].isupper() for name in names)
+
+
+def to_0x(config: dict[str, Any]) -> dict[str, Any]:
+    """A 1.x configuration with 0.x names. A name that has no 0.x twin stays as it is, for the registry to name."""
+    converted = {key: value for key, value in config.items() if key not in DROPPED}
+    model = config.get("model")
+    converted["model"] = MODELS.get(str(model), model)
+    for key, names in COMPONENTS.items():
+        if isinstance(config.get(key), str):
+            converted[key] = names.get(config[key], config[key])
+    if config.get("decoder") in ("rnnt_decoder", "RNNTDecoder"):
+        del converted["decoder"]
+        converted["rnnt_decoder"] = "rnnt"
+        converted["rnnt_decoder_conf"] = converted.pop("decoder_conf", None) or {}
+        converted.setdefault("joint_network", "joint_network")
+    tokenizer_conf = config.get("tokenizer_conf") or {}
+    converted["token_type"] = "bpe" if "entencepiece" in str(config.get("tokenizer")) else "char"
+    converted["split_with_space"] = bool(tokenizer_conf.get("split_with_space", False))
+    for key in ("token_list", "bpemodel"):
+        if tokenizer_conf.get(key):
+            converted[key] = tokenizer_conf[key]
+    for key, value in (config.get("train_conf") or {}).items():
+        converted.setdefault(key, value)
+    return converted
