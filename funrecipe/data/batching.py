@@ -1,0 +1,148 @@
+"""Grouping utterances into batches, and stacking them."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+import torch
+from torch import Tensor
+
+from funrecipe.errors import UsageError
+
+# What batch_bins counts. FunASR calls both "frames": its small data set counts frames of the model (60 ms when
+# lfr_n is 6), its documentation speaks of filter-bank frames (10 ms), its large data set counts milliseconds.
+BATCH_UNITS = ("model_frames", "fbank_frames", "ms", "tokens", "utterances")
+DEFAULT_BATCH_UNIT = {"small": "model_frames", "large": "ms"}
+
+Item = TypeVar("Item")
+
+
+@dataclass
+class Batch:
+    """What an objective gets.
+
+    Attributes:
+        keys: utterance ids, B of them.
+        feats: ``(B, T, D)`` zero behind each length; for a language model ``(B, 0, 0)``.
+        feat_lens: ``(B,)``.
+        text: ``(B, U)`` token ids padded with -1.
+        text_lens: ``(B,)``.
+        phones: ``(B, P)`` padded with -1, ids of the auxiliary phone CTC; None when it is off.
+        phone_lens: ``(B,)``.
+        normalizer_tokens, normalizer_utterances: what sums over tokens and over utterances are divided by. They differ from
+            the counts of this batch when it is one rank's part of a larger batch: then they are the mean over ranks,
+            and averaged gradients equal those of the whole batch.
+    """
+
+    keys: list[str]
+    feats: Tensor
+    feat_lens: Tensor
+    text: Tensor
+    text_lens: Tensor
+    phones: Tensor | None = None
+    phone_lens: Tensor | None = None
+    normalizer_tokens: float | None = None
+    normalizer_utterances: float | None = None
+
+    def to(self, device: torch.device) -> Batch:
+        moved = {name: value.to(device, non_blocking=True) for name, value in vars(self).items() if isinstance(value, Tensor)}
+        return Batch(**{**vars(self), **moved})
+
+    @property
+    def token_count(self) -> int:
+        return int(self.text_lens.sum())
+
+
+@dataclass
+class Example:
+    """One utterance, ready for a batch: features ``(T, D)``, token ids, phone ids."""
+
+    key: str
+    feats: Tensor
+    text: list[int]
+    phones: list[int] = field(default_factory=list)
+
+
+def pad_ids(sequences: Sequence[Sequence[int]], padding: int = -1) -> tuple[Tensor, Tensor]:
+    """``(B, U)`` int64 padded with ``padding``, and ``(B,)`` lengths."""
+    lens = torch.tensor([len(s) for s in sequences], dtype=torch.long)
+    padded = torch.full((len(sequences), int(lens.max()) if len(sequences) else 0), padding, dtype=torch.long)
+    for row, sequence in enumerate(sequences):
+        padded[row, : len(sequence)] = torch.tensor(sequence, dtype=torch.long)
+    return padded, lens
+
+
+def collate(examples: Sequence[Example]) -> Batch:
+    """Stack examples; features are padded with 0, ids with -1."""
+    feats = torch.nn.utils.rnn.pad_sequence([e.feats for e in examples], batch_first=True)
+    text, text_lens = pad_ids([e.text for e in examples])
+    batch = Batch(keys=[e.key for e in examples], feats=feats, feat_lens=torch.tensor([len(e.feats) for e in examples]),
+                  text=text, text_lens=text_lens)
+    if any(e.phones for e in examples):
+        batch.phones, batch.phone_lens = pad_ids([e.phones for e in examples])
+    return batch
+
+
+def check_batch_unit(unit: str) -> str:
+    if unit not in BATCH_UNITS:
+        raise UsageError(f"batch_unit: '{unit}' is not a unit", hint=f"one of {', '.join(BATCH_UNITS)}")
+    return unit
+
+
+def group_under_budget(items: Iterable[Item], cost_of: Callable[[Item], float], budget: float, *,
+                       by_count: bool = False, min_size: int = 1) -> Iterator[list[Item]]:
+    """Cut a (length-sorted) stream into groups whose padded cost, longest x count, stays within ``budget``.
+
+    ``by_count`` makes the budget a number of items. A group never has fewer than ``min_size`` items (one per rank)
+    unless the stream ends, so one very long item may exceed the budget.
+    """
+    group: list[Item] = []
+    longest = 0.0
+    for item in items:
+        cost = 1.0 if by_count else cost_of(item)
+        full = (len(group) + 1) * (1.0 if by_count else max(longest, cost)) > budget
+        if full and len(group) >= min_size:
+            yield group
+            group, longest = [], 0.0
+        group.append(item)
+        longest = max(longest, cost)
+    if group:
+        yield group
+
+
+class LengthSortedSampler:
+    """The batches of one epoch, as lists of indices: similar lengths together, their order shuffled by ``(seed, epoch)``.
+
+    Ties in length are broken by a shuffle too, so that the same utterances do not meet in every epoch.
+    Every rank computes the same global batches and takes every ``world_size``-th item of each, so no utterance
+    is seen twice and none is left out.
+    """
+
+    def __init__(self, costs: Sequence[float], batch_bins: float, *, by_count: bool = False, seed: int = 0,
+                 shuffle: bool = True, rank: int = 0, world_size: int = 1) -> None:
+        if not costs:
+            raise UsageError("no utterance to make batches of")
+        self.costs, self.batch_bins, self.by_count = list(costs), batch_bins, by_count
+        self.seed, self.shuffle, self.rank, self.world_size = seed, shuffle, rank, world_size
+
+    def global_batches(self, epoch: int) -> list[list[int]]:
+        order = list(range(len(self.costs)))
+        chooser = random.Random(f"{self.seed}-{epoch}")
+        if self.shuffle:
+            # Lengths blurred by up to 5 %: other neighbours in every epoch, hardly more padding.
+            blurred = [cost * (1 + 0.05 * chooser.random()) for cost in self.costs]
+            order.sort(key=blurred.__getitem__)
+        else:
+            order.sort(key=self.costs.__getitem__)
+        batches = list(group_under_budget(order, self.costs.__getitem__, self.batch_bins * self.world_size,
+                                          by_count=self.by_count, min_size=self.world_size))
+        if self.shuffle:
+            chooser.shuffle(batches)
+        return batches
+
+    def batches(self, epoch: int) -> list[list[int]]:
+        """This rank's part of every global batch; empty where a last batch has fewer items than ranks."""
+        return [batch[self.rank :: self.world_size] for batch in self.global_batches(epoch)]

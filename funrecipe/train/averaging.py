@@ -1,0 +1,101 @@
+"""The mean of the best checkpoints of a run, with a record of which ones."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from funrecipe.errors import DataError
+
+
+def average_state_dicts(paths: Sequence[Path]) -> dict[str, Tensor]:
+    """Arithmetic mean of float tensors in float32; integer tensors (BatchNorm's step counters) are summed, as in ESPnet.
+
+    One file is in memory at a time. Raises DataError when files do not hold the same keys and shapes.
+    """
+    total: dict[str, Tensor] = {}
+    dtypes: dict[str, torch.dtype] = {}
+    for path in paths:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+        if not total:
+            dtypes = {key: value.dtype for key, value in state.items()}
+            total = {key: value.float() if value.is_floating_point() else value.clone() for key, value in state.items()}
+            continue
+        if {k: v.shape for k, v in state.items()} != {k: v.shape for k, v in total.items()}:
+            raise DataError("checkpoints of different models cannot be averaged", where=str(path),
+                            hint=f"its tensors differ from those of {paths[0].name}")
+        for key, value in state.items():
+            total[key] += value.float() if value.is_floating_point() else value
+    return {key: (value / len(paths)).to(dtypes[key]) if dtypes[key].is_floating_point else value for key, value in total.items()}
+
+
+def rank_epochs(history: Mapping[int, Mapping[str, float]], key: str, mode: str) -> list[int]:
+    """Epochs from best to worst by ``key``; an earlier epoch wins a tie; epochs without the value are left out."""
+    scored = [(values[key], epoch) for epoch, values in history.items() if key in values and values[key] == values[key]]
+    sign = -1 if mode == "max" else 1
+    return [epoch for _, epoch in sorted(scored, key=lambda pair: (sign * pair[0], pair[1]))]
+
+
+def replace_link(link: Path, target: str) -> None:
+    """Point ``link`` at ``target`` in one step."""
+    temporary = link.with_name(f".{link.name}.{os.getpid()}")
+    temporary.unlink(missing_ok=True)
+    temporary.symlink_to(target)
+    os.replace(temporary, link)
+
+
+def save_state(state: object, path: Path) -> None:
+    """``torch.save`` under a temporary name, then renamed: a reader never sees half a file."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    torch.save(state, temporary)
+    os.replace(temporary, path)
+
+
+def average_best(output_dir: Path, history: Mapping[int, Mapping[str, float]], *, phase: str, key: str, mode: str,
+                 nbest: Sequence[int]) -> list[Path]:
+    """Write ``<phase>.<key>.ave_<n>best.pb`` for every n, ``ave_1best`` and ``ave`` links, and a JSON beside each.
+
+    Args:
+        output_dir: holds ``<N>epoch.pb``.
+        history: epoch -> validation values.
+        nbest: how many epochs to average. Where fewer exist, all of them are averaged under the asked-for name: the name
+            is what decoding commands refer to, the JSON says which epochs are inside.
+
+    Returns:
+        The averages written, the largest last. Empty when no epoch has the value.
+    """
+    ranked = [epoch for epoch in rank_epochs(history, key, mode) if (output_dir / f"{epoch}epoch.pb").is_file()]
+    if not ranked:
+        return []
+    stem = f"{phase}.{key}"
+    replace_link(output_dir / f"{stem}.best.pb", f"{ranked[0]}epoch.pb")
+    written = []
+    for n in sorted({1, *nbest}):
+        epochs = ranked[:n]
+        path = output_dir / f"{stem}.ave_{n}best.pb"
+        if len(epochs) == 1:
+            replace_link(path, f"{epochs[0]}epoch.pb")
+        else:
+            path.unlink(missing_ok=True)
+            save_state(average_state_dicts([output_dir / f"{epoch}epoch.pb" for epoch in epochs]), path)
+        write_record(path, epochs, {epoch: history[epoch][key] for epoch in epochs}, phase, key, mode, asked=n)
+        written.append(path)
+    replace_link(output_dir / f"{stem}.ave.pb", written[-1].name)
+    write_record(output_dir / f"{stem}.ave.pb", ranked[: max(1, *nbest)], {e: history[e][key] for e in ranked[: max(1, *nbest)]},
+                 phase, key, mode, asked=max(1, *nbest))
+    return written
+
+
+def write_record(path: Path, epochs: Sequence[int], values: Mapping[int, float], phase: str, key: str, mode: str, asked: int) -> None:
+    """``<name>.json`` beside an average: which epochs it is the mean of."""
+    record = {"epochs": list(epochs), "asked_for": asked, "criterion": [phase, key, mode],
+              "values": {str(epoch): value for epoch, value in values.items()}}
+    target = path.with_suffix(".json")
+    temporary = target.with_name(f".{target.name}.{os.getpid()}")
+    temporary.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+    os.replace(temporary, target)

@@ -1,0 +1,59 @@
+"""Losses and accuracy that several families share. Targets are padded with ``IGNORE_ID``."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+IGNORE_ID = -1
+
+
+def label_smoothing_loss(logits: Tensor, targets: Tensor, smoothing: float, denominator: float | Tensor) -> Tensor:
+    """Kullback-Leibler divergence to ``1 - s`` on the target and ``s / (V - 1)`` elsewhere (ESPnet's LabelSmoothingLoss).
+
+    Args:
+        logits: ``(B, U, V)`` before softmax.
+        targets: ``(B, U)``, ``IGNORE_ID`` where nothing is expected.
+        smoothing: s in [0, 1).
+        denominator: number of tokens (length-normalised) or of utterances.
+
+    Returns:
+        The sum over tokens divided by ``denominator``, a scalar.
+    """
+    vocab_size = logits.size(-1)
+    wanted = targets.ne(IGNORE_ID)
+    # Float32 whatever autocast chose: a sum over a large vocabulary loses too much in bf16.
+    log_probs = F.log_softmax(logits[wanted].float(), dim=-1)
+    on_target = log_probs.gather(1, targets[wanted].unsqueeze(1)).squeeze(1)
+    if smoothing == 0.0:
+        return -on_target.sum() / denominator
+    low = smoothing / (vocab_size - 1)
+    high = 1.0 - smoothing
+    entropy = high * torch.log(torch.tensor(high)) + smoothing * torch.log(torch.tensor(low))
+    cross = -(high - low) * on_target - low * log_probs.sum(dim=-1)
+    return (cross + entropy.to(cross)).sum() / denominator
+
+
+def token_accuracy(logits: Tensor, targets: Tensor) -> float:
+    """Share of wanted positions whose arg-max is the target."""
+    wanted = targets.ne(IGNORE_ID)
+    total = int(wanted.sum())
+    return float((logits.argmax(-1).eq(targets) & wanted).sum()) / total if total else 0.0
+
+
+def ctc_loss(logits: Tensor, logit_lens: Tensor, targets: Tensor, target_lens: Tensor, denominator: float | Tensor) -> Tensor:
+    """CTC (Graves et al. 2006), blank 0, summed over utterances and divided by ``denominator`` (utterances).
+
+    An utterance that is too short for its text has infinite loss; it contributes zero instead of spoiling the batch.
+
+    Args:
+        logits: ``(B, T, V)`` before softmax.
+        logit_lens: ``(B,)``.
+        targets: ``(B, U)`` padded with ``IGNORE_ID``.
+        target_lens: ``(B,)``.
+    """
+    log_probs = F.log_softmax(logits.float(), dim=-1).transpose(0, 1)
+    flat = targets[targets.ne(IGNORE_ID)]
+    total = F.ctc_loss(log_probs, flat, logit_lens, target_lens, blank=0, reduction="sum", zero_infinity=True)
+    return total / denominator

@@ -1,0 +1,72 @@
+"""Learning-rate schedules, by the names that configuration files use.
+
+Step schedules are called after every update; ``ReduceLROnPlateau`` after every epoch with the validation value.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from torch.optim import Optimizer
+from torch.optim import lr_scheduler as torch_schedulers
+from torch.optim.lr_scheduler import LambdaLR, LRScheduler, ReduceLROnPlateau
+
+from funrecipe.errors import UsageError, did_you_mean
+
+
+def warmup_lr(optimizer: Optimizer, warmup_steps: int = 25000) -> LambdaLR:
+    """``lr * w**0.5 * min(s**-0.5, s * w**-1.5)`` at step ``s >= 1``: the peak ``lr`` is reached at ``s = w`` (ESPnet)."""
+    w = float(warmup_steps)
+    if w <= 0:
+        return LambdaLR(optimizer, lambda step: (step + 1) ** -0.5)
+    return LambdaLR(optimizer, lambda step: w**0.5 * min((step + 1) ** -0.5, (step + 1) * w**-1.5))
+
+
+def noam_lr(optimizer: Optimizer, model_size: int = 320, warmup_steps: int = 25000) -> LambdaLR:
+    """``lr * d**-0.5 * min(s**-0.5, s * w**-1.5)`` (Vaswani et al. 2017)."""
+    scale, w = float(model_size) ** -0.5, float(warmup_steps)
+    return LambdaLR(optimizer, lambda step: scale * min((step + 1) ** -0.5, (step + 1) * w**-1.5))
+
+
+def linear_lr(optimizer: Optimizer, warmup_steps: int = 0, total_steps: int = 10000, end_factor: float = 0.0) -> LambdaLR:
+    """Up linearly in ``warmup_steps``, then down linearly to ``end_factor`` of the peak at ``total_steps``."""
+
+    def factor(step: int) -> float:
+        s = step + 1
+        if s <= warmup_steps:
+            return s / warmup_steps
+        left = max(0.0, (total_steps - s) / max(1, total_steps - warmup_steps))
+        return end_factor + (1.0 - end_factor) * left
+
+    return LambdaLR(optimizer, factor)
+
+
+SCHEDULERS: dict[str, Callable[..., LRScheduler | ReduceLROnPlateau]] = {
+    "warmuplr": warmup_lr,
+    "noamlr": noam_lr,
+    "linear": linear_lr,
+    "reducelronplateau": torch_schedulers.ReduceLROnPlateau,
+    "steplr": torch_schedulers.StepLR,
+    "multisteplr": torch_schedulers.MultiStepLR,
+    "exponentiallr": torch_schedulers.ExponentialLR,
+    "cosineannealinglr": torch_schedulers.CosineAnnealingLR,
+    "onecyclelr": torch_schedulers.OneCycleLR,
+    "cycliclr": torch_schedulers.CyclicLR,
+}
+
+
+def build_scheduler(name: str | None, optimizer: Optimizer, conf: Mapping[str, Any]) -> LRScheduler | ReduceLROnPlateau | None:
+    """The schedule ``name`` (any case; None or "none": constant). Raises UsageError for unknown names or settings."""
+    if name is None or name.lower() in ("none", ""):
+        return None
+    if name.lower() not in SCHEDULERS:
+        raise UsageError(f"scheduler: no schedule '{name}'", hint=did_you_mean(name.lower(), SCHEDULERS)
+                         or f"one of {', '.join(sorted(SCHEDULERS))}")
+    maker = SCHEDULERS[name.lower()]
+    unknown = set(conf) - set(inspect.signature(maker).parameters)
+    if unknown:
+        raise UsageError(f"scheduler_conf: '{name}' has no setting {', '.join(sorted(unknown))}",
+                         hint=f"it knows {', '.join(list(inspect.signature(maker).parameters)[1:])}")
+    return maker(optimizer, **conf)
