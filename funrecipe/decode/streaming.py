@@ -1,0 +1,198 @@
+"""Streaming recognition: samples in any pieces -> fixed steps of frames -> text as it grows.
+
+The loop here knows no model family. It buffers samples in the front-end, frames in ``StreamState``, and calls
+``StreamingModel.step`` with exactly ``step_frames`` frames, whatever pieces the caller feeds. The caller owns the
+state: a plain dict, empty at the start of a stream and empty again after its final call (ModelScope's
+``param_dict={"cache": cache, "is_final": ..., "chunk_size": [5, 10, 5]}``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, MutableMapping
+from dataclasses import dataclass, field, fields
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+
+from funrecipe.audio.online import FrontendState, OnlineFrontend
+from funrecipe.decode.recognizer import Hypothesis
+from funrecipe.errors import UsageError, did_you_mean
+
+_STATE_KEY = "funrecipe.stream"
+_CALL_KEYS = ("cache", "is_final")
+
+
+@dataclass(frozen=True)
+class StreamOptions:
+    """What a stream is started with; None means the family's default, or, later in a stream, "as it began".
+
+    Attributes:
+        chunk_size: (left, chunk, right) frames of one encoder window.
+        encoder_chunk_look_back: chunks that encoder attention looks back through cached keys; -1: all.
+        decoder_chunk_look_back: the same for the decoder's attention over encoder frames.
+    """
+
+    chunk_size: tuple[int, int, int] | None = None
+    encoder_chunk_look_back: int | None = None
+    decoder_chunk_look_back: int | None = None
+
+    @classmethod
+    def from_param_dict(cls, param_dict: Mapping[str, Any]) -> StreamOptions:
+        """Options of ModelScope's ``param_dict`` (``cache`` and ``is_final`` belong to the call, not to the stream).
+
+        Raises:
+            UsageError: an unknown key, or a value that is not what the key wants.
+        """
+        known = [f.name for f in fields(cls)]
+        for key in param_dict:
+            if key not in known and key not in _CALL_KEYS:
+                raise UsageError(f"a streaming call knows no '{key}'", where="param_dict",
+                                 hint=did_you_mean(key, known) or f"known: {', '.join((*_CALL_KEYS, *known))}")
+        chunk_size = param_dict.get("chunk_size")
+        if chunk_size is not None:
+            chunk_size = tuple(chunk_size) if isinstance(chunk_size, (list, tuple)) else (chunk_size,)
+            if len(chunk_size) != 3 or not all(_is_int(n) and n >= 0 for n in chunk_size) or chunk_size[1] < 1:
+                raise UsageError(f"chunk_size is [left, chunk, right] in frames, not {param_dict['chunk_size']!r}",
+                                 where="param_dict", hint="for example [5, 10, 5]: steps of 600 ms")
+        look_backs = {}
+        for key in known[1:]:
+            value = look_backs[key] = param_dict.get(key)
+            if value is not None and (not _is_int(value) or value < -1):
+                raise UsageError(f"{key} is a number of chunks, or -1 for all, not {value!r}", where="param_dict")
+        return cls(chunk_size, **look_backs)
+
+    def changed_by(self, later: StreamOptions) -> str | None:
+        """The name of the first option that a later call of the same stream gives another value."""
+        return next((f.name for f in fields(self) if getattr(later, f.name) not in (None, getattr(self, f.name))), None)
+
+
+class StreamingModel(Protocol):
+    """One family's encoder, search and caches, driven by ``StreamingRecognizer``.
+
+    The law that makes every split of the audio give the same tokens: ``step(x, s, False)`` followed by
+    ``step(no frames, s, True)`` yields the same ids as ``step(x, s, True)``.
+    """
+
+    def start(self, options: StreamOptions) -> Any:
+        """The caches of a new stream."""
+
+    def step_frames(self, state: Any) -> int:
+        """How many new feature frames one step takes."""
+
+    def step(self, feats: torch.Tensor, state: Any, is_final: bool) -> tuple[list[int], float]:
+        """Consume ``feats (1, T, D)`` and return the new token ids (blank and eos removed) and their score.
+
+        ``T`` is ``step_frames``, or 0 to ``step_frames`` when ``is_final``. Updates ``state`` in place.
+        """
+
+
+@dataclass
+class StreamState:
+    """All that is remembered between two calls of one stream."""
+
+    options: StreamOptions
+    frontend: FrontendState
+    model: Any
+    pending: torch.Tensor | None = None  # frames that do not fill a step yet, (1, T, D)
+    token_ids: list[int] = field(default_factory=list)
+    score: float = 0.0
+    n_steps: int = 0
+
+
+@dataclass(frozen=True)
+class StreamUpdate:
+    """What one call added. ``text`` of all calls, concatenated as it is, is the text of the stream.
+
+    ``total`` is the hypothesis of the whole stream so far, post-processed like an offline one.
+    """
+
+    tokens: list[str]
+    text: str
+    score: float
+    is_final: bool
+    total: Hypothesis
+
+
+class StreamingRecognizer:
+    """Recognizes many streams with one model; each stream lives in its caller's dict only.
+
+    Args:
+        model: the family's steps.
+        frontend: online features.
+        tokens: the vocabulary.
+        sample_rate_hz: of the samples fed.
+        to_hypothesis: token ids and score -> post-processed ``Hypothesis`` (the recognizer's).
+    """
+
+    def __init__(self, model: StreamingModel, frontend: OnlineFrontend, tokens: tuple[str, ...], *,
+                 sample_rate_hz: int, to_hypothesis) -> None:
+        self._model, self._frontend, self._tokens = model, frontend, tokens
+        self.sample_rate_hz = sample_rate_hz
+        self._to_hypothesis = to_hypothesis
+
+    @torch.inference_mode()
+    def feed(self, samples: np.ndarray, cache: MutableMapping[str, Any], is_final: bool,
+             options: StreamOptions | None = None) -> StreamUpdate:
+        """Recognize the next piece of a stream.
+
+        Args:
+            samples: float32 ``(S,)`` in [-1, 1]; any length, also none.
+            cache: the stream; empty for a new one, emptied after the final call.
+            is_final: no more audio will come; flush everything.
+            options: how the stream steps; read when the stream begins.
+
+        Raises:
+            UsageError: the cache is of another kind, or an option changed in the middle of the stream.
+        """
+        state = self._state(cache, options or StreamOptions())
+        feats = self._frontend.feed(torch.from_numpy(np.ascontiguousarray(samples, dtype=np.float32)),
+                                    state.frontend, is_final)[None]
+        state.pending = feats if state.pending is None else torch.cat((state.pending, feats), dim=1)
+        new_ids, score = self._run_steps(state, is_final)
+        state.token_ids += new_ids
+        state.score += score
+        tokens = [self._tokens[i] for i in new_ids]
+        total = self._to_hypothesis(state.token_ids, state.score)
+        if is_final:
+            cache.clear()
+        return StreamUpdate(tokens, streaming_text(tokens), score, is_final, total)
+
+    def _state(self, cache: MutableMapping[str, Any], options: StreamOptions) -> StreamState:
+        if not cache:
+            cache[_STATE_KEY] = StreamState(options, self._frontend.start(), self._model.start(options))
+        state = cache.get(_STATE_KEY)
+        if not isinstance(state, StreamState):
+            raise UsageError(f"the cache holds {sorted(map(str, cache))}, which no call of this pipeline put there",
+                             where="param_dict['cache']", hint="start a stream with an empty dict and pass that dict on")
+        if changed := state.options.changed_by(options):
+            raise UsageError(f"{changed} changed in the middle of a stream", where="param_dict",
+                             hint="finish the stream with is_final=True, or use another cache")
+        return state
+
+    def _run_steps(self, state: StreamState, is_final: bool) -> tuple[list[int], float]:
+        """Run every step for which the frames are there; a final call leaves none behind."""
+        step_frames = self._model.step_frames(state.model)
+        new_ids: list[int] = []
+        score = 0.0
+        while state.pending.size(1) > step_frames or (not is_final and state.pending.size(1) == step_frames):
+            chunk, state.pending = state.pending.split((step_frames, state.pending.size(1) - step_frames), dim=1)
+            ids, step_score = self._model.step(chunk, state.model, False)
+            new_ids, score, state.n_steps = new_ids + ids, score + step_score, state.n_steps + 1
+        if is_final and (state.n_steps or state.pending.size(1)):
+            ids, step_score = self._model.step(state.pending, state.model, True)
+            new_ids, score = new_ids + ids, score + step_score
+        return new_ids, score
+
+
+def streaming_text(tokens: list[str]) -> str:
+    """The text of some tokens of a stream: ``@@`` joins pieces, a Latin word is followed by a space.
+
+    A token's text does not depend on its neighbours, so texts of consecutive calls can be concatenated
+    (FunASR: Speech2TextParaformerOnline).
+    """
+    return "".join(t[:-2] if t.endswith("@@") else t + " " if t.isascii() and t.isalpha() else t for t in tokens)
+
+
+def _is_int(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
