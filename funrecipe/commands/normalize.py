@@ -1,0 +1,56 @@
+"""``funrecipe normalize --profile P IN OUT``: every line of IN is ``key<TAB>text`` or ``key text``, and so is OUT.
+
+Every input line gives one output line, ``key<TAB>`` when nothing is left of the text, so that no key is ever lost.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from funrecipe.errors import DataError
+from funrecipe.text.normalize import PROFILES, get_profile
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--profile", choices=PROFILES, default="strict", help="which rules (default: %(default)s)")
+    parser.add_argument("input", metavar="IN", help="lines 'key<TAB>text' or 'key text'; - reads standard input")
+    parser.add_argument("output", metavar="OUT", help="lines 'key<TAB>text'; - writes standard output")
+
+
+def _split_lines(lines: Iterable[bytes], source: str) -> Iterator[tuple[str, str]]:
+    """Key and text of every line, blanks at both ends of the text removed."""
+    for number, raw in enumerate(lines, start=1):
+        try:
+            fields = raw.decode("utf-8-sig" if number == 1 else "utf-8").strip().split(maxsplit=1)
+        except UnicodeDecodeError as error:
+            raise DataError(f"not UTF-8: {error}", where=f"{source}:{number}", hint="convert it to UTF-8") from None
+        if not fields:
+            raise DataError("blank line: no key", where=f"{source}:{number}", hint="remove the line or give it a key")
+        yield fields[0], fields[1] if len(fields) == 2 else ""
+
+
+def run(args: argparse.Namespace) -> int:
+    profile = get_profile(args.profile)
+    try:
+        data = sys.stdin.buffer.read() if args.input == "-" else Path(args.input).read_bytes()
+    except OSError as error:
+        raise DataError(f"cannot read {args.input}: {error.strerror}", where=args.input) from None
+    # Only the newline ends a line: str.splitlines would also cut at characters such as U+2028 inside a text.
+    lines = data.removesuffix(b"\n").split(b"\n") if data else []
+    source = "standard input" if args.input == "-" else args.input
+    done = "".join(f"{key}\t{profile.normalize(text)}\n" for key, text in _split_lines(lines, source)).encode()
+    if args.output == "-":
+        sys.stdout.buffer.write(done)
+        sys.stdout.flush()
+    elif os.path.exists(args.output) and not os.path.isfile(args.output):  # a pipe or a device
+        Path(args.output).write_bytes(done)
+    else:
+        partial = Path(f"{args.output}.partial")
+        partial.write_bytes(done)
+        os.replace(partial, args.output)
+    print(f"normalize: {len(lines)} lines, profile {profile.name} {profile.version}", file=sys.stderr)
+    return 0

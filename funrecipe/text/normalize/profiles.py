@@ -1,0 +1,79 @@
+"""The table of normalization profiles.
+
+Every result that was computed from normalized text names the profile and its version. The version ends in a hash of
+the files that hold the profile's rules, so two results with the same version were normalized by the same rules.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+from importlib import resources
+
+from funrecipe.errors import UsageError, did_you_mean
+
+
+@dataclass(frozen=True)
+class Profile:
+    """A named way to normalize text.
+
+    Attributes:
+        name: ``strict``, ``speechio``, ``funasr2023`` or ``itn``.
+        version: what the rules follow and a hash of them, e.g. ``SpeechColab-678f55a+1a2b3c4d``.
+        normalize: ``normalize(text) -> text``; pure, never raises on any string.
+    """
+
+    name: str
+    version: str
+    normalize: Callable[[str], str]
+
+
+def _speechio() -> Callable[[str], str]:
+    from funrecipe.text.normalize import speechio
+
+    return lambda text: speechio.normalize(text, speechio.LEADERBOARD)
+
+
+def _funasr2023() -> Callable[[str], str]:
+    from funrecipe.text.normalize import speechio
+
+    return lambda text: speechio.normalize(text, speechio.FUNASR_2023)
+
+
+def _function(module: str) -> Callable[[], Callable[[str], str]]:
+    return lambda: importlib.import_module(f"{__package__}.{module}").normalize
+
+
+# name -> (what the rules follow, prefix of the files that hold them, loader)
+_TABLE: dict[str, tuple[str, str, Callable[[], Callable[[str], str]]]] = {
+    "strict": ("1", "strict", _function("strict")),
+    "speechio": ("SpeechColab-678f55a", "speechio", _speechio),
+    "funasr2023": ("FunASR-7012ca2", "speechio", _funasr2023),
+    "itn": ("1", "itn", _function("itn")),
+}
+PROFILES = tuple(_TABLE)
+
+
+def _rules_hash(prefix: str) -> str:
+    files = [f for f in resources.files(__package__).iterdir() if f.name.startswith(prefix) and f.name.endswith(".py")]
+    digest = hashlib.sha256()
+    for file in sorted(files, key=lambda f: f.name):
+        digest.update(file.read_bytes())
+    return digest.hexdigest()[:8]
+
+
+@cache
+def get_profile(name: str) -> Profile:
+    """The profile called ``name``; its rules are loaded now, not on import.
+
+    Raises:
+        UsageError: no profile has that name.
+    """
+    if name not in _TABLE:
+        hint = did_you_mean(name, PROFILES) or f"use one of: {', '.join(PROFILES)}"
+        raise UsageError(f"no normalization profile '{name}'", hint=hint)
+    follows, prefix, load = _TABLE[name]
+    return Profile(name, f"{follows}+{_rules_hash(prefix)}", load())
