@@ -1,0 +1,241 @@
+"""A Kaldi data directory -> utterances, texts and every problem of its lists.
+
+``wav.scp`` (required), ``text``, ``segments``, ``utt2spk``, ``utt2dur``. Audio is not opened here:
+a file that cannot be read is the worker's business, which names it and goes on.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from funrecipe.data.list_file import ListLine, Problem, read_list_file, unique_lines
+from funrecipe.errors import DataError, UnsafeFileError, list_problems
+
+
+@dataclass(frozen=True)
+class Utterance:
+    """One utterance of a data directory.
+
+    Attributes:
+        utt_id: its id.
+        audio: a path, ``file.ark:offset``, or a command that ends in ``|`` (only where pipes are allowed).
+        start_s, end_s: the part of the audio, from ``segments``; None means the beginning, the end.
+        where: ``file:line`` that named it.
+    """
+
+    utt_id: str
+    audio: str
+    start_s: float | None = None
+    end_s: float | None = None
+    where: str = ""
+
+
+@dataclass(frozen=True)
+class DataDir:
+    """The lists of a data directory. ``utterances`` are in byte order of their ids, whatever order the files have."""
+
+    path: Path
+    utterances: tuple[Utterance, ...]
+    texts: dict[str, str] | None  # None: no file ``text``
+    speakers: dict[str, str]
+    durations_s: dict[str, float]  # of utt2dur
+    problems: tuple[Problem, ...]
+
+    @property
+    def errors(self) -> list[Problem]:
+        return [problem for problem in self.problems if problem.is_error]
+
+    @property
+    def warnings(self) -> list[Problem]:
+        return [problem for problem in self.problems if not problem.is_error]
+
+    def raise_for_errors(self) -> None:
+        """Raise DataError with the first ten errors and a count; UnsafeFileError when one would run a command."""
+        errors = self.errors
+        if not errors:
+            return
+        kind = UnsafeFileError if any(problem.is_unsafe for problem in errors) else DataError
+        hint = f"funrecipe validate --data_dir {self.path} --fix OUT_DIR writes what can be used"
+        if kind is UnsafeFileError:
+            hint = "read the commands; if you trust them, run again with --allow_pipes true"
+        raise kind(
+            f"{len(errors)} errors in the data directory\n{list_problems([str(problem) for problem in errors])}",
+            where=str(self.path),
+            hint=hint,
+        )
+
+
+def read_data_dir(data_dir: str | Path, *, allow_pipes: bool = False) -> DataDir:
+    """Read a data directory that must be free of errors (warnings are in ``problems``).
+
+    Raises:
+        DataError, UnsafeFileError: see ``DataDir.raise_for_errors`` and ``check_data_dir``.
+    """
+    data = check_data_dir(data_dir, allow_pipes=allow_pipes)
+    data.raise_for_errors()
+    return data
+
+
+def check_data_dir(data_dir: str | Path, *, allow_pipes: bool = False) -> DataDir:
+    """Read a data directory and collect all its problems.
+
+    Args:
+        data_dir: the folder.
+        allow_pipes: take ``wav.scp`` entries that end in ``|``; they are errors otherwise.
+
+    Raises:
+        DataError: no such folder, no ``wav.scp``, or a list that cannot be opened.
+    """
+    folder = Path(data_dir)
+    if not folder.is_dir():
+        raise DataError(f"no data directory '{data_dir}'", hint="--data_dir names a folder that holds wav.scp")
+    if not (folder / "wav.scp").exists():
+        raise DataError("no wav.scp in the data directory", where=str(folder), hint="one line per file: ID PATH")
+    problems: list[Problem] = []
+    recordings = _read_recordings(folder / "wav.scp", problems, allow_pipes=allow_pipes)
+    if (folder / "segments").exists():
+        utterances = _read_segments(folder / "segments", recordings, problems)
+    else:
+        utterances = list(recordings.values())
+    if not utterances:
+        problems.append(Problem("no utterance that can be used", str(folder / "wav.scp")))
+    ids = {utterance.utt_id for utterance in utterances}
+    source = folder / ("segments" if (folder / "segments").exists() else "wav.scp")
+    texts = _read_texts(folder / "text", ids, source, problems)
+    speakers = _read_fields(folder / "utt2spk", ids, problems)
+    durations_s = _read_durations(folder / "utt2dur", ids, problems)
+    ordered = tuple(sorted(utterances, key=lambda utterance: utterance.utt_id))
+    return DataDir(folder, ordered, texts, speakers, durations_s, tuple(problems))
+
+
+def resolve_audio(audio: str, folder: Path) -> str:
+    """A relative path from the working directory, as in Kaldi, else from ``folder`` when it lies there.
+
+    The result is absolute, so that a worker started elsewhere finds the file; what lies nowhere stays as written.
+    """
+    path, colon, offset = audio.rpartition(":")
+    if not (colon and offset.isdecimal() and path):
+        path, colon, offset = audio, "", ""
+    for candidate in (Path(path), folder / path):
+        if candidate.exists():
+            return os.path.abspath(candidate) + colon + offset
+    return audio
+
+
+def _read_recordings(path: Path, problems: list[Problem], *, allow_pipes: bool) -> dict[str, Utterance]:
+    lines = read_list_file(path, problems)
+    _warn_if_unsorted(lines, path, problems)
+    recordings = {}
+    for key, line in unique_lines(lines, path, problems).items():
+        where = f"{path}:{line.number}"
+        audio = line.value
+        if not audio:
+            problems.append(Problem(f"no path behind the id '{key}'", where))
+            continue
+        if audio.startswith("|"):
+            problems.append(Problem(f"'{key}' is an output pipe: {audio}", where, is_unsafe=True))
+            continue
+        if audio.endswith("|"):
+            if not allow_pipes:
+                problems.append(Problem(f"'{key}' would run a command: {audio}", where, is_unsafe=True))
+                continue
+        else:
+            audio = resolve_audio(audio, path.parent)
+        recordings[key] = Utterance(key, audio, where=where)
+    return recordings
+
+
+def _read_segments(path: Path, recordings: dict[str, Utterance], problems: list[Problem]) -> list[Utterance]:
+    """``utterance recording start end`` in seconds; an end of -1 is the end of the recording."""
+    utterances, used = [], set()
+    for key, line in unique_lines(read_list_file(path, problems), path, problems).items():
+        where = f"{path}:{line.number}"
+        fields = line.value.split()
+        if len(fields) != 3:
+            problems.append(Problem(f"expected 'ID RECORDING START END', found {len(fields) + 1} fields", where))
+            continue
+        recording = recordings.get(fields[0])
+        start_s, end_s = _number(fields[1]), _number(fields[2])
+        if recording is None:
+            problems.append(Problem(f"recording '{fields[0]}' of '{key}' is not in wav.scp", where))
+            continue
+        used.add(fields[0])
+        if start_s is None or end_s is None or start_s < 0 or not (end_s > start_s or end_s == -1):
+            problems.append(Problem(f"'{key}' lasts from '{fields[1]}' to '{fields[2]}' seconds", where))
+            continue
+        utterances.append(Utterance(key, recording.audio, start_s, None if end_s == -1 else end_s, where))
+    unused = [recordings[key] for key in recordings if key not in used]
+    _warn_of_group("recording without a segment", [(r.utt_id, r.where) for r in unused], problems)
+    return utterances
+
+
+def _read_texts(path: Path, ids: set[str], source: Path, problems: list[Problem]) -> dict[str, str] | None:
+    if not path.exists():
+        return None
+    by_key = unique_lines(read_list_file(path, problems), path, problems)
+    located = [(key, f"{path}:{line.number}") for key, line in by_key.items()]
+    _warn_of_group("empty text", [item for item in located if not by_key[item[0]].value], problems)
+    without_audio = [item for item in located if item[0] not in ids]
+    _warn_of_group(f"text without an entry in {source.name}", without_audio, problems)
+    without_text = sorted(ids - by_key.keys())
+    _warn_of_group("no text, decoded but not scored", [(key, str(source)) for key in without_text], problems)
+    return {key: line.value for key, line in by_key.items()}
+
+
+def _read_fields(path: Path, ids: set[str], problems: list[Problem]) -> dict[str, str]:
+    """A file of exactly two fields a line (``utt2spk``, ``utt2dur``); {} when it is not there."""
+    if not path.exists():
+        return {}
+    fields = {}
+    unknown = []
+    for key, line in unique_lines(read_list_file(path, problems), path, problems).items():
+        where = f"{path}:{line.number}"
+        if len(line.value.split()) != 1:
+            problems.append(Problem(f"expected two fields, found {len(line.value.split()) + 1}", where))
+        elif key not in ids:
+            unknown.append((key, where))
+        else:
+            fields[key] = line.value
+    _warn_of_group("no such utterance", unknown, problems)
+    return fields
+
+
+def _read_durations(path: Path, ids: set[str], problems: list[Problem]) -> dict[str, float]:
+    durations_s = {}
+    for key, value in _read_fields(path, ids, problems).items():
+        duration_s = _number(value)
+        if duration_s is None or duration_s < 0:
+            problems.append(Problem(f"'{value}' seconds for '{key}'", str(path)))
+        else:
+            durations_s[key] = duration_s
+    return durations_s
+
+
+def _number(text: str) -> float | None:
+    """A finite decimal number, or None."""
+    try:
+        value = float(text)
+    except ValueError:
+        return None
+    return value if math.isfinite(value) else None
+
+
+def _warn_of_group(what: str, located: Iterable[tuple[str, str]], problems: list[Problem]) -> None:
+    """One warning for all ids with the same oddity: the first one and how many there are."""
+    found = list(located)
+    if found:
+        key, where = found[0]
+        more = f" and {len(found) - 1} more ids" if len(found) > 1 else ""
+        problems.append(Problem(f"{what}: '{key}'{more}", where, is_error=False))
+
+
+def _warn_if_unsorted(lines: list[ListLine], path: Path, problems: list[Problem]) -> None:
+    for previous, line in zip(lines, lines[1:]):
+        if line.key < previous.key:
+            what = f"not sorted from '{line.key}' on (funrecipe needs no order; Kaldi does)"
+            problems.append(Problem(what, f"{path}:{line.number}", is_error=False))
+            return
