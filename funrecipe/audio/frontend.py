@@ -1,0 +1,103 @@
+"""Waveforms to model input: log-mels, low frame rate, normalization (``funasr.models.frontend.wav_frontend``)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from funrecipe.audio.cmvn import Cmvn, read_cmvn
+from funrecipe.audio.fbank import Fbank
+from funrecipe.audio.lfr import stack_frames
+from funrecipe.errors import DataError, UsageError, did_you_mean
+
+INT16_SCALE = 32768.0  # Kaldi works in int16 units
+# filter_length_* are read by FunASR and used nowhere; cmvn_file is named by the model folder
+IGNORED_KEYS = {"filter_length_min", "filter_length_max", "cmvn_file"}
+MEANINGS = {
+    "fs": "sample_rate_hz",
+    "n_mels": "n_mels",
+    "frame_length": "frame_length_ms",
+    "frame_shift": "frame_shift_ms",
+    "window": "window",
+    "dither": "dither",
+    "snip_edges": "snip_edges",
+}
+
+
+class WavFrontend(nn.Module):
+    """Batched front-end without trained parameters.
+
+    Args:
+        fbank: filter banks.
+        lfr_m, lfr_n: frames stacked, frames advanced.
+        cmvn: normalization of the stacked features, its first columns if it has more; None: none.
+        scale: factor from the input to int16 units: 32768 for waveforms in [-1, 1], 1 for int16 values.
+    """
+
+    def __init__(
+        self, fbank: Fbank, lfr_m: int = 1, lfr_n: int = 1, cmvn: Cmvn | None = None, scale: float = INT16_SCALE
+    ) -> None:
+        super().__init__()
+        self.fbank, self.lfr_m, self.lfr_n, self.scale = fbank, lfr_m, lfr_n, scale
+        self.shift: Tensor | None
+        self.rescale: Tensor | None
+        size = self.output_size
+        if cmvn is not None and len(cmvn.shift) < size:
+            raise DataError(
+                f"the feature normalization has {len(cmvn.shift)} columns, the front-end makes {size}",
+                hint="am.mvn belongs to another model, or to features without low frame rate",
+            )
+        self.register_buffer("shift", None if cmvn is None else torch.from_numpy(cmvn.shift[:size]), persistent=False)
+        self.register_buffer("rescale", None if cmvn is None else torch.from_numpy(cmvn.scale[:size]), persistent=False)
+
+    @classmethod
+    def from_config(cls, frontend_conf: Mapping[str, Any], cmvn_path: Path | str | None = None) -> WavFrontend:
+        """Build from ``frontend_conf`` (0.x key names) and ``am.mvn``.
+
+        ``win_length`` and ``hop_length`` (samples) of early releases stand for ``frame_length`` and ``frame_shift``.
+
+        Raises:
+            UsageError: an unknown key.
+            DataError: a bad or too narrow ``am.mvn``.
+        """
+        conf = {key: value for key, value in frontend_conf.items() if key not in IGNORED_KEYS}
+        rate = int(conf.get("fs", 16000))
+        for early, key in (("win_length", "frame_length"), ("hop_length", "frame_shift")):
+            if early in conf:
+                conf[key] = conf.pop(early) * 1000.0 / rate
+        lfr_m, lfr_n = int(conf.pop("lfr_m", 1)), int(conf.pop("lfr_n", 1))
+        scale = INT16_SCALE if conf.pop("upsacle_samples", True) else 1.0
+        for key in conf:
+            if key not in MEANINGS:
+                raise UsageError(
+                    f"unknown key '{key}'", where="config.yaml: frontend_conf", hint=did_you_mean(key, MEANINGS)
+                )
+        conf["fs"] = rate
+        fbank = Fbank(**{MEANINGS[key]: value for key, value in conf.items()})
+        return cls(fbank, lfr_m, lfr_n, None if cmvn_path is None else read_cmvn(cmvn_path), scale)
+
+    @property
+    def output_size(self) -> int:
+        """Columns of the features."""
+        return self.fbank.n_mels * self.lfr_m
+
+    def forward(self, waveforms: Tensor, wave_lens: Tensor) -> tuple[Tensor, Tensor]:
+        """``waveforms (B, S)`` float, ``wave_lens (B,)`` -> ``feats (B, T, output_size)``, ``feat_lens (B,)``.
+
+        Zeros behind each length; an utterance shorter than one window has length 0. Dither only in training mode.
+        """
+        log_mels, mel_lens = self.fbank(waveforms * self.scale, wave_lens)
+        feats, feat_lens = stack_frames(log_mels, mel_lens, self.lfr_m, self.lfr_n)
+        feats = self.normalize(feats)
+        if feats.size(0) > 1 or bool((feat_lens < feats.size(1)).any()):
+            valid = torch.arange(feats.size(1), device=feats.device) < feat_lens[:, None]
+            feats = feats * valid[:, :, None]
+        return feats, feat_lens
+
+    def normalize(self, feats: Tensor) -> Tensor:
+        """``(feats + shift) * scale`` over the last dimension."""
+        return feats if self.shift is None else (feats + self.shift) * self.rescale

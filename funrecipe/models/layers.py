@@ -1,0 +1,53 @@
+"""Pieces that several encoders and decoders share: masks, positions, LayerNorm, feed-forward."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+LAYER_NORM_EPS = 1e-12  # FunASR's and ESPnet's LayerNorm; torch's default 1e-5 would change every output
+
+
+class LayerNorm(nn.LayerNorm):
+    """LayerNorm over the last dimension with eps 1e-12 (``funasr.modules.layer_norm``)."""
+
+    def __init__(self, size: int) -> None:
+        super().__init__(size, eps=LAYER_NORM_EPS)
+
+
+def length_mask(lens: Tensor, max_len: int) -> Tensor:
+    """``(B,)`` lengths -> ``(B, max_len)`` bool, True where a position is valid."""
+    return torch.arange(max_len, device=lens.device) < lens[:, None]
+
+
+def padding_mask(lens: Tensor, max_len: int) -> Tensor | None:
+    """Like :func:`length_mask`, but None when no row is padded, so that the layers can skip masking."""
+    return None if bool((lens >= max_len).all()) else length_mask(lens, max_len)
+
+
+def sinusoidal_positions(length: int, size: int, *, start: int = 1, device: torch.device | None = None) -> Tensor:
+    """Position table ``(length, size)``: first half sines, second half cosines, positions counted from ``start``.
+
+    Source: ``funasr.modules.embedding.SinusoidalPositionEncoder`` (counts from 1 and takes the size of its input).
+    """
+    half = size // 2
+    increment = math.log(10000.0) / (half - 1)
+    inverse_scales = torch.exp(torch.arange(half, dtype=torch.float32, device=device) * -increment)
+    positions = torch.arange(start, start + length, dtype=torch.float32, device=device)
+    angles = positions[:, None] * inverse_scales
+    return torch.cat([angles.sin(), angles.cos()], dim=1)
+
+
+class FeedForward(nn.Module):
+    """``w_2(dropout(relu(w_1 x)))``, ``(B, T, D) -> (B, T, D)``; state-dict keys ``w_1``, ``w_2``."""
+
+    def __init__(self, size: int, hidden_units: int, dropout_rate: float) -> None:
+        super().__init__()
+        self.w_1 = nn.Linear(size, hidden_units)
+        self.w_2 = nn.Linear(hidden_units, size)
+        self.dropout = nn.Dropout(dropout_rate)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.w_2(self.dropout(torch.relu(self.w_1(x))))

@@ -1,0 +1,294 @@
+"""SAN-M: self-attention with an FSMN memory, the encoder and decoder of the Paraformer family.
+
+Source: Gao et al. 2020, "SAN-M: Memory Equipped Self-Attention for End-to-End Speech Recognition";
+state-dict keys and arithmetic of ``funasr.models.{encoder.sanm_encoder,decoder.sanm_decoder}`` (0.8.8).
+
+Every module takes masks that may be None (nothing is padded). A mask is bool, True = take part. Padded frames never
+change a valid frame: attention does not see them, memories read zeros there, outputs are zero there.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from funrecipe.models.layers import FeedForward, LayerNorm, padding_mask, sinusoidal_positions
+
+
+class Memory(nn.Conv1d):
+    """FSMN memory: depthwise convolution over time plus its own input.
+
+    ``kernel_size - 1`` zeros are put around the input: ``(kernel_size - 1) // 2 + shift`` before it, the rest after.
+    The only state-dict key is ``weight`` ``(D, 1, kernel_size)``.
+    """
+
+    def __init__(self, size: int, kernel_size: int, shift: int = 0) -> None:
+        super().__init__(size, size, kernel_size, groups=size, bias=False)
+        left = (kernel_size - 1) // 2 + max(shift, 0)
+        self.left_right = (left, kernel_size - 1 - left)
+
+    def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
+        """``x (B, T, D)``, ``mask (B, T)`` -> ``(B, T, D)``; the caller masks the result."""
+        if mask is not None:
+            x = x * mask[:, :, None]
+        context = F.pad(x.transpose(1, 2), self.left_right)
+        return super().forward(context).transpose(1, 2) + x
+
+    def continue_from(self, x: Tensor, history: Tensor) -> tuple[Tensor, Tensor]:
+        """Streaming form: ``history (B, kernel_size - 1, D)`` stands before ``x`` in place of the zeros.
+
+        Returns the memory of ``x`` and the history for the next call. For causal memories (nothing to the right).
+        """
+        context = torch.cat([history, x], dim=1)
+        memory = super().forward(context.transpose(1, 2)).transpose(1, 2) + x
+        return memory, context[:, -(self.kernel_size[0] - 1) :]
+
+
+class SANMSelfAttention(nn.Module):
+    """Multi-head self-attention plus the memory of the values: ``(B, T, input_size) -> (B, T, size)``."""
+
+    def __init__(
+        self, heads: int, input_size: int, size: int, dropout_rate: float, kernel_size: int, shift: int = 0
+    ) -> None:
+        super().__init__()
+        self.heads, self.dropout_rate = heads, dropout_rate
+        self.linear_out = nn.Linear(size, size)
+        self.linear_q_k_v = nn.Linear(input_size, 3 * size)
+        self.fsmn_block = Memory(size, kernel_size, shift)
+
+    def forward(self, x: Tensor, frame_mask: Tensor | None = None, attention_mask: Tensor | None = None) -> Tensor:
+        """``frame_mask (B, T)`` is for the memory, ``attention_mask`` (broadcast to ``(B, H, T, T)``) for attention.
+
+        Without ``attention_mask`` every frame attends to all frames of ``frame_mask``.
+        """
+        if attention_mask is None and frame_mask is not None:
+            attention_mask = frame_mask[:, None, None, :]
+        dropout = self.dropout_rate if self.training else 0.0
+        query, key, value = self.linear_q_k_v(x).chunk(3, dim=-1)
+        memory = F.dropout(self.fsmn_block(value, frame_mask), dropout, self.training)
+        if frame_mask is not None:
+            memory = memory * frame_mask[:, :, None]
+        attended = attend(query, key, value, self.heads, attention_mask, dropout)
+        return self.linear_out(attended) + memory
+
+
+class CrossAttention(nn.Module):
+    """Decoder attention over the encoder output; keys and values in one projection."""
+
+    def __init__(self, heads: int, size: int, dropout_rate: float, encoder_size: int | None = None) -> None:
+        super().__init__()
+        self.heads, self.dropout_rate = heads, dropout_rate
+        self.linear_q = nn.Linear(size, size)
+        self.linear_k_v = nn.Linear(encoder_size or size, 2 * size)
+        self.linear_out = nn.Linear(size, size)
+
+    def forward(self, x: Tensor, encoder_out: Tensor, attention_mask: Tensor | None = None) -> Tensor:
+        """``x (B, U, D)``, ``encoder_out (B, T, D')``, mask broadcastable to ``(B, H, U, T)`` -> ``(B, U, D)``."""
+        key, value = self.linear_k_v(encoder_out).chunk(2, dim=-1)
+        dropout = self.dropout_rate if self.training else 0.0
+        return self.linear_out(attend(self.linear_q(x), key, value, self.heads, attention_mask, dropout))
+
+
+def attend(query: Tensor, key: Tensor, value: Tensor, heads: int, mask: Tensor | None, dropout: float = 0.0) -> Tensor:
+    """Scaled dot-product attention of unsplit ``(B, U, D)``, ``(B, T, D)``, ``(B, T, D)`` -> ``(B, U, D)``."""
+    split = [x.unflatten(-1, (heads, -1)).transpose(1, 2) for x in (query, key, value)]
+    return F.scaled_dot_product_attention(*split, attn_mask=mask, dropout_p=dropout).transpose(1, 2).flatten(2)
+
+
+class SANMEncoderLayer(nn.Module):
+    """Pre-norm block; no residual around attention when the sizes differ (the first block)."""
+
+    def __init__(
+        self, self_attn: SANMSelfAttention, input_size: int, size: int, units: int, dropout_rate: float
+    ) -> None:
+        super().__init__()
+        self.self_attn = self_attn
+        self.feed_forward = FeedForward(size, units, dropout_rate)
+        self.norm1 = LayerNorm(input_size)
+        self.norm2 = LayerNorm(size)
+        self.dropout = nn.Dropout(dropout_rate)
+        self.residual = input_size == size
+
+    def forward(self, x: Tensor, frame_mask: Tensor | None = None, attention_mask: Tensor | None = None) -> Tensor:
+        attended = self.dropout(self.self_attn(self.norm1(x), frame_mask, attention_mask))
+        x = x + attended if self.residual else attended
+        return x + self.dropout(self.feed_forward(self.norm2(x)))
+
+
+class SANMEncoder(nn.Module):
+    """Features -> encoder output. Arguments carry the names of ``encoder_conf`` (``sanm_shfit`` is FunASR's spelling).
+
+    Keys: ``encoders0.0`` (input_size -> output_size), ``encoders.N`` (the other ``num_blocks - 1``), ``after_norm``.
+    """
+
+    def __init__(
+        self,
+        input_size: int,
+        output_size: int = 256,
+        attention_heads: int = 4,
+        linear_units: int = 2048,
+        num_blocks: int = 6,
+        dropout_rate: float = 0.1,
+        attention_dropout_rate: float = 0.0,
+        kernel_size: int = 11,
+        sanm_shfit: int = 0,
+    ) -> None:
+        super().__init__()
+        self.input_size, self.output_size = input_size, output_size
+
+        def block(size_in: int) -> SANMEncoderLayer:
+            attention = SANMSelfAttention(
+                attention_heads, size_in, output_size, attention_dropout_rate, kernel_size, sanm_shfit
+            )
+            return SANMEncoderLayer(attention, size_in, output_size, linear_units, dropout_rate)
+
+        self.encoders0 = nn.ModuleList([block(input_size)])
+        self.encoders = nn.ModuleList([block(output_size) for _ in range(num_blocks - 1)])
+        self.after_norm = LayerNorm(output_size)
+
+    def forward(self, feats: Tensor, feat_lens: Tensor) -> tuple[Tensor, Tensor]:
+        """``feats (B, T, input_size)``, ``feat_lens (B,)`` -> ``(B, T, output_size)``, lengths; zero behind each."""
+        mask = padding_mask(feat_lens, feats.size(1))
+        encoder_out = self.run_blocks(self.add_positions(feats), mask)
+        if mask is not None:
+            encoder_out = encoder_out * mask[:, :, None]
+        return encoder_out, feat_lens
+
+    def add_positions(self, feats: Tensor, start: int = 1) -> Tensor:
+        """Scale by sqrt(output_size) (not input_size) and add sinusoidal positions, counted from ``start``."""
+        positions = sinusoidal_positions(feats.size(1), feats.size(2), start=start, device=feats.device)
+        return feats * self.output_size**0.5 + positions.to(feats.dtype)
+
+    def run_blocks(self, x: Tensor, frame_mask: Tensor | None = None, attention_mask: Tensor | None = None) -> Tensor:
+        """All blocks and the final norm; masks as in :class:`SANMSelfAttention`."""
+        for layer in (*self.encoders0, *self.encoders):
+            x = layer(x, frame_mask, attention_mask)
+        return self.after_norm(x)
+
+
+class DecoderMemory(nn.Module):
+    """The decoder's "self-attention": only a memory. Key ``fsmn_block.weight``."""
+
+    def __init__(self, size: int, dropout_rate: float, kernel_size: int, shift: int = 0) -> None:
+        super().__init__()
+        self.fsmn_block = Memory(size, kernel_size, shift)
+        self.dropout = nn.Dropout(dropout_rate)
+
+    def forward(self, x: Tensor, token_mask: Tensor | None = None) -> Tensor:
+        memory = self.dropout(self.fsmn_block(x, token_mask))
+        return memory if token_mask is None else memory * token_mask[:, :, None]
+
+
+class NormedFeedForward(nn.Module):
+    """``w_2(norm(dropout(relu(w_1 x))))``, ``w_2`` without bias (``PositionwiseFeedForwardDecoderSANM``)."""
+
+    def __init__(self, size: int, hidden_units: int, dropout_rate: float) -> None:
+        super().__init__()
+        self.w_1 = nn.Linear(size, hidden_units)
+        self.w_2 = nn.Linear(hidden_units, size, bias=False)
+        self.norm = LayerNorm(hidden_units)
+        self.dropout = nn.Dropout(dropout_rate)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.w_2(self.norm(self.dropout(torch.relu(self.w_1(x)))))
+
+
+class SANMDecoderLayer(nn.Module):
+    """Feed-forward first (no residual of its own), then memory and cross-attention, each optional."""
+
+    def __init__(
+        self,
+        size: int,
+        units: int,
+        dropout_rate: float,
+        self_attn: DecoderMemory | None = None,
+        src_attn: CrossAttention | None = None,
+    ) -> None:
+        super().__init__()
+        self.self_attn, self.src_attn = self_attn, src_attn
+        self.feed_forward = NormedFeedForward(size, units, dropout_rate)
+        self.norm1 = LayerNorm(size)
+        if self_attn is not None:
+            self.norm2 = LayerNorm(size)
+        if src_attn is not None:
+            self.norm3 = LayerNorm(size)
+        self.dropout = nn.Dropout(dropout_rate)
+
+    def forward(
+        self, x: Tensor, token_mask: Tensor | None, encoder_out: Tensor, attention_mask: Tensor | None
+    ) -> Tensor:
+        """``x (B, U, D)``, ``token_mask (B, U)``, ``encoder_out (B, T, D')``, mask ``(B, 1, U|1, T)``."""
+        transformed = self.feed_forward(self.norm1(x))
+        if self.self_attn is None:
+            return transformed
+        x = x + self.dropout(self.self_attn(self.norm2(transformed), token_mask))
+        if self.src_attn is None:
+            return x
+        return x + self.dropout(self.src_attn(self.norm3(x), encoder_out, attention_mask))
+
+
+class ParaformerSANMDecoder(nn.Module):
+    """Parallel decoder: acoustic embeddings + encoder output -> logits of all tokens at once.
+
+    Arguments carry the names of ``decoder_conf``. Keys: ``embed.0`` (for the training sampler only), ``decoders.N``
+    (``att_layer_num`` layers), ``decoders2.N`` (the rest of ``num_blocks``, memory only), ``decoders3.0``.
+    """
+
+    def __init__(
+        self,
+        vocab_size: int,
+        encoder_output_size: int,
+        attention_heads: int = 4,
+        linear_units: int = 2048,
+        num_blocks: int = 6,
+        dropout_rate: float = 0.1,
+        self_attention_dropout_rate: float = 0.0,
+        src_attention_dropout_rate: float = 0.0,
+        att_layer_num: int = 6,
+        kernel_size: int = 21,
+        sanm_shfit: int | None = 0,
+    ) -> None:
+        super().__init__()
+        size = encoder_output_size
+        shift = (kernel_size - 1) // 2 if sanm_shfit is None else sanm_shfit
+
+        def block(*, memory_shift: int, attention: bool) -> SANMDecoderLayer:
+            memory = DecoderMemory(size, self_attention_dropout_rate, kernel_size, memory_shift)
+            cross = CrossAttention(attention_heads, size, src_attention_dropout_rate) if attention else None
+            return SANMDecoderLayer(size, linear_units, dropout_rate, memory, cross)
+
+        self.embed = nn.Sequential(nn.Embedding(vocab_size, size))
+        self.decoders = nn.ModuleList([block(memory_shift=shift, attention=True) for _ in range(att_layer_num)])
+        if num_blocks > att_layer_num:
+            extra = num_blocks - att_layer_num
+            self.decoders2 = nn.ModuleList([block(memory_shift=0, attention=False) for _ in range(extra)])
+        self.decoders3 = nn.ModuleList([SANMDecoderLayer(size, linear_units, dropout_rate)])
+        self.after_norm = LayerNorm(size)
+        self.output_layer = nn.Linear(size, vocab_size)
+
+    def forward(
+        self,
+        encoder_out: Tensor,
+        encoder_out_lens: Tensor,
+        embeds: Tensor,
+        token_lens: Tensor,
+        attention_mask: Tensor | None = None,
+    ) -> Tensor:
+        """Logits ``(B, U, V)``.
+
+        Args:
+            encoder_out: ``(B, T, D)``; encoder_out_lens: ``(B,)``.
+            embeds: ``(B, U, D)`` acoustic embeddings; token_lens: ``(B,)``.
+            attention_mask: ``(B, U, T)`` in place of the lengths (chunk-wise attention), or None.
+        """
+        token_mask = padding_mask(token_lens, embeds.size(1))
+        if attention_mask is not None:
+            attention_mask = attention_mask[:, None]
+        else:
+            frame_mask = padding_mask(encoder_out_lens, encoder_out.size(1))
+            attention_mask = None if frame_mask is None else frame_mask[:, None, None, :]
+        x = embeds
+        for layer in (*self.decoders, *getattr(self, "decoders2", ()), *self.decoders3):
+            x = layer(x, token_mask, encoder_out, attention_mask)
+        return self.output_layer(self.after_norm(x))
