@@ -2,7 +2,8 @@
 
 Source: Kaldi ``feat/feature-window.cc``, ``feat/mel-computations.cc`` and ``feature-fbank.cc`` with its defaults
 (pre-emphasis 0.97, DC removal per frame, power spectrum, 20 Hz to Nyquist), as ``torchaudio.compliance.kaldi.fbank``.
-Every frame is computed from its own samples only, so padding never changes a frame.
+Every frame is computed from its own samples only, so padding never changes a frame. Windows and mel weights are rounded
+to float32 at the same places as there: in quiet bins that rounding shows in the third decimal of the log-mels.
 """
 
 from __future__ import annotations
@@ -20,11 +21,11 @@ LOW_HZ = 20.0
 LOG_FLOOR = torch.finfo(torch.float32).eps
 
 WINDOWS = {
-    "hamming": lambda n: torch.hamming_window(n, periodic=False, alpha=0.54, beta=0.46, dtype=torch.float64),
-    "hanning": lambda n: torch.hann_window(n, periodic=False, dtype=torch.float64),
-    "povey": lambda n: torch.hann_window(n, periodic=False, dtype=torch.float64).pow(0.85),
-    "blackman": lambda n: torch.blackman_window(n, periodic=False, dtype=torch.float64),
-    "rectangular": lambda n: torch.ones(n, dtype=torch.float64),
+    "hamming": lambda n: torch.hamming_window(n, periodic=False, alpha=0.54, beta=0.46),
+    "hanning": lambda n: torch.hann_window(n, periodic=False),
+    "povey": lambda n: torch.hann_window(n, periodic=False).pow(0.85),
+    "blackman": lambda n: torch.blackman_window(n, periodic=False),
+    "rectangular": lambda n: torch.ones(n),
 }
 
 
@@ -66,7 +67,7 @@ class Fbank(nn.Module):
         self.n_mels, self.dither, self.snip_edges = n_mels, dither, snip_edges
         self.window: Tensor
         self.mel_weights: Tensor
-        self.register_buffer("window", WINDOWS[window](self.window_samples).float(), persistent=False)
+        self.register_buffer("window", WINDOWS[window](self.window_samples), persistent=False)
         self.register_buffer("mel_weights", mel_weights(n_mels, self.fft_size, sample_rate_hz), persistent=False)
 
     def count_frames(self, wave_lens: Tensor) -> Tensor:
@@ -105,21 +106,17 @@ class Fbank(nn.Module):
         """Windows ``(..., window_samples)`` -> ``(..., n_mels)``."""
         frames = frames - frames.mean(dim=-1, keepdim=True)
         previous = torch.cat([frames[..., :1], frames[..., :-1]], dim=-1)
-        frames = torch.sub(frames, previous, alpha=PRE_EMPHASIS) * self.window
+        frames = (frames - PRE_EMPHASIS * previous) * self.window
         spectrum = torch.fft.rfft(F.pad(frames, (0, self.fft_size - self.window_samples)))
-        power = torch.view_as_real(spectrum).square().sum(dim=-1)
-        return torch.matmul(power, self.mel_weights).clamp(min=LOG_FLOOR).log()
+        return torch.matmul(spectrum.abs().square(), self.mel_weights).clamp(min=LOG_FLOOR).log()
 
 
 def mel_weights(n_mels: int, fft_size: int, sample_rate_hz: int) -> Tensor:
-    """Triangles on Kaldi's mel scale, ``(fft_size // 2 + 1, n_mels)``; the Nyquist bin has no weight, as in Kaldi."""
-    def mel(hz: Tensor) -> Tensor:
-        return 1127.0 * torch.log1p(hz / 700.0)
-
-    low, high = (1127.0 * math.log1p(hz / 700.0) for hz in (LOW_HZ, 0.5 * sample_rate_hz))
-    edges = torch.linspace(low, high, n_mels + 2, dtype=torch.float64)
-    left, centre, right = edges[:-2], edges[1:-1], edges[2:]
-    bins = torch.arange(fft_size // 2, dtype=torch.float64) * (sample_rate_hz / fft_size)
-    bin_mels = mel(bins)[:, None]
+    """Triangles on Kaldi's mel scale, ``(fft_size // 2 + 1, n_mels)``; the Nyquist bin has no weight."""
+    low, high = (1127.0 * math.log(1.0 + hz / 700.0) for hz in (LOW_HZ, 0.5 * sample_rate_hz))
+    width = (high - low) / (n_mels + 1)
+    left, centre, right = (low + (torch.arange(n_mels) + offset) * width for offset in (0.0, 1.0, 2.0))
+    bins_hz = torch.arange(fft_size // 2) * (sample_rate_hz / fft_size)
+    bin_mels = 1127.0 * (1.0 + bins_hz / 700.0).log()[:, None]
     rising, falling = (bin_mels - left) / (centre - left), (right - bin_mels) / (right - centre)
-    return F.pad(torch.minimum(rising, falling).clamp(min=0.0), (0, 0, 0, 1)).float()
+    return F.pad(torch.minimum(rising, falling).clamp(min=0.0), (0, 0, 0, 1))
