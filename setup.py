@@ -25,6 +25,7 @@ setup(
         "hub": ["modelscope"],
         "bpe": ["sentencepiece"],
         "report": ["jinja2", "matplotlib"],
+        "opencc": ["OpenCC"],
         "tensorboard": ["tensorboard"],
     },
     entry_points={"console_scripts": ["funrecipe = funrecipe.cli:main"]},
