@@ -176,14 +176,16 @@ def _read_ark(file: BinaryIO, offset: int, raw_rate_hz: int) -> tuple[np.ndarray
         length = struct.unpack("<I", head[4:8])[0]
         data = file.read() if length in UNKNOWN_WAV_SIZES else file.read(length + 8)
         return _read_container(io.BytesIO(data), None, None)
-    if head[:2] != b"\0B":
-        raise _AudioFault(f"neither a wav nor a Kaldi matrix at byte {offset} of the archive")
+    if head[:2] != b"\0B" and head[:5] != b"AUDIO":  # nothing else: kaldiio would unpickle what says so
+        raise _AudioFault(f"neither audio nor a Kaldi matrix at byte {offset} of the archive")
     from kaldiio.matio import read_kaldi
 
     try:
-        matrix = np.asarray(read_kaldi(file, endian="<"))
-    except (ValueError, AssertionError, struct.error, IndexError) as error:
-        raise _AudioFault(f"no Kaldi matrix at byte {offset} of the archive ({error})") from None
+        matrix = read_kaldi(file, endian="<")
+    except (ValueError, AssertionError, struct.error, IndexError, RuntimeError) as error:
+        raise _AudioFault(f"corrupt at byte {offset} of the archive ({error})") from None
+    if isinstance(matrix, tuple):  # kaldiio's own block of a compressed audio file: (rate, samples in [-1, 1])
+        return _first_channel(matrix[1]).astype(np.float32), int(matrix[0])
     if matrix.ndim == 2 and min(matrix.shape) > MAX_CHANNELS:
         raise _AudioFault(f"a matrix of shape {matrix.shape} is no waveform (features?)")
     return _first_channel(matrix).astype(np.float32) / 32768.0, raw_rate_hz

@@ -25,6 +25,7 @@ class Utterance:
         audio: a path, ``file.ark:offset``, or a command that ends in ``|`` (only where pipes are allowed).
         start_s, end_s: the part of the audio, from ``segments``; None means the beginning, the end.
         where: ``file:line`` that named it.
+        recording_id: its entry in ``wav.scp``; the utterance itself where there are no ``segments``.
     """
 
     utt_id: str
@@ -32,6 +33,7 @@ class Utterance:
     start_s: float | None = None
     end_s: float | None = None
     where: str = ""
+    recording_id: str = ""
 
 
 @dataclass(frozen=True)
@@ -145,7 +147,7 @@ def _read_recordings(path: Path, problems: list[Problem], *, allow_pipes: bool) 
                 continue
         else:
             audio = resolve_audio(audio, path.parent)
-        recordings[key] = Utterance(key, audio, where=where)
+        recordings[key] = Utterance(key, audio, where=where, recording_id=key)
     return recordings
 
 
@@ -167,7 +169,7 @@ def _read_segments(path: Path, recordings: dict[str, Utterance], problems: list[
         if start_s is None or end_s is None or start_s < 0 or not (end_s > start_s or end_s == -1):
             problems.append(Problem(f"'{key}' lasts from '{fields[1]}' to '{fields[2]}' seconds", where))
             continue
-        utterances.append(Utterance(key, recording.audio, start_s, None if end_s == -1 else end_s, where))
+        utterances.append(Utterance(key, recording.audio, start_s, None if end_s == -1 else end_s, where, fields[0]))
     unused = [recordings[key] for key in recordings if key not in used]
     _warn_of_group("recording without a segment", [(r.utt_id, r.where) for r in unused], problems)
     return utterances

@@ -108,8 +108,9 @@ def _fault_of(line: ListLine) -> str | None:
 
 
 def unique_lines(lines: list[ListLine], path: Path, problems: list[Problem]) -> dict[str, ListLine]:
-    """Lines by key. A line that repeats another is dropped with a warning; one that contradicts it is an error."""
+    """Lines by key. A line that repeats another is dropped with a warning; contradicting ones are an error, all dropped."""
     by_key: dict[str, ListLine] = {}
+    contradicted = set()
     for line in lines:
         first = by_key.setdefault(line.key, line)
         if first is line:
@@ -117,4 +118,6 @@ def unique_lines(lines: list[ListLine], path: Path, problems: list[Problem]) -> 
         same = first.value == line.value
         what = f"id '{line.key}' repeats line {first.number}" + ("" if same else " with another value")
         problems.append(Problem(what, f"{path}:{line.number}", is_error=not same))
-    return by_key
+        if not same:
+            contradicted.add(line.key)
+    return {key: line for key, line in by_key.items() if key not in contradicted}

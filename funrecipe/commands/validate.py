@@ -1,0 +1,36 @@
+"""``funrecipe validate``: check the lists of a Kaldi data directory; audio is not opened."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from funrecipe.data.fix_dir import write_fixed_dir
+from funrecipe.data.kaldi_dir import check_data_dir
+from funrecipe.errors import list_problems
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--data_dir", type=Path, required=True, help="folder with wav.scp and perhaps text, segments")
+    parser.add_argument("--fix", type=Path, metavar="OUT_DIR", help="write a clean copy of what can be used to OUT_DIR")
+    parser.add_argument(
+        "--allow_pipes", choices=("true", "false"), default="false", help="take wav.scp entries that are commands"
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    data = check_data_dir(args.data_dir, allow_pipes=args.allow_pipes == "true")
+    if data.warnings:
+        print(f"{len(data.warnings)} warnings\n{list_problems([str(problem) for problem in data.warnings])}")
+    if args.fix is not None:
+        kept = write_fixed_dir(data, args.fix)
+        if data.errors:
+            print(f"{len(data.errors)} errors\n{list_problems([str(problem) for problem in data.errors])}")
+        left_out = len(data.utterances) - len(kept)
+        without_text = f", {left_out} without text left out" if left_out else ""
+        print(f"wrote {len(kept)} utterances to {args.fix}{without_text}; problems.txt lists every problem")
+        return 0
+    data.raise_for_errors()
+    texts = "no text" if data.texts is None else f"{len(data.texts)} texts"
+    print(f"{args.data_dir}: {len(data.utterances)} utterances, {texts}, no errors")
+    return 0
