@@ -19,6 +19,7 @@ setup(
         "tqdm",
         "soundfile",
         "soxr",
+        "rapidfuzz",
     ],
     extras_require={
         "torchaudio": ["torchaudio"],

@@ -1,0 +1,213 @@
+"""From texts by id to counted edits: which utterances are scored, and what each of them costs."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import numpy as np
+
+from funrecipe.errors import DataError, IncompleteRunError, list_problems
+from funrecipe.score.align import TokenEncoder, count_edits, edit_ops
+from funrecipe.score.tokenize import tokenize
+
+MISSING_POLICIES = ("strict", "present", "error")
+
+
+@dataclass(frozen=True)
+class Edits:
+    """Counts of one utterance or of many; ``rate`` is in percent of the reference tokens."""
+
+    correct: int = 0
+    substitutions: int = 0
+    insertions: int = 0
+    deletions: int = 0
+
+    @property
+    def tokens(self) -> int:
+        return self.correct + self.substitutions + self.deletions
+
+    @property
+    def errors(self) -> int:
+        return self.substitutions + self.insertions + self.deletions
+
+    @property
+    def rate(self) -> float:
+        """Token error rate in percent; without reference tokens ``inf``, or ``nan`` when nothing was inserted."""
+        return percent(self.errors, self.tokens)
+
+    def as_json(self) -> dict[str, int | float | None]:
+        rate = self.rate
+        return {
+            "rate": rate if math.isfinite(rate) else None,
+            "tokens": self.tokens,
+            "errors": self.errors,
+            "correct": self.correct,
+            "substitutions": self.substitutions,
+            "insertions": self.insertions,
+            "deletions": self.deletions,
+        }
+
+
+def percent(part: float, whole: float) -> float:
+    if whole:
+        return 100.0 * part / whole
+    return math.inf if part else math.nan
+
+
+def sum_edits(counts: np.ndarray) -> Edits:
+    """Pooled counts of rows ``(N, 4)`` as ``count_edits`` gives them."""
+    return Edits(*(int(n) for n in counts.sum(axis=0)))
+
+
+@dataclass(frozen=True)
+class Coverage:
+    """Which utterances the number is about. Every list of ids is sorted."""
+
+    references: int
+    hypotheses: int
+    scored: int
+    missing: tuple[str, ...]
+    empty: tuple[str, ...]
+    without_reference: tuple[str, ...]
+
+    def line(self) -> str:
+        """One line for people; it names everything that is not ordinary."""
+        parts = [f"{self.scored} of {self.references} references scored"]
+        if self.missing:
+            counted = "counted as deletions" if self.scored == self.references else "LEFT OUT"
+            parts.append(f"{len(self.missing)} without a hypothesis ({counted})")
+        if self.empty:
+            parts.append(f"{len(self.empty)} empty hypotheses (counted as deletions)")
+        if self.without_reference:
+            parts.append(f"{len(self.without_reference)} hypotheses without a reference (ignored)")
+        return "coverage: " + ", ".join(parts)
+
+    def as_json(self) -> dict[str, object]:
+        return {
+            "references": self.references,
+            "hypotheses": self.hypotheses,
+            "scored": self.scored,
+            "missing": len(self.missing),
+            "empty_hypotheses": len(self.empty),
+            "hypotheses_without_reference": len(self.without_reference),
+            "missing_ids": list(self.missing),
+            "empty_ids": list(self.empty),
+            "without_reference_ids": list(self.without_reference),
+        }
+
+
+@dataclass(frozen=True)
+class Scoring:
+    """Scored utterances, sorted by id: tokens and encoded tokens of both sides, and ``counts (N, 4)``."""
+
+    ids: Sequence[str]
+    refs: Sequence[Sequence[str]]
+    hyps: Sequence[Sequence[str]]
+    encoded: tuple[Sequence[str], Sequence[str]] = field(repr=False)
+    counts: np.ndarray = field(repr=False)
+    coverage: Coverage
+    unit: str
+    missing_policy: str
+
+    @cached_property
+    def edits(self) -> Edits:
+        return sum_edits(self.counts)
+
+    @cached_property
+    def wrong_utterances(self) -> int:
+        return int(np.count_nonzero(self.counts[:, 1:].any(axis=1)))
+
+    @cached_property
+    def ops(self) -> list[bytes]:
+        """The alignment of every utterance as letters ``C S D I``; computed when first asked for."""
+        return edit_ops(*self.encoded)
+
+    def utterance_edits(self) -> Iterable[Edits]:
+        return (Edits(*row) for row in self.counts.tolist())
+
+
+def cover(refs: Mapping[str, str], hyps: Mapping[str, str], missing_policy: str) -> tuple[list[str], Coverage]:
+    """Sorted ids to score and what that leaves out.
+
+    Raises ``DataError`` when there is no reference, or no id in common;
+    ``IncompleteRunError`` for a missing hypothesis under policy ``error``.
+    """
+    if not refs:
+        raise DataError("there is no reference, so there is nothing to score", hint="give lines of 'id text'")
+    missing = sorted(refs.keys() - hyps.keys())
+    if len(missing) == len(refs) and hyps:
+        raise DataError(
+            f"none of the {len(hyps)} hypothesis ids is among the {len(refs)} reference ids: "
+            f"'{min(hyps)}' … against '{min(refs)}' …",
+            hint="do both files belong to the same data set?",
+        )
+    if missing and missing_policy == "error":
+        raise IncompleteRunError(
+            f"{len(missing)} of {len(refs)} references have no hypothesis:\n{list_problems(missing)}",
+            hint="finish the run, or choose --missing strict (deletions) or --missing present (left out)",
+        )
+    ids = sorted(refs.keys() & hyps.keys() if missing_policy == "present" else refs)
+    if not ids:
+        raise DataError("no utterance to score: there is no hypothesis at all", hint="use --missing strict to count it")
+    coverage = Coverage(
+        references=len(refs),
+        hypotheses=len(hyps),
+        scored=len(ids),
+        missing=tuple(missing),
+        empty=tuple(sorted(i for i in hyps.keys() & refs.keys() if not hyps[i] and refs[i])),
+        without_reference=tuple(sorted(hyps.keys() - refs.keys())),
+    )
+    return ids, coverage
+
+
+def tokenize_and_encode(
+    ref_texts: Iterable[str], hyp_texts: Iterable[str], unit: str
+) -> tuple[list[Sequence[str]], list[Sequence[str]], tuple[list[str], list[str]]]:
+    """Tokens of both sides and the same as strings for the aligner."""
+    refs = [tokenize(text, unit) for text in ref_texts]
+    hyps = [tokenize(text, unit) for text in hyp_texts]
+    encoder = TokenEncoder()
+    encoded = [encoder.encode_pair(ref, hyp) for ref, hyp in zip(refs, hyps)]
+    return refs, hyps, ([ref for ref, _ in encoded], [hyp for _, hyp in encoded])
+
+
+def score_texts(
+    refs: Mapping[str, str],
+    hyps: Mapping[str, str],
+    *,
+    unit: str = "mixed",
+    missing_policy: str = "strict",
+    lower_case: bool = True,
+) -> Scoring:
+    """Score texts by id.
+
+    Args:
+        unit: ``mixed``, ``char`` or ``word`` (``funrecipe.score.tokenize``).
+        missing_policy: ``strict``: a reference without a hypothesis is all
+            deletions; ``present``: it is left out; ``error``: it is an error.
+            An empty hypothesis is all deletions under each of them.
+        lower_case: compare in lower case.
+
+    Raises:
+        DataError: nothing to score.
+        IncompleteRunError: a hypothesis is missing under ``error``.
+    """
+    ids, coverage = cover(refs, hyps, missing_policy)
+    ref_texts = [refs[i] for i in ids]
+    hyp_texts = [hyps.get(i, "") for i in ids]
+    if lower_case:
+        ref_texts, hyp_texts = [t.lower() for t in ref_texts], [t.lower() for t in hyp_texts]
+    ref_tokens, hyp_tokens, encoded = tokenize_and_encode(ref_texts, hyp_texts, unit)
+    return Scoring(
+        ids=ids,
+        refs=ref_tokens,
+        hyps=hyp_tokens,
+        encoded=encoded,
+        counts=count_edits(*encoded),
+        coverage=coverage,
+        unit=unit,
+        missing_policy=missing_policy,
+    )

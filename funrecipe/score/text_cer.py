@@ -1,0 +1,44 @@
+"""``text.cer``: per utterance its counts, reference and hypothesis; at the end three summary lines.
+
+The layout is FunASR's ``compute_wer.py``; what differs is listed in ``docs/scoring.md``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from funrecipe.score.rates import Edits, Scoring, percent
+from funrecipe.score.write import write_text
+
+
+def write_text_cer(path: Path | str, scoring: Scoring) -> None:
+    write_text(path, _blocks(scoring))
+
+
+def summary_lines(scoring: Scoring) -> list[str]:
+    """``%WER``, ``%SER`` and ``Scored …``: N references scored, M of them without a hypothesis."""
+    edits, scored, wrong = scoring.edits, scoring.coverage.scored, scoring.wrong_utterances
+    missing = 0 if scoring.missing_policy == "present" else len(scoring.coverage.missing)
+    return [
+        f"%WER {edits.rate:.2f} [ {edits.errors} / {edits.tokens}, "
+        f"{edits.insertions} ins, {edits.deletions} del, {edits.substitutions} sub ]",
+        f"%SER {percent(wrong, scored):.2f} [ {wrong} / {scored} ]",
+        f"Scored {scored} sentences, {missing} not present in hyp.",
+    ]
+
+
+def _blocks(scoring: Scoring) -> Iterator[str]:
+    for utterance_id, ref, hyp, (cor, sub, ins, dele) in zip(
+        scoring.ids, scoring.refs, scoring.hyps, scoring.counts.tolist()
+    ):
+        tokens = cor + sub + dele
+        if tokens:
+            corr, cer = cor / tokens, (sub + ins + dele) / tokens
+        else:  # nothing was there to be right; the rate is inf when something was inserted
+            corr, cer = 0.0, Edits(insertions=ins).rate / 100 if ins else 0.0
+        yield (
+            f"{utterance_id}(nwords={tokens},cor={cor},ins={ins},del={dele},sub={sub}) corr:{corr:.2%},cer:{cer:.2%}\n"
+            f"ref:\t{' '.join(ref)}\nhyp:\t{' '.join(hyp)}\n"
+        )
+    yield "\n" + "".join(line + "\n" for line in summary_lines(scoring))

@@ -1,0 +1,48 @@
+"""What counts as one token: a word between blanks, a character, or both mixed.
+
+========  ======================================================================
+unit      tokens of "我下载了 ChatGPT app"
+========  ======================================================================
+word      我下载了 · ChatGPT · app                 (blanks separate; WER)
+char      我 · 下 · 载 · 了 · C · h · a · t · …    (every code point; SpeechIO's CER)
+mixed     我 · 下 · 载 · 了 · ChatGPT · app        (CJK per character, anything else
+                                                   up to a blank or CJK; MER)
+========  ======================================================================
+
+Blanks between CJK characters never matter in ``char`` and ``mixed``. A token
+sequence is a list of strings, or simply a string where every token is one
+character: both are sequences of tokens.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+UNITS = ("mixed", "char", "word")
+
+# Radicals to CJK ideographs with symbols, kana, bopomofo; Yi is left to words; Hangul; compatibility forms;
+# full-width punctuation (full-width letters and digits are words); the ideographic planes.
+CJK = (
+    "\u2e80-\u9fff\uac00-\ud7af\uf900-\ufaff\ufe30-\ufe4f"
+    "\uff01-\uff0f\uff1a-\uff20\uff3b-\uff40\uff5b-\uffee\U00020000-\U0003ffff"
+)
+_CJK_OR_WORD = re.compile(rf"[{CJK}]|[^\s{CJK}]+")
+_WORD = re.compile(rf"[^{CJK}]")
+
+
+def tokenize(text: str, unit: str) -> Sequence[str]:
+    """The tokens of a text; ``unit`` is one of ``UNITS``."""
+    words = text.split()
+    if unit == "word":
+        joined = "".join(words)
+        return joined if len(joined) == len(words) else words
+    joined = "".join(words)
+    if unit == "char" or _WORD.search(joined) is None:
+        return joined
+    return _CJK_OR_WORD.findall(text)
+
+
+def is_cjk(token: str) -> bool:
+    """Whether a token of unit ``mixed`` is a CJK character (else a word of another script, a number …)."""
+    return _WORD.match(token) is None
