@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 LAYER_NORM_EPS = 1e-12  # FunASR's and ESPnet's LayerNorm; torch's default 1e-5 would change every output
+
+ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
+    "relu": F.relu, "swish": F.silu, "gelu": F.gelu, "tanh": torch.tanh, "hardtanh": F.hardtanh, "selu": F.selu,
+}
 
 
 class LayerNorm(nn.LayerNorm):
@@ -40,14 +46,22 @@ def sinusoidal_positions(length: int, size: int, *, start: int = 1, device: torc
     return torch.cat([angles.sin(), angles.cos()], dim=1)
 
 
-class FeedForward(nn.Module):
-    """``w_2(dropout(relu(w_1 x)))``, ``(B, T, D) -> (B, T, D)``; state-dict keys ``w_1``, ``w_2``."""
+def activation(name: str) -> Callable[[Tensor], Tensor]:
+    """The function FunASR calls ``name``; ValueError for an unknown one."""
+    if name not in ACTIVATIONS:
+        raise ValueError(f"unknown activation '{name}' (known: {', '.join(ACTIVATIONS)})")
+    return ACTIVATIONS[name]
 
-    def __init__(self, size: int, hidden_units: int, dropout_rate: float) -> None:
+
+class FeedForward(nn.Module):
+    """``w_2(dropout(act(w_1 x)))``, ``(B, T, D) -> (B, T, D)``; state-dict keys ``w_1``, ``w_2``."""
+
+    def __init__(self, size: int, hidden_units: int, dropout_rate: float, activation_type: str = "relu") -> None:
         super().__init__()
+        self.activation = activation(activation_type)
         self.w_1 = nn.Linear(size, hidden_units)
         self.w_2 = nn.Linear(hidden_units, size)
         self.dropout = nn.Dropout(dropout_rate)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.w_2(self.dropout(torch.relu(self.w_1(x))))
+        return self.w_2(self.dropout(self.activation(self.w_1(x))))

@@ -1,0 +1,130 @@
+"""Multi-head attention with separate query, key and value projections: plain, relative, legacy relative.
+
+Masks are boolean, True where a query may look; a query that may look nowhere gets zeros.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+class MultiHeadedAttention(nn.Module):
+    """Scaled dot-product attention. FunASR: MultiHeadedAttention (keys linear_{q,k,v,out})."""
+
+    def __init__(self, heads: int, dim: int, dropout: float) -> None:
+        super().__init__()
+        if dim % heads:
+            raise ValueError(f"width {dim} cannot be divided into {heads} attention heads")
+        self.heads, self.head_dim, self.dropout = heads, dim // heads, dropout
+        self.linear_q = nn.Linear(dim, dim)
+        self.linear_k = nn.Linear(dim, dim)
+        self.linear_v = nn.Linear(dim, dim)
+        self.linear_out = nn.Linear(dim, dim)
+
+    def split_heads(self, x: Tensor) -> Tensor:
+        """(B, T, D) -> (B, H, T, D / H)."""
+        return x.unflatten(-1, (self.heads, self.head_dim)).transpose(1, 2)
+
+    def project_keys(self, memory: Tensor) -> tuple[Tensor, Tensor]:
+        """Keys and values of ``memory`` (B, T, D), each (B, H, T, D / H); cacheable."""
+        return self.split_heads(self.linear_k(memory)), self.split_heads(self.linear_v(memory))
+
+    def attend(self, query: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None) -> Tensor:
+        """query: (B, H, U, d), keys/values: (B, H, T, d), mask broadcasting to (B, H, U, T) -> (B, U, D)."""
+        dropout = self.dropout if self.training else 0.0
+        context = F.scaled_dot_product_attention(query, keys, values, attn_mask=mask, dropout_p=dropout)
+        return self.linear_out(context.transpose(1, 2).flatten(2))
+
+    def forward(self, query: Tensor, memory: Tensor, mask: Tensor | None) -> Tensor:
+        """query: (B, U, D), memory: (B, T, D), mask: (B, 1 or U, T) or None -> (B, U, D)."""
+        keys, values = self.project_keys(memory)
+        head_mask = None if mask is None else mask.unsqueeze(1)
+        return self.attend(self.split_heads(self.linear_q(query)), keys, values, head_mask)
+
+    def step(
+        self, x: Tensor, past: tuple[Tensor, Tensor], key_mask: Tensor | None = None
+    ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+        """Causal self-attention, one token of K hypotheses an utterance.
+
+        x: (B, K, D); past: keys and values so far, each (B, K, H, U, d); key_mask: (B, K, U + 1), True = may be seen.
+        Returns (B, K, D) and the keys and values with this token.
+        """
+        batch, beams, _ = x.shape
+        x = x.flatten(0, 1).unsqueeze(1)
+        fresh = self.project_keys(x)
+        keys, values = (torch.cat([old.flatten(0, 1), new], dim=2) for old, new in zip(past, fresh, strict=True))
+        mask = None if key_mask is None else key_mask.flatten(0, 1)[:, None, None]
+        context = self.attend(self.split_heads(self.linear_q(x)), keys, values, mask)
+        grid = (batch, beams)
+        return context.view(batch, beams, -1), (keys.unflatten(0, grid), values.unflatten(0, grid))
+
+    def no_past(self, batch: int, device: torch.device) -> Tensor:
+        """Keys or values before the first step: (B, 1, H, 0, d)."""
+        return torch.zeros(batch, 1, self.heads, 0, self.head_dim, device=device)
+
+
+class RelativeAttention(MultiHeadedAttention):
+    """Self-attention with relative positions (Transformer-XL, https://arxiv.org/abs/1901.02860).
+
+    FunASR: RelPositionMultiHeadedAttention, LegacyRelPositionMultiHeadedAttention and the chunk variant.
+    """
+
+    def __init__(self, heads: int, dim: int, dropout: float, *, legacy: bool = False) -> None:
+        super().__init__(heads, dim, dropout)
+        self.legacy = legacy
+        self.linear_pos = nn.Linear(dim, dim, bias=False)
+        self.pos_bias_u = nn.Parameter(torch.empty(heads, self.head_dim))
+        self.pos_bias_v = nn.Parameter(torch.empty(heads, self.head_dim))
+        nn.init.xavier_uniform_(self.pos_bias_u)
+        nn.init.xavier_uniform_(self.pos_bias_v)
+
+    def forward(
+        self, query: Tensor, memory: Tensor, mask: Tensor, table: Tensor, shift_lens: Tensor | None = None
+    ) -> Tensor:
+        """query: (B, U, D), memory: (B, T, D), table: (T, D) if legacy, else (U + T - 1, D) -> (B, U, D).
+
+        mask: (B, 1 or U, T). ``shift_lens`` (B,): the length each utterance has alone, for the legacy shift, which
+        depends on it; None shifts by the padded length.
+        """
+        keys, values = self.project_keys(memory)
+        q = self.split_heads(self.linear_q(query))
+        positions = self.linear_pos(table).unflatten(-1, (self.heads, self.head_dim)).permute(1, 2, 0)
+        by_position = torch.matmul(q + self.pos_bias_v.unsqueeze(1), positions)
+        if self.legacy:
+            shifted = shift_legacy_ragged(by_position, shift_lens)
+        else:
+            shifted = shift_relative(by_position, keys.size(2))
+        bias = (shifted / math.sqrt(self.head_dim)).masked_fill(~mask.unsqueeze(1), -torch.inf)
+        return self.attend(q + self.pos_bias_u.unsqueeze(1), keys, values, bias)
+
+
+def shift_relative(x: Tensor, keys: int) -> Tensor:
+    """out[i, j] = x[i, U - 1 - i + j]. x: (..., U, U + keys - 1) -> (..., U, keys)."""
+    queries, columns = x.shape[-2:]
+    if queries == 1:
+        return x
+    flat = x.flatten(-2)[..., queries - 1 : queries * columns - 1]
+    return flat.unflatten(-1, (queries, columns - 1))[..., :keys]
+
+
+def shift_legacy(x: Tensor) -> Tensor:
+    """Pad a column, re-read the rows one element later: Transformer-XL's shift as ESPnet first wrote it.
+
+    Right of the diagonal it reads the next query's scores, which is how the shipped weights were trained.
+    """
+    frames = x.size(-1)
+    return F.pad(x, (1, 0)).flatten(-2)[..., frames:].unflatten(-1, (frames, frames))
+
+
+def shift_legacy_ragged(x: Tensor, lens: Tensor | None) -> Tensor:
+    """shift_legacy within the first ``lens[b]`` frames of each utterance. x: (B, H, T, T)."""
+    if lens is None or bool((lens == x.size(-1)).all()):
+        return shift_legacy(x)
+    shifted = torch.zeros_like(x)
+    for row, frames in enumerate(lens.tolist()):
+        shifted[row, :, :frames, :frames] = shift_legacy(x[row, :, :frames, :frames])
+    return shifted

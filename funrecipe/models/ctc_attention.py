@@ -1,0 +1,57 @@
+"""Hybrid CTC/attention model: Conformer or Transformer encoder, Transformer decoder, CTC head (``model: asr``)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from funrecipe.models.conformer import ConformerEncoder
+from funrecipe.models.ctc import CTC
+from funrecipe.models.registry import build_component, construct
+from funrecipe.models.transformer import TransformerDecoder, TransformerEncoder
+
+DEFAULT_CTC_WEIGHT = 0.5  # FunASR's, where a configuration is silent
+DECODERS = {"transformer": TransformerDecoder}
+ENCODERS = {"conformer": ConformerEncoder, "transformer": TransformerEncoder}
+
+
+class CTCAttentionModel(nn.Module):
+    """FunASR: ASRModel (Watanabe et al. 2017). ``ctc`` is None when ``ctc_weight`` is 0 and ``decoder`` when it is 1.
+
+    Ids of sos, eos and blank are those of every FunASR vocabulary.
+    """
+
+    sos_id, eos_id, blank_id = 1, 2, 0
+
+    def __init__(self, encoder: nn.Module, decoder: TransformerDecoder | None, ctc: CTC | None) -> None:
+        super().__init__()
+        self.encoder, self.decoder, self.ctc = encoder, decoder, ctc
+
+    def encode(self, feats: Tensor, feat_lens: Tensor) -> tuple[Tensor, Tensor]:
+        """feats: (B, T, F), feat_lens: (B,) -> encoder_out (B, T', D), encoder_out_lens (B,)."""
+        return self.encoder(feats, feat_lens)
+
+    def ctc_log_probs(self, encoder_out: Tensor) -> Tensor:
+        """(B, T, D) -> (B, T, V)."""
+        return self.ctc.log_probs(encoder_out)
+
+    def decoder_log_probs(
+        self, encoder_out: Tensor, encoder_out_lens: Tensor, tokens: Tensor, token_lens: Tensor
+    ) -> Tensor:
+        """Teacher forcing. tokens: (B, U) beginning with sos -> (B, U, V)."""
+        return torch.log_softmax(self.decoder(encoder_out, encoder_out_lens, tokens, token_lens), dim=-1)
+
+
+def build_ctc_attention(config: Mapping[str, Any], input_size: int, vocab_size: int) -> CTCAttentionModel:
+    """The model of a config whose ``model`` is ``asr``."""
+    ctc_weight = float((config.get("model_conf") or {}).get("ctc_weight", DEFAULT_CTC_WEIGHT))
+    encoder = build_component(config, "encoder", ENCODERS, input_size=input_size)
+    width = encoder.output_size
+    decoder = None
+    if ctc_weight < 1.0:
+        decoder = build_component(config, "decoder", DECODERS, vocab_size=vocab_size, encoder_output_size=width)
+    ctc = construct(CTC, config.get("ctc_conf") or {}, "ctc_conf", vocab_size=vocab_size, encoder_output_size=width)
+    return CTCAttentionModel(encoder, decoder, ctc if ctc_weight > 0.0 else None)
