@@ -98,7 +98,8 @@ class CifPredictorV2(nn.Module):
     the padding; both are the same here, because padding never reaches the sum.
     """
 
-    groups = 1
+    INERT = {"tf2torch_tensor_name_prefix_torch": ..., "tf2torch_tensor_name_prefix_tf": ...}
+    depthwise = False
 
     def __init__(
         self,
@@ -114,7 +115,7 @@ class CifPredictorV2(nn.Module):
     ) -> None:
         super().__init__()
         self.orders = (l_order, r_order)
-        self.cif_conv1d = nn.Conv1d(idim, idim, l_order + r_order + 1, groups=idim if self.groups != 1 else 1)
+        self.cif_conv1d = nn.Conv1d(idim, idim, l_order + r_order + 1, groups=idim if self.depthwise else 1)
         self.cif_output = nn.Linear(idim, 1)
         self.dropout = nn.Dropout(dropout)
         self.threshold, self.tail_threshold = threshold, tail_threshold
@@ -175,7 +176,7 @@ class CifPredictorV2(nn.Module):
 class CifPredictor(CifPredictorV2):
     """First version: depthwise convolution with a residual and dropout before the ReLU."""
 
-    groups = 0  # one per channel
+    depthwise = True
 
     def convolve(self, hidden: Tensor) -> Tensor:
         context = hidden.transpose(1, 2)

@@ -15,6 +15,19 @@ from torch.nn import functional as F
 
 from funrecipe.models.layers import FeedForward, LayerNorm, padding_mask, sinusoidal_positions
 
+# Settings that FunASR's classes take and that must have this value here; ``...``: read there and without effect.
+INERT_SETTINGS = {
+    "normalize_before": True,
+    "concat_after": False,
+    "positional_dropout_rate": ...,
+    "tf2torch_tensor_name_prefix_torch": ...,
+    "tf2torch_tensor_name_prefix_tf": ...,
+    "lora_list": None,
+    "lora_rank": ...,
+    "lora_alpha": ...,
+    "lora_dropout": ...,
+}
+
 
 class Memory(nn.Conv1d):
     """FSMN memory: depthwise convolution over time plus its own input.
@@ -120,7 +133,24 @@ class SANMEncoder(nn.Module):
     """Features -> encoder output. Arguments carry the names of ``encoder_conf`` (``sanm_shfit`` is FunASR's spelling).
 
     Keys: ``encoders0.0`` (input_size -> output_size), ``encoders.N`` (the other ``num_blocks - 1``), ``after_norm``.
+
+    Attributes:
+        pad_invariant: True (default): frames behind a length are zero. False: they hold what FunASR leaves there and
+            lets leak into the predictor and the last token of padded rows; for comparisons only.
     """
+
+    pad_invariant = True
+
+    INERT = INERT_SETTINGS | {
+        "input_layer": "pe",
+        "pos_enc_class": "SinusoidalPositionEncoder",
+        "selfattention_layer_type": "sanm",
+        "positionwise_layer_type": "linear",
+        "positionwise_conv_kernel_size": 1,
+        "padding_idx": -1,
+        "interctc_layer_idx": [],
+        "interctc_use_conditioning": False,
+    }
 
     def __init__(
         self,
@@ -151,7 +181,7 @@ class SANMEncoder(nn.Module):
         """``feats (B, T, input_size)``, ``feat_lens (B,)`` -> ``(B, T, output_size)``, lengths; zero behind each."""
         mask = padding_mask(feat_lens, feats.size(1))
         encoder_out = self.run_blocks(self.add_positions(feats), mask)
-        if mask is not None:
+        if mask is not None and self.pad_invariant:
             encoder_out = encoder_out * mask[:, :, None]
         return encoder_out, feat_lens
 
@@ -234,6 +264,13 @@ class ParaformerSANMDecoder(nn.Module):
     Arguments carry the names of ``decoder_conf``. Keys: ``embed.0`` (for the training sampler only), ``decoders.N``
     (``att_layer_num`` layers), ``decoders2.N`` (the rest of ``num_blocks``, memory only), ``decoders3.0``.
     """
+
+    INERT = INERT_SETTINGS | {
+        "input_layer": "embed",
+        "use_output_layer": True,
+        "pos_enc_class": ...,
+        "chunk_multiply_factor": ...,
+    }
 
     def __init__(
         self,

@@ -1,0 +1,117 @@
+"""Weights on disk: loaded without running anything in them, refused unless they fit, written atomically."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import pickle
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from funrecipe.errors import DataError, UnsafeFileError, list_problems
+
+WRAPPERS = ("state_dict", "model", "model_state_dict")  # FunASR 1.x, checkpoint.pb of 0.x, common usage
+
+
+def load_plain(path: Path | str) -> Any:
+    """``torch.load`` of tensors, numbers, strings and containers only, on the CPU.
+
+    Raises:
+        UnsafeFileError: the pickle wants to build anything else.
+        DataError: no such file, or not a checkpoint.
+    """
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        reason = str(error)
+        if "Unsupported" in reason or "allowlist" in reason or "not allowed" in reason:
+            lines = [line.strip() for line in reason.splitlines()]
+            wanted = next((line for line in lines if "Unsupported" in line), lines[0])
+            raise UnsafeFileError(
+                f"refused to load a pickle that holds more than tensors: {wanted}",
+                where=str(path),
+                hint="ask its author for torch.save(model.state_dict(), ...), or convert it where you trust it",
+            ) from None
+        raise _not_a_checkpoint(path, error) from None
+    except FileNotFoundError:
+        raise DataError("no such weights file", where=str(path)) from None
+    except (OSError, RuntimeError, EOFError, ValueError, KeyError) as error:
+        raise _not_a_checkpoint(path, error) from None
+
+
+def load_state_dict(path: Path | str) -> dict[str, Tensor]:
+    """The tensors of a bare state dict, or of one under ``state_dict`` or ``model``.
+
+    Raises:
+        UnsafeFileError, DataError: as :func:`load_plain`, or no state dict in it.
+    """
+    content = load_plain(path)
+    for wrapper in WRAPPERS:
+        if isinstance(content, Mapping) and isinstance(content.get(wrapper), Mapping):
+            content = content[wrapper]
+            break
+    if not isinstance(content, Mapping) or not content or not all(isinstance(v, Tensor) for v in content.values()):
+        raise DataError("holds no state dict (a mapping of names to tensors)", where=str(path))
+    return dict(content)
+
+
+def load_weights(model: nn.Module, path: Path | str) -> None:
+    """Put the tensors of ``path`` into ``model``; half precision on disk is converted to the model's type.
+
+    Raises:
+        DataError: names that are missing, unexpected or of another shape, all listed.
+        UnsafeFileError: as :func:`load_plain`.
+    """
+    fit_state_dict(model, load_state_dict(path), where=str(path))
+
+
+def fit_state_dict(model: nn.Module, state: Mapping[str, Tensor], *, where: str) -> None:
+    """Put ``state`` into ``model``, or raise a DataError that lists every tensor that does not fit."""
+    wanted = model.state_dict()
+    problems = [f"missing: {name} {tuple(wanted[name].shape)}" for name in wanted if name not in state]
+    problems += [f"unexpected: {name} {tuple(state[name].shape)}" for name in state if name not in wanted]
+    problems += [
+        f"another shape: {name} {tuple(state[name].shape)}, the configuration wants {tuple(wanted[name].shape)}"
+        for name in wanted
+        if name in state and state[name].shape != wanted[name].shape
+    ]
+    if problems:
+        raise DataError(
+            f"the weights do not fit the configuration ({len(problems)} tensors):\n{list_problems(problems)}",
+            where=where,
+            hint="config.yaml and weights must come from the same model",
+        )
+    model.load_state_dict(state)
+
+
+def save_checkpoint(content: Any, path: Path | str) -> None:
+    """``torch.save`` under a temporary name, flushed to disk, then renamed: a reader sees all of it or the old file."""
+    path = Path(path)
+    temporary = path.with_name(f".{path.name}.tmp{os.getpid()}")
+    try:
+        with open(temporary, "wb") as file:
+            torch.save(content, file)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def fingerprint(state: Mapping[str, Tensor]) -> str:
+    """sha256 over names, types, shapes and values, in name order: equal weights have equal fingerprints."""
+    digest = hashlib.sha256()
+    for name in sorted(state):
+        tensor = state[name].detach().cpu().contiguous()
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
+        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()
+
+
+def _not_a_checkpoint(path: Path | str, error: Exception) -> DataError:
+    reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+    return DataError(f"not a readable checkpoint: {reason}", where=str(path), hint="damaged or cut off? get it again")
