@@ -22,6 +22,7 @@ VERBS: dict[str, str] = {
     "launch": "start one worker per shard of a plan and wait for all of them",
     "decode": "decode one shard (the worker)",
     "merge": "join shard outputs into 1best_recog/, or refuse when an utterance is missing",
+    "status": "how far a run is: utterances, real-time factor, failures, CER",
     "score": "error rates of hypotheses against references",
     "normalize": "normalize text with a named profile",
     "report": "one self-contained HTML page and RESULTS.md of a scored run",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 
 from funrecipe.errors import UsageError
 
@@ -17,6 +18,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                         help="a reference without a hypothesis is deletions (default), left out, or an error")
     parser.add_argument("--meta", action="append", default=[], metavar="KEY=VALUE",
                         help="recorded in the JSON (may be repeated), for example weights=sha256:…")
+    parser.add_argument("--plan", type=Path, help="plan.json of the run: its model and options go into the JSON")
 
 
 def run(args: argparse.Namespace) -> None:
@@ -27,6 +29,10 @@ def run(args: argparse.Namespace) -> None:
     from funrecipe.score.write import write_json
 
     meta = parse_meta(args.meta)
+    if args.plan and args.plan.exists():
+        from funrecipe.jobs.plan import read_plan
+
+        meta = read_plan(args.plan).summary() | meta
     refs, hyps = read_texts(args.ref), read_texts(args.hyp)
     scoring = score_texts(refs, hyps, unit=args.tokens, missing_policy=args.missing)
     if args.out:

@@ -1,0 +1,71 @@
+#!/usr/bin/env bash
+# Decode a Kaldi data directory in parallel and score it: bash egs/asr/infer.sh --model M --data_dir D --output_dir O
+# Stages: 0 validate, 1 decode, 2 score (text.cer), 3 SpeechIO scoring, 4 report. Layout: docs/results_layout.md
+# shellcheck disable=SC2154  # options are set by declare_option
+# shellcheck source=utils/recipe.sh
+source "$(dirname "${BASH_SOURCE[0]}")/../../utils/recipe.sh"
+
+declare_option stage 0 "first stage to run" integer
+declare_option stop_stage 2 "last stage to run" integer
+declare_option model damo/speech_paraformer-large_asr_nat-zh-cn-16k-common-vocab8404-pytorch "model folder or id"
+declare_option data_dir ./data/test "folder with wav.scp and, to be scored, text"
+declare_option output_dir ./results "folder of the results"
+declare_option batch_size 64 "most utterances decoded at once, by each job" integer
+declare_option gpu_inference auto "GPUs of gpuid_list that exist, else CPU (auto); those GPUs or an error (true); CPU (false)" "auto|true|false"
+declare_option gpuid_list 0,1 "GPUs, one job each; a GPU may be named twice"
+declare_option njob 64 "number of CPU jobs; fewer where there are fewer utterances" integer
+declare_option ncpu "" "threads of each job; empty: cores / jobs" integer
+declare_option backend local "what runs the jobs"
+declare_option checkpoint_dir "" "folder of a fine-tuning run, whose weights replace the model's"
+declare_option checkpoint_name valid.cer_ctc.ave.pb "weights in checkpoint_dir"
+declare_option resume true "keep what an interrupted run of the same plan decoded"
+declare_option max_failed 0 "publish although so many utterances cannot be decoded; they count as deletions" integer
+declare_option validate true "check lists, ids and texts first (stage 0)"
+declare_option allow_pipes false "run the commands that wav.scp names"
+declare_option audio_fs "" "sampling rate of raw .pcm files, in Hz" integer
+declare_option textnorm_profile speechio "normalization of stage 3: speechio, funasr2023 or strict"
+# Decoding; empty: as the model's decoding.yaml says.
+decoding=(decoding_mode hotword_txt beam_size ctc_weight lm_weight penalty maxlenratio minlenratio nbest token_num_relax decoding_ind)
+declare_option decoding_mode "" "fast, normal or offline (models that have modes)"
+declare_option hotword_txt "" "file of hot words, or the words"
+declare_option beam_size "" "hypotheses kept by the search" integer
+declare_option ctc_weight "" "weight of the CTC scores in the search"
+declare_option lm_weight "" "weight of the language model in the search"
+declare_option penalty "" "score added per token"
+declare_option maxlenratio "" "longest hypothesis, as a share of the encoder frames"
+declare_option minlenratio "" "shortest hypothesis, as a share of the encoder frames"
+declare_option nbest "" "hypotheses kept per utterance" integer
+declare_option token_num_relax "" "tokens more than predicted that a hypothesis may have" integer
+declare_option decoding_ind "" "chunk configuration of streaming and two-pass models" integer
+parse_options "$@"
+
+results=$output_dir/1best_recog
+plan=$output_dir/plan.json
+
+if stage 0 && [ "$validate" = true ]; then
+  log "Stage 0: Validating ..."
+  funrecipe validate --data_dir "$data_dir" --allow_pipes "$allow_pipes"
+fi
+
+if stage 1; then
+  log "Stage 1: Decoding ..."
+  given checkpoint_dir ncpu audio_fs "${decoding[@]}"
+  funrecipe shard --model "$model" --data_dir "$data_dir" --output_dir "$output_dir" --batch_size "$batch_size" \
+    --gpu_inference "$gpu_inference" --gpuid_list "$gpuid_list" --njob "$njob" --checkpoint_name "$checkpoint_name" \
+    --resume "$resume" --allow_pipes "$allow_pipes" "${flags[@]}"
+  funrecipe launch --plan "$plan" --backend "$backend"
+  funrecipe merge --plan "$plan" --max_failed "$max_failed"
+fi
+
+if stage 2; then
+  log "Stage 2: Computing WER ..."
+  if [ -e "$data_dir/text" ]; then
+    cp "$results/text" "$results/text.proc"
+    cp "$data_dir/text" "$results/text.ref"
+    funrecipe score --ref "$results/text.ref" --hyp "$results/text.proc" --out "$results/text.cer" --plan "$plan"
+  else
+    log "$data_dir has no text: nothing to score"
+  fi
+fi
+
+if stage 1 || stage 2; then funrecipe status "$output_dir"; fi

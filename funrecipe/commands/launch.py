@@ -1,0 +1,21 @@
+"""``funrecipe launch``: run the jobs of a plan and wait for them."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--plan", type=Path, required=True, help="plan.json, or the folder that holds it")
+    parser.add_argument("--backend", default="local", help="what runs the jobs (default: %(default)s)")
+
+
+def run(args: argparse.Namespace) -> None:
+    from funrecipe.jobs.launch import launch
+    from funrecipe.jobs.plan import read_plan
+
+    plan = read_plan(args.plan)
+    report = launch(plan, args.backend)
+    if not report.num_jobs:
+        print(f"all {plan.num_utterances} utterances are decoded already")

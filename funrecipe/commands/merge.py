@@ -1,0 +1,29 @@
+"""``funrecipe merge``: join the outputs of the shards, or refuse when an utterance is not accounted for."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--plan", type=Path, required=True, help="plan.json, or the folder that holds it")
+    parser.add_argument(
+        "--max_failed",
+        type=int,
+        default=0,
+        metavar="N",
+        help="publish although up to N utterances could not be decoded (default: %(default)s)",
+    )
+
+
+def run(args: argparse.Namespace) -> None:
+    from funrecipe.data.results import RESULTS, merge_shards
+    from funrecipe.jobs.plan import read_plan
+
+    plan = read_plan(args.plan)
+    shards = [(plan.shard_folder(job.number), [entry.id for entry in job.utterances]) for job in plan.jobs]
+    report = merge_shards(shards, plan.output_dir, max_failed=args.max_failed)
+    failed = f", {len(report.failed)} failed (see {plan.output_dir / 'failed.scp'})" if report.failed else ""
+    num_decoded = report.num_utterances - len(report.failed)
+    print(f"{num_decoded} of {report.num_utterances} utterances in {plan.output_dir / RESULTS}{failed}")

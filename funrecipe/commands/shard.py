@@ -1,0 +1,209 @@
+"""``funrecipe shard``: plan a run. Reads the data directory and the model folder's description, writes ``plan.json``
+and ``split/``; loads no weights."""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from funrecipe.data.shards import ShardEntry
+    from funrecipe.jobs.plan import ModelRecord, Plan
+    from funrecipe.model_folder import ModelFolder
+
+BOOLEAN = ("true", "false")
+# Decoding options that the recipe passes on; unset ones keep what the model's decoding.yaml says.
+FLOAT_OPTIONS = ("ctc_weight", "lm_weight", "penalty", "maxlenratio", "minlenratio")
+INTEGER_OPTIONS = ("beam_size", "nbest", "token_num_relax", "decoding_ind")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--model", required=True, help="model folder, or an id of the model zoo that is on disk")
+    parser.add_argument("--data_dir", type=Path, required=True, help="Kaldi data directory")
+    parser.add_argument("--output_dir", type=Path, required=True)
+    parser.add_argument("--njob", type=positive, default=64, help="jobs on the CPU (default: %(default)s)")
+    parser.add_argument(
+        "--batch_size", type=positive, default=64, help="most utterances in a batch (default: %(default)s)"
+    )
+    parser.add_argument("--gpu_inference", choices=("auto", *BOOLEAN), default="auto")
+    parser.add_argument("--gpuid_list", default="0,1", help="GPUs to use, one job each (default: %(default)s)")
+    parser.add_argument("--ncpu", type=positive, help="threads per job (default: cores / jobs)")
+    parser.add_argument("--checkpoint_dir", type=Path, help="folder of a fine-tuning run")
+    parser.add_argument(
+        "--checkpoint_name", default="valid.cer_ctc.ave.pb", help="weights in it (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--resume", choices=BOOLEAN, default="true", help="keep what an interrupted run of this plan decoded"
+    )
+    parser.add_argument("--allow_pipes", choices=BOOLEAN, default="false", help="run commands that wav.scp names")
+    parser.add_argument("--audio_fs", type=positive, help="sampling rate of raw .pcm files, in Hz")
+    parser.add_argument("--decoding_mode", help="fast, normal or offline (UniASR)")
+    parser.add_argument("--hotword_txt", help="file with hot words, or the words")
+    for name in FLOAT_OPTIONS:
+        parser.add_argument(f"--{name}", type=float)
+    for name in INTEGER_OPTIONS:
+        parser.add_argument(f"--{name}", type=int)
+
+
+def positive(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"'{text}' is not a positive number")
+    return value
+
+
+def run(args: argparse.Namespace) -> None:
+    from funrecipe.data.kaldi_dir import read_data_dir
+    from funrecipe.data.results import RESULTS
+    from funrecipe.data.shards import balance, write_lists
+    from funrecipe.jobs import plan as planning
+    from funrecipe.jobs.resources import lay_out
+
+    data = read_data_dir(args.data_dir, allow_pipes=args.allow_pipes == "true")
+    entries = [_entry(utterance, data.durations_s, args.audio_fs) for utterance in data.utterances]
+    model = resolve_model(args.model, args.checkpoint_dir, args.checkpoint_name)
+    layout = lay_out(
+        len(entries),
+        gpu_inference=args.gpu_inference,
+        gpuid_list=args.gpuid_list,
+        njob=args.njob,
+        ncpu=args.ncpu,
+        weights_bytes=Path(model.weights).stat().st_size,
+    )
+    shards = balance(entries, len(layout.gpus))
+    jobs = tuple(
+        planning.Job(number, tuple(shard), gpu)
+        for number, (shard, gpu) in enumerate(zip(shards, layout.gpus, strict=True), start=1)
+    )
+    plan = planning.Plan(
+        output_dir=args.output_dir.absolute(),
+        data_dir=str(args.data_dir),
+        model=model,
+        options=_decode_options(args),
+        jobs=jobs,
+        threads=layout.threads,
+        max_running=layout.max_running,
+        batch_size=args.batch_size,
+        code=planning.code_version(),
+        audio_fs=args.audio_fs,
+        allow_pipes=args.allow_pipes == "true",
+        notes=layout.notes,
+    )
+    _make_folder(plan.output_dir)
+    aside = planning.set_stale_aside(plan.output_dir, plan.digest)
+    if args.resume == "false":
+        for folder in [plan.output_dir / RESULTS, *(plan.shard_folder(job.number) for job in plan.jobs)]:
+            shutil.rmtree(folder, ignore_errors=True)
+    plan.write()
+    write_lists(shards, plan.output_dir / "split")
+    _report(plan, aside)
+
+
+def resolve_model(model: str, checkpoint_dir: Path | None, checkpoint_name: str) -> ModelRecord:
+    """The model folder, with the weights of a fine-tuning run laid over it if asked for; nothing is copied.
+
+    Raises:
+        DataError: the folder or the checkpoint is not there; names the checkpoints that are.
+    """
+    from funrecipe.data.shards import file_stamp
+    from funrecipe.jobs.plan import ModelRecord, fingerprint
+    from funrecipe.model_folder import open_model_folder
+
+    folder = open_model_folder(_model_path(model))
+    weights = find_checkpoint(checkpoint_dir, checkpoint_name) if checkpoint_dir else folder.weights
+    digests = fingerprint(
+        {
+            "weights": weights,
+            "cmvn": folder.cmvn,
+            "seg_dict": folder.seg_dict,
+            "bpe_model": folder.bpe_model,
+            "lm_weights": folder.lm_weights,
+            "lm_config": folder.lm_config,
+        },
+        {"config": folder.config, "tokens": folder.tokens, "decoding": folder.decoding},
+    )
+    return ModelRecord(
+        str(folder.path), str(weights), digests, file_stamp(weights), folder.sample_rate_hz, _frames_per_second(folder)
+    )
+
+
+def find_checkpoint(checkpoint_dir: Path, checkpoint_name: str) -> Path:
+    from funrecipe.errors import DataError
+
+    path = checkpoint_dir / checkpoint_name
+    if path.is_file():
+        return path.resolve()
+    found = sorted(p.name for pattern in ("*.pb", "*.pt", "*.pth") for p in checkpoint_dir.glob(pattern))
+    there = "there are: " + ", ".join(found[:20]) if found else "the folder holds no checkpoint (*.pb, *.pt, *.pth)"
+    raise DataError(f"no checkpoint '{checkpoint_name}'", where=str(checkpoint_dir), hint=f"--checkpoint_name; {there}")
+
+
+def _model_path(model: str) -> Path:
+    if Path(model).is_dir():
+        return Path(model)
+    from funrecipe.hub import resolve_model as resolve_id
+
+    return Path(resolve_id(model))
+
+
+def _entry(utterance: Any, durations_s: dict[str, float], audio_fs: int | None) -> ShardEntry:
+    from funrecipe.data.durations import duration_s
+    from funrecipe.data.shards import ShardEntry, file_stamp
+
+    known_s = durations_s.get(utterance.utt_id)
+    return ShardEntry(
+        utterance.utt_id,
+        utterance.audio,
+        utterance.start_s,
+        utterance.end_s,
+        known_s if known_s is not None else duration_s(utterance, audio_fs=audio_fs or 16000),
+        stamp=file_stamp(_file_of(utterance.audio)),
+    )
+
+
+def _file_of(audio: str) -> str:
+    """The file behind ``path`` or ``ark:offset``."""
+    path, colon, offset = audio.rpartition(":")
+    return path if colon and offset.isdecimal() else audio
+
+
+def _decode_options(args: argparse.Namespace) -> dict[str, Any]:
+    """Only what was asked for. The text "None" is how old recipes said "no hot words"."""
+    options = {name: getattr(args, name) for name in (*FLOAT_OPTIONS, *INTEGER_OPTIONS, "decoding_mode")}
+    if args.hotword_txt and args.hotword_txt.lower() != "none":
+        path = Path(args.hotword_txt)
+        options["hotword"] = str(path.resolve()) if path.is_file() else args.hotword_txt
+    return {name: value for name, value in options.items() if value is not None}
+
+
+def _frames_per_second(folder: ModelFolder) -> float:
+    frontend = folder.config.get("frontend_conf") or {}
+    return 1000 / (float(frontend.get("frame_shift") or 10) * int(frontend.get("lfr_n") or 1))
+
+
+def _make_folder(output_dir: Path) -> None:
+    from funrecipe.errors import DataError
+
+    try:
+        output_dir.mkdir(parents=True, exist_ok=True)
+        (output_dir / "split").mkdir(exist_ok=True)
+    except OSError as error:
+        raise DataError(
+            f"cannot write: {error.strerror}", where=str(output_dir), hint="choose another --output_dir"
+        ) from None
+
+
+def _report(plan: Plan, aside: Path | None) -> None:
+    from funrecipe.jobs.plan import describe
+    from funrecipe.jobs.progress import format_duration
+
+    if aside:
+        print(f"the plan has changed: earlier results are in {aside}")
+    audio = format_duration(sum(job.cost_s for job in plan.jobs))
+    layout = describe(plan.jobs, plan.threads, plan.max_running)
+    print(f"{plan.num_utterances} utterances, {audio} of audio: {layout}")
+    for note in plan.notes:
+        print(f"note: {note}")
+    print(f"weights {plan.model.weights} sha256 {plan.model.weights_sha256[:16]}")

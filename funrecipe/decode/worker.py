@@ -1,0 +1,155 @@
+"""Decode one shard: read ahead, batch by length, survive bad audio and full memory, write as it goes."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+
+from funrecipe.data.results import ShardWriter
+from funrecipe.data.shards import ShardEntry
+from funrecipe.errors import DataError, FunrecipeError
+
+# A batch holds at most this much audio, padding counted; one longer utterance is a batch of its own.
+BATCH_AUDIO_S = {"cpu": 120.0, "cuda": 1200.0}
+READERS = 2
+
+
+class Hypothesis(Protocol):
+    tokens: Sequence[str]
+    text: str
+    score: float
+    timestamp_ms: Sequence[Sequence[int]] | None
+
+
+class Recognizer(Protocol):
+    """What the worker needs of ``decode.recognizer.Recognizer``."""
+
+    sample_rate_hz: int
+
+    def transcribe(self, waveforms: Sequence[np.ndarray]) -> Sequence[Hypothesis]: ...
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """An utterance and its waveform ``(S,)``."""
+
+    entry: ShardEntry
+    waveform: np.ndarray
+
+
+def decode_shard(
+    entries: Sequence[ShardEntry],
+    writer: ShardWriter,
+    recognizer: Recognizer,
+    read: Callable[[ShardEntry], np.ndarray],
+    *,
+    batch_size: int,
+    batch_audio_s: float,
+    on_batch: Callable[[], None],
+) -> None:
+    """Decode what ``writer`` does not have yet.
+
+    Args:
+        read: gives the waveform ``(S,)`` of an entry at the recognizer's rate, or raises.
+        batch_size: most utterances in a batch.
+        batch_audio_s: most seconds in a batch, each utterance counted as long as the longest.
+        on_batch: called after every batch (heartbeat).
+    Raises:
+        WorkerError: results cannot be written. Errors of single utterances end in ``failed.scp``.
+    """
+    # Longest first: the batch that needs most memory comes at once, and neighbours are of similar length.
+    todo = sorted((e for e in entries if e.id not in writer.done), key=lambda e: (-e.cost_s, e.id))
+    max_samples = int(batch_audio_s * recognizer.sample_rate_hz)
+    for batch in _batches(_read_ahead(todo, writer, read, batch_audio_s), batch_size, max_samples):
+        _decode_batch(batch, writer, recognizer)
+        on_batch()
+
+
+def _read_ahead(
+    entries: Sequence[ShardEntry], writer: ShardWriter, read: Callable[[ShardEntry], np.ndarray], limit_s: float
+) -> Iterator[Loaded]:
+    """Waveforms in the order of ``entries``, read in threads at most ``limit_s`` seconds of audio ahead."""
+    waiting = deque(entries)
+    ahead: deque[tuple[ShardEntry, Future[np.ndarray]]] = deque()
+    ahead_s = 0.0
+    with ThreadPoolExecutor(READERS, thread_name_prefix="read") as pool:
+        try:
+            while waiting or ahead:
+                while waiting and (not ahead or ahead_s < limit_s):
+                    entry = waiting.popleft()
+                    ahead.append((entry, pool.submit(read, entry)))
+                    ahead_s += entry.cost_s
+                entry, future = ahead.popleft()
+                ahead_s -= entry.cost_s
+                try:
+                    waveform = future.result()
+                except (FunrecipeError, OSError, ValueError, MemoryError) as error:
+                    writer.fail(entry.id, entry.audio, _reason(error))
+                    continue
+                yield Loaded(entry, waveform)
+        finally:
+            for _, future in ahead:
+                future.cancel()
+
+
+def _batches(loaded: Iterator[Loaded], batch_size: int, max_samples: int) -> Iterator[list[Loaded]]:
+    batch: list[Loaded] = []
+    longest = 0
+    for item in loaded:
+        samples = len(item.waveform)
+        if batch and (len(batch) == batch_size or (len(batch) + 1) * max(longest, samples) > max_samples):
+            yield batch
+            batch, longest = [], 0
+        batch.append(item)
+        longest = max(longest, samples)
+    if batch:
+        yield batch
+
+
+def _decode_batch(batch: Sequence[Loaded], writer: ShardWriter, recognizer: Recognizer) -> None:
+    """Decode and write; on an error halve, so that it hits only the utterance that causes it (or none, if it was
+    memory)."""
+    started = time.perf_counter()
+    try:
+        hypotheses = recognizer.transcribe([item.waveform for item in batch])
+    except (RuntimeError, ValueError, IndexError, ArithmeticError, MemoryError, DataError) as error:
+        if len(batch) > 1:
+            middle = len(batch) // 2
+            _decode_batch(batch[:middle], writer, recognizer)
+            _decode_batch(batch[middle:], writer, recognizer)
+        else:
+            writer.fail(batch[0].entry.id, batch[0].entry.audio, _reason(error))
+        return
+    elapsed_s = time.perf_counter() - started
+    seconds = [len(item.waveform) / recognizer.sample_rate_hz for item in batch]
+    for item, hypothesis, audio_s in zip(batch, hypotheses, seconds, strict=True):
+        if not math.isfinite(hypothesis.score):
+            writer.fail(item.entry.id, item.entry.audio, f"the score is {hypothesis.score}")
+            continue
+        # The time of a batch is shared out by length.
+        share = audio_s / sum(seconds) if sum(seconds) else 1 / len(batch)
+        writer.write(
+            item.entry.id,
+            tokens=hypothesis.tokens,
+            text=hypothesis.text,
+            score=hypothesis.score,
+            timestamp_ms=hypothesis.timestamp_ms,
+            audio_s=audio_s,
+            decode_s=elapsed_s * share,
+        )
+
+
+def _reason(error: BaseException) -> str:
+    """One line for ``failed.scp``."""
+    if isinstance(error, FunrecipeError):
+        return error.what
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
+        return f"out of memory: {error}"
+    return f"{type(error).__name__}: {error}"

@@ -1,0 +1,53 @@
+"""Logs of jobs: each begins with the command, the host and the start and ends with the exit code and the time taken.
+
+The head and foot lines are those of Kaldi's ``run.pl``, which people search for.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import re
+import shlex
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+_ERROR = re.compile(r"error|exception|killed|no space left|cannot|traceback", re.IGNORECASE)
+_TAIL_BYTES = 20_000
+
+
+def header(command: Sequence[str]) -> str:
+    return f"# {shlex.join(command)}\n# Running on {platform.node()}\n# Started at {_now()}\n#\n"
+
+
+def trailer(code: int, elapsed_s: float) -> str:
+    """``code`` as subprocess reports it: negative for a signal."""
+    fate = f"code {code}" if code >= 0 else f"code 0; signal {-code}"
+    threads = os.environ.get("OMP_NUM_THREADS", "1")
+    return (
+        f"# Accounting: time={elapsed_s:.0f} threads={threads}\n"
+        f"# Ended ({fate}) at {_now()}, elapsed time {elapsed_s:.0f} seconds\n"
+    )
+
+
+def last_error_line(log: Path) -> str:
+    """The last line of a log that speaks of an error, else its last line; what our errors add ('  do:') is not."""
+    try:
+        with open(log, "rb") as file:
+            file.seek(0, os.SEEK_END)
+            file.seek(max(0, file.tell() - _TAIL_BYTES))
+            tail = file.read().decode("utf-8", errors="replace")
+    except OSError:
+        return "no log was written"
+    # A log goes on over several runs: only the last one's lines count.
+    tail = tail[max(0, tail.rfind("# Started at")) :]
+    lines = [
+        line.rstrip() for line in tail.split("\n") if line.strip() and not line.startswith(("#", "  at:", "  do:"))
+    ]
+    errors = [line for line in lines if _ERROR.search(line)]
+    return (errors or lines or ["no message in the log"])[-1].strip()
+
+
+def _now() -> str:
+    return time.strftime("%Y-%m-%d %H:%M:%S %z")

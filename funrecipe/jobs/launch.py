@@ -1,0 +1,193 @@
+"""Run the jobs of a plan with a back end, show one progress bar over all of them, collect how each ended."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+from typing import Protocol
+
+from funrecipe.data.results import RESULTS, read_done, unpublish
+from funrecipe.errors import DataError, Interrupted, UsageError, WorkerError, did_you_mean
+from funrecipe.jobs import joblog
+from funrecipe.jobs.local import LocalBackend
+from funrecipe.jobs.plan import Job, Plan
+from funrecipe.jobs.progress import ProgressBar
+from funrecipe.jobs.status import clear_status, read_status
+
+POLL_S = 0.2
+LAUNCHES_NAME = "launches.jsonl"
+
+
+class Backend(Protocol):
+    """What runs jobs. ``codes`` gets the exit status of every job that has ended, negative for a signal."""
+
+    codes: dict[int, int]
+
+    def start(self) -> None: ...
+
+    def poll(self) -> bool: ...
+
+    def cancel(self) -> None: ...
+
+
+BACKENDS: dict[str, Callable[[Plan, Sequence[Job]], Backend]] = {"local": LocalBackend}
+
+
+@dataclass(frozen=True)
+class LaunchReport:
+    """What a launch did: jobs run (0 when all was decoded before), wall time and audio decoded in it."""
+
+    num_jobs: int
+    wall_s: float
+    audio_s: float
+
+
+def launch(plan: Plan, backend_name: str = "local") -> LaunchReport:
+    """Run every job that is not complete.
+
+    Raises:
+        WorkerError: jobs failed; names each with its log and the last error in it. What is decoded is kept.
+        Interrupted: Ctrl-C, SIGTERM or SIGHUP; every process has been ended.
+        UsageError: no such back end. DataError: another run works in the same folder.
+    """
+    if backend_name not in BACKENDS:
+        raise UsageError(
+            f"no back end '{backend_name}'",
+            where="--backend",
+            hint=did_you_mean(backend_name, BACKENDS) or f"there are: {', '.join(BACKENDS)}",
+        )
+    with _only_run_in(plan.output_dir):
+        jobs = [job for job in plan.jobs if not is_complete(plan, job)]
+        if not jobs:
+            return LaunchReport(0, 0.0, 0.0)
+        unpublish(plan.output_dir)
+        before_s, started = _decoded_s(plan), time.monotonic()
+        _run(plan, jobs, BACKENDS[backend_name](plan, jobs))
+        report = LaunchReport(len(jobs), time.monotonic() - started, _decoded_s(plan) - before_s)
+        _record(plan, report)
+        return report
+
+
+def is_complete(plan: Plan, job: Job) -> bool:
+    """True if every utterance of the job is decoded from the audio as it is now. Failed ones are tried again."""
+    done = read_done(plan.shard_folder(job.number) / "done")
+    return all(entry.id in done and done[entry.id].stamp == entry.stamp for entry in job.utterances) and all(
+        (plan.shard_folder(job.number) / RESULTS / name).exists() for name in ("text", "token", "score", "rtf")
+    )
+
+
+def read_launches(plan: Plan) -> tuple[float, float]:
+    """Wall seconds and audio seconds of all launches of this plan so far."""
+    try:
+        lines = (plan.output_dir / "log" / LAUNCHES_NAME).read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return 0.0, 0.0
+    launches = [json.loads(line) for line in lines]
+    mine = [entry for entry in launches if entry["digest"] == plan.digest]
+    return sum(entry["wall_s"] for entry in mine), sum(entry["audio_s"] for entry in mine)
+
+
+def _run(plan: Plan, jobs: Sequence[Job], backend: Backend) -> None:
+    (plan.output_dir / "log").mkdir(parents=True, exist_ok=True)
+    for job in jobs:
+        clear_status(plan.shard_folder(job.number))
+    with _interruptible() as interrupted, ProgressBar(plan.num_utterances) as bar:
+        try:
+            backend.start()
+            while backend.poll():
+                if interrupted:
+                    raise Interrupted(
+                        f"stopped by {signal.Signals(interrupted[0]).name}", hint="the same command goes on from here"
+                    )
+                bar.update(*_progress(plan))
+                time.sleep(POLL_S)
+            bar.update(*_progress(plan))
+        finally:
+            backend.cancel()
+    failed = [job for job in jobs if backend.codes.get(job.number, 1) != 0]
+    if failed:
+        lines = [
+            f"job {job.number} ({_fate(backend.codes.get(job.number, 1))}): {plan.log_path(job.number)}\n"
+            f"    {joblog.last_error_line(plan.log_path(job.number))}"
+            for job in failed
+        ]
+        raise WorkerError(
+            f"{len(failed)} of {len(jobs)} jobs failed\n  " + "\n  ".join(lines),
+            hint="nothing was published; the same command goes on from what is decoded",
+        )
+
+
+def _fate(code: int) -> str:
+    if code >= 0:
+        return f"exit code {code}"
+    hint = ", out of memory?" if code == -signal.SIGKILL else ""
+    return f"killed by {signal.Signals(-code).name}{hint}"
+
+
+def _progress(plan: Plan) -> tuple[int, int]:
+    states = [read_status(plan.shard_folder(job.number)) for job in plan.jobs]
+    return sum(state.done + state.failed for state in states), sum(state.failed for state in states)
+
+
+def _decoded_s(plan: Plan) -> float:
+    return sum(done.audio_s for job in plan.jobs for done in read_done(plan.shard_folder(job.number) / "done").values())
+
+
+def _record(plan: Plan, report: LaunchReport) -> None:
+    entry = {
+        "digest": plan.digest,
+        "ended": time.strftime("%Y-%m-%d %H:%M:%S %z"),
+        "jobs": report.num_jobs,
+        "wall_s": round(report.wall_s, 3),
+        "audio_s": round(report.audio_s, 3),
+    }
+    with open(plan.output_dir / "log" / LAUNCHES_NAME, "a", encoding="utf-8") as file:
+        file.write(json.dumps(entry) + "\n")
+
+
+@contextmanager
+def _interruptible() -> Iterator[list[int]]:
+    """Signals that ask us to stop are noted, so that the loop can end the workers first. A signal that was ignored
+    before (nohup) stays ignored; SIGINT does not, since a shell starts its background jobs with it ignored."""
+    received: list[int] = []
+
+    def note(number: int, _frame: FrameType | None) -> None:
+        received.append(number)
+
+    previous = {}
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        if number == signal.SIGINT or signal.getsignal(number) != signal.SIG_IGN:
+            previous[number] = signal.signal(number, note)
+    try:
+        yield received
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+
+
+@contextmanager
+def _only_run_in(output_dir: Path) -> Iterator[None]:
+    """Two runs in one folder would mix their lines; the second is refused."""
+    with open(output_dir / ".lock", "w", encoding="utf-8") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise DataError(
+                "another run works in this folder",
+                where=str(output_dir),
+                hint="wait for it, or choose another --output_dir",
+            ) from None
+        except OSError as error:  # a file system without locks
+            print(
+                f"funrecipe launch: no lock on {output_dir} ({error.strerror}); do not start two runs in it",
+                file=sys.stderr,
+            )
+        yield

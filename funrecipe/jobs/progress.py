@@ -1,0 +1,61 @@
+"""One bar for a whole run on a terminal; a plain line now and then where there is none (a log file, a job queue)."""
+
+from __future__ import annotations
+
+import sys
+import time
+
+from tqdm import tqdm
+
+LINE_EVERY_S = 30.0
+
+
+class ProgressBar:
+    """Context manager; ``update(finished, failed)`` takes totals, not increments."""
+
+    def __init__(self, total: int) -> None:
+        self.total = total
+        self._is_terminal = sys.stderr.isatty()
+        self._bar = tqdm(
+            total=total, unit="utt", dynamic_ncols=True, smoothing=0.05, disable=not self._is_terminal, file=sys.stderr
+        )
+        self._started = self._last_line = time.monotonic()
+        self._at_start: int | None = None
+
+    def __enter__(self) -> ProgressBar:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._bar.close()
+
+    def update(self, finished: int, failed: int) -> None:
+        if self._at_start is None:
+            self._at_start = finished
+            self._bar.initial = finished
+        if self._is_terminal:
+            self._bar.n = finished
+            self._bar.set_postfix_str(f"{failed} failed" if failed else "", refresh=False)
+            self._bar.refresh()
+            return
+        now = time.monotonic()
+        if now - self._last_line >= LINE_EVERY_S:
+            self._last_line = now
+            print(self._line(finished, failed, now - self._started), file=sys.stderr, flush=True)
+
+    def _line(self, finished: int, failed: int, elapsed_s: float) -> str:
+        line = f"{finished} of {self.total} utterances"
+        if failed:
+            line += f", {failed} failed"
+        fresh = finished - (self._at_start or 0)
+        if fresh:
+            line += f", about {format_duration((self.total - finished) * elapsed_s / fresh)} left"
+        return line
+
+
+def format_duration(seconds: float) -> str:
+    """``1 h 02 min``, ``3 min 20 s`` or ``12.3 s``."""
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    if seconds < 3600:
+        return f"{seconds // 60:.0f} min {seconds % 60:02.0f} s"
+    return f"{seconds // 3600:.0f} h {seconds % 3600 // 60:02.0f} min"

@@ -1,0 +1,44 @@
+"""Heartbeats: ``output.N/progress.json``, replaced by the worker as it goes, read by whoever wants to know."""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from funrecipe.data.results import replace_file
+
+PROGRESS_NAME = "progress.json"
+
+
+@dataclass(frozen=True)
+class JobStatus:
+    """How far a job is. ``code`` is None until it has ended."""
+
+    done: int = 0
+    failed: int = 0
+    total: int = 0
+    done_audio_s: float = 0.0
+    code: int | None = None
+    updated: float = 0.0  # seconds since 1970
+
+    @property
+    def is_complete(self) -> bool:
+        return self.code == 0
+
+
+def write_status(folder: Path, status: JobStatus) -> None:
+    content = asdict(status) | {"updated": round(time.time(), 3)}
+    replace_file(folder / PROGRESS_NAME, json.dumps(content) + "\n")
+
+
+def read_status(folder: Path) -> JobStatus:
+    try:
+        return JobStatus(**json.loads((folder / PROGRESS_NAME).read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError):
+        return JobStatus()
+
+
+def clear_status(folder: Path) -> None:
+    (folder / PROGRESS_NAME).unlink(missing_ok=True)
