@@ -10,6 +10,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from funrecipe.checkpoint import load_state_dict, save_checkpoint
 from funrecipe.errors import DataError
 
 
@@ -21,7 +22,7 @@ def average_state_dicts(paths: Sequence[Path]) -> dict[str, Tensor]:
     total: dict[str, Tensor] = {}
     dtypes: dict[str, torch.dtype] = {}
     for path in paths:
-        state = torch.load(path, map_location="cpu", weights_only=True)
+        state = load_state_dict(path)
         if not total:
             dtypes = {key: value.dtype for key, value in state.items()}
             total = {key: value.float() if value.is_floating_point() else value.clone() for key, value in state.items()}
@@ -47,13 +48,6 @@ def replace_link(link: Path, target: str) -> None:
     temporary.unlink(missing_ok=True)
     temporary.symlink_to(target)
     os.replace(temporary, link)
-
-
-def save_state(state: object, path: Path) -> None:
-    """``torch.save`` under a temporary name, then renamed: a reader never sees half a file."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    torch.save(state, temporary)
-    os.replace(temporary, path)
 
 
 def average_best(output_dir: Path, history: Mapping[int, Mapping[str, float]], *, phase: str, key: str, mode: str,
@@ -82,7 +76,7 @@ def average_best(output_dir: Path, history: Mapping[int, Mapping[str, float]], *
             replace_link(path, f"{epochs[0]}epoch.pb")
         else:
             path.unlink(missing_ok=True)
-            save_state(average_state_dicts([output_dir / f"{epoch}epoch.pb" for epoch in epochs]), path)
+            save_checkpoint(average_state_dicts([output_dir / f"{epoch}epoch.pb" for epoch in epochs]), path)
         write_record(path, epochs, {epoch: history[epoch][key] for epoch in epochs}, phase, key, mode, asked=n)
         written.append(path)
     replace_link(output_dir / f"{stem}.ave.pb", written[-1].name)

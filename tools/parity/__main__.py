@@ -17,12 +17,24 @@ from tools.parity.case import Case
 
 
 def all_checks() -> dict[str, Callable[[Case], None]]:
-    """Case name -> check, gathered from ``CASES`` of every module of this package."""
-    checks: dict[str, Callable[[Case], None]] = {}
+    """Case name -> check, gathered from ``CASES`` of every module of this package.
+
+    A case that several modules name (decoding here, training there) runs all their checks.
+    """
+    parts: dict[str, list[Callable[[Case], None]]] = {}
     for module in pkgutil.iter_modules(tools.parity.__path__):
         if not module.name.startswith("_") and module.name != "case":
-            checks.update(getattr(importlib.import_module(f"tools.parity.{module.name}"), "CASES", {}))
-    return checks
+            for name, check in getattr(importlib.import_module(f"tools.parity.{module.name}"), "CASES", {}).items():
+                parts.setdefault(name, []).append(check)
+    return {name: in_turn(checks) for name, checks in parts.items()}
+
+
+def in_turn(checks: list[Callable[[Case], None]]) -> Callable[[Case], None]:
+    def check(case: Case) -> None:
+        for part in checks:
+            part(case)
+
+    return check
 
 
 def find_check(name: str, checks: dict[str, Callable[[Case], None]]) -> Callable[[Case], None] | None:

@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
-import torch
-from tools.parity.case import Case
+import re
 
+import torch
+from torch import Tensor, nn
+
+from funrecipe.checkpoint import load_weights
+from funrecipe.data.batching import Batch
+from funrecipe.model_folder import ModelFolder, open_model_folder
+from funrecipe.models.layers import padding_mask
+from funrecipe.models.registry import build_model
+from funrecipe.models.sanm import SANMEncoder
 from funrecipe.train.averaging import average_state_dicts
 from funrecipe.train.losses import IGNORE_ID, label_smoothing_loss, token_accuracy
+from funrecipe.train.objectives import compute_loss
 from funrecipe.train.schedulers import warmup_lr
+from tools.parity.case import Case
 
 
 def check_training_utils(case: Case) -> None:
@@ -36,4 +46,75 @@ def check_training_utils(case: Case) -> None:
     case.compare("accuracy", torch.tensor([token_accuracy(torch.from_numpy(case.inputs["logits"]), targets)]), 1e-6)
 
 
-CASES = {"training_utils": check_training_utils}
+def conf_of_variant(variant: str) -> dict[str, object]:
+    """Loss settings that the name of a variant states (``unnorm_sampler04_1stloss_seed7``)."""
+    conf: dict[str, object] = {}
+    if "norm" in variant.split("_") or "unnorm" in variant.split("_"):
+        conf["length_normalized_loss"] = "norm" in variant.split("_")
+    if "nosampler" in variant:
+        conf["sampling_ratio"] = 0.0
+    elif sampler := re.search(r"sampler(\d)(\d*)", variant):
+        conf["sampling_ratio"] = float(f"{sampler[1]}.{sampler[2] or 0}")
+    if "nosampler" in variant or "sampler" in variant:
+        conf["use_1st_decoder_loss"] = "1stloss" in variant
+    return conf
+
+
+def check_losses(case: Case) -> None:
+    """``train.<variant>.*``: loss, its parts, weight, gradient norm and some gradients."""
+    folder = open_model_folder(case.path)
+    variants = sorted({key.split(".")[1] if key.count(".") > 1 else "" for key in case.expected if key.startswith("train.")})
+    for variant in variants:
+        with torch.inference_mode(False), torch.enable_grad():
+            check_variant(case, folder, variant)
+
+
+def leak_padding(model: nn.Module) -> None:
+    """Give predictor and decoder what FunASR gives them: padded encoder frames that are not zero (README, fact 2).
+
+    Ours are zero, so that a batch trains as its utterances alone would; the vectors were made with the leak.
+    """
+    if isinstance(getattr(model, "encoder", None), SANMEncoder):
+        def encode(feats: Tensor, feat_lens: Tensor) -> tuple[Tensor, Tensor]:
+            mask = padding_mask(feat_lens, feats.size(1))
+            return model.encoder.run_blocks(model.encoder.add_positions(feats), mask), feat_lens
+
+        model.encode = encode
+
+
+def check_variant(case: Case, folder: ModelFolder, variant: str) -> None:
+    model = build_model(folder.config, len(folder.tokens))
+    load_weights(model, folder.weights)
+    model.eval()
+    model.model_conf = {**model.model_conf, **conf_of_variant(variant)}
+    leak_padding(model)
+    text, text_lens = (torch.from_numpy(case.inputs[name]).clone() for name in ("text", "text_lens"))
+    feats, feat_lens = (torch.from_numpy(case.inputs[name]).clone() for name in ("feats", "feats_lens"))
+    batch = Batch([str(i) for i in range(len(text))], feats, feat_lens, text, text_lens)
+    seed = re.search(r"seed(\d+)", variant)
+    generator = torch.Generator().manual_seed(int(seed[1]) if seed else 0)
+    output = compute_loss(folder.family, model, batch, generator)
+    output.loss.backward()
+    gradients = {name: p.grad for name, p in model.named_parameters() if p.grad is not None}
+    prefix = f"train.{variant}." if variant else "train."
+    for key in [k for k in case.expected if k.startswith(prefix)]:
+        name = key.removeprefix(prefix)
+        if name == "grad_norm":
+            norm = torch.stack([g.norm() for g in gradients.values()]).norm()
+            case.compare(key, norm.reshape(1), 1e-3, relative=True)
+        elif name.startswith("grad."):
+            theirs = torch.from_numpy(case.expected[key])
+            case.compare(key, gradients[name.removeprefix("grad.")], 1e-3 * float(theirs.abs().max()))
+        elif name == "weight":
+            case.compare(key, torch.tensor([int(output.weight)]))
+        elif name in output.extras:
+            case.compare(key, output.extras[name].detach(), 1e-4)
+        elif name in output.stats:
+            case.compare(key, torch.tensor([output.stats[name]]), 1e-4, relative=True)
+
+
+CASES = {"training_utils": check_training_utils} | {
+    name: check_losses
+    for name in ("paraformer", "paraformer_ctc", "conformer_paraformer", "bicif_paraformer", "paraformer_online",
+                 "conformer", "transformer", "rnnt", "uniasr")
+}

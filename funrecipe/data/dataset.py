@@ -1,0 +1,118 @@
+"""Training data: utterances -> batches of features, prefetched, in an order that does not depend on the number of workers.
+
+The two kinds of data set, small (``dataset_small``: everything listed in memory) and large (``dataset_large``: streamed
+from shards), both give lists of :class:`TrainItem`; from there on one loader turns each list into a :class:`Batch`.
+"""
+
+from __future__ import annotations
+
+import random
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Protocol
+
+from torch import Tensor
+
+from funrecipe.data.batching import Batch, Example, collate
+
+
+@dataclass(frozen=True)
+class TrainItem:
+    """One utterance to train on.
+
+    Attributes:
+        key: utterance id.
+        audio: a path, a Kaldi ark specifier, or ``path:offset:size`` inside a tar shard, as ``kind`` says.
+        text: token ids; phones: ids of the auxiliary phone CTC.
+        duration_ms: length of the audio (ready features: frames x frame shift).
+        kind: ``sound``, ``kaldi_ark`` (ready features) or ``tar``.
+        start_s, end_s: the part of the recording, when the directory has ``segments``.
+    """
+
+    key: str
+    audio: str
+    text: tuple[int, ...]
+    duration_ms: float
+    kind: str = "sound"
+    phones: tuple[int, ...] = ()
+    start_s: float | None = None
+    end_s: float | None = None
+
+
+Featurize = Callable[[TrainItem, random.Random | None], Tensor]
+"""``(item, chooser) -> (T, D)``: augmented where a chooser is given, plain where it is None."""
+
+
+class BatchPlan(Protocol):
+    """What a data set is to the loader."""
+
+    def batches(self, epoch: int) -> Iterable[Sequence[TrainItem]]:
+        """This rank's batches of an epoch, the same ones whenever asked; a batch may be empty (uneven ranks)."""
+
+
+def chooser_for(seed: int, epoch: int, key: str) -> random.Random:
+    """The random choices of one utterance in one epoch, whichever rank or worker handles it."""
+    return random.Random(f"{seed}-{epoch}-{key}")
+
+
+class BatchLoader:
+    """Features and padding of planned batches, computed ahead by threads (audio decoding and FFTs release Python's lock).
+
+    Args:
+        plan: the batches.
+        featurize: audio -> features of one utterance.
+        workers: threads; 0 computes in the calling thread.
+        prefetch_batches: how many batches may be under way.
+        augment: whether utterances get a chooser (training) or not (validation).
+    """
+
+    def __init__(self, plan: BatchPlan, featurize: Featurize, *, workers: int = 1, prefetch_batches: int = 4,
+                 seed: int = 0, augment: bool = True) -> None:
+        self.plan, self.featurize, self.workers = plan, featurize, workers
+        self.prefetch_batches, self.seed, self.augment = max(1, prefetch_batches), seed, augment
+
+    def epoch(self, epoch: int, start: int = 0) -> Iterator[tuple[int, Batch | None]]:
+        """``(index, batch)`` of every batch from ``start`` on (resuming); None where this rank has nothing to do."""
+        planned = ((index, group) for index, group in enumerate(self.plan.batches(epoch)) if index >= start)
+        if self.workers == 0:
+            for index, group in planned:
+                yield index, self.build(group, epoch)
+            return
+        waiting: deque[tuple[int, Future[Batch | None]]] = deque()
+        with ThreadPoolExecutor(self.workers, thread_name_prefix="features") as pool:
+            try:
+                for index, group in planned:
+                    waiting.append((index, pool.submit(self.build, group, epoch)))
+                    if len(waiting) > self.prefetch_batches:
+                        ready, future = waiting.popleft()
+                        yield ready, future.result()
+                while waiting:
+                    ready, future = waiting.popleft()
+                    yield ready, future.result()
+            finally:
+                for _, future in waiting:
+                    future.cancel()
+
+    def build(self, group: Sequence[TrainItem], epoch: int) -> Batch | None:
+        """One batch; longest utterance first."""
+        if not group:
+            return None
+        examples = []
+        for utterance in group:
+            chooser = chooser_for(self.seed, epoch, utterance.key) if self.augment else None
+            examples.append(Example(utterance.key, self.featurize(utterance, chooser), list(utterance.text), list(utterance.phones)))
+        examples.sort(key=lambda e: -len(e.feats))
+        return collate(examples)
+
+
+@dataclass
+class SmallPlan:
+    """Batches of a list that is in memory, through a :class:`~funrecipe.data.batching.LengthSortedSampler`."""
+
+    utterances: Sequence[TrainItem]
+    index_batches: Callable[[int], list[list[int]]]
+
+    def batches(self, epoch: int) -> list[list[TrainItem]]:
+        return [[self.utterances[i] for i in batch] for batch in self.index_batches(epoch)]

@@ -1,0 +1,127 @@
+"""Several processes as one trainer: start from the launcher's environment, averaged gradients, agreement on steps.
+
+Launchers: ``torchrun`` and ``python -m torch.distributed.launch``; both set RANK, WORLD_SIZE, LOCAL_RANK, MASTER_*.
+Gradients are averaged by one all-reduce per 64 MB after ``backward``, not by a wrapper around the model: a rank
+that has run out of data then simply adds zeros, and parameters that a batch did not use need no special case.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import timedelta
+
+import torch
+from torch import Tensor, nn
+from torch import distributed as dist
+
+from funrecipe.errors import UsageError, WorkerError
+
+BUCKET_BYTES = 64 << 20
+
+
+@dataclass(frozen=True)
+class Ranks:
+    """This process among those that train together."""
+
+    rank: int = 0
+    world_size: int = 1
+    local_rank: int = 0
+
+    @property
+    def is_writer(self) -> bool:
+        """The one process that writes files."""
+        return self.rank == 0
+
+
+def join_processes(*, device: str, timeout_s: float = 600.0) -> Ranks:
+    """Join the process group that the environment describes; alone when there is none.
+
+    Raises:
+        WorkerError: the others could not be reached in time.
+    """
+    world_size = int(os.environ.get("WORLD_SIZE", "1"))
+    if world_size == 1:
+        return Ranks()
+    ranks = Ranks(int(os.environ["RANK"]), world_size, int(os.environ.get("LOCAL_RANK", "0")))
+    backend = "nccl" if device == "cuda" else "gloo"
+    if device == "cuda":
+        torch.cuda.set_device(ranks.local_rank)
+    try:
+        dist.init_process_group(backend, timeout=timedelta(seconds=timeout_s))
+    except (RuntimeError, ValueError) as error:
+        raise WorkerError(f"rank {ranks.rank} of {world_size} could not join the others: {error}",
+                          hint="are all processes started, and is MASTER_ADDR:MASTER_PORT reachable from here?") from error
+    return ranks
+
+
+def leave_processes() -> None:
+    if dist.is_available() and dist.is_initialized():
+        dist.destroy_process_group()
+
+
+def sum_over_ranks(values: list[float], ranks: Ranks, device: torch.device) -> list[float]:
+    """Element-wise sum of ``values`` of all ranks, in float64.
+
+    Raises:
+        WorkerError: another rank died or does not answer.
+    """
+    if ranks.world_size == 1:
+        return values
+    total = torch.tensor(values, dtype=torch.float64, device=device)
+    _all_reduce(total, ranks)
+    return total.tolist()
+
+
+def average_gradients(parameters: Iterable[nn.Parameter], ranks: Ranks) -> None:
+    """Replace every gradient by its mean over ranks; a missing gradient counts as zero."""
+    if ranks.world_size == 1:
+        return
+    bucket: list[nn.Parameter] = []
+    size = 0
+    for parameter in parameters:
+        if not parameter.requires_grad:
+            continue
+        if parameter.grad is None:
+            parameter.grad = torch.zeros_like(parameter)
+        bucket.append(parameter)
+        size += parameter.numel() * parameter.element_size()
+        if size >= BUCKET_BYTES:
+            _average_bucket(bucket, ranks)
+            bucket, size = [], 0
+    if bucket:
+        _average_bucket(bucket, ranks)
+
+
+def _average_bucket(bucket: list[nn.Parameter], ranks: Ranks) -> None:
+    flat = torch.cat([p.grad.reshape(-1).float() for p in bucket])
+    _all_reduce(flat, ranks)
+    flat /= ranks.world_size
+    offset = 0
+    for parameter in bucket:
+        count = parameter.numel()
+        parameter.grad.copy_(flat[offset : offset + count].view_as(parameter.grad))
+        offset += count
+
+
+def _all_reduce(tensor: Tensor, ranks: Ranks) -> None:
+    try:
+        dist.all_reduce(tensor)
+    except RuntimeError as error:
+        raise WorkerError(f"rank {ranks.rank}: another rank died or did not answer in time: {error}",
+                          hint="its own log says why; with --max_restarts the launcher resumes from the last checkpoint") from error
+
+
+def wait_for_all(ranks: Ranks) -> None:
+    """Return when every rank is here."""
+    if ranks.world_size > 1:
+        device = torch.device("cuda", ranks.local_rank) if dist.get_backend() == "nccl" else torch.device("cpu")
+        _all_reduce(torch.zeros(1, device=device), ranks)
+
+
+def check_gpus(wanted: int) -> None:
+    """Raise UsageError when fewer GPUs are visible than asked for."""
+    visible = torch.cuda.device_count()
+    if wanted > visible:
+        raise UsageError(f"num_gpus {wanted}, but {visible} GPUs are visible", hint="--num_gpus 0 trains on the CPU; check CUDA_VISIBLE_DEVICES")

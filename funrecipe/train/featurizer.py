@@ -1,0 +1,81 @@
+"""Audio of one utterance -> model input ``(T, D)``: reading, augmentation, front-end; with a cache of plain features."""
+
+from __future__ import annotations
+
+import random
+import threading
+from collections import OrderedDict
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from funrecipe.audio.augment import WaveAugment, change_speed
+from funrecipe.audio.frontend import WavFrontend
+from funrecipe.audio.io import read_audio
+from funrecipe.data.dataset import TrainItem
+from funrecipe.errors import DataError
+
+
+class FeatureCache:
+    """Features by (utterance, speed), oldest dropped beyond a number of bytes. Shared by the loader's threads."""
+
+    def __init__(self, limit_bytes: int) -> None:
+        self.limit_bytes, self.used_bytes = limit_bytes, 0
+        self._entries: OrderedDict[tuple[str, float], Tensor] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def get(self, key: tuple[str, float]) -> Tensor | None:
+        with self._lock:
+            return self._entries.get(key)
+
+    def put(self, key: tuple[str, float], feats: Tensor) -> None:
+        size = feats.numel() * feats.element_size()
+        with self._lock:
+            if key in self._entries or size > self.limit_bytes:
+                return
+            while self.used_bytes + size > self.limit_bytes:
+                _, dropped = self._entries.popitem(last=False)
+                self.used_bytes -= dropped.numel() * dropped.element_size()
+            self._entries[key] = feats
+            self.used_bytes += size
+
+
+class Featurizer:
+    """Callable ``(item, chooser) -> (T, D)`` for :class:`~funrecipe.data.dataset.BatchLoader`.
+
+    Args:
+        frontend: waveform -> features, LFR and CMVN included.
+        sample_rate_hz: of the front-end.
+        augment: waveform augmentation of training utterances, or None.
+        cache_mb: memory for features; used for utterances without noise and reverberation (those change every time).
+    """
+
+    def __init__(self, frontend: WavFrontend, sample_rate_hz: int, augment: WaveAugment | None = None, cache_mb: int = 0) -> None:
+        self.frontend, self.sample_rate_hz, self.augment = frontend, sample_rate_hz, augment
+        varies = augment is not None and (augment.noises or augment.responses)
+        self.cache = FeatureCache(cache_mb << 20) if cache_mb and not varies else None
+
+    def __call__(self, item: TrainItem, chooser: random.Random | None) -> Tensor:
+        speed = self.augment.choose_speed(chooser) if self.augment and chooser else 1.0
+        key = (item.key, speed)
+        if self.cache and (known := self.cache.get(key)) is not None:
+            return known
+        waveform = change_speed(self.read(item), speed)
+        if self.augment and chooser:
+            waveform = self.augment.add_room_and_noise(waveform, chooser)
+        feats = self.extract(waveform, item)
+        if self.cache:
+            self.cache.put(key, feats)
+        return feats
+
+    def read(self, item: TrainItem) -> np.ndarray:
+        return read_audio(item.audio, sample_rate_hz=self.sample_rate_hz, start_s=item.start_s, end_s=item.end_s)
+
+    @torch.no_grad()
+    def extract(self, waveform: np.ndarray, item: TrainItem) -> Tensor:
+        feats, feat_lens = self.frontend(torch.from_numpy(np.ascontiguousarray(waveform))[None], torch.tensor([len(waveform)]))
+        feats = feats[0, : int(feat_lens[0])]
+        if len(feats) == 0:
+            raise DataError("too short for one frame of features", where=f"{item.key}: {item.audio}")
+        return feats

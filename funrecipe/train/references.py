@@ -1,0 +1,57 @@
+"""Reference text -> token ids, cut the way the model's own references are; and what did not fit."""
+
+from __future__ import annotations
+
+import unicodedata
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from funrecipe.errors import DataError
+
+UNKNOWN = "<unk>"
+
+
+def is_mark(character: str) -> bool:
+    """Punctuation, symbol or control character: nothing that is spoken."""
+    return unicodedata.category(character)[0] in "PSCZ"
+
+
+def split_characters(text: str) -> list[str]:
+    """NFKC, lower case, one token per character, blanks dropped."""
+    return [c for c in unicodedata.normalize("NFKC", text).lower() if not c.isspace()]
+
+
+@dataclass
+class ReferenceTokenizer:
+    """Callable ``text -> ids``.
+
+    Marks that the vocabulary does not have are dropped; other unknown tokens become ``<unk>`` and are counted in
+    ``unknown``, so that a run can list them.
+
+    Args:
+        tokens: the vocabulary, in the order of ids.
+        split: text -> tokens; the model's seg_dict or BPE splitter, or :func:`split_characters`.
+    """
+
+    tokens: Sequence[str]
+    split: Callable[[str], list[str]] = split_characters
+    unknown: Counter[str] = field(default_factory=Counter)
+    dropped: Counter[str] = field(default_factory=Counter)
+
+    def __post_init__(self) -> None:
+        self.ids = {token: i for i, token in enumerate(self.tokens)}
+        if UNKNOWN not in self.ids:
+            raise DataError(f"the token list has no {UNKNOWN}", hint="out-of-vocabulary tokens need an id; it is the last token in FunASR's lists")
+
+    def __call__(self, text: str) -> tuple[int, ...]:
+        ids = []
+        for token in self.split(text):
+            if token in self.ids:
+                ids.append(self.ids[token])
+            elif all(is_mark(c) for c in token):
+                self.dropped[token] += 1
+            else:
+                self.unknown[token] += 1
+                ids.append(self.ids[UNKNOWN])
+        return tuple(ids)
