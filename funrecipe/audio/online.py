@@ -78,7 +78,7 @@ class OnlineFrontend:
         state.log_mels = torch.cat((state.log_mels, new_mels[0]))
 
     def _forget(self, state: FrontendState, next_output: int) -> None:
-        """Drop the log-mel frames that no output from ``next_output`` on stacks (the last one may still be repeated)."""
+        """Drop the log-mel frames that no output from ``next_output`` on stacks (the last may be repeated)."""
         state.next_output = next_output
         keep_from = max(0, next_output * self._frontend.lfr_n - self._left)
         dropped = max(0, min(keep_from - state.first_frame, state.log_mels.size(0) - 1))

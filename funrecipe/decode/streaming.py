@@ -10,14 +10,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping, MutableMapping
 from dataclasses import dataclass, field, fields
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import torch
 
 from funrecipe.audio.online import FrontendState, OnlineFrontend
-from funrecipe.decode.recognizer import Hypothesis
 from funrecipe.errors import UsageError, did_you_mean
+
+if TYPE_CHECKING:
+    from funrecipe.decode.recognizer import Hypothesis
 
 _STATE_KEY = "funrecipe.stream"
 _CALL_KEYS = ("cache", "is_final")
@@ -47,14 +49,20 @@ class StreamOptions:
         known = [f.name for f in fields(cls)]
         for key in param_dict:
             if key not in known and key not in _CALL_KEYS:
-                raise UsageError(f"a streaming call knows no '{key}'", where="param_dict",
-                                 hint=did_you_mean(key, known) or f"known: {', '.join((*_CALL_KEYS, *known))}")
+                raise UsageError(
+                    f"a streaming call knows no '{key}'",
+                    where="param_dict",
+                    hint=did_you_mean(key, known) or f"known: {', '.join((*_CALL_KEYS, *known))}",
+                )
         chunk_size = param_dict.get("chunk_size")
         if chunk_size is not None:
             chunk_size = tuple(chunk_size) if isinstance(chunk_size, (list, tuple)) else (chunk_size,)
             if len(chunk_size) != 3 or not all(_is_int(n) and n >= 0 for n in chunk_size) or chunk_size[1] < 1:
-                raise UsageError(f"chunk_size is [left, chunk, right] in frames, not {param_dict['chunk_size']!r}",
-                                 where="param_dict", hint="for example [5, 10, 5]: steps of 600 ms")
+                raise UsageError(
+                    f"chunk_size is [left, chunk, right] in frames, not {param_dict['chunk_size']!r}",
+                    where="param_dict",
+                    hint="for example [5, 10, 5]: steps of 600 ms",
+                )
         look_backs = {}
         for key in known[1:]:
             value = look_backs[key] = param_dict.get(key)
@@ -125,15 +133,23 @@ class StreamingRecognizer:
         to_hypothesis: token ids and score -> post-processed ``Hypothesis`` (the recognizer's).
     """
 
-    def __init__(self, model: StreamingModel, frontend: OnlineFrontend, tokens: tuple[str, ...], *,
-                 sample_rate_hz: int, to_hypothesis) -> None:
+    def __init__(
+        self,
+        model: StreamingModel,
+        frontend: OnlineFrontend,
+        tokens: tuple[str, ...],
+        *,
+        sample_rate_hz: int,
+        to_hypothesis,
+    ) -> None:
         self._model, self._frontend, self._tokens = model, frontend, tokens
         self.sample_rate_hz = sample_rate_hz
         self._to_hypothesis = to_hypothesis
 
     @torch.inference_mode()
-    def feed(self, samples: np.ndarray, cache: MutableMapping[str, Any], is_final: bool,
-             options: StreamOptions | None = None) -> StreamUpdate:
+    def feed(
+        self, samples: np.ndarray, cache: MutableMapping[str, Any], is_final: bool, options: StreamOptions | None = None
+    ) -> StreamUpdate:
         """Recognize the next piece of a stream.
 
         Args:
@@ -146,8 +162,9 @@ class StreamingRecognizer:
             UsageError: the cache is of another kind, or an option changed in the middle of the stream.
         """
         state = self._state(cache, options or StreamOptions())
-        feats = self._frontend.feed(torch.from_numpy(np.ascontiguousarray(samples, dtype=np.float32)),
-                                    state.frontend, is_final)[None]
+        feats = self._frontend.feed(
+            torch.from_numpy(np.ascontiguousarray(samples, dtype=np.float32)), state.frontend, is_final
+        )[None]
         state.pending = feats if state.pending is None else torch.cat((state.pending, feats), dim=1)
         new_ids, score = self._run_steps(state, is_final)
         state.token_ids += new_ids
@@ -163,11 +180,17 @@ class StreamingRecognizer:
             cache[_STATE_KEY] = StreamState(options, self._frontend.start(), self._model.start(options))
         state = cache.get(_STATE_KEY)
         if not isinstance(state, StreamState):
-            raise UsageError(f"the cache holds {sorted(map(str, cache))}, which no call of this pipeline put there",
-                             where="param_dict['cache']", hint="start a stream with an empty dict and pass that dict on")
+            raise UsageError(
+                f"the cache holds {sorted(map(str, cache))}, not a stream of this pipeline",
+                where="param_dict['cache']",
+                hint="start with an empty dict and pass it on",
+            )
         if changed := state.options.changed_by(options):
-            raise UsageError(f"{changed} changed in the middle of a stream", where="param_dict",
-                             hint="finish the stream with is_final=True, or use another cache")
+            raise UsageError(
+                f"{changed} changed in the middle of a stream",
+                where="param_dict",
+                hint="finish the stream with is_final=True, or use another cache",
+            )
         return state
 
     def _run_steps(self, state: StreamState, is_final: bool) -> tuple[list[int], float]:

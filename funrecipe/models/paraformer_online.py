@@ -1,0 +1,251 @@
+"""Paraformer-online: the Paraformer whose encoder works on chunks, of a whole utterance or of a stream.
+
+Source: ``funasr.models.e2e_asr_paraformer.ParaformerOnline`` and the ``forward_chunk`` methods under it (0.8.8).
+A stream goes window by window: left context, a chunk, right context. The window is encoded anew each time, because
+every frame attends to all of it; what a cache can keep is kept: the projections of the first block, with look-back the
+keys and values of all earlier chunks, the running sum of the predictor, the memories and keys of the decoder.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from funrecipe.models.cif import CifOutput, CifPredictorV2
+from funrecipe.models.paraformer import Paraformer, build_ctc
+from funrecipe.models.registry import build_component
+from funrecipe.models.sanm import Memory, ParaformerSANMDecoder, SANMDecoderLayer, SANMSelfAttention, attend
+from funrecipe.models.sanm_chunk import ChunkLayout, SANMChunkEncoder
+
+KeysValues = tuple[Tensor, Tensor]  # each (1, T, D)
+
+
+class ChunkedOutput(NamedTuple):
+    """A whole utterance through chunk masks ("fake streaming")."""
+
+    encoder_out: Tensor  # (B, T', D) in chunk layout
+    layout: ChunkLayout
+    cif: CifOutput
+    attention_mask: Tensor  # (B, U, T') bool: what each token may attend to
+    log_probs: Tensor  # (B, U, V)
+    token_lens: Tensor  # (B,) int64
+
+
+@dataclass
+class StreamCache:
+    """What one stream keeps between steps.
+
+    Attributes:
+        left, chunk, right: frames of a window; the chunk is what a step adds, and what the predictor counts then.
+        encoder_look_back, decoder_look_back: chunks; -1: all in the encoder, none in the decoder (as in FunASR).
+        position: frames seen.
+        embedded, projected: the window's last ``left + right`` frames, embedded and through the first q-k-v projection.
+        encoder_keys: per block, keys and values of earlier chunks (look-back only).
+        held: encoder output ``(T, D)`` and alphas ``(T,)`` of the right context, which count only once it is decided
+            whether more frames come.
+        carry_alpha, carry_hidden: what the predictor has gathered for the next token, ``(D,)``.
+        encoder_out: the last window; memories: keys and values of it per decoder layer, once computed.
+        decoder_keys: keys and values of earlier windows (look-back only); histories: inputs of the decoder's memories.
+    """
+
+    left: int
+    chunk: int
+    right: int
+    encoder_look_back: int
+    decoder_look_back: int
+    embedded: Tensor
+    projected: Tensor
+    carry_hidden: Tensor
+    carry_alpha: float = 0.0
+    position: int = 0
+    encoder_keys: list[KeysValues] = field(default_factory=list)
+    held: tuple[Tensor, Tensor] | None = None
+    encoder_out: Tensor | None = None
+    memories: list[KeysValues] = field(default_factory=list)
+    decoder_keys: list[KeysValues] = field(default_factory=list)
+    histories: dict[int, Tensor] = field(default_factory=dict)
+
+
+class ParaformerOnline(Paraformer):
+    """Keys as in :class:`Paraformer`. ``forward`` takes whole utterances; the ``stream_*`` methods one stream."""
+
+    encoder: SANMChunkEncoder
+    predictor: CifPredictorV2
+    decoder: ParaformerSANMDecoder
+
+    def recognize_chunked(self, feats: Tensor, feat_lens: Tensor, shape_index: int = 0) -> ChunkedOutput:
+        """All steps of recognition of ``feats (B, T, F)`` with the chunk shape of that index."""
+        encoder_out, layout = self.encoder.encode_chunks(feats, feat_lens, shape_index)
+        hidden = encoder_out * layout.real[:, None]
+        cif = self.predictor(hidden, layout.lens, chunk_mask=layout.own)
+        token_lens = cif.token_num.floor().to(torch.int64)
+        embeds = cif.embeds[:, : int(token_lens.max())]
+        mask = layout.decoder_mask(cif.alphas, token_lens)
+        log_probs = self.decoder(encoder_out, layout.lens, embeds, token_lens, mask).log_softmax(dim=-1)
+        return ChunkedOutput(encoder_out, layout, cif, mask, log_probs, token_lens)
+
+    def forward(self, feats: Tensor, feat_lens: Tensor, shape_index: int = 0) -> tuple[Tensor, Tensor]:
+        """Log-probabilities ``(B, U, V)`` and token numbers ``(B,)`` int64 of whole utterances."""
+        output = self.recognize_chunked(feats, feat_lens, shape_index)
+        return output.log_probs, output.token_lens
+
+    def stream_start(
+        self, chunk_size: tuple[int, int, int], encoder_look_back: int = 0, decoder_look_back: int = 0
+    ) -> StreamCache:
+        """An empty stream. With encoder look-back the cached keys stand for the left context."""
+        left, chunk, right = chunk_size
+        if encoder_look_back != 0:
+            left = 0
+        weight = self.encoder.after_norm.weight
+        zeros = weight.new_zeros(1, left + right, self.encoder.input_size)
+        return StreamCache(
+            left,
+            chunk,
+            right,
+            encoder_look_back,
+            decoder_look_back,
+            zeros,
+            self._project(zeros),
+            weight.new_zeros(self.encoder.output_size),
+        )
+
+    def stream_encode(self, feats: Tensor, cache: StreamCache) -> Tensor:
+        """Encode the cached frames and ``feats (1, T, F)``, T >= 0 -> ``(1, left + right + T, D)``."""
+        new = self.encoder.add_positions(feats, start=cache.position + 1)
+        cache.position += feats.size(1)
+        x = torch.cat((cache.embedded, new), dim=1)
+        projected = torch.cat((cache.projected, self._project(new)), dim=1)
+        kept = x.size(1) - cache.left - cache.right
+        cache.embedded, cache.projected = x[:, kept:], projected[:, kept:]
+        for i, layer in enumerate((*self.encoder.encoders0, *self.encoder.encoders)):
+            if i:
+                projected = layer.self_attn.linear_q_k_v(layer.norm1(x))
+            attended = self._attend(layer.self_attn, projected, cache, i)
+            x = x + attended if layer.residual else attended
+            x = x + layer.feed_forward(layer.norm2(x))
+        cache.encoder_out, cache.memories = self.encoder.after_norm(x), []
+        return cache.encoder_out
+
+    def _project(self, embedded: Tensor) -> Tensor:
+        first = self.encoder.encoders0[0]
+        return first.self_attn.linear_q_k_v(first.norm1(embedded))
+
+    @staticmethod
+    def _attend(attention: SANMSelfAttention, projected: Tensor, cache: StreamCache, layer_index: int) -> Tensor:
+        """Self-attention and memory of a window; with look-back also over the cached keys, which are then moved on."""
+        query, key, value = projected.chunk(3, dim=-1)
+        memory = attention.fsmn_block(value)
+        if cache.encoder_look_back != 0:
+            without_right = key.size(1) - cache.right
+            fresh = key[:, :without_right], value[:, :without_right]
+            if layer_index < len(cache.encoder_keys):
+                past = cache.encoder_keys[layer_index]
+                key, value = torch.cat((past[0], key), dim=1), torch.cat((past[1], value), dim=1)
+                reach = cache.encoder_look_back * cache.chunk
+                cache.encoder_keys[layer_index] = tuple(
+                    joined[:, max(0, joined.size(1) - reach) :] if reach > 0 else joined
+                    for joined in (torch.cat(pair, dim=1) for pair in zip(past, fresh))
+                )
+            else:
+                cache.encoder_keys.append(fresh)
+        return attention.linear_out(attend(query, key, value, attention.heads, None)) + memory
+
+    def stream_predict(self, encoder_out: Tensor, cache: StreamCache, is_final: bool) -> Tensor:
+        """Acoustic embeddings ``(1, U, D)`` of the tokens that fire in the new window ``(1, T, D)``.
+
+        The right context is held back until :meth:`stream_flush` or the next window, unless the stream ends here.
+        """
+        hidden, alphas = encoder_out[0], self.predictor.alphas(encoder_out)[0]
+        counted = cache.left + cache.chunk
+        cache.held = hidden[counted:], alphas[counted:]
+        embeds = self._integrate(hidden[cache.left : counted], alphas[cache.left : counted], cache)
+        return torch.cat((embeds, self.stream_flush(cache)), dim=1) if is_final else embeds
+
+    def stream_flush(self, cache: StreamCache) -> Tensor:
+        """End of the stream: what fires in the right context held back and in the tail frame, ``(1, U, D)``."""
+        hidden, alphas = cache.held
+        tail = alphas.new_tensor([self.predictor.tail_threshold])
+        return self._integrate(F.pad(hidden, (0, 0, 0, 1)), torch.cat((alphas, tail)), cache)
+
+    def _integrate(self, hidden: Tensor, alphas: Tensor, cache: StreamCache) -> Tensor:
+        """Integrate-and-fire of ``hidden (T, D)``, ``alphas (T,)`` on top of the carried remainder -> ``(1, U, D)``."""
+        threshold = self.predictor.threshold
+        shares = [[cache.carry_alpha]]  # of every frame (the carried one first) in every token
+        gathered = cache.carry_alpha
+        for t, alpha in enumerate(alphas.tolist(), start=1):
+            if gathered + alpha < threshold:
+                shares[-1].append(alpha)
+                gathered += alpha
+            else:
+                shares[-1].append(threshold - gathered)
+                gathered += alpha - threshold
+                shares.append([0.0] * t + [gathered])
+        frames = len(alphas) + 1
+        weights = hidden.new_tensor([row + [0.0] * (frames - len(row)) for row in shares])
+        sums = weights @ torch.cat((cache.carry_hidden[None], hidden))
+        cache.carry_alpha, cache.carry_hidden = gathered, sums[-1] / gathered if gathered > 0.0 else sums[-1]
+        return sums[None, :-1]
+
+    def stream_decode(self, embeds: Tensor, cache: StreamCache) -> Tensor:
+        """Log-probabilities ``(1, U, V)`` of ``embeds (1, U, D)``, U >= 1, which attend to the last window."""
+        decoder = self.decoder
+        if not cache.memories:
+            self._move_memories_on(cache)
+        x = embeds
+        for i, layer in enumerate((*decoder.decoders, *getattr(decoder, "decoders2", ()))):
+            memory = cache.memories[i] if layer.src_attn is not None else None
+            x = self._decoder_layer(layer, x, memory, cache, i)
+        x = decoder.decoders3[0].feed_forward(decoder.decoders3[0].norm1(x))
+        return decoder.output_layer(decoder.after_norm(x)).log_softmax(dim=-1)
+
+    def _move_memories_on(self, cache: StreamCache) -> None:
+        """Keys and values of the last window, behind those of earlier windows in reach of the look-back."""
+        layers = self.decoder.decoders
+        cache.memories = [layer.src_attn.linear_k_v(cache.encoder_out).chunk(2, dim=-1) for layer in layers]
+        if cache.decoder_look_back > 0:
+            if cache.decoder_keys:
+                cache.memories = [
+                    tuple(torch.cat(pair, dim=1) for pair in zip(past, fresh))
+                    for past, fresh in zip(cache.decoder_keys, cache.memories)
+                ]
+            reach = cache.decoder_look_back * cache.chunk
+            cache.decoder_keys = [(key[:, -reach:], value[:, -reach:]) for key, value in cache.memories]
+
+    @staticmethod
+    def _decoder_layer(
+        layer: SANMDecoderLayer, x: Tensor, memory: KeysValues | None, cache: StreamCache, layer_index: int
+    ) -> Tensor:
+        transformed = layer.norm2(layer.feed_forward(layer.norm1(x)))
+        x = x + continue_memory(layer.self_attn.fsmn_block, transformed, cache.histories, layer_index)
+        if memory is None:
+            return x
+        cross = layer.src_attn
+        return x + cross.linear_out(attend(cross.linear_q(layer.norm3(x)), *memory, cross.heads, None))
+
+
+def continue_memory(memory: Memory, x: Tensor, histories: dict[int, Tensor], key: int) -> Tensor:
+    """The memory of ``x (1, U, D)`` behind what this memory read before; moves its history on."""
+    before, after = memory.left_right
+    history = histories.get(key)
+    context = F.pad(x, (0, 0, before, after)) if history is None else torch.cat((history, x), dim=1)
+    histories[key] = context[:, context.size(1) - (before + after) :]
+    return F.conv1d(context.transpose(1, 2), memory.weight, groups=memory.groups).transpose(1, 2) + x
+
+
+def build_paraformer_online(config: Mapping[str, Any], input_size: int, vocab_size: int) -> ParaformerOnline:
+    """Paraformer with the chunk encoder; the decoder's memories must look back only, for a stream to be exact."""
+    encoder = build_component(config, "encoder", {"sanm_chunk_opt": SANMChunkEncoder}, input_size=input_size)
+    decoder = build_component(
+        config,
+        "decoder",
+        {"paraformer_decoder_sanm": ParaformerSANMDecoder},
+        vocab_size=vocab_size,
+        encoder_output_size=encoder.output_size,
+    )
+    predictor = build_component(config, "predictor", {"cif_predictor_v2": CifPredictorV2})
+    return ParaformerOnline(encoder, predictor, decoder, build_ctc(config, vocab_size, encoder.output_size))

@@ -1,0 +1,169 @@
+"""SAN-M encoder over overlapping chunks of a whole utterance, and the masks that let a decoder follow it.
+
+The utterance is laid out as chunk after chunk, each with the frames it shares with its neighbours and with a gap of
+zeros before it, so that one pass computes what a stream would compute chunk by chunk. Source: Zhang et al. 2020,
+"Streaming Chunk-Aware Multihead Attention" (SCAMA), arXiv 2006.01712; ``overlap_chunk`` and
+``build_scama_mask_for_cross_attention_decoder`` of ``funasr.modules.streaming_utils.chunk_utilis`` (0.8.8).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from funrecipe.models.layers import length_mask, padding_mask
+from funrecipe.models.sanm import SANMEncoder
+
+FIRING_SLACK = 1e-6  # in training alphas are scaled to sum to a whole number, up to float32 rounding
+
+
+@dataclass(frozen=True)
+class ChunkShape:
+    """One entry of the lists ``chunk_size``, ``stride``, ``pad_left`` ... of ``encoder_conf``, in frames and chunks.
+
+    Attributes:
+        size: frames of a chunk; stride: of them new; left: shared with the chunk before (the rest: with the next).
+        gap: zeros before each chunk, so that no memory reaches from one chunk into the next.
+        encoder_look_back: chunks before its own that a frame attends to.
+        decoder_look_back: chunks before its own that a token attends to.
+    """
+
+    size: int
+    stride: int
+    left: int
+    gap: int
+    encoder_look_back: int
+    decoder_look_back: int
+
+    @property
+    def width(self) -> int:
+        """Positions that a chunk takes in the layout."""
+        return self.gap + self.size
+
+
+class ChunkLayout:
+    """Where the frames of utterances stand once they are laid out in chunks.
+
+    Attributes:
+        lens: ``(B,)`` positions of each utterance.
+        real: ``(T',)`` bool: not a gap; own: ``(T',)`` bool: a new frame of its chunk (the predictor counts these only).
+    """
+
+    def __init__(self, feat_lens: Tensor, shape: ChunkShape) -> None:
+        self.shape, self.feat_lens = shape, feat_lens
+        last_chunk = (feat_lens + shape.stride - 1).div(shape.stride, rounding_mode="floor").clamp(min=1) - 1
+        self.lens = last_chunk * (shape.width - shape.stride) + shape.gap + shape.left + feat_lens
+        positions = torch.arange(int(self.lens.max()), device=feat_lens.device)
+        self._chunk = positions.div(shape.width, rounding_mode="floor")
+        self._offset = positions % shape.width - shape.gap
+        self.real = self._offset >= 0
+        self.own = (self._offset >= shape.left) & (self._offset < shape.left + shape.stride)
+
+    def split(self, x: Tensor) -> Tensor:
+        """``(B, T, D) -> (B, T', D)``; zeros where a chunk reaches over the ends of its utterance."""
+        source = self._chunk * self.shape.stride - self.shape.left + self._offset
+        inside = (source >= 0) & (source < self.feat_lens[:, None]) & self.real
+        return x[:, source.clamp(0, x.size(1) - 1)] * inside[:, :, None]
+
+    def join(self, x: Tensor) -> Tensor:
+        """``(B, T', D) -> (B, T, D)``: every frame from the chunk in which it is new; zeros behind each length."""
+        frames = torch.arange(int(self.feat_lens.max()), device=x.device)
+        chunk = frames.div(self.shape.stride, rounding_mode="floor")
+        positions = chunk * self.shape.width + self.shape.gap + self.shape.left + frames % self.shape.stride
+        joined = x[:, positions.clamp(max=x.size(1) - 1)]
+        return joined * length_mask(self.feat_lens, len(frames))[:, :, None]
+
+    def attention_mask(self) -> Tensor:
+        """``(B, 1, T', T')``: a frame sees its chunk, and of earlier chunks in reach the first ``stride`` frames."""
+        back = self._chunk[:, None] - self._chunk
+        first = self.real & (self._offset < self.shape.stride)
+        earlier = (back > 0) & (back <= self.shape.encoder_look_back) & first[:, None] & first
+        visible = (((back == 0) & self.real) | earlier) & self.real[:, None]
+        return visible & length_mask(self.lens, len(self.real))[:, None, None, :]
+
+    def decoder_mask(self, alphas: Tensor, token_lens: Tensor) -> Tensor:
+        """SCAMA: which positions each token may attend to, ``(B, max(token_lens), T')`` bool.
+
+        A token sees the whole chunk in which it fires and the own frames of ``decoder_look_back`` chunks before.
+
+        Args:
+            alphas: ``(B, T' or T' + 1)`` of the predictor; token k fires where their running sum reaches k.
+            token_lens: ``(B,)`` int64; rows behind them see nothing.
+        """
+        sums = alphas.double().cumsum(dim=1)
+        numbers = torch.arange(1, int(token_lens.max()) + 1, device=alphas.device)
+        fires = torch.searchsorted(sums, (numbers - FIRING_SLACK).expand(len(sums), -1).contiguous())
+        fires = torch.minimum(fires, self.lens[:, None])  # the tail fires behind the last position
+        back = fires.div(self.shape.width, rounding_mode="floor")[:, :, None] - self._chunk
+        visible = (back == 0) | ((back > 0) & (back <= self.shape.decoder_look_back) & self.own)
+        valid = length_mask(self.lens, len(self.real)) & self.real
+        return visible & valid[:, None, :] & length_mask(token_lens, len(numbers))[:, :, None]
+
+
+class SANMChunkEncoder(SANMEncoder):
+    """SAN-M encoder that computes in overlapping chunks (``SANMEncoderChunkOpt``); keys as in ``SANMEncoder``.
+
+    Arguments carry the names of ``encoder_conf``; a chunk list names one shape per index, of which training draws one.
+    """
+
+    INERT = {key: value for key, value in SANMEncoder.INERT.items() if key != "input_layer"}
+
+    def __init__(
+        self,
+        input_size: int,
+        output_size: int = 256,
+        attention_heads: int = 4,
+        linear_units: int = 2048,
+        num_blocks: int = 6,
+        dropout_rate: float = 0.1,
+        attention_dropout_rate: float = 0.0,
+        kernel_size: int = 11,
+        sanm_shfit: int = 0,
+        chunk_size: int | Sequence[int] = (16,),
+        stride: int | Sequence[int] = (10,),
+        pad_left: int | Sequence[int] = (0,),
+        encoder_att_look_back_factor: int | Sequence[int] = (1,),
+        decoder_att_look_back_factor: int | Sequence[int] = (1,),
+        input_layer: str = "pe",
+    ) -> None:
+        if input_layer not in ("pe", "pe_online"):  # the same positions, counted by the utterance or by the stream
+            raise ValueError(f"encoder sanm_chunk_opt: input_layer is pe or pe_online, not {input_layer!r}")
+        super().__init__(
+            input_size,
+            output_size,
+            attention_heads,
+            linear_units,
+            num_blocks,
+            dropout_rate,
+            attention_dropout_rate,
+            kernel_size,
+            sanm_shfit,
+        )
+        settings = (chunk_size, stride, pad_left, encoder_att_look_back_factor, decoder_att_look_back_factor)
+        lists = [[values] if isinstance(values, int) else list(values) for values in settings]
+        count = len(lists[0])
+        lists = [values if len(values) >= count else values[:1] * count for values in lists]
+        gap = (kernel_size - 1) // 2
+        self.chunk_shapes = [
+            ChunkShape(size, stride, left, gap, encoder_back, decoder_back)
+            for size, stride, left, encoder_back, decoder_back in zip(*lists)
+        ]
+
+    def encode_chunks(self, feats: Tensor, feat_lens: Tensor, shape_index: int = 0) -> tuple[Tensor, ChunkLayout]:
+        """``feats (B, T, input_size)`` -> ``(B, T', output_size)`` in chunk layout, zero behind the lengths; layout."""
+        layout = ChunkLayout(feat_lens, self.chunk_shapes[shape_index])
+        x = layout.split(self.add_positions(feats))
+        frame_mask = layout.real.expand(len(x), -1)
+        padding = padding_mask(layout.lens, x.size(1))
+        if padding is not None:
+            frame_mask = frame_mask & padding
+        encoder_out = self.run_blocks(x, frame_mask, layout.attention_mask())
+        return encoder_out if padding is None else encoder_out * padding[:, :, None], layout
+
+    def forward(self, feats: Tensor, feat_lens: Tensor, shape_index: int = 0) -> tuple[Tensor, Tensor]:
+        """Encoder output as if nothing had been chunked: ``(B, T, output_size)``, ``feat_lens``."""
+        encoder_out, layout = self.encode_chunks(feats, feat_lens, shape_index)
+        return layout.join(encoder_out), feat_lens
