@@ -30,6 +30,10 @@ class CTCAttentionModel(nn.Module):
         super().__init__()
         self.encoder, self.decoder, self.ctc = encoder, decoder, ctc
 
+    @property
+    def vocab_size(self) -> int:
+        return (self.decoder.output_layer if self.ctc is None else self.ctc.ctc_lo).out_features
+
     def encode(self, feats: Tensor, feat_lens: Tensor) -> tuple[Tensor, Tensor]:
         """feats: (B, T, F), feat_lens: (B,) -> encoder_out (B, T', D), encoder_out_lens (B,)."""
         return self.encoder(feats, feat_lens)
