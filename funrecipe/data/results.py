@@ -12,6 +12,7 @@ A shard's folder ``output.N/`` holds
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import json
 import os
@@ -81,7 +82,8 @@ def replace_file(path: Path, content: str) -> None:
         temporary.write_text(content, encoding="utf-8", errors="surrogateescape", newline="\n")
         os.replace(temporary, path)
     except OSError as error:
-        temporary.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            temporary.unlink()
         raise _write_error(error, path) from error
 
 
@@ -215,6 +217,7 @@ def merge_shards(shards: Iterable[tuple[Path, Sequence[str]]], output_dir: Path,
         done = read_done(folder / "done")
         audio_s += sum(entry.audio_s for entry in done.values())
         decode_s += sum(entry.decode_s for entry in done.values())
+    output_dir.mkdir(parents=True, exist_ok=True)
     _write_failed(output_dir / "failed.scp", failed)
     if problems:
         unpublish(output_dir)

@@ -1,0 +1,112 @@
+"""The worker's loop with a recognizer that says what it was given."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from funrecipe.data.results import ShardWriter
+from funrecipe.data.shards import ShardEntry
+from funrecipe.decode.worker import decode_shard
+from funrecipe.errors import DataError
+
+RATE_HZ = 100
+
+
+@dataclass
+class Said:
+    tokens: list[str]
+    text: str
+    score: float
+    timestamp_ms: list[list[int]] | None = None
+
+
+class FakeRecognizer:
+    """Says the number of samples; refuses batches beyond ``memory`` padded samples, and ``poison`` always."""
+
+    sample_rate_hz = RATE_HZ
+
+    def __init__(self, memory: int = 10**9, poison: int = -1) -> None:
+        self.memory, self.poison, self.batches = memory, poison, []
+
+    def transcribe(self, waveforms):
+        lengths = [len(wave) for wave in waveforms]
+        self.batches.append(lengths)
+        if max(lengths) * len(lengths) > self.memory:
+            raise RuntimeError("[enforce fail at alloc_cpu.cpp] DefaultCPUAllocator: can't allocate memory")
+        if self.poison in lengths:
+            raise RuntimeError("this one is odd")
+        return [Said([str(n)], str(n), float(-n)) for n in lengths]
+
+
+def decode(tmp_path: Path, recognizer, lengths: list[int], *, batch_size: int = 4, batch_audio_s: float = 1e9):
+    entries = [ShardEntry(f"u{n:02}", str(samples), duration_s=samples / RATE_HZ) for n, samples in enumerate(lengths)]
+
+    def read(entry: ShardEntry) -> np.ndarray:
+        if int(entry.audio) == 13:
+            raise DataError("no such file", where=entry.audio)
+        return np.zeros(int(entry.audio), dtype=np.float32)
+
+    with ShardWriter(tmp_path, {entry.id: "" for entry in entries}) as writer:
+        decode_shard(entries, writer, recognizer, read, batch_size=batch_size, batch_audio_s=batch_audio_s,
+                     on_batch=lambda: None)  # fmt: skip
+    return writer
+
+
+def texts(folder: Path) -> dict[str, str]:
+    lines = (folder / "1best_recog/text").read_text().splitlines()
+    return dict(line.split(" ", 1) for line in lines)
+
+
+def test_batches_are_of_similar_length_and_within_both_limits(tmp_path: Path) -> None:
+    recognizer = FakeRecognizer()
+    lengths = [7, 300, 20, 310, 5, 290, 25, 1000, 6]
+    decode(tmp_path, recognizer, lengths, batch_size=4, batch_audio_s=6.5)
+    assert recognizer.batches == [[1000], [310, 300], [290, 25], [20, 7, 6, 5]]
+    assert texts(tmp_path) == {f"u{n:02}": str(length) for n, length in enumerate(lengths)}
+
+
+def test_memory_errors_halve_the_batch_until_it_fits(tmp_path: Path) -> None:
+    recognizer = FakeRecognizer(memory=100)
+    writer = decode(tmp_path, recognizer, [50, 50, 50, 50, 101], batch_size=5)
+    assert writer.failed == {
+        "u04": "RuntimeError: [enforce fail at alloc_cpu.cpp] DefaultCPUAllocator: can't allocate memory"
+    }
+    assert sorted(texts(tmp_path)) == ["u00", "u01", "u02", "u03"]
+
+
+def test_one_bad_utterance_fails_alone(tmp_path: Path) -> None:
+    writer = decode(tmp_path, FakeRecognizer(poison=3), [1, 2, 3, 4, 13, 5], batch_size=8)
+    assert writer.failed == {"u02": "RuntimeError: this one is odd", "u04": "no such file"}
+    assert len(texts(tmp_path)) == 4
+
+
+def test_a_score_that_is_no_number_is_a_failure(tmp_path: Path) -> None:
+    class NanRecognizer(FakeRecognizer):
+        def transcribe(self, waveforms):
+            return [Said(["a"], "a", float("nan") if len(w) == 2 else -1.0) for w in waveforms]
+
+    writer = decode(tmp_path, NanRecognizer(), [1, 2, 3])
+    assert writer.failed == {"u01": "the score is nan"}
+
+
+def test_what_is_done_is_not_decoded_again(tmp_path: Path) -> None:
+    decode(tmp_path, FakeRecognizer(), [1, 2, 13, 4])
+    again = FakeRecognizer()
+    writer = decode(tmp_path, again, [1, 2, 13, 4, 5])
+    assert again.batches == [[5]]
+    assert sorted(writer.done) == ["u00", "u01", "u03", "u04"]
+    assert list(writer.failed) == ["u02"]
+
+
+def test_a_recognizer_that_loses_a_hypothesis_is_not_believed(tmp_path: Path) -> None:
+    class Loser(FakeRecognizer):
+        def transcribe(self, waveforms):
+            return super().transcribe(waveforms)[:-1]
+
+    with pytest.raises(ValueError, match="zip"):
+        decode(tmp_path, Loser(), [1, 2])
+    assert "u00" not in texts(tmp_path) or "u01" not in texts(tmp_path)
