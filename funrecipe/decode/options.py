@@ -1,0 +1,129 @@
+"""How a search is asked to work: ``decoding.yaml`` of the model folder, overridden by the flags of a recipe."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields, replace
+from typing import Any
+
+from funrecipe.errors import UsageError, did_you_mean
+
+# What FunASR's pipelines write beside the search options; nothing here depends on it.
+RUNTIME_KEYS = frozenset({"num_workers", "seed", "log_level", "ngpu", "ncpu", "batch_size", "dtype"})
+
+
+@dataclass(frozen=True)
+class DecodeOptions:
+    """Search options; None means that nobody asked, and the family's own default holds.
+
+    Attributes:
+        beam_size: hypotheses kept; 1 is greedy.
+        nbest: hypotheses returned per utterance.
+        ctc_weight, lm_weight, ngram_weight: weights of these scorers in the search, 0 to 1 for CTC.
+        penalty: added per token (``length_bonus``).
+        maxlenratio, minlenratio: bounds of the output length in encoder frames; 0: no bound of its own.
+        token_num_relax, decoding_ind, decoding_mode: UniASR (``fast``, ``normal``, ``offline``).
+        hotword: a file (one a line), a URL, or words separated by blanks.
+        clas_scale: weight of the hot words in a contextual model, 0 to 1.
+        allow_network: whether ``hotword`` may be fetched from a URL.
+    """
+
+    beam_size: int | None = None
+    nbest: int | None = None
+    ctc_weight: float | None = None
+    lm_weight: float | None = None
+    ngram_weight: float | None = None
+    penalty: float | None = None
+    maxlenratio: float | None = None
+    minlenratio: float | None = None
+    token_num_relax: int | None = None
+    decoding_ind: int | None = None
+    decoding_mode: str | None = None
+    hotword: str | None = None
+    clas_scale: float | None = None
+    allow_network: bool = False
+
+    def __post_init__(self) -> None:
+        for name, kind, low, high in BOUNDS:
+            value = getattr(self, name)
+            if value is None:
+                continue
+            numeric = isinstance(value, (int, float)) and not isinstance(value, bool)
+            if not numeric or (kind is int and value != int(value)) or not low <= value <= high:
+                wanted = f"a{'n integer' if kind is int else ' number'} from {low:g}" + (
+                    f" to {high:g}" if high != float("inf") else " up"
+                )
+                raise UsageError(f"{name} is {value!r}", where=name, hint=f"give {wanted}")
+            object.__setattr__(self, name, kind(value))
+
+    @classmethod
+    def from_mapping(cls, values: Mapping[str, Any], *, where: str) -> DecodeOptions:
+        """Options of a ``decoding.yaml`` or a ``param_dict``.
+
+        Raises:
+            UsageError: a key that no search knows, or a value out of range.
+        """
+        known = {field.name for field in fields(cls)}
+        for key in values:
+            if key not in known and key not in RUNTIME_KEYS:
+                raise UsageError(f"unknown decoding option '{key}'", where=where, hint=did_you_mean(key, known))
+        return cls(**{key: value for key, value in values.items() if key in known and value is not None})
+
+    def over(self, defaults: DecodeOptions) -> DecodeOptions:
+        """These options, and those of ``defaults`` where these are not given."""
+        given = {key: value for key, value in asdict(self).items() if value is not None and value is not False}
+        return replace(defaults, **given)
+
+    def asked_for(self) -> dict[str, Any]:
+        """The options that ask for something: given, and not the value that means "do without"."""
+        return {
+            key: value
+            for key, value in asdict(self).items()
+            if value is not None and key != "allow_network" and value not in NEUTRAL.get(key, ())
+        }
+
+    def check_honoured(self, honours: frozenset[str], family: str) -> None:
+        """Refuse options that a search would ignore.
+
+        Raises:
+            UsageError: names the first such option and what the family honours.
+        """
+        for key, value in self.asked_for().items():
+            if key not in honours:
+                raise UsageError(
+                    f"{key}={value!r} has no effect on a model of family '{family}'",
+                    where=f"--{key} or decoding.yaml",
+                    hint=f"leave it out; this family honours {', '.join(sorted(honours)) or 'no search option'}",
+                )
+
+
+INFINITY = float("inf")
+BOUNDS: tuple[tuple[str, type, float, float], ...] = (
+    ("beam_size", int, 1, INFINITY),
+    ("nbest", int, 1, INFINITY),
+    ("ctc_weight", float, 0, 1),
+    ("lm_weight", float, 0, INFINITY),
+    ("ngram_weight", float, 0, INFINITY),
+    ("penalty", float, -INFINITY, INFINITY),
+    ("maxlenratio", float, -INFINITY, INFINITY),
+    ("minlenratio", float, 0, INFINITY),
+    ("token_num_relax", int, 0, INFINITY),
+    ("decoding_ind", int, 0, INFINITY),
+    ("clas_scale", float, 0, 1),
+)
+# Values that stand in every published decoding.yaml and ask for nothing.
+NEUTRAL: dict[str, tuple[Any, ...]] = {
+    "beam_size": (1,),
+    "nbest": (1,),
+    "ctc_weight": (0.0,),
+    "lm_weight": (0.0,),
+    "ngram_weight": (0.0,),
+    "penalty": (0.0,),
+    "maxlenratio": (0.0,),
+    "minlenratio": (0.0,),
+    "token_num_relax": (1,),
+    "decoding_ind": (0,),
+    "decoding_mode": ("normal",),
+    "hotword": ("",),
+    "clas_scale": (1.0,),
+}

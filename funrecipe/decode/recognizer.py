@@ -1,0 +1,110 @@
+"""Waveforms in, hypotheses out: front-end, model, search and text of one model folder."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+from torch.nn.utils.rnn import pad_sequence
+
+from funrecipe.audio.frontend import WavFrontend
+from funrecipe.checkpoint import load_weights
+from funrecipe.decode.families import Search, make_search
+from funrecipe.decode.hypothesis import EMPTY, Hypothesis, TokenHypothesis
+from funrecipe.decode.options import DecodeOptions
+from funrecipe.model_folder import ModelFolder
+from funrecipe.models.registry import build_model
+from funrecipe.text.postprocess import postprocess
+from funrecipe.text.tokenizer import Tokenizer
+
+__all__ = ["Hypothesis", "Recognizer", "TokenHypothesis", "load_model", "load_recognizer"]
+
+
+class Recognizer:
+    """Recognizes batches of waveforms. Holds no state between calls, so threads may share it.
+
+    Args:
+        frontend: features; model and search: of one family; tokenizer: its vocabulary.
+        sample_rate_hz: of the waveforms.
+        device: where to compute.
+    """
+
+    def __init__(
+        self, frontend: WavFrontend, search: Search, tokenizer: Tokenizer, sample_rate_hz: int, device: torch.device
+    ) -> None:
+        self.frontend, self.search, self.tokenizer = frontend, search, tokenizer
+        self.sample_rate_hz, self.device = sample_rate_hz, device
+
+    def transcribe(self, waveforms: Sequence[np.ndarray]) -> list[Hypothesis]:
+        """The best hypothesis of every waveform, float ``(S,)`` in [-1, 1] at ``sample_rate_hz``.
+
+        Whatever stands in the same batch, each gets what it would get alone; one shorter than a feature window
+        gets an empty hypothesis.
+        """
+        return [nbest[0] for nbest in self.transcribe_nbest(waveforms)]
+
+    @torch.inference_mode()
+    def transcribe_nbest(self, waveforms: Sequence[np.ndarray]) -> list[list[Hypothesis]]:
+        """Like :meth:`transcribe`, with all hypotheses that the search returns, best first."""
+        results = [[EMPTY] for _ in waveforms]
+        if not waveforms:
+            return results
+        samples = [torch.from_numpy(np.array(waveform, dtype=np.float32)) for waveform in waveforms]
+        wave_lens = torch.tensor([len(wave) for wave in samples], device=self.device)
+        feats, feat_lens = self.frontend(pad_sequence(samples, batch_first=True).to(self.device), wave_lens)
+        rows = feat_lens.nonzero().flatten()
+        if len(rows) == 0:
+            return results
+        if len(rows) < len(results):
+            feats, feat_lens = feats[rows], feat_lens[rows]
+        for row, nbest in zip(rows.tolist(), self.search.decode(feats, feat_lens)):
+            results[row] = [self.to_hypothesis(hypothesis) for hypothesis in nbest] or [EMPTY]
+        return results
+
+    def to_hypothesis(self, hypothesis: TokenHypothesis) -> Hypothesis:
+        """Token ids to tokens and post-processed text."""
+        tokens = self.tokenizer.tokens_of(hypothesis.ids)
+        text = " ".join(postprocess(tokens).words)
+        return Hypothesis(tokens, text, hypothesis.score, hypothesis.timestamp_ms)
+
+
+def load_model(folder: ModelFolder, *, device: torch.device | str, weights: Path | None = None) -> nn.Module:
+    """The model of a folder with its weights (or those of ``weights``), ready for inference.
+
+    Raises:
+        UsageError: a family or setting that is not supported.
+        DataError, UnsafeFileError: weights that do not fit or are not safe.
+    """
+    model = build_model(folder.config, len(folder.tokens))
+    load_weights(model, weights or folder.weights)
+    return model.eval().requires_grad_(False).to(device)
+
+
+def load_recognizer(
+    folder: ModelFolder,
+    *,
+    device: torch.device | str = "cpu",
+    options: DecodeOptions | None = None,
+    weights: Path | None = None,
+) -> Recognizer:
+    """Everything that decoding a model folder takes.
+
+    Args:
+        device: ``cpu``, ``cuda``, ``cuda:1`` ...
+        options: override the folder's ``decoding.yaml``.
+        weights: a checkpoint in place of the folder's.
+
+    Raises:
+        UsageError: an option that the family ignores, or a model that is not supported.
+        DataError, UnsafeFileError: files that do not fit or are not safe.
+    """
+    device = torch.device(device)
+    defaults = DecodeOptions.from_mapping(folder.decoding, where=f"{folder.path}/decoding.yaml")
+    options = options.over(defaults) if options else defaults
+    model = load_model(folder, device=device, weights=weights)
+    search = make_search(model, folder, options)
+    frontend = WavFrontend.from_config(folder.config.get("frontend_conf") or {}, folder.cmvn).eval().to(device)
+    return Recognizer(frontend, search, Tokenizer.from_folder(folder), folder.sample_rate_hz, device)

@@ -1,0 +1,101 @@
+"""Text to token ids and back, with FunASR's ``seg_dict`` for words that a vocabulary spells in pieces."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from funrecipe.errors import DataError
+
+if TYPE_CHECKING:
+    from funrecipe.model_folder import ModelFolder
+
+UNKNOWN = "<unk>"
+
+
+class Tokenizer:
+    """A vocabulary with its spelling rules.
+
+    A word is looked up in ``seg_dict`` (lower case), then as a token (as it is, then in lower case); else it is
+    spelled character by character. What the vocabulary lacks becomes ``<unk>``.
+
+    Args:
+        tokens: id -> token.
+        seg_dict: lower-case word -> its pieces (``hello`` -> ``he@@ llo``).
+    """
+
+    def __init__(self, tokens: Sequence[str], seg_dict: Mapping[str, Sequence[str]] | None = None) -> None:
+        self.tokens = tuple(tokens)
+        self.seg_dict = dict(seg_dict or {})
+        self.ids = {token: i for i, token in reversed(list(enumerate(tokens)))}  # the first of equal tokens counts
+        self.unknown_id = self.ids.get(UNKNOWN, len(self.tokens) - 1)
+
+    @classmethod
+    def from_folder(cls, folder: ModelFolder) -> Tokenizer:
+        """The tokenizer of a model folder."""
+        return cls(folder.tokens, read_seg_dict(folder.seg_dict) if folder.seg_dict else None)
+
+    def tokenize(self, text: str) -> list[str]:
+        """Tokens of a text; words are separated by blanks, Chinese needs none. May hold tokens that have no id."""
+        return [token for word in text.split() for token in self._spell(word)]
+
+    def encode(self, text: str) -> list[int]:
+        """Token ids of a text; ``<unk>`` for what the vocabulary lacks."""
+        return self.ids_of(self.tokenize(text))
+
+    def missing(self, text: str) -> list[str]:
+        """The tokens of ``text`` that the vocabulary lacks, in order."""
+        return [token for token in self.tokenize(text) if token not in self.ids]
+
+    def ids_of(self, tokens: Iterable[str]) -> list[int]:
+        return [self.ids.get(token, self.unknown_id) for token in tokens]
+
+    def tokens_of(self, ids: Iterable[int]) -> list[str]:
+        return [self.tokens[i] for i in ids]
+
+    def _spell(self, word: str) -> Sequence[str]:
+        lower = word.lower()
+        if lower in self.seg_dict:
+            return self.seg_dict[lower]
+        for form in (word, lower):
+            if form in self.ids:
+                return [form]
+        if self.seg_dict and not all(is_han_or_digit(character) for character in word):
+            return [UNKNOWN] if word.isascii() else self._spell_mixed(word)
+        return [c if c in self.ids else c.lower() for c in word]
+
+    def _spell_mixed(self, word: str) -> list[str]:
+        """A word of Chinese and other letters without a blank between: spell the parts."""
+        parts: list[str] = []
+        for character in word:
+            if parts and character.isascii() and parts[-1][-1].isascii() and not character.isdigit():
+                parts[-1] += character
+            else:
+                parts.append(character)
+        return [token for part in parts for token in (self._spell(part) if part != word else [UNKNOWN])]
+
+
+def is_han_or_digit(character: str) -> bool:
+    """Whether FunASR counts a character as Chinese: U+4E00 to U+9FFF, and ASCII digits."""
+    return "\u4e00" <= character <= "\u9fff" or "0" <= character <= "9"
+
+
+def read_seg_dict(path: Path | str) -> dict[str, list[str]]:
+    """``word piece1 piece2 ...`` per line; blank lines are skipped, the last line of a word counts.
+
+    Raises:
+        DataError: not readable, not UTF-8, or a word without pieces.
+    """
+    entries: dict[str, list[str]] = {}
+    try:
+        with open(path, encoding="utf-8-sig") as lines:
+            for number, line in enumerate(lines, 1):
+                word, *pieces = line.split() or [""]
+                if word and not pieces:
+                    raise DataError(f"'{word}' has no pieces", where=f"{path}:{number}")
+                if word:
+                    entries[word] = pieces
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"cannot read the spelling dictionary: {error}", where=str(path)) from None
+    return entries
