@@ -171,11 +171,15 @@ def _file_of(audio: str) -> str:
 
 def _decode_options(args: argparse.Namespace) -> dict[str, Any]:
     """Only what was asked for. The text "None" is how old recipes said "no hot words"."""
+    from funrecipe.decode.options import DecodeOptions
+
     options = {name: getattr(args, name) for name in (*FLOAT_OPTIONS, *INTEGER_OPTIONS, "decoding_mode")}
     if args.hotword_txt and args.hotword_txt.lower() != "none":
         path = Path(args.hotword_txt)
         options["hotword"] = str(path.resolve()) if path.is_file() else args.hotword_txt
-    return {name: value for name, value in options.items() if value is not None}
+    options = {name: value for name, value in options.items() if value is not None}
+    DecodeOptions(**options)  # values out of range are an error now, not in every worker
+    return options
 
 
 def _frames_per_second(folder: ModelFolder) -> float:
