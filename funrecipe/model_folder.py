@@ -18,6 +18,7 @@ import yaml
 
 from funrecipe.errors import DataError, UnsafeFileError
 from funrecipe.model_folder_1x import is_1x, to_0x
+from funrecipe.zoo import find_row
 
 logger = logging.getLogger(__name__)
 
@@ -59,7 +60,7 @@ class ModelFolder:
     cmvn: Path | None = None
     seg_dict: Path | None = None
     bpe_model: Path | None = None
-    decoding: dict[str, Any] = field(default_factory=dict)  # decoding.yaml
+    decoding: dict[str, Any] = field(default_factory=dict)  # decoding.yaml, over the defaults of the model's zoo row
     lm_config: Path | None = None
     lm_weights: Path | None = None
 
@@ -77,7 +78,7 @@ class ModelFolder:
     @property
     def hub_name(self) -> str:
         """The model's name on the hub as configuration.json gives it, else the folder's name."""
-        return str(_model_config(_read_configuration(self.path)).get("model") or self.path.name)
+        return _hub_name(self.path, _read_configuration(self.path))
 
 
 def open_model_folder(path: str | Path) -> ModelFolder:
@@ -125,7 +126,7 @@ def open_model_folder(path: str | Path) -> ModelFolder:
         cmvn=_optional(folder, named.get("cmvn"), *_basename(config.get("cmvn_file")), "am.mvn", f"{weights.stem}.mvn"),
         seg_dict=_optional(folder, named.get("seg_dict"), "seg_dict", "seg_dict.txt"),
         bpe_model=_optional(folder, named.get("bpe_model"), *_basename(config.get("bpemodel")), "bpe.model"),
-        decoding=read_yaml(decoding) if decoding else {},
+        decoding=_zoo_defaults(folder, configuration) | (read_yaml(decoding) if decoding else {}),
         lm_config=None if is_lm else lm_config,
         lm_weights=None if is_lm else lm_weights,
     )
@@ -240,6 +241,15 @@ def _named_files(configuration: dict[str, Any]) -> dict[str, str]:
     }
     found = {role: next((n for n in names if isinstance(n, str) and n), None) for role, names in roles.items()}
     return {role: name for role, name in found.items() if name}
+
+
+def _hub_name(folder: Path, configuration: dict[str, Any]) -> str:
+    return str(_model_config(configuration).get("model") or folder.name)
+
+
+def _zoo_defaults(folder: Path, configuration: dict[str, Any]) -> dict[str, Any]:
+    row = find_row(_hub_name(folder, configuration)) or find_row(folder.name)
+    return dict(row.decode) if row is not None else {}
 
 
 def _basename(name: Any) -> list[str]:

@@ -1,0 +1,85 @@
+"""Model id -> local folder. Nothing here uses the network; ``funrecipe download`` does (``hub_client.py``)."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from funrecipe.errors import DataError, UsageError, did_you_mean
+from funrecipe.model_folder import ModelFolder, open_model_folder
+from funrecipe.zoo import NAMESPACES, canonical_id, find_row, zoo
+
+DESCRIPTIONS = ("configuration.json", "config.yaml")
+
+
+def models_dir() -> Path:
+    """Where ``funrecipe download`` puts models: ``$FUNRECIPE_MODELS``, else ``~/.cache/funrecipe/models``."""
+    return Path(os.environ.get("FUNRECIPE_MODELS") or Path.home() / ".cache/funrecipe/models").expanduser()
+
+
+def open_model(model: str | Path) -> ModelFolder:
+    """The folder of a path or an id, opened; see ``resolve_model`` and ``open_model_folder`` for the errors."""
+    return open_model_folder(resolve_model(model))
+
+
+def resolve_model(model: str | Path) -> Path:
+    """A model folder from a path, an id of the zoo, or any id that is on disk.
+
+    Raises:
+        UsageError: the zoo lists the model as not supported; says why.
+        DataError: no such folder, or the model is not on disk; says which command gets it and which models are.
+    """
+    text = str(model)
+    path = Path(text).expanduser()
+    if path.is_dir():
+        return path
+    if text.startswith((".", "/", "~")) or text.count("/") > 1:
+        raise DataError(f"no model folder '{text}'", hint="--model takes a folder or an id such as damo/NAME")
+    model_id = canonical_id(text)
+    row = find_row(model_id)
+    if row is not None and row.unsupported:
+        reason = f"the model '{row.id}' is not supported: {row.unsupported}"
+        raise UsageError(reason, hint=_supported_alternative(row.mode))
+    for candidate in _candidates(model_id):
+        if any((candidate / name).is_file() for name in DESCRIPTIONS):
+            return candidate
+    guess = did_you_mean(model_id, zoo()) if row is None else None
+    raise DataError(
+        f"the model '{text}' is not on disk" + (f", and the zoo does not know it ({guess})" if guess else ""),
+        hint=f"funrecipe download {model_id}\n  on disk: {', '.join(models_on_disk()) or 'none'}",
+    )
+
+
+def models_on_disk() -> list[str]:
+    """Ids of all models in the cache folders, sorted."""
+    found = set()
+    for root in _cache_roots():
+        for name in DESCRIPTIONS:
+            for path in root.glob(f"*/*/{name}"):
+                folder = path.parent
+                found.add(canonical_id(f"{folder.parent.name}/{folder.name.replace('___', '.')}"))
+    return sorted(found)
+
+
+def _cache_roots() -> Iterator[Path]:
+    """Our folder, then every place where a release of ModelScope's client keeps models."""
+    yield models_dir()
+    home = Path.home() / ".cache/modelscope"
+    for base in (os.environ.get("MODELSCOPE_CACHE") or home, home):
+        root = Path(base).expanduser()
+        yield from (root / "models", root / "hub/models", root / "hub", root)
+
+
+def _candidates(model_id: str) -> Iterator[Path]:
+    namespace, _, name = model_id.rpartition("/")
+    same = [old for old, new in NAMESPACES.items() if new == namespace]
+    for root in _cache_roots():
+        for space in (namespace, *same):
+            yield root / space / name
+            yield root / space / name.replace(".", "___")  # how ModelScope's client writes a dot
+
+
+def _supported_alternative(mode: str) -> str:
+    example = next((row.id for row in zoo().values() if not row.unsupported and row.mode == mode), None)
+    return f"supported, for example: {example}" if example else "egs/asr/models.yaml lists what is supported"

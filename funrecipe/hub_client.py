@@ -1,0 +1,206 @@
+"""A small client of ModelScope's model API: the one place of funrecipe that uses the network.
+
+    GET /api/v1/models/<id>/repo/files?Revision=<r>&Recursive=True   -> {"Code": 200, "Data": {"Files": [
+                                    {"Path": ..., "Type": "blob"|"tree", "Size": ..., "Sha256": ...}]}}
+    GET /api/v1/models/<id>/repo?Revision=<r>&FilePath=<path>        -> the file; answers Range requests
+
+A file is written under ``<name>.part``, checked against its SHA-256 and then renamed; an interrupted
+download goes on where it stopped. ``RECORD_NAME`` holds the checksums of what was downloaded.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import http.client
+import json
+import os
+import ssl
+import time
+import urllib.error
+import urllib.parse
+import urllib.request
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from funrecipe.errors import DataError, UnsafeFileError, UsageError
+
+DEFAULT_URL = "https://www.modelscope.cn"
+RECORD_NAME = ".funrecipe_download.json"
+BLOCK_BYTES = 1 << 20
+ATTEMPTS = 5
+TIMEOUT_S = 60.0
+TRANSIENT = (urllib.error.URLError, http.client.HTTPException, ssl.SSLError, ConnectionError, TimeoutError)
+
+
+@dataclass(frozen=True)
+class RemoteFile:
+    path: str
+    size: int | None
+    sha256: str | None
+
+
+def hub_url() -> str:
+    """``$FUNRECIPE_HUB`` (a base URL), else ModelScope's own ``$MODELSCOPE_DOMAIN``, else the public hub."""
+    url = os.environ.get("FUNRECIPE_HUB") or os.environ.get("MODELSCOPE_DOMAIN") or DEFAULT_URL
+    url = (url if "://" in url else f"https://{url}").rstrip("/")
+    if not url.startswith(("https://", "http://")):
+        raise UsageError(f"'{url}' is no http address", where="FUNRECIPE_HUB")
+    return url
+
+
+class HubClient:
+    """Args:
+    base_url: address of the hub.
+    retry_wait_s: pause before the second attempt; doubles with each further one.
+    say: called with one line per file.
+    """
+
+    def __init__(self, base_url: str, *, retry_wait_s: float = 1.0, say: Callable[[str], None] = print) -> None:
+        self._base_url, self._retry_wait_s, self._say = base_url, retry_wait_s, say
+
+    def download(self, model_id: str, revision: str, dest: Path) -> dict[str, str]:
+        """Bring every file of a model to ``dest``; what lies there unchanged is not fetched again.
+
+        Returns:
+            SHA-256 by path.
+
+        Raises:
+            DataError: no such model or revision, the hub cannot be reached, a checksum does not fit, or ``dest``
+                cannot be written. What was fetched stays, and a second call goes on from there.
+        """
+        checksums = {}
+        try:
+            dest.mkdir(parents=True, exist_ok=True)
+            files = self.list_files(model_id, revision)
+            for number, file in enumerate(files, 1):
+                target = dest / file.path
+                checksums[file.path] = self._present(file, target) or self._fetch(model_id, revision, file, target)
+                self._say(f"[{number}/{len(files)}] {file.path}  sha256 {checksums[file.path][:16]}")
+            record = {"model_id": model_id, "revision": revision, "sha256": checksums}
+            temporary = dest / f"{RECORD_NAME}.tmp"
+            temporary.write_text(json.dumps(record, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+            os.replace(temporary, dest / RECORD_NAME)
+        except OSError as error:
+            raise DataError(f"cannot write the model: {error.strerror or error}", where=str(dest)) from None
+        return checksums
+
+    def list_files(self, model_id: str, revision: str) -> list[RemoteFile]:
+        """The files of a model, sorted by path.
+
+        Raises:
+            DataError: the hub does not know the model or the revision, or answers something else.
+            UnsafeFileError: a path leaves the model's folder.
+        """
+        query = urllib.parse.urlencode({"Revision": revision, "Recursive": "True"})
+        url = f"{self._model_url(model_id)}/repo/files?{query}"
+        try:
+            answer: Any = json.loads(self._retry(url, lambda: self._get(url)))
+            rows = answer["Data"]["Files"]
+            files = [
+                RemoteFile(str(row["Path"]), row.get("Size"), row.get("Sha256") or None)
+                for row in rows
+                if row.get("Type") != "tree"
+            ]
+        except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError, AttributeError):
+            raise DataError("the hub's answer is not a list of files", where=url) from None
+        if not files:
+            raise DataError(f"the model '{model_id}' has no files in revision '{revision}'", where=url)
+        for file in files:
+            parts = PurePosixPath(file.path).parts
+            if not parts or ".." in parts or file.path.startswith("/") or "\\" in file.path or "\0" in file.path:
+                raise UnsafeFileError(f"the hub names a file outside the model folder: '{file.path}'", where=url)
+        return sorted(files, key=lambda file: file.path)
+
+    def _model_url(self, model_id: str) -> str:
+        return f"{self._base_url}/api/v1/models/{urllib.parse.quote(model_id)}"
+
+    def _present(self, file: RemoteFile, target: Path) -> str | None:
+        """The checksum of a finished earlier download, or None."""
+        if file.sha256 is None or not target.is_file():
+            return None
+        fault, digest = _fault(target, file)
+        return None if fault else digest
+
+    def _fetch(self, model_id: str, revision: str, file: RemoteFile, target: Path) -> str:
+        query = urllib.parse.urlencode({"Revision": revision, "FilePath": file.path})
+        url = f"{self._model_url(model_id)}/repo?{query}"
+        target.parent.mkdir(parents=True, exist_ok=True)
+        part = target.with_name(target.name + ".part")
+        resumed = part.exists()
+        self._retry(url, lambda: self._append(url, part, file.size))
+        fault, digest = _fault(part, file)
+        if fault and resumed:  # the rest of an older revision: once more from the start
+            part.unlink()
+            self._retry(url, lambda: self._append(url, part, file.size))
+            fault, digest = _fault(part, file)
+        if fault:
+            part.unlink()
+            raise DataError(f"'{file.path}' came damaged: {fault}", where=url, hint="run the same command again")
+        os.replace(part, target)
+        return digest
+
+    def _append(self, url: str, part: Path, size: int | None) -> None:
+        """Fetch what is missing of a file; the part grows also when the connection breaks."""
+        have = part.stat().st_size if part.exists() else 0
+        if size is None or have > size:  # nothing to go on from
+            have = 0
+        if have == size:
+            part.touch()
+            return
+        request = urllib.request.Request(url, headers={"Range": f"bytes={have}-"} if have else {})
+        with urllib.request.urlopen(request, timeout=TIMEOUT_S) as response:
+            with open(part, "ab" if response.status == http.client.PARTIAL_CONTENT else "wb") as output:
+                while block := response.read(BLOCK_BYTES):
+                    output.write(block)
+            if response.length:  # bytes that were promised and did not come
+                raise http.client.IncompleteRead(b"", response.length)
+
+    def _get(self, url: str) -> bytes:
+        with urllib.request.urlopen(url, timeout=TIMEOUT_S) as response:
+            return bytes(response.read())
+
+    def _retry(self, url: str, action: Callable[[], Any]) -> Any:
+        """Run ``action``; try again when the connection or the server failed, give up at once when the answer is no."""
+        for attempt in range(1, ATTEMPTS + 1):
+            try:
+                return action()
+            except urllib.error.HTTPError as error:
+                if error.code < 500 and error.code != http.client.TOO_MANY_REQUESTS:
+                    raise _refusal(error, url) from None
+                reason = f"HTTP {error.code}"
+            except TRANSIENT as error:
+                reason = str(getattr(error, "reason", error))
+            if attempt < ATTEMPTS:
+                self._say(f"{reason}; attempt {attempt + 1} of {ATTEMPTS}")
+                time.sleep(self._retry_wait_s * 2 ** (attempt - 1))
+        raise DataError(
+            f"the hub did not answer after {ATTEMPTS} attempts: {reason}",
+            where=url,
+            hint="run the same command again later: it goes on where it stopped",
+        )
+
+
+def _refusal(error: urllib.error.HTTPError, url: str) -> DataError:
+    if error.code == http.client.NOT_FOUND:
+        return DataError("the hub has no such model, revision or file", where=url, hint="check the id and --revision")
+    return DataError(f"the hub refused: HTTP {error.code} {error.reason}", where=url)
+
+
+def _fault(part: Path, file: RemoteFile) -> tuple[str | None, str]:
+    """What is wrong with a fetched file, if anything, and its SHA-256."""
+    size, digest = part.stat().st_size, _sha256(part)
+    if file.size is not None and size != file.size:
+        return f"{size} bytes instead of {file.size}", digest
+    if file.sha256 is not None and digest != file.sha256.lower():
+        return f"sha256 {digest} instead of {file.sha256}", digest
+    return None, digest
+
+
+def _sha256(path: Path) -> str:
+    digest = hashlib.sha256()
+    with open(path, "rb") as file:
+        while block := file.read(BLOCK_BYTES):
+            digest.update(block)
+    return digest.hexdigest()

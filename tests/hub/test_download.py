@@ -1,0 +1,162 @@
+"""``funrecipe download`` against a small server on loopback that speaks the hub's API and misbehaves on request."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from urllib.parse import parse_qs, urlparse
+
+import pytest
+
+from funrecipe import hub, hub_client
+from funrecipe.cli import main
+from funrecipe.errors import DataError, UnsafeFileError
+
+MODEL = "damo/speech_paraformer-large_asr_nat-zh-cn-16k-common-vocab8404-pytorch"
+WEIGHTS = bytes(range(256)) * 4000
+FILES = {"configuration.json": b"{}", "config.yaml": b"model: paraformer\n", "model.pb": WEIGHTS, "sub/a b.txt": b"x"}
+
+
+class Hub(BaseHTTPRequestHandler):
+    """Attributes of the server: ``files``, ``cut`` (bytes after which each first answer breaks off), ``log``."""
+
+    def do_GET(self):
+        url = urlparse(self.path)
+        query = {key: values[0] for key, values in parse_qs(url.query).items()}
+        self.server.log.append((url.path.rsplit("/", 1)[-1], query.get("FilePath"), self.headers.get("Range")))
+        if not url.path.startswith(f"/api/v1/models/{MODEL}/repo") or query["Revision"] not in ("master", "v1"):
+            self.send_error(404)
+        elif url.path.endswith("/repo/files"):
+            rows = [
+                {"Path": path, "Name": path, "Type": "blob", "Size": len(data), "Sha256": self.server.sha256(path)}
+                for path, data in self.server.files.items()
+            ]
+            rows.append({"Path": "sub", "Type": "tree"})
+            self.answer(200, json.dumps({"Code": 200, "Data": {"Files": rows}}).encode())
+        else:
+            self.answer_file(query["FilePath"])
+
+    def answer_file(self, path):
+        if self.server.busy:
+            self.server.busy -= 1
+            self.send_error(503)
+            return
+        data = self.server.files[path]
+        start = int(self.headers.get("Range", "bytes=0-")[6:-1])
+        self.answer(206 if start else 200, data[start:], cut=self.server.cut.pop(path, None))
+
+    def answer(self, status, body, cut=None):
+        self.send_response(status)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body[:cut])
+        if cut is not None:
+            self.close_connection = True
+
+    def log_message(self, *_):
+        pass
+
+
+@pytest.fixture
+def server(monkeypatch, tmp_path):
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Hub)
+    server.files, server.cut, server.log, server.busy = dict(FILES), {}, [], 0
+    server.sha256 = lambda path: hashlib.sha256(server.files[path]).hexdigest()
+    threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+    monkeypatch.setenv("FUNRECIPE_HUB", f"http://127.0.0.1:{server.server_port}")
+    monkeypatch.setenv("FUNRECIPE_MODELS", str(tmp_path / "models"))
+    monkeypatch.setenv("MODELSCOPE_CACHE", str(tmp_path / "ms"))
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    yield server
+    server.shutdown()
+    server.server_close()
+
+
+@pytest.fixture
+def client(server):
+    return hub_client.HubClient(hub_client.hub_url(), retry_wait_s=0, say=lambda line: None)
+
+
+def test_download_then_resolve(server, tmp_path, capsys):
+    with pytest.raises(DataError, match=f"funrecipe download {MODEL}"):
+        hub.resolve_model(MODEL)
+    assert main(["download", MODEL]) == 0
+    folder = tmp_path / "models" / MODEL
+    assert {p: (folder / p).read_bytes() for p in FILES} == FILES
+    record = json.loads((folder / hub_client.RECORD_NAME).read_text())
+    assert record["sha256"]["model.pb"] == hashlib.sha256(WEIGHTS).hexdigest() and record["revision"] == "master"
+    assert hub.resolve_model(MODEL) == folder and not list(folder.rglob("*.part"))
+    assert "licence FunASR-Model" in capsys.readouterr().out
+
+
+def test_a_second_download_fetches_nothing_and_repairs_what_changed(server, client, tmp_path):
+    client.download(MODEL, "v1", tmp_path / "m")
+    (tmp_path / "m/model.pb").write_bytes(WEIGHTS[:-1] + b"?")
+    server.log.clear()
+    client.download(MODEL, "v1", tmp_path / "m")
+    assert [row[1] for row in server.log] == [None, "model.pb"]
+    assert (tmp_path / "m/model.pb").read_bytes() == WEIGHTS
+
+
+def test_a_cut_connection_is_resumed_where_it_broke(server, client, tmp_path):
+    server.cut["model.pb"] = 300_000
+    client.download(MODEL, "master", tmp_path / "m")
+    assert [row[2] for row in server.log if row[1] == "model.pb"] == [None, "bytes=300000-"]
+    assert (tmp_path / "m/model.pb").read_bytes() == WEIGHTS
+
+
+def test_a_killed_download_goes_on_from_its_part(server, client, tmp_path):
+    (tmp_path / "m").mkdir()
+    (tmp_path / "m/model.pb.part").write_bytes(WEIGHTS[:1000])
+    client.download(MODEL, "master", tmp_path / "m")
+    assert ("repo", "model.pb", "bytes=1000-") in server.log
+    assert (tmp_path / "m/model.pb").read_bytes() == WEIGHTS
+
+
+@pytest.mark.parametrize("left", [b"other bytes of an older revision", WEIGHTS + b"more", WEIGHTS])
+def test_a_part_that_does_not_fit_is_fetched_again(server, client, tmp_path, left):
+    (tmp_path / "m").mkdir()
+    (tmp_path / "m/model.pb.part").write_bytes(left)
+    client.download(MODEL, "master", tmp_path / "m")
+    assert (tmp_path / "m/model.pb").read_bytes() == WEIGHTS
+
+
+def test_a_wrong_checksum_leaves_no_file(server, client, tmp_path):
+    server.sha256 = lambda path: "0" * 64 if path == "model.pb" else hashlib.sha256(server.files[path]).hexdigest()
+    with pytest.raises(DataError, match="'model.pb' came damaged: sha256"):
+        client.download(MODEL, "master", tmp_path / "m")
+    assert not (tmp_path / "m/model.pb").exists() and not (tmp_path / "m/model.pb.part").exists()
+    assert not (tmp_path / "m" / hub_client.RECORD_NAME).exists()
+
+
+def test_a_busy_server_is_asked_again_but_not_for_ever(server, client, tmp_path):
+    server.busy = 2
+    client.download(MODEL, "master", tmp_path / "m")
+    server.busy = 100
+    with pytest.raises(DataError, match="did not answer after 5 attempts: HTTP 503"):
+        client.download(MODEL, "master", tmp_path / "n")
+
+
+def test_unknown_model_or_revision(server, capsys):
+    assert main(["download", "damo/no-such-model"]) == 3
+    assert main(["download", MODEL, "--revision", "v9"]) == 3
+    assert "no such model, revision or file" in capsys.readouterr().err
+    assert len(server.log) == 2  # a plain no is not asked for again
+
+
+@pytest.mark.parametrize("path", ["../evil", "/etc/evil", "a/../../evil"])
+def test_a_path_that_leaves_the_folder_is_refused(server, client, tmp_path, path):
+    server.files[path] = b"x"
+    with pytest.raises(UnsafeFileError, match="outside the model folder"):
+        client.download(MODEL, "master", tmp_path / "m")
+    assert not (tmp_path / "m").exists() or not list((tmp_path / "m").iterdir())
+
+
+def test_an_unreachable_hub(client, tmp_path, server):
+    server.shutdown()
+    server.server_close()
+    with pytest.raises(DataError, match="did not answer"):
+        client.download(MODEL, "master", tmp_path / "m")

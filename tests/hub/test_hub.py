@@ -1,0 +1,89 @@
+"""Ids -> folders on disk, and the zoo table."""
+
+from __future__ import annotations
+
+import pytest
+
+from funrecipe import hub
+from funrecipe.errors import DataError, UsageError
+from funrecipe.model_folder import open_model_folder
+from funrecipe.zoo import canonical_id, find_row, zoo
+
+LARGE = "damo/speech_paraformer-large_asr_nat-zh-cn-16k-common-vocab8404-pytorch"
+
+
+@pytest.fixture(autouse=True)
+def caches(monkeypatch, tmp_path):
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("FUNRECIPE_MODELS", str(tmp_path / "models"))
+    monkeypatch.delenv("MODELSCOPE_CACHE", raising=False)
+    return tmp_path
+
+
+def put(folder):
+    folder.mkdir(parents=True)
+    (folder / "configuration.json").write_text("{}")
+    return folder
+
+
+def test_a_folder_is_taken_as_it_is(tmp_path):
+    assert hub.resolve_model(tmp_path) == tmp_path
+
+
+@pytest.mark.parametrize("where", ["models", "home/.cache/modelscope/hub", "home/.cache/modelscope/hub/models"])
+@pytest.mark.parametrize("namespace", ["damo", "iic"])
+def test_an_id_is_found_in_every_cache_under_both_name_spaces(caches, where, namespace):
+    name = LARGE.split("/")[1]
+    folder = put(caches / where / namespace / name)
+    for asked in (f"damo/{name}", f"iic/{name}", name):
+        assert hub.resolve_model(asked) == folder
+
+
+def test_modelscope_s_spelling_of_a_dot(caches):
+    folder = put(caches / "home/.cache/modelscope/models/someone/model-v1___5")
+    assert hub.resolve_model("someone/model-v1.5") == folder
+    assert hub.models_on_disk() == ["someone/model-v1.5"]
+
+
+def test_a_missing_model_names_the_command_and_what_is_there(caches):
+    put(caches / "models/damo/other")
+    with pytest.raises(DataError) as caught:
+        hub.resolve_model(LARGE.replace("damo", "iic"))
+    assert f"funrecipe download {LARGE}" in str(caught.value) and "on disk: damo/other" in str(caught.value)
+
+
+def test_a_misspelt_id_gets_a_suggestion():
+    with pytest.raises(DataError, match=f"did you mean '{LARGE}'"):
+        hub.resolve_model(LARGE[:-4])
+
+
+def test_a_path_that_is_not_there_is_not_taken_for_an_id():
+    with pytest.raises(DataError, match="no model folder './exp/model'"):
+        hub.resolve_model("./exp/model")
+
+
+def test_unsupported_models_say_why():
+    with pytest.raises(UsageError, match="is not supported: speaker diarization"):
+        hub.resolve_model("damo/speech_diarization_eend-ola-en-us-callhome-8k")
+
+
+def test_every_row_of_the_zoo_is_complete():
+    rows = zoo().values()
+    assert len(rows) >= 85
+    for row in rows:
+        assert row.mode in ("offline", "online", "two-pass") and row.licence and row.language and row.family, row
+        if row.unsupported is None:
+            assert row.sample_rate_hz in (8000, 16000) and row.vocab_size > 90, row
+            assert f"{row.sample_rate_hz // 1000}k" in row.id, row
+            assert f"vocab{row.vocab_size}" in row.id or row.language == "ja", row
+    assert find_row("iic/" + LARGE.split("/")[1]) is find_row(LARGE)
+    assert canonical_id("NPU-ASLP/x") == "NPU-ASLP/x"
+
+
+def test_decode_defaults_of_the_row_stand_below_decoding_yaml(caches):
+    folder = put(caches / "models/damo/speech_conformer_asr_nat-zh-cn-16k-aishell1-vocab4234-pytorch")
+    (folder / "config.yaml").write_text("model: asr\nencoder: conformer\ntoken_list: [<blank>, a]\n")
+    (folder / "model.pb").touch()
+    assert open_model_folder(folder).decoding == {"beam_size": 10, "ctc_weight": 0.5, "lm_weight": 0.0}
+    (folder / "decoding.yaml").write_text("beam_size: 3\n")
+    assert open_model_folder(folder).decoding == {"beam_size": 3, "ctc_weight": 0.5, "lm_weight": 0.0}
