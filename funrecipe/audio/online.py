@@ -47,6 +47,11 @@ class OnlineFrontend:
         self._left = (frontend.lfr_m - 1) // 2
         self._right = frontend.lfr_m - 1 - self._left
 
+    @property
+    def samples_per_frame(self) -> int:
+        """Samples from one output frame to the next."""
+        return self._frontend.fbank.shift_samples * self._frontend.lfr_n
+
     def start(self) -> FrontendState:
         """The state of a new stream."""
         like = self._frontend.fbank.window

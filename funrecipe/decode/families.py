@@ -30,6 +30,8 @@ class Search(Protocol):
 # family -> "module:class" under funrecipe.decode
 SEARCHES = {
     "paraformer": "paraformer:ParaformerSearch",
+    "paraformer_online": "paraformer_online:ChunkedParaformerSearch",
+    "uniasr": "uniasr:UniASRSearch",
     "bicif_paraformer": "paraformer:BiCifParaformerSearch",
     "contextual_paraformer": "paraformer:ContextualParaformerSearch",
     "neatcontextual_paraformer": "paraformer:ContextualParaformerSearch",

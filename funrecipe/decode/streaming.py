@@ -8,18 +8,23 @@ state: a plain dict, empty at the start of a stream and empty again after its fi
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Mapping, MutableMapping
 from dataclasses import dataclass, field, fields
-from typing import TYPE_CHECKING, Any, Protocol
+from pathlib import Path
+from typing import Any, Protocol
 
 import numpy as np
 import torch
 
+from funrecipe.audio.frontend import WavFrontend
 from funrecipe.audio.online import FrontendState, OnlineFrontend
+from funrecipe.decode.hypothesis import Hypothesis
+from funrecipe.decode.recognizer import load_model
 from funrecipe.errors import UsageError, did_you_mean
-
-if TYPE_CHECKING:
-    from funrecipe.decode.recognizer import Hypothesis
+from funrecipe.model_folder import ModelFolder
+from funrecipe.text.postprocess import postprocess
+from funrecipe.text.tokenizer import Tokenizer
 
 _STATE_KEY = "funrecipe.stream"
 _CALL_KEYS = ("cache", "is_final")
@@ -78,8 +83,8 @@ class StreamOptions:
 class StreamingModel(Protocol):
     """One family's encoder, search and caches, driven by ``StreamingRecognizer``.
 
-    The law that makes every split of the audio give the same tokens: ``step(x, s, False)`` followed by
-    ``step(no frames, s, True)`` yields the same ids as ``step(x, s, True)``.
+    The loop calls ``step`` for every full step and, when the stream ends, ``finish`` once, so the calls depend on the
+    audio alone and not on the pieces in which it came.
     """
 
     def start(self, options: StreamOptions) -> Any:
@@ -88,10 +93,14 @@ class StreamingModel(Protocol):
     def step_frames(self, state: Any) -> int:
         """How many new feature frames one step takes."""
 
-    def step(self, feats: torch.Tensor, state: Any, is_final: bool) -> tuple[list[int], float]:
-        """Consume ``feats (1, T, D)`` and return the new token ids (blank and eos removed) and their score.
+    def step(self, feats: torch.Tensor, state: Any) -> tuple[list[int], float]:
+        """Consume ``feats (1, step_frames, D)``; the new token ids (blank and eos removed) and their score."""
 
-        ``T`` is ``step_frames``, or 0 to ``step_frames`` when ``is_final``. Updates ``state`` in place.
+    def finish(self, feats: torch.Tensor, state: Any, frames_left: float) -> tuple[list[int], float]:
+        """The end: flush with the frames that are left, ``(1, T, D)``, ``0 <= T < step_frames``.
+
+        ``frames_left`` is the audio behind the last full step in units of a frame, whole or not (0 or less: none).
+        Not called for a stream that had no frame at all.
         """
 
 
@@ -106,6 +115,7 @@ class StreamState:
     token_ids: list[int] = field(default_factory=list)
     score: float = 0.0
     n_steps: int = 0
+    n_samples: int = 0
 
 
 @dataclass(frozen=True)
@@ -122,29 +132,27 @@ class StreamUpdate:
     total: Hypothesis
 
 
+# family -> "module:class" under funrecipe.decode, a StreamingModel made from the model
+STREAMERS = {
+    "paraformer_online": "paraformer_online:ParaformerOnlineSteps",
+}
+
+
 class StreamingRecognizer:
     """Recognizes many streams with one model; each stream lives in its caller's dict only.
 
     Args:
         model: the family's steps.
         frontend: online features.
-        tokens: the vocabulary.
+        tokenizer: the vocabulary.
         sample_rate_hz: of the samples fed.
-        to_hypothesis: token ids and score -> post-processed ``Hypothesis`` (the recognizer's).
     """
 
     def __init__(
-        self,
-        model: StreamingModel,
-        frontend: OnlineFrontend,
-        tokens: tuple[str, ...],
-        *,
-        sample_rate_hz: int,
-        to_hypothesis,
+        self, model: StreamingModel, frontend: OnlineFrontend, tokenizer: Tokenizer, sample_rate_hz: int
     ) -> None:
-        self._model, self._frontend, self._tokens = model, frontend, tokens
+        self._model, self._frontend, self._tokenizer = model, frontend, tokenizer
         self.sample_rate_hz = sample_rate_hz
-        self._to_hypothesis = to_hypothesis
 
     @torch.inference_mode()
     def feed(
@@ -165,12 +173,13 @@ class StreamingRecognizer:
         feats = self._frontend.feed(
             torch.from_numpy(np.ascontiguousarray(samples, dtype=np.float32)), state.frontend, is_final
         )[None]
+        state.n_samples += len(samples)
         state.pending = feats if state.pending is None else torch.cat((state.pending, feats), dim=1)
         new_ids, score = self._run_steps(state, is_final)
         state.token_ids += new_ids
         state.score += score
-        tokens = [self._tokens[i] for i in new_ids]
-        total = self._to_hypothesis(state.token_ids, state.score)
+        tokens, all_tokens = self._tokenizer.tokens_of(new_ids), self._tokenizer.tokens_of(state.token_ids)
+        total = Hypothesis(all_tokens, " ".join(postprocess(all_tokens).words), state.score)
         if is_final:
             cache.clear()
         return StreamUpdate(tokens, streaming_text(tokens), score, is_final, total)
@@ -198,14 +207,40 @@ class StreamingRecognizer:
         step_frames = self._model.step_frames(state.model)
         new_ids: list[int] = []
         score = 0.0
-        while state.pending.size(1) > step_frames or (not is_final and state.pending.size(1) == step_frames):
-            chunk, state.pending = state.pending.split((step_frames, state.pending.size(1) - step_frames), dim=1)
-            ids, step_score = self._model.step(chunk, state.model, False)
-            new_ids, score, state.n_steps = new_ids + ids, score + step_score, state.n_steps + 1
+        while state.pending.size(1) >= step_frames:
+            ids, step_score = self._model.step(state.pending[:, :step_frames], state.model)
+            new_ids, score = new_ids + ids, score + step_score
+            state.pending = state.pending[:, step_frames:]
+            state.n_steps += 1
         if is_final and (state.n_steps or state.pending.size(1)):
-            ids, step_score = self._model.step(state.pending, state.model, True)
+            frames_left = state.n_samples / self._frontend.samples_per_frame - state.n_steps * step_frames
+            ids, step_score = self._model.finish(state.pending, state.model, frames_left)
             new_ids, score = new_ids + ids, score + step_score
         return new_ids, score
+
+
+def load_streaming_recognizer(
+    folder: ModelFolder, *, device: torch.device | str = "cpu", weights: Path | None = None
+) -> StreamingRecognizer:
+    """Everything that recognizing streams with a model folder takes; arguments as of ``load_recognizer``.
+
+    Raises:
+        UsageError: the model cannot be used on a stream.
+        DataError, UnsafeFileError: files that do not fit or are not safe.
+    """
+    if folder.family not in STREAMERS:
+        raise UsageError(
+            f"a model of family '{folder.family}' recognizes whole utterances, it cannot take a stream piece by piece",
+            where=str(folder.path),
+            hint=f"leave out cache and is_final, or use a model of one of: {', '.join(sorted(STREAMERS))}",
+        )
+    module, _, name = STREAMERS[folder.family].partition(":")
+    steps = getattr(importlib.import_module(f"funrecipe.decode.{module}"), name)
+    model = load_model(folder, device=device, weights=weights)
+    frontend = WavFrontend.from_config(folder.config.get("frontend_conf") or {}, folder.cmvn).eval().to(device)
+    return StreamingRecognizer(
+        steps(model), OnlineFrontend(frontend), Tokenizer.from_folder(folder), folder.sample_rate_hz
+    )
 
 
 def streaming_text(tokens: list[str]) -> str:

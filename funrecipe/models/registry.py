@@ -17,6 +17,8 @@ FAMILIES = {
     "rnnt": "transducer:build_transducer",
     "rnnt_unified": "transducer:build_transducer",
     "paraformer": "paraformer:build_paraformer",
+    "paraformer_online": "paraformer_online:build_paraformer_online",
+    "uniasr": "uniasr:build_uniasr",
     "bicif_paraformer": "bicif_paraformer:build_bicif_paraformer",
     "contextual_paraformer": "contextual_paraformer:build_contextual_paraformer",
     "neatcontextual_paraformer": "contextual_paraformer:build_contextual_paraformer",
