@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from funrecipe.audio.augment import WaveAugment, change_speed
+from funrecipe.audio.augment import SpecAugment, WaveAugment, change_speed
 from funrecipe.audio.frontend import WavFrontend
 from funrecipe.audio.io import read_audio
 from funrecipe.data.dataset import TrainItem
@@ -48,26 +48,27 @@ class Featurizer:
         frontend: waveform -> features, LFR and CMVN included.
         sample_rate_hz: of the front-end.
         augment: waveform augmentation of training utterances, or None.
+        specaug: masks on the features of training utterances, or None.
         cache_mb: memory for features; used for utterances without noise and reverberation (those change every time).
     """
 
-    def __init__(self, frontend: WavFrontend, sample_rate_hz: int, augment: WaveAugment | None = None, cache_mb: int = 0) -> None:
-        self.frontend, self.sample_rate_hz, self.augment = frontend, sample_rate_hz, augment
+    def __init__(self, frontend: WavFrontend, sample_rate_hz: int, augment: WaveAugment | None = None, cache_mb: int = 0,
+                 specaug: SpecAugment | None = None) -> None:
+        self.frontend, self.sample_rate_hz, self.augment, self.specaug = frontend, sample_rate_hz, augment, specaug
         varies = augment is not None and (augment.noises or augment.responses)
         self.cache = FeatureCache(cache_mb << 20) if cache_mb and not varies else None
 
     def __call__(self, item: TrainItem, chooser: random.Random | None) -> Tensor:
         speed = self.augment.choose_speed(chooser) if self.augment and chooser else 1.0
-        key = (item.key, speed)
-        if self.cache and (known := self.cache.get(key)) is not None:
-            return known
-        waveform = change_speed(self.read(item), speed)
-        if self.augment and chooser:
-            waveform = self.augment.add_room_and_noise(waveform, chooser)
-        feats = self.extract(waveform, item)
-        if self.cache:
-            self.cache.put(key, feats)
-        return feats
+        feats = self.cache.get((item.key, speed)) if self.cache else None
+        if feats is None:
+            waveform = change_speed(self.read(item), speed)
+            if self.augment and chooser:
+                waveform = self.augment.add_room_and_noise(waveform, chooser)
+            feats = self.extract(waveform, item)
+            if self.cache:
+                self.cache.put((item.key, speed), feats)
+        return self.specaug.augment_one(feats.clone(), chooser) if self.specaug and chooser else feats
 
     def read(self, item: TrainItem) -> np.ndarray:
         return read_audio(item.audio, sample_rate_hz=self.sample_rate_hz, start_s=item.start_s, end_s=item.end_s)

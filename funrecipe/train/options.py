@@ -30,6 +30,9 @@ class TrainOptions:
 
     # what and where
     model: str = setting("", "model folder to start from")
+    config: str = setting("", "from scratch, in place of --model: config.yaml with the architecture")
+    token_list: str = setting("", "from scratch: tokens.txt, one token a line")
+    cmvn_file: str = setting("", "from scratch: am.mvn")
     data_dir: str = setting("", "holds train/ and validation/ (or dev/), each with wav.scp and text")
     output_dir: str = setting("./checkpoint", "checkpoints, logs and averages are written here")
     guard_dir: str = setting("", "data directory of general speech; its CER before and after shows forgetting")
@@ -162,7 +165,7 @@ KNOWN = {f.name: f for f in fields(TrainOptions)}
 TYPES = typing.get_type_hints(TrainOptions)
 
 # Keys of FunASR's configuration files that are about something else than training settings.
-NOT_SETTINGS = {"model", "init", "input_size", "token_list", "frontend", "frontend_conf", "encoder", "encoder_conf",
+NOT_SETTINGS = {"model", "config", "cmvn_file", "init", "input_size", "token_list", "frontend", "frontend_conf", "encoder", "encoder_conf",
                 "decoder", "decoder_conf", "predictor", "predictor_conf"}
 # Keys of finetune.yaml that are read elsewhere or that have one meaning only here.
 HARMLESS = {"unused_parameters", "batch_type", "normalize", "normalize_conf", "train_data_path_and_name_and_type"}

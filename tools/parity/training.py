@@ -82,6 +82,15 @@ def leak_padding(model: nn.Module) -> None:
         model.encode = encode
 
 
+def layer_drop_draws(model: nn.Module) -> int:
+    """Random numbers that FunASR draws before the sampler: one for every layer of a ``MultiSequential`` (layer drop)."""
+    encoder, decoder = model.encoder, getattr(model, "decoder", None)
+    stacks = [getattr(encoder, name, ()) for name in ("encoders0", "encoders")]
+    if isinstance(encoder, SANMEncoder):
+        stacks += [getattr(decoder, name, ()) for name in ("decoders", "decoders2", "decoders3")]
+    return sum(len(stack) for stack in stacks)
+
+
 def check_variant(case: Case, folder: ModelFolder, variant: str) -> None:
     model = build_model(folder.config, len(folder.tokens))
     load_weights(model, folder.weights)
@@ -93,6 +102,7 @@ def check_variant(case: Case, folder: ModelFolder, variant: str) -> None:
     batch = Batch([str(i) for i in range(len(text))], feats, feat_lens, text, text_lens)
     seed = re.search(r"seed(\d+)", variant)
     generator = torch.Generator().manual_seed(int(seed[1]) if seed else 0)
+    torch.empty(layer_drop_draws(model)).uniform_(generator=generator)
     output = compute_loss(folder.family, model, batch, generator)
     output.loss.backward()
     gradients = {name: p.grad for name, p in model.named_parameters() if p.grad is not None}

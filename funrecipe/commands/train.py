@@ -1,0 +1,66 @@
+"""``funrecipe train``: fine-tune a model folder, or train from a configuration."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import platform
+import sys
+from pathlib import Path
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    from funrecipe.train.options import add_option_arguments
+
+    add_option_arguments(parser)
+    parser.add_argument("--check_only", action="store_true", help="pre-flight of the data and the settings, no training")
+
+
+def run(args: argparse.Namespace) -> int:
+    from funrecipe.train.options import flags_of
+
+    train(flags_of(args), check_only=args.check_only)
+    return 0
+
+
+def start_logging(output_dir: Path, rank: int) -> None:
+    """Log to stderr and to ``train.log.<rank>``, one line form for both: ``[host] date (module:line) INFO: ...``."""
+    output_dir.mkdir(parents=True, exist_ok=True)
+    form = logging.Formatter(f"[{platform.node()}] %(asctime)s (%(module)s:%(lineno)d) %(levelname)s: %(message)s")
+    logger = logging.getLogger("funrecipe")
+    logger.setLevel(logging.INFO)
+    logger.handlers.clear()
+    handlers = [logging.FileHandler(output_dir / f"train.log.{rank}", encoding="utf-8")]
+    if rank == 0:
+        handlers.append(logging.StreamHandler(sys.stderr))
+    for handler in handlers:
+        handler.setFormatter(form)
+        logger.addHandler(handler)
+
+
+def train(flags: dict, *, check_only: bool = False) -> None:
+    """Resolve the settings, build the session, run it. Raises FunrecipeError."""
+    import torch
+
+    from funrecipe.train.distributed import check_gpus, join_processes, leave_processes
+    from funrecipe.train.options import build_options, read_yaml_file
+    from funrecipe.train.session import build_session, starting_point, write_settings
+
+    folder = starting_point(build_options({}, {}, flags))
+    options = build_options(folder.config, read_yaml_file(folder.path / "finetune.yaml") if flags.get("model") else {}, flags)
+    check_gpus(options.num_gpus)
+    device_type = "cuda" if options.num_gpus else "cpu"
+    ranks = join_processes(device=device_type, timeout_s=options.process_timeout_s)
+    try:
+        start_logging(Path(options.output_dir), ranks.rank)
+        if device_type == "cpu" and "OMP_NUM_THREADS" in os.environ:
+            torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
+        device = torch.device(device_type, ranks.local_rank) if device_type == "cuda" else torch.device("cpu")
+        session = build_session(options, ranks, device)
+        if ranks.is_writer:
+            write_settings(options, session.folder, Path(options.output_dir))
+        if not check_only:
+            session.trainer.run()
+    finally:
+        leave_processes()

@@ -1,0 +1,97 @@
+"""An auxiliary CTC over Mandarin initials and finals on an inner encoder block, for training with little data.
+
+A few thousand characters are too many classes for an hour of speech: CTC and attention alone stay on a plateau. About
+sixty initials and toned finals are learnt quickly and shape the lower encoder. The head is dropped from checkpoints.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
+
+from funrecipe.data.batching import Batch
+from funrecipe.errors import UsageError
+from funrecipe.train.losses import ctc_loss
+from funrecipe.train.objectives import LossOutput, utterances_of
+
+
+def phones_of_characters(characters: Sequence[str]) -> list[str]:
+    """Initials and toned finals of a sentence's characters (pypinyin reads words in context); other tokens as they are."""
+    try:
+        from pypinyin import Style, lazy_pinyin
+    except ImportError:
+        raise UsageError("phone_ctc_weight needs the package pypinyin", hint="pip install pypinyin") from None
+    initials = lazy_pinyin(list(characters), style=Style.INITIALS, strict=True, errors=lambda x: [""] * len(x))
+    finals = lazy_pinyin(list(characters), style=Style.FINALS_TONE3, strict=True, neutral_tone_with_five=True,
+                         errors=lambda x: list(x))
+    if not len(initials) == len(finals) == len(characters):  # a token of several letters: character by character
+        return [p for c in characters for p in phones_of_characters([c])] if len(characters) > 1 else list(characters)
+    return [phone for pair in zip(initials, finals) for phone in pair if phone]
+
+
+class PhoneTable:
+    """Phones of training texts and their ids; 0 is CTC's blank, and phones met later get the last id."""
+
+    def __init__(self, sentences: Sequence[Sequence[str]]) -> None:
+        phones = sorted({p for sentence in sentences for p in phones_of_characters(sentence)})
+        self.ids = {phone: i for i, phone in enumerate(phones, 1)}
+
+    @property
+    def size(self) -> int:
+        return len(self.ids) + 2
+
+    def encode(self, characters: Sequence[str]) -> tuple[int, ...]:
+        return tuple(self.ids.get(p, self.size - 1) for p in phones_of_characters(characters))
+
+
+class PhoneCtc(nn.Module):
+    """The head: norm and linear layer on the output of encoder block ``layer``, which a hook picks up.
+
+    Args:
+        encoder: has ``encoders`` and perhaps ``encoders0`` (SANM); layer: counted from 1; 0: the block before the last.
+    """
+
+    def __init__(self, encoder: nn.Module, phones: int, layer: int = 0) -> None:
+        super().__init__()
+        blocks = [*getattr(encoder, "encoders0", ()), *getattr(encoder, "encoders", ())]
+        if not blocks:
+            raise UsageError("phone_ctc_weight: this encoder has no list of blocks to attach to")
+        if not 0 <= layer <= len(blocks):
+            raise UsageError(f"phone_ctc_layer {layer}: the encoder has {len(blocks)} blocks")
+        size = encoder.output_size
+        self.norm, self.output = nn.LayerNorm(size), nn.Linear(size, phones)
+        self._hidden: Tensor | None = None
+        chosen = blocks[layer - 1] if layer else blocks[max(0, len(blocks) - 2)]
+        self.hook: RemovableHandle = chosen.register_forward_hook(self._keep)
+
+    def _keep(self, module: nn.Module, inputs: tuple, output: Tensor | tuple) -> None:
+        self._hidden = output if isinstance(output, Tensor) else output[0]
+
+    def loss(self, batch: Batch, encoder_out_lens: Tensor) -> Tensor:
+        """CTC of the phones per utterance; call after the model has encoded ``batch``."""
+        hidden, self._hidden = self._hidden, None
+        assert hidden is not None and batch.phones is not None and batch.phone_lens is not None
+        logits = self.output(self.norm(hidden))
+        return ctc_loss(logits, encoder_out_lens, batch.phones, batch.phone_lens, utterances_of(batch))
+
+
+def add_phone_loss(output: LossOutput, head: PhoneCtc, batch: Batch, weight: float) -> LossOutput:
+    """``loss + weight * loss_phone``."""
+    encoder_out_lens = output.extras.get("encoder_out_lens", batch.feat_lens)
+    loss_phone = head.loss(batch, encoder_out_lens)
+    loss = output.loss + weight * loss_phone
+    stats = {**output.stats, "loss_phone": loss_phone.item(), "loss": loss.item()}
+    return LossOutput(loss, stats, output.weight, output.extras)
+
+
+def is_auxiliary(name: str) -> bool:
+    """Whether a parameter belongs to the head (which is not part of the model that is saved)."""
+    return name.startswith("phone_ctc.")
+
+
+def without_auxiliary(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {name: value.detach().clone() if isinstance(value, torch.nn.Parameter) else value
+            for name, value in state.items() if not is_auxiliary(name)}

@@ -1,0 +1,245 @@
+"""From options to a trainer that is ready to run: model, data, loss, validation."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import os
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+import yaml
+from torch import Tensor, nn
+
+from funrecipe.audio.augment import WaveAugment, build_specaug
+from funrecipe.audio.frontend import WavFrontend
+from funrecipe.audio.io import read_audio
+from funrecipe.checkpoint import load_weights
+from funrecipe.data.batching import Batch, LengthSortedSampler
+from funrecipe.data.dataset import BatchLoader, SmallPlan, TrainItem
+from funrecipe.data.dataset_small import Inspection, ItemLimits, inspect_data_dir, report_lines
+from funrecipe.data.kaldi_dir import Utterance, read_data_dir
+from funrecipe.errors import DataError, UsageError
+from funrecipe.model_folder import ModelFolder, open_model_folder
+from funrecipe.models.registry import build_model
+from funrecipe.train.distributed import Ranks
+from funrecipe.train.featurizer import Featurizer
+from funrecipe.train.loop import Trainer
+from funrecipe.train.objectives import LossOutput, compute_loss
+from funrecipe.train.optimizers import build_optimizer
+from funrecipe.train.options import TrainOptions
+from funrecipe.train.phone_ctc import PhoneCtc, PhoneTable, add_phone_loss, without_auxiliary
+from funrecipe.train.references import ReferenceTokenizer
+from funrecipe.train.schedulers import build_scheduler
+from funrecipe.train.validation import Evaluator, transcribe_paraformer
+
+log = logging.getLogger(__name__)
+
+@dataclass
+class Session:
+    """A run that is about to start."""
+
+    folder: ModelFolder
+    trainer: Trainer
+    train_set: Inspection
+    valid_set: Inspection
+
+
+def starting_point(options: TrainOptions) -> ModelFolder:
+    """The model to start from: a model folder, or a configuration with random weights (``weights`` does not exist).
+
+    Raises:
+        UsageError, DataError: neither or both are given, or they cannot be read.
+    """
+    if bool(options.model) == bool(options.config):
+        raise UsageError("give either --model (a model folder) or --config (from scratch)")
+    if options.model:
+        return open_model_folder(options.model)
+    path = Path(options.config)
+    if not path.is_file():
+        raise DataError("no such configuration", where=options.config)
+    config = yaml.safe_load(path.read_text("utf-8"))
+    tokens = Path(options.token_list).read_text("utf-8").split("\n") if options.token_list else config.get("token_list") or []
+    tokens = [t.rstrip("\r") for t in tokens if t.strip()]
+    if not tokens or len(set(tokens)) != len(tokens):
+        raise DataError("from scratch: the token list is missing, empty or repeats a token", where=options.token_list or options.config)
+    config["token_list"] = tokens
+    return ModelFolder(path=path.parent.resolve(), layout="0.x", mode=str(config.get("model", "asr")), config=config,
+                       tokens=tuple(tokens), weights=Path(), cmvn=Path(options.cmvn_file).resolve() if options.cmvn_file else None)
+
+
+def validation_dir(data_dir: Path) -> Path:
+    """``validation/`` or ``dev/``. Raises DataError."""
+    for name in ("validation", "dev", "valid"):
+        if (data_dir / name).is_dir():
+            return data_dir / name
+    raise DataError("no validation set", where=str(data_dir), hint="a folder 'validation' or 'dev' beside 'train', with wav.scp and text")
+
+
+def frontend_of(folder: ModelFolder) -> WavFrontend:
+    """The model's front-end without dither, which would make training depend on more than the data."""
+    return WavFrontend.from_config({**(folder.config.get("frontend_conf") or {}), "dither": 0.0}, folder.cmvn)
+
+
+def make_measure(sample_rate_hz: int):
+    """``utterance -> (duration_ms, fault)``: reads all of the audio, so that damage and NaN are found before training."""
+
+    def measure(utterance: Utterance) -> tuple[float, str | None]:
+        try:
+            wave = read_audio(utterance.audio, sample_rate_hz=sample_rate_hz, start_s=utterance.start_s, end_s=utterance.end_s)
+        except DataError as error:
+            return 0.0, f"unreadable audio: {error.what}"
+        if not np.isfinite(wave).all():
+            return 0.0, "audio holds values that are not finite"
+        return 1000.0 * len(wave) / sample_rate_hz, None
+
+    return measure
+
+
+def inspect(data_dir: Path, folder: ModelFolder, options: TrainOptions, tokenizer: ReferenceTokenizer, cache_dir: Path) -> Inspection:
+    """Pre-flight of one directory: prints what it found, raises DataError when too much is bad."""
+    frames_ms = ms_per_token(folder)
+    limits = ItemLimits(options.min_ms, options.max_ms, 0, options.max_tokens, frames_ms)
+    tokenizer.unknown.clear()
+    found = inspect_data_dir(data_dir, tokenizer, make_measure(folder.sample_rate_hz), limits,
+                             cache_file=cache_dir / f"{data_dir.name}.durations.json", workers=max(1, options.num_workers))
+    for line in report_lines(found, tokenizer.unknown, data_dir):
+        log.info(line)
+    if not found.items:
+        raise DataError("no utterance can be used", where=str(data_dir), hint="; ".join(report_lines(found, Counter(), data_dir)[1:4]))
+    if found.bad_share > options.max_bad_share:
+        raise DataError(f"{found.bad_share:.1%} of the utterances cannot be used", where=str(data_dir),
+                        hint="look at the reasons above; --max_bad_share 1 trains on the rest all the same")
+    return found
+
+
+def ms_per_token(folder: ModelFolder) -> float:
+    """How much audio one encoder frame covers."""
+    conf = folder.config.get("frontend_conf") or {}
+    shift = float(conf.get("frame_shift", 10)) * int(conf.get("lfr_n", 1))
+    subsampling = {"conv2d": 4, "conv2d6": 6, "conv2d8": 8}.get((folder.config.get("encoder_conf") or {}).get("input_layer"), 1)
+    return shift * subsampling
+
+
+def cost_of(item: TrainItem, unit: str, folder: ModelFolder) -> float:
+    """What an utterance counts in a batch."""
+    conf = folder.config.get("frontend_conf") or {}
+    shift_ms = float(conf.get("frame_shift", 10))
+    return {"ms": item.duration_ms, "fbank_frames": item.duration_ms / shift_ms,
+            "model_frames": item.duration_ms / (shift_ms * int(conf.get("lfr_n", 1))), "tokens": float(len(item.text)),
+            "utterances": 1.0}[unit]
+
+
+def wave_augment(options: TrainOptions, sample_rate_hz: int) -> WaveAugment:
+    """Speeds, noises and responses that the options name, in memory."""
+
+    def load(scp: str) -> list[np.ndarray]:
+        if not scp:
+            return []
+        path = Path(scp)
+        lines = [line.split(maxsplit=1) for line in path.read_text("utf-8").splitlines() if line.strip()]
+        if not lines or any(len(line) != 2 for line in lines):
+            raise DataError("expected 'ID PATH' lines", where=scp)
+        places = [p if os.path.exists(p) else str(path.parent / p) for _, p in lines]
+        return [read_audio(place, sample_rate_hz=sample_rate_hz) for place in places]
+
+    low, high = options.noise_snr_db
+    return WaveAugment(options.speed_perturb, load(options.noise_scp), options.noise_probability, (low, high),
+                       load(options.rir_scp), options.reverb_probability)
+
+
+def loaders(folder: ModelFolder, options: TrainOptions, train: Sequence[TrainItem], valid: Sequence[TrainItem],
+            ranks: Ranks) -> tuple[BatchLoader, BatchLoader, str]:
+    """Training and validation batches, and a fingerprint of the training plan."""
+    frontend = frontend_of(folder)
+    mel_bins = int((folder.config.get("frontend_conf") or {}).get("n_mels", 80))
+    specaug = build_specaug(options.specaug, options.specaug_conf, mel_bins)
+    augment = wave_augment(options, folder.sample_rate_hz)
+    featurize = Featurizer(frontend, folder.sample_rate_hz, augment, options.cache_mb, specaug)
+
+    def plan(items: Sequence[TrainItem], *, shuffle: bool, passes: int) -> SmallPlan:
+        costs = [cost_of(item, options.unit, folder) for item in items]
+        sampler = LengthSortedSampler(costs, options.batch_bins, by_count=options.unit == "utterances", seed=options.seed,
+                                      shuffle=shuffle, rank=ranks.rank, world_size=ranks.world_size)
+
+        def index_batches(epoch: int) -> list[list[int]]:
+            return [batch for k in range(passes) for batch in sampler.batches(epoch * passes + k)]
+
+        return SmallPlan(items, index_batches)
+
+    print_of_plan = hashlib.sha256(json.dumps([
+        [(i.key, i.audio, i.text, i.duration_ms) for i in train], options.batch_bins, options.unit, options.seed,
+        options.passes_per_epoch, ranks.world_size, options.accum_grad, options.speed_perturb]).encode()).hexdigest()  # fmt: skip
+    training = BatchLoader(plan(train, shuffle=True, passes=options.passes_per_epoch), featurize, workers=options.num_workers,
+                           prefetch_batches=options.prefetch_batches, seed=options.seed)
+    plain = Featurizer(frontend, folder.sample_rate_hz, None, options.cache_mb)
+    validating = BatchLoader(plan(valid, shuffle=False, passes=1), plain, workers=options.num_workers, augment=False)
+    return training, validating, print_of_plan
+
+
+def build_loss(folder: ModelFolder, options: TrainOptions):
+    """The objective of the family, with the phone CTC where it is on."""
+
+    def loss(model: nn.Module, batch: Batch, generator: torch.Generator) -> LossOutput:
+        output = compute_loss(folder.family, model, batch, generator)
+        head: PhoneCtc | None = getattr(model, "phone_ctc", None)
+        return add_phone_loss(output, head, batch, options.phone_ctc_weight) if head is not None else output
+
+    return loss
+
+
+def with_phones(items: Sequence[TrainItem], tokens: Sequence[str], table: PhoneTable) -> list[TrainItem]:
+    return [replace(item, phones=table.encode([tokens[i] for i in item.text])) for item in items]
+
+
+def build_session(options: TrainOptions, ranks: Ranks, device: torch.device) -> Session:
+    """Everything up to the first update: the model, the pre-flight of the data, optimiser and loaders."""
+    folder = starting_point(options)
+    output_dir = Path(options.output_dir)
+    data_dir = Path(options.data_dir)
+    tokenizer = ReferenceTokenizer(folder.tokens)
+    train = inspect(data_dir / "train", folder, options, tokenizer, output_dir / "preflight")
+    valid = inspect(validation_dir(data_dir), folder, options, tokenizer, output_dir / "preflight")
+    torch.manual_seed(options.seed)
+    model = build_model(folder.config, len(folder.tokens))
+    if folder.weights.is_file():
+        load_weights(model, folder.weights)
+    model.model_conf = {**model.model_conf, **options.model_conf}
+    if options.phone_ctc_weight > 0:
+        table = PhoneTable([[folder.tokens[i] for i in item.text] for item in train.items])
+        train.items, valid.items = (with_phones(s.items, folder.tokens, table) for s in (train, valid))
+        model.phone_ctc = PhoneCtc(model.encoder, table.size, options.phone_ctc_layer)
+    model.to(device)
+    training, validating, plan = loaders(folder, options, train.items, valid.items, ranks)
+    optimizer = build_optimizer(options.optim, model.parameters(), options.learning_rate_conf)
+    scheduler = build_scheduler(options.scheduler, optimizer, options.scheduler_conf)
+    loss = build_loss(folder, options)
+    decoded = None
+    if options.valid_decode_utterances:
+        decoded = frozenset(item.key for item in valid.items[: options.valid_decode_utterances])
+    evaluate = Evaluator(validating, loss, transcribe_paraformer if options.valid_decode else None, device, ranks, decoded)
+    trainer = Trainer(model, loss, optimizer, scheduler, training, plan, evaluate, options, output_dir, device, ranks,
+                      state_to_save=model_state)
+    return Session(folder, trainer, train, valid)
+
+
+def model_state(model: nn.Module) -> dict[str, Tensor]:
+    """What ``<N>epoch.pb`` holds: the model without auxiliary heads."""
+    return without_auxiliary(model.state_dict())
+
+
+def write_settings(options: TrainOptions, folder: ModelFolder, output_dir: Path) -> None:
+    """``config.yaml`` in the output directory: the model's configuration and every setting in force."""
+    output_dir.mkdir(parents=True, exist_ok=True)
+    settings = {**folder.config, **{k: list(v) if isinstance(v, tuple) else v for k, v in asdict(options).items() if k != "model"}}
+    settings["init_model"] = options.model
+    settings["best_model_criterion"] = [list(c) for c in options.best_model_criterion]
+    settings["token_list"] = list(folder.tokens)
+    temporary = output_dir / f".config.yaml.{os.getpid()}"
+    temporary.write_text(yaml.safe_dump(settings, allow_unicode=True, sort_keys=False), "utf-8")
+    os.replace(temporary, output_dir / "config.yaml")

@@ -1,0 +1,94 @@
+"""What a model is worth after an epoch: losses and accuracy on the validation set, and its CER by real decoding."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+
+import torch
+from torch import nn
+
+from funrecipe.data.batching import Batch
+from funrecipe.data.dataset import BatchLoader
+from funrecipe.train.distributed import Ranks, sum_over_ranks
+from funrecipe.train.objectives import LossOutput
+
+Loss = Callable[[nn.Module, Batch, torch.Generator], LossOutput]
+Transcribe = Callable[[nn.Module, Batch], list[list[int]]]
+
+
+def edit_distance(hypothesis: Sequence[int], reference: Sequence[int]) -> int:
+    """Substitutions, deletions and insertions of the cheapest alignment."""
+    row = list(range(len(reference) + 1))
+    for i, token in enumerate(hypothesis, 1):
+        diagonal, row[0] = row[0], i
+        for j, wanted in enumerate(reference, 1):
+            diagonal, row[j] = row[j], min(row[j] + 1, row[j - 1] + 1, diagonal + (token != wanted))
+    return row[-1]
+
+
+@dataclass
+class Evaluator:
+    """Callable ``model -> values``: weighted means of the losses (``loss``, ``acc``, ...) and ``cer_decode``.
+
+    Accuracy in training counts tokens at given lengths and is optimistic; ``cer_decode`` comes from decoding as a user
+    would, with greedy search.
+
+    Attributes:
+        loader: validation batches, not augmented; every rank takes its part.
+        decoded_keys: utterances to decode; None: all.
+    """
+
+    loader: BatchLoader
+    loss: Loss
+    transcribe: Transcribe | None
+    device: torch.device
+    ranks: Ranks = field(default_factory=Ranks)
+    decoded_keys: frozenset[str] | None = None
+
+    @torch.no_grad()
+    def __call__(self, model: nn.Module) -> dict[str, float]:
+        model.eval()
+        sums: dict[str, list[float]] = {}
+        errors = tokens = 0
+        for batch in self.batches():
+            output = self.loss(model, batch, torch.Generator().manual_seed(0))
+            for name, value in output.stats.items():
+                pair = sums.setdefault(name, [0.0, 0.0])
+                pair[0] += value * output.weight
+                pair[1] += output.weight
+            if self.transcribe is not None:
+                found, wanted = self.count_errors(model, batch)
+                errors, tokens = errors + found, tokens + wanted
+        model.train()
+        return self.combine(sums, errors, tokens)
+
+    def batches(self) -> Iterator[Batch]:
+        for _, batch in self.loader.epoch(0):
+            if batch is not None:
+                yield batch.to(self.device)
+
+    def count_errors(self, model: nn.Module, batch: Batch) -> tuple[int, int]:
+        chosen = [i for i, key in enumerate(batch.keys) if self.decoded_keys is None or key in self.decoded_keys]
+        if not chosen:
+            return 0, 0
+        hypotheses = self.transcribe(model, batch)
+        references = [batch.text[i, : int(batch.text_lens[i])].tolist() for i in range(len(batch.keys))]
+        return sum(edit_distance(hypotheses[i], references[i]) for i in chosen), sum(len(references[i]) for i in chosen)
+
+    def combine(self, sums: dict[str, list[float]], errors: int, tokens: int) -> dict[str, float]:
+        """Means over all ranks. Ranks without a batch have no names of their own, so names come sorted from rank sums."""
+        names = sorted(sums)
+        flat = [x for name in names for x in sums[name]] + [float(errors), float(tokens)]
+        total = sum_over_ranks(flat, self.ranks, self.device)
+        values = {name: total[2 * i] / total[2 * i + 1] for i, name in enumerate(names) if total[2 * i + 1]}
+        if total[-1]:
+            values["cer_decode"] = total[-2] / total[-1]
+        return values
+
+
+def transcribe_paraformer(model: nn.Module, batch: Batch) -> list[list[int]]:
+    """Greedy ids of each utterance, ``<blank>`` and ``</s>`` dropped."""
+    log_probs, token_lens = model(batch.feats, batch.feat_lens)
+    best = log_probs.argmax(-1)
+    return [[i for i in best[row, : int(n)].tolist() if i not in (0, 2)] for row, n in enumerate(token_lens)]
