@@ -20,7 +20,7 @@ from funrecipe.models.registry import build_model
 from funrecipe.text.postprocess import postprocess
 from funrecipe.text.tokenizer import Tokenizer
 
-__all__ = ["Hypothesis", "Recognizer", "TokenHypothesis", "load_model", "load_recognizer"]
+__all__ = ["Hypothesis", "Recognizer", "TokenHypothesis", "load_model", "load_recognizer", "make_recognizer"]
 
 
 class Recognizer:
@@ -101,10 +101,15 @@ def load_recognizer(
         UsageError: an option that the family ignores, or a model that is not supported.
         DataError, UnsafeFileError: files that do not fit or are not safe.
     """
+    return make_recognizer(load_model(folder, device=device, weights=weights), folder, device=device, options=options)
+
+
+def make_recognizer(
+    model: nn.Module, folder: ModelFolder, *, device: torch.device | str = "cpu", options: DecodeOptions | None = None
+) -> Recognizer:
+    """A recognizer around a model that is loaded already; recognizers with other options may share it."""
     device = torch.device(device)
     defaults = DecodeOptions.from_mapping(folder.decoding, where=f"{folder.path}/decoding.yaml")
-    options = options.over(defaults) if options else defaults
-    model = load_model(folder, device=device, weights=weights)
-    search = make_search(model, folder, options)
+    search = make_search(model, folder, options.over(defaults) if options else defaults)
     frontend = WavFrontend.from_config(folder.config.get("frontend_conf") or {}, folder.cmvn).eval().to(device)
     return Recognizer(frontend, search, Tokenizer.from_folder(folder), folder.sample_rate_hz, device)
