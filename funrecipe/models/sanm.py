@@ -249,13 +249,17 @@ class SANMDecoderLayer(nn.Module):
         self, x: Tensor, token_mask: Tensor | None, encoder_out: Tensor, attention_mask: Tensor | None
     ) -> Tensor:
         """``x (B, U, D)``, ``token_mask (B, U)``, ``encoder_out (B, T, D')``, mask ``(B, 1, U|1, T)``."""
-        transformed = self.feed_forward(self.norm1(x))
-        if self.self_attn is None:
-            return transformed
-        x = x + self.dropout(self.self_attn(self.norm2(transformed), token_mask))
+        x = self.remember(x, token_mask)
         if self.src_attn is None:
             return x
         return x + self.dropout(self.src_attn(self.norm3(x), encoder_out, attention_mask))
+
+    def remember(self, x: Tensor, token_mask: Tensor | None) -> Tensor:
+        """The layer up to its cross-attention: feed-forward, then memory with a residual around both."""
+        transformed = self.feed_forward(self.norm1(x))
+        if self.self_attn is None:
+            return transformed
+        return x + self.dropout(self.self_attn(self.norm2(transformed), token_mask))
 
 
 class ParaformerSANMDecoder(nn.Module):
@@ -320,12 +324,22 @@ class ParaformerSANMDecoder(nn.Module):
             attention_mask: ``(B, U, T)`` in place of the lengths (chunk-wise attention), or None.
         """
         token_mask = padding_mask(token_lens, embeds.size(1))
-        if attention_mask is not None:
-            attention_mask = attention_mask[:, None]
-        else:
-            frame_mask = padding_mask(encoder_out_lens, encoder_out.size(1))
-            attention_mask = None if frame_mask is None else frame_mask[:, None, None, :]
+        attention_mask = cross_attention_mask(encoder_out, encoder_out_lens, attention_mask)
         x = embeds
-        for layer in (*self.decoders, *getattr(self, "decoders2", ()), *self.decoders3):
+        for layer in self.decoders:
             x = layer(x, token_mask, encoder_out, attention_mask)
+        return self.logits(x, token_mask, encoder_out)
+
+    def logits(self, x: Tensor, token_mask: Tensor | None, encoder_out: Tensor) -> Tensor:
+        """What follows the layers with attention: ``decoders2``, ``decoders3``, norm and output layer."""
+        for layer in (*getattr(self, "decoders2", ()), *self.decoders3):
+            x = layer(x, token_mask, encoder_out, None)
         return self.output_layer(self.after_norm(x))
+
+
+def cross_attention_mask(encoder_out: Tensor, lens: Tensor, mask: Tensor | None = None) -> Tensor | None:
+    """``mask (B, U, T)``, or else that of ``lens (B,)``, as attention takes it: ``(B, 1, U|1, T)`` or None."""
+    if mask is not None:
+        return mask[:, None]
+    frames = padding_mask(lens, encoder_out.size(1))
+    return None if frames is None else frames[:, None, None, :]
