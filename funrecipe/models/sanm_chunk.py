@@ -93,14 +93,18 @@ class ChunkLayout:
             alphas: ``(B, T' or T' + 1)`` of the predictor; token k fires where their running sum reaches k.
             token_lens: ``(B,)`` int64; rows behind them see nothing.
         """
-        sums = alphas.double().cumsum(dim=1)
-        numbers = torch.arange(1, int(token_lens.max()) + 1, device=alphas.device)
-        fires = torch.searchsorted(sums, (numbers - FIRING_SLACK).expand(len(sums), -1).contiguous())
-        fires = torch.minimum(fires, self.lens[:, None])  # the tail fires behind the last position
+        fires = self.firing_positions(alphas, token_lens)
         back = fires.div(self.shape.width, rounding_mode="floor")[:, :, None] - self._chunk
         visible = (back == 0) | ((back > 0) & (back <= self.shape.decoder_look_back) & self.own)
         valid = length_mask(self.lens, len(self.real)) & self.real
-        return visible & valid[:, None, :] & length_mask(token_lens, len(numbers))[:, :, None]
+        return visible & valid[:, None, :] & length_mask(token_lens, fires.size(1))[:, :, None]
+
+    def firing_positions(self, alphas: Tensor, token_lens: Tensor) -> Tensor:
+        """``(B, max(token_lens))``: where each token fires; one that fires in the tail, behind the last position."""
+        sums = alphas.double().cumsum(dim=1)
+        numbers = torch.arange(1, int(token_lens.max()) + 1, device=alphas.device)
+        fires = torch.searchsorted(sums, (numbers - FIRING_SLACK).expand(len(sums), -1).contiguous())
+        return torch.minimum(fires, self.lens[:, None])
 
 
 class SANMChunkEncoder(SANMEncoder):

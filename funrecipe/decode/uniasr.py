@@ -1,0 +1,79 @@
+"""UniASR: which pass is decoded with which chunks, and what is kept of a hypothesis."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from torch import Tensor, nn
+
+from funrecipe.decode.beam_search import BeamOptions
+from funrecipe.decode.hypothesis import TokenHypothesis
+from funrecipe.decode.options import DecodeOptions
+from funrecipe.decode.paraformer_online import check_shape_index
+from funrecipe.decode.scama import scama_search
+from funrecipe.errors import UsageError
+from funrecipe.model_folder import ModelFolder
+
+BLANK_ID = 0
+GARBAGE = "<gbg>"
+DEFAULT_MODE = "normal"
+DEFAULT_BEAM_SIZE = 5
+# mode -> (index of the chunk shape, pass)
+MODES = {"fast": (0, 1), "normal": (0, 2), "offline": (1, 2)}
+# how decoding.yaml names the pass; the chunk shape is then decoding_ind
+PASSES = {"model1": 1, "model2": 2}
+
+
+class UniASRSearch:
+    """SCAMA beam search in one of three modes.
+
+    ``fast``: first pass, short chunks; ``normal``: second pass, short chunks; ``offline``: second pass, long chunks.
+    """
+
+    honours: ClassVar[frozenset[str]] = frozenset(
+        {"decoding_mode", "decoding_ind", "token_num_relax", "beam_size", "nbest", "penalty"}
+    )
+
+    def __init__(self, model: nn.Module, folder: ModelFolder, options: DecodeOptions) -> None:
+        self._model = model
+        self._shape_index, self._pass = decoding_mode(options.decoding_mode, options.decoding_ind)
+        for encoder in (model.encoder, model.encoder2)[: self._pass]:
+            check_shape_index(self._shape_index, len(encoder.chunk_shapes))
+        self._options = BeamOptions(options.beam_size or DEFAULT_BEAM_SIZE, penalty=options.penalty or 0.0)
+        self._relax = 1 if options.token_num_relax is None else options.token_num_relax
+        self._nbest = options.nbest or 1
+        self._dropped = {BLANK_ID, *(i for i, token in enumerate(folder.tokens) if token == GARBAGE)}
+
+    def decode(self, feats: Tensor, feat_lens: Tensor) -> list[list[TokenHypothesis]]:
+        """See :class:`funrecipe.decode.families.Search`."""
+        if self._pass == 1:
+            decoder, passed = self._model.decoder, self._model.first_pass(feats, feat_lens, self._shape_index)
+        else:
+            decoder, passed = self._model.decoder2, self._model.second_pass(feats, feat_lens, self._shape_index)
+        nbests = scama_search(decoder, passed, self._options, self._relax)
+        return [
+            [
+                TokenHypothesis([i for i in hyp.tokens[1:-1] if i not in self._dropped], hyp.score, None, hyp.scores)
+                for hyp in nbest[: self._nbest]
+            ]
+            or [TokenHypothesis([], 0.0)]
+            for nbest in nbests
+        ]
+
+
+def decoding_mode(mode: str | None, shape_index: int | None) -> tuple[int, int]:
+    """(index of the chunk shape, number of the pass) of ``decoding_mode`` and ``decoding_ind``.
+
+    Raises:
+        UsageError: an unknown mode.
+    """
+    if mode in PASSES:
+        return shape_index or 0, PASSES[mode]
+    if mode is not None and mode not in MODES:
+        raise UsageError(
+            f"unknown decoding mode '{mode}'",
+            where="--decoding_mode, decoding_mode in decoding.yaml or param_dict['decoding_model']",
+            hint=f"one of {', '.join(MODES)}",
+        )
+    default_index, number = MODES[mode or DEFAULT_MODE]
+    return default_index if mode is not None or shape_index is None else shape_index, number
