@@ -1,2 +1,82 @@
+"""The ``strict`` normalization: text as it is spoken in Mandarin, one canonical spelling, invariant to spacing.
+
+The order is: width and compatibility forms → spaces joined → numbers (one pass of one compiled pattern, see
+``_RULES``) → punctuation and symbols out → upper case → spaces only between Latin words → fillers, erhua, variants.
+The result holds only letters, hanzi, single blanks between Latin words, and apostrophes inside them, so that
+normalizing it once more changes nothing.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+
+from funrecipe.text.normalize import strict_codes as codes
+from funrecipe.text.normalize import strict_dates as dates
+from funrecipe.text.normalize import strict_quantities as quantities
+from funrecipe.text.normalize.strict_english import expand_contractions, is_english, read_english_numbers
+from funrecipe.text.normalize.strict_forms import join_spaces, keep_letters, unify_forms
+from funrecipe.text.normalize.strict_words import normalize_words
+
+Reader = Callable[[re.Match[str]], str]
+
+# The first pattern that matches at a place wins. The outer group of each is named as here.
+_RULES: list[tuple[str, str, Reader]] = [
+    ("web", codes.WEB, codes.read_web),
+    ("phone", codes.PHONE, codes.read_phone),
+    ("ymd", dates.YMD, dates.read_ymd),
+    ("dmy", dates.DMY, dates.read_dmy),
+    ("ym", dates.YM, dates.read_ym),
+    ("md", dates.MD, dates.read_md),
+    ("md0", dates.MD_PADDED, dates.read_md0),
+    ("era", dates.ERA, dates.read_era),
+    ("year", dates.YEAR, dates.read_year_match),
+    ("month", dates.MONTH, dates.read_month),
+    ("day", dates.DAY, dates.read_day),
+    ("time", dates.TIME, quantities.read_clock),
+    ("hour", dates.HOUR, dates.read_hour),
+    ("dotted", codes.DOTTED, codes.read_dotted),
+    ("ratio", quantities.RATIO, quantities.read_ratio),
+    ("money", quantities.MONEY, quantities.read_money),
+    ("paid", quantities.MONEY_AFTER, quantities.read_money_after),
+    ("percent", quantities.PERCENT, quantities.read_percent),
+    ("fraction", quantities.FRACTION, quantities.read_fraction),
+    ("rate", quantities.RATE, quantities.read_rate),
+    ("wan", quantities.TEN_THOUSANDS, quantities.read_ten_thousands),
+    ("kilo", quantities.THOUSANDS, quantities.read_thousands),
+    ("measure", quantities.MEASURE, quantities.read_measure),
+    ("game", quantities.GAME, quantities.read_game),
+    ("range", quantities.RANGE, quantities.read_range),
+    ("operator", quantities.OPERATOR, quantities.read_operator),
+    ("sign", quantities.SIGN, quantities.read_sign),
+    ("power", quantities.POWER, quantities.read_power),
+    ("root", quantities.ROOT, quantities.read_root),
+    ("plain", codes.PLAIN, codes.read_plain),
+]
+_READERS: dict[str, Reader] = {name: reader for name, _, reader in _RULES}
+_NUMBERS = re.compile("(?=[^一-鿿])(?:" + "|".join(pattern for _, pattern, _ in _RULES) + ")")
+
+_PLAIN = re.compile("[一-鿿，。！？、；：]*")
+_HANZI_PUNCTUATION = str.maketrans("", "", "，。！？、；：")
+_NUMBER_OR_SIGN = re.compile("[0-9²³√±]|.@|www")
+_HANZI = re.compile("[一-鿿]")
+
+
+def _read(match: re.Match[str]) -> str:
+    # lastgroup is the group that closed last: the outer one of the alternative that matched.
+    return _READERS[match.lastgroup or ""](match)
+
+
 def normalize(text: str) -> str:
-    return text
+    """The canonical spoken form of ``text``; the empty string when only fillers and punctuation were there."""
+    if _PLAIN.fullmatch(text):
+        return normalize_words(text.translate(_HANZI_PUNCTUATION))
+    text = join_spaces(unify_forms(text))
+    if _NUMBER_OR_SIGN.search(text):
+        if not _HANZI.search(text) and is_english(text):
+            text = read_english_numbers(text)
+        text = _NUMBERS.sub(_read, text)
+    text = keep_letters(text)
+    if "'" in text:
+        text = expand_contractions(text)
+    return normalize_words(text)

@@ -1,0 +1,79 @@
+"""Readings of numbers in correct Mandarin, and the decision between a quantity and an identifier."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+DIGITS = "零一二三四五六七八九"
+_TO_CHINESE = str.maketrans("0123456789", DIGITS)
+_LONGEST_QUANTITY = 16
+
+
+def read_digits(text: str) -> str:
+    """One character per digit (``1080`` → 一零八零); everything else stays."""
+    return text.translate(_TO_CHINESE)
+
+
+def _read_below_10000(value: int, at_head: bool) -> str:
+    reading = ""
+    for power, unit in ((1000, "千"), (100, "百"), (10, "十"), (1, "")):
+        digit, value = divmod(value, power)
+        if digit:
+            reading += DIGITS[digit] + unit
+        elif reading and value and not reading.endswith("零"):
+            reading += "零"
+    if at_head and reading.startswith("一十"):
+        return reading[1:]
+    return reading
+
+
+def _read_positive(value: int, at_head: bool = True) -> str:
+    for power, unit in ((10**8, "亿"), (10**4, "万")):
+        if value >= power:
+            high, low = divmod(value, power)
+            reading = ("两" if high == 2 else _read_positive(high)) + unit
+            if low:
+                # 零 says that the next lower place is empty; after it 十万 has no 一, but 一十 has.
+                reading += ("零" if low < power // 10 else "") + _read_positive(low, at_head=low >= 10**4)
+            return reading
+    reading = _read_below_10000(value, at_head)
+    return "两" + reading[1:] if at_head and reading[:2] in ("二百", "二千") else reading
+
+
+@lru_cache(maxsize=8192)
+def read_cardinal(number: str) -> str:
+    """``10500`` → 一万零五百, ``3.14`` → 三点一四, ``.5`` → 零点五; longer than 16 digits: digit by digit."""
+    integer, point, fraction = number.partition(".")
+    integer = integer.lstrip("0")
+    if len(integer) > _LONGEST_QUANTITY:
+        reading = read_digits(integer)
+    else:
+        reading = _read_positive(int(integer)) if integer else "零"
+    return f"{reading}点{read_digits(fraction)}" if point and fraction else reading
+
+
+def read_counted(number: str) -> str:
+    """A number in front of a measure word: 2 is 两."""
+    return "两" if number == "2" else read_cardinal(number)
+
+
+def looks_like_identifier(digits: str) -> bool:
+    """Whether bare digits, without a unit beside them, are rather a code than a quantity.
+
+    People who write a quantity out in full mostly write a round one; a code looks random. Codes: a leading zero, a
+    year from 1900 to 2049, or at least three different digits other than 0 without zeros at the end.
+    """
+    if digits.startswith("0") and len(digits) > 1:
+        return True
+    if len(digits) < 4 or len(digits) == 4 and digits.endswith("00"):
+        return False
+    if len(digits) == 4 and (digits[:2] == "19" or "2001" <= digits < "2050"):
+        return True
+    if digits.endswith("000"):
+        return False
+    return len(digits) > _LONGEST_QUANTITY or len(set(digits) - {"0"}) >= 3
+
+
+def read_bare(digits: str) -> str:
+    """Digits of which nothing around them tells what they are."""
+    return read_digits(digits) if looks_like_identifier(digits) else read_cardinal(digits)

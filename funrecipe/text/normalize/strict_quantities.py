@@ -1,0 +1,198 @@
+"""Money, measures, percentages, fractions, rates, ratios and arithmetic: patterns and readings."""
+
+from __future__ import annotations
+
+import re
+
+from funrecipe.text.normalize.strict_dates import read_time
+from funrecipe.text.normalize.strict_numbers import read_cardinal, read_counted
+from funrecipe.text.normalize.strict_units import (
+    CODE_PATTERN,
+    CURRENCY_CODES,
+    CURRENCY_SIGNS,
+    PER,
+    PER_HANZI,
+    PER_PATTERN,
+    SIGN_PATTERN,
+    UNIT_PATTERN,
+    unit_name,
+)
+
+NUMBER = r"(?:[0-9]+(?:\.[0-9]+)?|\.[0-9]+)"
+_TO = "[-~—–]"
+_MULTIPLE = "[十百千万亿]+|[wW](?![A-Za-z])"
+_SHORT_WORDS = "in|s|h|t|l|L|mi|us|kn|g|m|V|W|J|ha|min"  # behind a blank these are rather words or names than units
+
+MONEY = (
+    rf"(?P<money>(?:(?<![A-Za-z])(?P<money_code>{CODE_PATTERN}) ?|(?P<money_sign>{SIGN_PATTERN}))(?P<money_minus>-?)"
+    rf"(?P<money_n>{NUMBER})(?:{_TO}(?:{SIGN_PATTERN})?(?P<money_to>{NUMBER}))?(?P<money_times>{_MULTIPLE})?元?)"
+)
+MONEY_AFTER = (
+    rf"(?P<paid>(?P<paid_n>{NUMBER})(?P<paid_times>{_MULTIPLE})? ?"
+    rf"(?:(?P<paid_code>{CODE_PATTERN})(?![A-Za-z])|(?P<paid_sign>{SIGN_PATTERN})(?![0-9])))"
+)
+PERCENT = (
+    rf"(?P<percent>(?P<percent_n>{NUMBER})(?:(?P<percent_mark>[%‰])?{_TO}(?P<percent_to>{NUMBER}))?(?P<percent_unit>[%‰]))"
+)
+FRACTION = (
+    rf"(?P<fraction>(?<![0-9/])(?:(?P<fraction_whole>[0-9]+) )?(?P<fraction_n>{NUMBER})/(?P<fraction_d>[0-9]+)(?![0-9/]))"
+)
+RATE = rf"(?P<rate>(?P<rate_n>{NUMBER})(?P<rate_unit>[一-鿿]{{1,3}})/(?P<rate_per>{PER_HANZI}|{PER_PATTERN})(?![A-Za-z]))"
+MEASURE = (
+    rf"(?P<measure>(?P<measure_n>{NUMBER})(?:{_TO}(?P<measure_to>{NUMBER}))?(?: (?!(?:{_SHORT_WORDS})(?![A-Za-z²³23])))?"
+    rf"(?P<measure_unit>{UNIT_PATTERN})(?:/(?P<measure_per>{PER_PATTERN}|{PER_HANZI})(?![A-Za-z0-9]))?)"
+)
+TEN_THOUSANDS = rf"(?P<wan>(?P<wan_n>{NUMBER})(?:w|W(?!灯|功率|快充|充电|的灯|音箱|适配))(?=[一-鿿+，。]|$))"
+THOUSANDS = rf"(?P<kilo>(?P<kilo_n>{NUMBER})[kK](?=[个人元块张粉次单步字]))"
+RATIO = r"(?P<ratio>(?<![0-9:])[0-9]+(?:\.[0-9]+)?(?::[0-9]+(?:\.[0-9]+)?)+(?![0-9:]))"
+GAME = r"(?P<game>(?<![0-9./-])(?P<game_a>[0-9]{1,3})-(?P<game_b>[0-9]{1,3})(?![0-9./-]))"
+
+OPERATOR = (
+    r"(?P<operator>(?<=[0-9A-Za-z)²³%°])(?:<=|>=|!=|==|[+×÷*=<>≤≥≠≈−∶]|(?<=[0-9])[xX](?=[0-9])|(?<=[0-9)])-(?=[0-9(]))"
+    r"(?=[-+±]?[0-9A-Za-z.($¥√]))"
+)
+RANGE = r"(?P<range>(?<=[0-9][点月日号年时分秒元米%万亿千百个人次岁度楼层])[-—–~](?=[0-9])|(?<=[0-9一-鿿])[~—–](?=[0-9.]))"
+SIGN = r"(?P<sign>(?<![0-9A-Za-z%)])(?:\+/-|[-−+±])(?=[.0-9$¥€£百]))"
+POWER = r"(?P<power>(?<=[0-9A-Za-z)])(?:\^(?P<power_n>-?[0-9]+)|[²³]))"
+ROOT = r"(?P<root>√(?=[0-9A-Za-z(]))"
+
+_OPERATORS = {
+    "+": "加", "×": "乘", "*": "乘", "x": "乘", "X": "乘", "÷": "除以", "=": "等于", "==": "等于", "<": "小于", ">": "大于",
+    "≤": "小于等于", "<=": "小于等于", "≥": "大于等于", ">=": "大于等于", "≠": "不等于", "!=": "不等于", "≈": "约等于", "−": "减",
+    "∶": "比",
+}  # fmt: skip
+_CLUBS = (
+    "湖人|火箭|勇士|凯尔特人|热火|公牛|马刺|雄鹿|独行侠|掘金|太阳|快船|尼克斯|篮网|"
+    "曼联|曼城|切尔西|阿森纳|利物浦|热刺|皇马|巴萨|马竞|拜仁|多特|米兰|国米|尤文|尤文图斯|拉齐奥|罗马|那不勒斯|巴黎|里昂|摩纳哥|"
+    "恒大|国安|申花|鲁能|上港|海港|泰山|辽宁|广东|皇家马德里|巴塞罗那|国际米兰|AC米兰|拜仁慕尼黑|多特蒙德|阿贾克斯|"
+    "中国|日本|韩国|伊朗|沙特|德国|法国|英格兰|西班牙|葡萄牙|意大利|荷兰|比利时|克罗地亚|巴西|阿根廷|乌拉圭|美国|墨西哥|澳大利亚|俄罗斯|瑞典|丹麦|波兰"
+)
+_GAME_BEFORE = re.compile(rf"(?:比分[是为]?|以|[打踢战]成|战平|总分|大胜|完胜|险胜|领先|落后|不敌|[胜负平输赢]|队|{_CLUBS})$")
+_CLUB_BEFORE = re.compile(rf"(?:比分[是为]?|{_CLUBS})$")
+_GAME_AFTER = re.compile(
+    rf"[的大完险]?(?:战胜|击败|大胜|完胜|险胜|战平|打败|逆转|横扫|力克|领先|落后|不敌|惜败|取胜|获胜|平局|{_CLUBS})"
+)
+
+
+def _is_game(m: re.Match[str]) -> bool:
+    return bool(_GAME_BEFORE.search(m.string[: m.start()][-8:]) or _GAME_AFTER.match(m.string, m.end()))
+
+
+def _times(written: str | None) -> str:
+    return "万" if written in ("w", "W") else written or ""
+
+
+def _span(first: str, last: str | None) -> str:
+    return f"{read_cardinal(first)}到{read_counted(last)}" if last else read_counted(first)
+
+
+def read_money(m: re.Match[str]) -> str:
+    currency = CURRENCY_SIGNS[m["money_sign"]] if m["money_sign"] else CURRENCY_CODES[m["money_code"]]
+    minus = "负" if m["money_minus"] else ""
+    return f"{minus}{_span(m['money_n'], m['money_to'])}{_times(m['money_times'])}{currency}"
+
+
+def read_money_after(m: re.Match[str]) -> str:
+    currency = CURRENCY_SIGNS[m["paid_sign"]] if m["paid_sign"] else CURRENCY_CODES[m["paid_code"]]
+    return f"{read_counted(m['paid_n'])}{_times(m['paid_times'])}{currency}"
+
+
+def read_percent(m: re.Match[str]) -> str:
+    base = "百分之" if m["percent_unit"] == "%" else "千分之"
+    if not m["percent_to"]:
+        return base + read_cardinal(m["percent_n"])
+    again = base if m["percent_mark"] else ""
+    return f"{base}{read_cardinal(m['percent_n'])}到{again}{read_cardinal(m['percent_to'])}"
+
+
+def read_fraction(m: re.Match[str]) -> str:
+    numerator, denominator = m["fraction_n"], m["fraction_d"]
+    if _CLUB_BEFORE.search(m.string[: m.start()][-8:]):
+        return f"{read_cardinal(numerator)}比{read_cardinal(denominator)}"
+    whole = f"{read_cardinal(m['fraction_whole'])}又" if m["fraction_whole"] else ""
+    return f"{whole}{read_cardinal(denominator)}分之{read_cardinal(numerator)}"
+
+
+def read_rate(m: re.Match[str]) -> str:
+    per = PER.get(m["rate_per"], m["rate_per"])
+    return f"每{per}{read_counted(m['rate_n'])}{m['rate_unit']}"
+
+
+def read_measure(m: re.Match[str]) -> str:
+    written = m["measure_unit"]
+    unit = unit_name(written)
+    if unit is None:  # letters that are a unit only in another case: M, Mw
+        return f"{_span(m['measure_n'], m['measure_to'])}{written}" + (f" {m['measure_per']}" if m["measure_per"] else "")
+    below_zero = m.start() > 0 and m.string[m.start() - 1] in "-−"
+    if unit == "摄氏度" and below_zero and not m["measure_to"]:
+        unit = "度"  # 零下十度
+    quantity = f"{_span(m['measure_n'], m['measure_to'])}{unit}"
+    if not m["measure_per"] or m.string[: m.start()].endswith(("时速", "每小时")):
+        return quantity
+    return f"每{PER.get(m['measure_per'], m['measure_per'])}{quantity}"
+
+
+def read_ten_thousands(m: re.Match[str]) -> str:
+    return f"{read_counted(m['wan_n'])}万"
+
+
+def read_thousands(m: re.Match[str]) -> str:
+    return f"{read_counted(m['kilo_n'])}千"
+
+
+def read_ratio(m: re.Match[str]) -> str:
+    return "比".join(read_cardinal(part) for part in m["ratio"].split(":"))
+
+
+def read_game(m: re.Match[str]) -> str:
+    """``3-1`` is a score, a subtraction or a range."""
+    first, second = m["game_a"], m["game_b"]
+    if _is_game(m):
+        between = "比"
+    else:
+        between = "减" if "=" in m.string or int(first) > int(second) else "到"
+    return f"{read_cardinal(first)}{between}{read_counted(second)}"
+
+
+def read_clock(m: re.Match[str]) -> str:
+    """``H:MM``: a score where the words around say so, a time otherwise."""
+    if m["time_s"] is None and _is_game(m):
+        return f"{read_cardinal(m['time_h'])}比{read_cardinal(m['time_m'])}"
+    return read_time(m)
+
+
+def read_operator(m: re.Match[str]) -> str:
+    written = m["operator"]
+    if written == "-":
+        return "减" if "=" in m.string else "到"
+    before, after = m.string[m.start() - 1], m.string[m.end()]
+    in_word = before.isalpha() and (m.start() > 1 and m.string[m.start() - 2].isalpha())
+    if written != "=" and (in_word or (before.isalpha() and after.isalpha() and m.string[m.end() + 1 :][:1].isalpha())):
+        return " "
+    return _OPERATORS[written]
+
+
+def read_range(_: re.Match[str]) -> str:
+    return "到"
+
+
+_TEMPERATURE = re.compile(rf"{NUMBER}(?:[-~到至]{NUMBER})?(?:°C|°|度|摄氏度)")
+
+
+def read_sign(m: re.Match[str]) -> str:
+    written = m["sign"]
+    if written in "-−":
+        return "零下" if _TEMPERATURE.match(m.string, m.end()) else "负"
+    return "正" if written == "+" else "正负"
+
+
+def read_power(m: re.Match[str]) -> str:
+    written = m["power"]
+    if written in "²³":
+        return "的平方" if written == "²" else "的立方"
+    exponent = m["power_n"]
+    return f"的{'负' if exponent.startswith('-') else ''}{read_cardinal(exponent.lstrip('-'))}次方"
+
+
+def read_root(_: re.Match[str]) -> str:
+    return "根号"
