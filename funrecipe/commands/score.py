@@ -1,44 +1,140 @@
-"""``funrecipe score``: error rates of hypotheses against references, matched by utterance id."""
+"""``funrecipe score``: error rates of hypotheses against references, matched by utterance id.
+
+Stage 2 (``--protocol strict``, the default) writes ``text.cer`` and a JSON file beside it; stage 3
+(``--protocol speechio``) writes SpeechIO's ``DETAILS.txt`` and ``RESULTS.txt``, and the strict result where it differs.
+"""
 
 from __future__ import annotations
 
 import argparse
+from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from funrecipe.errors import UsageError
 
+if TYPE_CHECKING:
+    from funrecipe.score.summary import SideInformation
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--ref", required=True, help="references: lines of 'id text'")
-    parser.add_argument("--hyp", required=True, help="hypotheses: lines of 'id text'")
-    parser.add_argument("--out", help="text.cer to write; a JSON file of the same name with .json goes beside it")
-    parser.add_argument("--tokens", default="mixed", choices=("mixed", "char", "word"),
-                        help="CJK per character and other scripts per word (default), every character, or every word")
-    parser.add_argument("--missing", default="strict", choices=("strict", "present", "error"),
-                        help="a reference without a hypothesis is deletions (default), left out, or an error")
-    parser.add_argument("--meta", action="append", default=[], metavar="KEY=VALUE",
-                        help="recorded in the JSON (may be repeated), for example weights=sha256:…")
-    parser.add_argument("--plan", type=Path, help="plan.json of the run: its model and options go into the JSON")
+    add = parser.add_argument
+    add("--ref", required=True, help="references: lines of 'id text'")
+    add("--hyp", required=True, help="hypotheses: lines of 'id text'")
+    add("--protocol", default="strict", choices=("strict", "speechio"),
+        help="strict: every reference counts; speechio: what the published tool scores, and strict beside it")
+    add("--profile", metavar="NAME",
+        help="normalize both sides: strict, itn, speechio or funasr2023 (default: not at all; in stage 3 speechio)")
+    add("--out", help="text.cer to write (strict); a file of the same name with .json goes beside it")
+    add("--out_dir", help="folder of ref.txt, DETAILS.txt, RESULTS.txt, RESULTS.json (speechio)")
+    add("--tokens", default="mixed", choices=("mixed", "char", "word"),
+        help="CJK per character and other scripts per word (default), every character, or every word")
+    add("--missing", default="strict", choices=("strict", "present", "error"),
+        help="a reference without a hypothesis is deletions (default), left out, or an error")
+    add("--detail", default="full", choices=("full", "split", "totals"),
+        help="full analysis in the JSON (default), the error rate with S, D and I only, or the total only (fastest)")
+    add("--data_dir", help="Kaldi data directory whose utt2spk, utt2set and utt2dur are used where they exist")
+    add("--utt2spk", help="lines of 'id speaker': a table and an interval by speaker")
+    add("--utt2set", help="lines of 'id set': a table by test set")
+    add("--utt2dur", help="lines of 'id seconds': a table by duration")
+    add("--hotwords", help="one word a line: recall and precision of these words")
+    add("--jsonl", help="write one JSON object per utterance, with its alignment")
+    add("--trn_dir", help="write ref.trn and hyp.trn for sclite here")
+    add("--meta", action="append", default=[], metavar="KEY=VALUE", help="recorded in the JSON (may be repeated)")
+    add("--plan", help="plan.json of the run: its model, options and code are recorded in the JSON")
 
 
 def run(args: argparse.Namespace) -> None:
-    from funrecipe.score.rates import score_texts
     from funrecipe.score.read import read_texts
-    from funrecipe.score.summary import summary_json
+
+    meta = {**_plan_meta(args.plan), **parse_meta(args.meta)}
+    refs, hyps = read_texts(args.ref), read_texts(args.hyp)
+    if args.protocol == "speechio":
+        from funrecipe.score.stage3 import score_speechio
+
+        if not args.out_dir:
+            raise UsageError("--protocol speechio wants --out_dir", where="--out_dir")
+        profile_name = args.profile or "speechio"
+        print("\n".join(score_speechio(refs, hyps, profile_name=profile_name, out_dir=args.out_dir, meta=meta)))
+    elif args.detail == "totals":
+        _print_totals(args, refs, hyps)
+    else:
+        _score_strict(args, refs, hyps, meta)
+
+
+def _score_strict(
+    args: argparse.Namespace, refs: Mapping[str, str], hyps: Mapping[str, str], meta: Mapping[str, str]
+) -> None:
+    from funrecipe.score.export import write_json_lines, write_trn
+    from funrecipe.score.rates import score_texts
+    from funrecipe.score.summary import analysis_json, summary_json
     from funrecipe.score.text_cer import summary_lines, write_text_cer
     from funrecipe.score.write import write_json
 
-    meta = parse_meta(args.meta)
-    if args.plan and args.plan.exists():
-        from funrecipe.jobs.plan import read_plan
-
-        meta = read_plan(args.plan).summary() | meta
-    refs, hyps = read_texts(args.ref), read_texts(args.hyp)
-    scoring = score_texts(refs, hyps, unit=args.tokens, missing_policy=args.missing)
+    refs, hyps, normalization = _normalize(args.profile, refs, hyps)
+    scoring = score_texts(
+        refs, hyps, unit=args.tokens, missing_policy=args.missing, normalization=normalization
+    )
+    side = _side_information(args)
+    summary = summary_json(scoring, meta)
+    if args.detail == "full":
+        summary["analysis"] = analysis_json(scoring, side)
     if args.out:
         write_text_cer(args.out, scoring)
-        write_json(f"{args.out}.json", summary_json(scoring, meta))
-    print("\n".join([*summary_lines(scoring), scoring.coverage.line()]))
+        write_json(f"{args.out}.json", summary)
+    if args.jsonl:
+        write_json_lines(args.jsonl, scoring)
+    if args.trn_dir:
+        write_trn(args.trn_dir, scoring, side.speaker_of)
+    lines = [*summary_lines(scoring), scoring.coverage.line()]
+    if normalization:
+        lines.append(f"normalization profile: {normalization}")
+    print("\n".join(lines))
+
+
+def _print_totals(args: argparse.Namespace, refs: Mapping[str, str], hyps: Mapping[str, str]) -> None:
+    from funrecipe.score.align import total_errors
+    from funrecipe.score.rates import cover, percent, tokenize_and_encode
+
+    refs, hyps, _ = _normalize(args.profile, refs, hyps)
+    ids, coverage = cover(refs, hyps, args.missing)
+    _, _, encoded = tokenize_and_encode(
+        [refs[i].lower() for i in ids], [hyps.get(i, "").lower() for i in ids], args.tokens
+    )
+    errors, tokens = int(total_errors(*encoded).sum()), sum(map(len, encoded[0]))
+    print(f"%WER {percent(errors, tokens):.2f} [ {errors} / {tokens} ]\n{coverage.line()}")
+
+
+def _normalize(
+    profile_name: str | None, refs: Mapping[str, str], hyps: Mapping[str, str]
+) -> tuple[Mapping[str, str], Mapping[str, str], str | None]:
+    if profile_name is None:
+        return refs, hyps, None
+    from funrecipe.text.normalize import get_profile
+
+    profile = get_profile(profile_name)
+    both = [{i: profile.normalize(text).strip() for i, text in texts.items()} for texts in (refs, hyps)]
+    return both[0], both[1], f"{profile.name} {profile.version}"
+
+
+def _side_information(args: argparse.Namespace) -> SideInformation:
+    from funrecipe.score.hotwords import read_hotwords
+    from funrecipe.score.read import read_durations, read_texts
+    from funrecipe.score.summary import SideInformation
+
+    def given_or_found(name: str) -> Path | None:
+        if getattr(args, name):
+            return Path(getattr(args, name))
+        found = Path(args.data_dir, name) if args.data_dir else None
+        return found if found and found.exists() else None
+
+    utt2spk, utt2set, utt2dur = map(given_or_found, ("utt2spk", "utt2set", "utt2dur"))
+    return SideInformation(
+        speaker_of=read_texts(utt2spk) if utt2spk else {},
+        set_of=read_texts(utt2set) if utt2set else {},
+        durations_s=read_durations(utt2dur) if utt2dur else {},
+        hotwords=read_hotwords(args.hotwords) if args.hotwords else (),
+    )
 
 
 def parse_meta(pairs: list[str]) -> dict[str, str]:
@@ -49,3 +145,11 @@ def parse_meta(pairs: list[str]) -> dict[str, str]:
             raise UsageError(f"--meta wants KEY=VALUE, not '{pair}'", where="--meta")
         meta[key] = value
     return meta
+
+
+def _plan_meta(path: str | None) -> dict[str, str]:
+    if path is None or not Path(path).exists():
+        return {}
+    from funrecipe.jobs.plan import read_plan
+
+    return read_plan(Path(path)).summary()

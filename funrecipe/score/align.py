@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from rapidfuzz.distance.Levenshtein import distance
@@ -32,9 +33,22 @@ CHUNK_CELLS = 1 << 14
 FEW_PAIRS = 16
 """A table of fewer pairs than this spends its time on calls, not on cells."""
 
-# The last two bits of a table entry say how it was reached; of equal costs the smaller code wins.
-INSERTION, DELETION, SUBSTITUTION, CORRECT = range(4)
-LETTERS = np.frombuffer(b"IDSC", dtype=np.uint8)
+LONGEST_TABLE = 4000
+"""Tokens above which every rule but Kaldi's would want a table of more than 30 MB; Kaldi's alignment is taken then."""
+
+
+@dataclass(frozen=True)
+class Rule:
+    """What edits cost, and which letter wins, seen from the end, where costs are equal (the first in ``order``)."""
+
+    substitution: int
+    gap: int
+    order: bytes
+
+
+KALDI = Rule(substitution=1, gap=1, order=b"IDSC")
+SCLITE = Rule(substitution=4, gap=3, order=b"CSID")
+"""NIST's sclite: its default weights, and the choice that reproduces its alignments."""
 
 FIRST_WORD_CODE = 0x40000
 """Words get code points from here on; no script lives there, so characters below stand for themselves."""
@@ -76,18 +90,18 @@ def count_edits(refs: Sequence[str], hyps: Sequence[str]) -> np.ndarray:
     ref_lens = np.fromiter(map(len, refs), dtype=np.int64, count=len(refs))
     hyp_lens = np.fromiter(map(len, hyps), dtype=np.int64, count=len(hyps))
     substitutions = errors - np.abs(hyp_lens - ref_lens)
-    for indices, ops in _aligned_chunks(refs, hyps, np.flatnonzero(substitutions > 1)):
-        substitutions[indices] = (ops == LETTERS[SUBSTITUTION]).sum(axis=1)
+    for indices, ops in _aligned_chunks(refs, hyps, np.flatnonzero(substitutions > 1), KALDI):
+        substitutions[indices] = (ops == ord("S")).sum(axis=1)
     insertions = (errors - substitutions + hyp_lens - ref_lens) // 2
     deletions = insertions + ref_lens - hyp_lens
     return np.stack([ref_lens - substitutions - deletions, substitutions, insertions, deletions], axis=1)
 
 
-def edit_ops(refs: Sequence[str], hyps: Sequence[str]) -> list[bytes]:
+def edit_ops(refs: Sequence[str], hyps: Sequence[str], rule: Rule = KALDI) -> list[bytes]:
     """The alignment of every pair as letters ``C S D I``, first token first."""
     result = [b"C" * len(ref) for ref in refs]
     different = np.array([i for i, (ref, hyp) in enumerate(zip(refs, hyps)) if ref != hyp], dtype=np.int64)
-    for indices, ops in _aligned_chunks(refs, hyps, different):
+    for indices, ops in _aligned_chunks(refs, hyps, different, rule):
         width = ops.shape[1]
         letters = ops.tobytes()
         for row, index in enumerate(indices.tolist()):
@@ -95,61 +109,77 @@ def edit_ops(refs: Sequence[str], hyps: Sequence[str]) -> list[bytes]:
     return result
 
 
+def align_tokens(ref: Sequence[str], hyp: Sequence[str], ops: bytes) -> Iterator[tuple[str, str | None, str | None]]:
+    """Columns ``(letter, reference token, hypothesis token)`` of one pair; None stands for a gap."""
+    ref_tokens, hyp_tokens = iter(ref), iter(hyp)
+    for op in ops.decode():
+        yield op, None if op == "I" else next(ref_tokens), None if op == "D" else next(hyp_tokens)
+
+
 def _aligned_chunks(
-    refs: Sequence[str], hyps: Sequence[str], indices: np.ndarray
+    refs: Sequence[str], hyps: Sequence[str], indices: np.ndarray, rule: Rule
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Chunks of ``(indices (N,), letters (N, W) uint8)``; rows are filled up with zeros on the left."""
     lengths = np.array([max(len(refs[i]), len(hyps[i])) for i in indices.tolist()], dtype=np.int64)
     order = np.argsort(lengths, kind="stable")
     indices, lengths = indices[order], lengths[order]
-    first_long = int(np.searchsorted(lengths, SHORT_TOKENS, side="right"))
+    longest, fewest = (SHORT_TOKENS, FEW_PAIRS) if rule is KALDI else (LONGEST_TABLE, 1)
+    first_long = int(np.searchsorted(lengths, longest, side="right"))
     start = 0
-    while first_long - start >= FEW_PAIRS:
-        stop = min(first_long, start + CHUNK_CELLS // (int(lengths[start]) + 1))
+    while first_long - start >= fewest:
+        stop = min(first_long, start + max(1, CHUNK_CELLS // (int(lengths[start]) + 1)))
         # The last pair is the longest, and it sets the size of the table.
-        stop = min(stop, start + CHUNK_CELLS // (int(lengths[stop - 1]) + 1))
-        chunk = indices[start:stop]
-        yield chunk, _align_table([refs[i] for i in chunk.tolist()], [hyps[i] for i in chunk.tolist()])
+        stop = min(stop, start + max(1, CHUNK_CELLS // (int(lengths[stop - 1]) + 1)))
+        chunk = indices[start:stop].tolist()
+        yield indices[start:stop], _align_table([refs[i] for i in chunk], [hyps[i] for i in chunk], rule)
         start = stop
     for index in indices[start:].tolist():
         letters = _align_long(refs[index], hyps[index])
         yield np.array([index]), np.frombuffer(letters, dtype=np.uint8)[None, :]
 
 
-def _align_table(refs: list[str], hyps: list[str]) -> np.ndarray:
-    """Letters ``(N, W)`` of N pairs from one table over (anti-diagonal, reference position, pair)."""
+def _align_table(refs: list[str], hyps: list[str], rule: Rule) -> np.ndarray:
+    """Letters ``(N, W)`` of N pairs from one table over (anti-diagonal, reference position, pair).
+
+    An entry is 4 · cost + the rank of its last letter in the rule's order, so
+    that a minimum also settles ties.
+    """
     ref_codes, ref_lens = _code_matrix(refs)
     hyp_codes, hyp_lens = _code_matrix(hyps)
     hyp_codes = hyp_codes[::-1]  # so that an anti-diagonal is a slice of both
     R, H, N = len(ref_codes), len(hyp_codes), len(refs)
-    reached_by = np.empty((R + H + 1, R + 1, N), dtype=np.uint8)
-    # Costs times 4, leaving two bits for the code. Three anti-diagonals, indexed by reference position.
-    before, last, now = (np.zeros((R + 1, N), dtype=np.int16) for _ in range(3))
+    cost_type = np.int16 if 4 * rule.gap * (R + H + 2) < 1 << 15 else np.int32
+    insertion, deletion, substitution, correct = (rule.order.index(letter) for letter in b"IDSC")
+    insertion_cost, deletion_cost = cost_type(4 * rule.gap + insertion), cost_type(4 * rule.gap + deletion)
+    substitution_cost = cost_type(4 * rule.substitution + substitution)
+    rank_of_last = np.empty((R + H + 1, R + 1, N), dtype=np.uint8)
+    # Three anti-diagonals, indexed by reference position.
+    before, last, now = (np.zeros((R + 1, N), dtype=cost_type) for _ in range(3))
     for d in range(1, R + H + 1):
         lo, hi = max(1, d - H), min(R, d - 1)
         if lo <= hi:
             cells = now[lo : hi + 1]
             equal = ref_codes[lo - 1 : hi] == hyp_codes[H - d + lo : H - d + hi + 1]
-            # From above: +4 +2 for a substitution, +3 for a match.
-            np.multiply(equal, np.int16(-3), out=cells, dtype=np.int16)
+            np.multiply(equal, correct - substitution_cost, out=cells, dtype=cost_type)
             cells += before[lo - 1 : hi]
-            cells += 4 + SUBSTITUTION
-            np.minimum(cells, last[lo - 1 : hi] + np.int16(4 + DELETION), out=cells)
-            np.minimum(cells, last[lo : hi + 1] + np.int16(4 + INSERTION), out=cells)
-            np.bitwise_and(cells, 3, out=reached_by[d, lo : hi + 1], casting="unsafe")
+            cells += substitution_cost
+            np.minimum(cells, last[lo - 1 : hi] + deletion_cost, out=cells)
+            np.minimum(cells, last[lo : hi + 1] + insertion_cost, out=cells)
+            np.bitwise_and(cells, 3, out=rank_of_last[d, lo : hi + 1], casting="unsafe")
             cells &= -4
         if d <= H:
-            now[0], reached_by[d, 0] = 4 * d, INSERTION
+            now[0], rank_of_last[d, 0] = 4 * rule.gap * d, insertion
         if d <= R:
-            now[d], reached_by[d, d] = 4 * d, DELETION
+            now[d], rank_of_last[d, d] = 4 * rule.gap * d, deletion
         before, last, now = last, now, before
-    return _trace_back(reached_by, ref_lens, hyp_lens)
+    return _trace_back(rank_of_last, ref_lens, hyp_lens, rule)
 
 
-def _trace_back(reached_by: np.ndarray, ref_lens: np.ndarray, hyp_lens: np.ndarray) -> np.ndarray:
+def _trace_back(rank_of_last: np.ndarray, ref_lens: np.ndarray, hyp_lens: np.ndarray, rule: Rule) -> np.ndarray:
     """Letters ``(N, W)``, right-aligned, of all pairs of a table, from its ends to its origin."""
-    ref_steps = np.array([0, 1, 1, 1])
-    diagonal_steps = np.array([1, 1, 2, 2])
+    order = np.frombuffer(rule.order, dtype=np.uint8)
+    ref_steps = (order != ord("I")).astype(np.int64)
+    diagonal_steps = ref_steps + (order != ord("D"))
     width = int((ref_lens + hyp_lens).max())
     letters = np.zeros((width, len(ref_lens)), dtype=np.uint8)
     pairs = np.arange(len(ref_lens))
@@ -160,10 +190,10 @@ def _trace_back(reached_by: np.ndarray, ref_lens: np.ndarray, hyp_lens: np.ndarr
             pairs, r, d = pairs[going], r[going], d[going]
             if not len(pairs):
                 break
-        code = reached_by[d, r, pairs]
-        letters[row, pairs] = LETTERS[code]
-        r -= ref_steps[code]
-        d -= diagonal_steps[code]
+        rank = rank_of_last[d, r, pairs]
+        letters[row, pairs] = order[rank]
+        r -= ref_steps[rank]
+        d -= diagonal_steps[rank]
     return np.ascontiguousarray(letters.T)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import numpy as np
@@ -101,9 +101,11 @@ class Coverage:
 
 @dataclass(frozen=True)
 class Scoring:
-    """Scored utterances, sorted by id: tokens and encoded tokens of both sides, and ``counts (N, 4)``."""
+    """Scored utterances, sorted by id: texts as compared, their tokens, the same encoded, and ``counts (N, 4)``."""
 
     ids: Sequence[str]
+    ref_texts: Sequence[str] = field(repr=False)
+    hyp_texts: Sequence[str] = field(repr=False)
     refs: Sequence[Sequence[str]]
     hyps: Sequence[Sequence[str]]
     encoded: tuple[Sequence[str], Sequence[str]] = field(repr=False)
@@ -111,6 +113,8 @@ class Scoring:
     coverage: Coverage
     unit: str
     missing_policy: str
+    lower_case: bool = True
+    normalization: str | None = None
 
     @cached_property
     def edits(self) -> Edits:
@@ -124,6 +128,15 @@ class Scoring:
     def ops(self) -> list[bytes]:
         """The alignment of every utterance as letters ``C S D I``; computed when first asked for."""
         return edit_ops(*self.encoded)
+
+    def in_unit(self, unit: str) -> Scoring:
+        """The same utterances scored by other tokens."""
+        if unit == self.unit:
+            return self
+        if unit != "word" and all(isinstance(tokens, str) for tokens in (*self.refs, *self.hyps)):
+            return replace(self, unit=unit)  # every token is one character already
+        refs, hyps, encoded = tokenize_and_encode(self.ref_texts, self.hyp_texts, unit)
+        return replace(self, refs=refs, hyps=hyps, encoded=encoded, counts=count_edits(*encoded), unit=unit)
 
     def utterance_edits(self) -> Iterable[Edits]:
         return (Edits(*row) for row in self.counts.tolist())
@@ -181,6 +194,7 @@ def score_texts(
     unit: str = "mixed",
     missing_policy: str = "strict",
     lower_case: bool = True,
+    normalization: str | None = None,
 ) -> Scoring:
     """Score texts by id.
 
@@ -190,6 +204,8 @@ def score_texts(
             deletions; ``present``: it is left out; ``error``: it is an error.
             An empty hypothesis is all deletions under each of them.
         lower_case: compare in lower case.
+        normalization: name and version of the profile that the texts went
+            through, for the record.
 
     Raises:
         DataError: nothing to score.
@@ -203,6 +219,8 @@ def score_texts(
     ref_tokens, hyp_tokens, encoded = tokenize_and_encode(ref_texts, hyp_texts, unit)
     return Scoring(
         ids=ids,
+        ref_texts=ref_texts,
+        hyp_texts=hyp_texts,
         refs=ref_tokens,
         hyps=hyp_tokens,
         encoded=encoded,
@@ -210,4 +228,6 @@ def score_texts(
         coverage=coverage,
         unit=unit,
         missing_policy=missing_policy,
+        lower_case=lower_case,
+        normalization=normalization,
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 from funrecipe.errors import MAX_LISTED_PROBLEMS, DataError, list_problems
@@ -44,3 +45,16 @@ def read_texts(path: Path | str) -> dict[str, str]:
             hint="keep one line for each id",
         )
     return texts
+
+
+def read_durations(path: Path | str) -> dict[str, float]:
+    """Id → seconds from an ``utt2dur`` file; a value that is no number ≥ 0 raises ``DataError``."""
+    durations: dict[str, float] = {}
+    for utterance_id, text in read_texts(path).items():
+        try:
+            durations[utterance_id] = float(text)
+        except ValueError:
+            durations[utterance_id] = math.nan
+        if not durations[utterance_id] >= 0:
+            raise DataError(f"'{text}' is not a duration in seconds", where=f"{path}: {utterance_id}")
+    return durations

@@ -2,15 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 from funrecipe import __version__
+from funrecipe.score import breakdown
+from funrecipe.score.align import KALDI
+from funrecipe.score.hallucinations import hallucinations
+from funrecipe.score.hotwords import hotword_scores
+from funrecipe.score.intervals import bootstrap_interval
 from funrecipe.score.rates import Scoring, percent
 
 
+@dataclass(frozen=True)
+class SideInformation:
+    """What is known about the utterances besides their texts."""
+
+    speaker_of: Mapping[str, str] = field(default_factory=dict)
+    set_of: Mapping[str, str] = field(default_factory=dict)
+    durations_s: Mapping[str, float] = field(default_factory=dict)
+    hotwords: Sequence[str] = ()
+
+
 def summary_json(scoring: Scoring, meta: Mapping[str, str]) -> dict[str, object]:
+    """Headline, protocol, coverage, versions."""
     return {
-        "protocol": protocol_json(scoring),
+        "protocol": {
+            "name": "present" if scoring.missing_policy == "present" else "strict",
+            "tokens": scoring.unit,
+            "missing": scoring.missing_policy,
+            "case": "lower" if scoring.lower_case else "as is",
+            "normalization": scoring.normalization,
+            "ties": f"kaldi: {KALDI.order[:3].decode()}",
+        },
         "coverage": scoring.coverage.as_json(),
         **scoring.edits.as_json(),
         "utterances": scoring.coverage.scored,
@@ -21,12 +45,32 @@ def summary_json(scoring: Scoring, meta: Mapping[str, str]) -> dict[str, object]
     }
 
 
-def protocol_json(scoring: Scoring) -> dict[str, object]:
-    return {
-        "name": "strict" if scoring.missing_policy != "present" else "present",
-        "tokens": scoring.unit,
-        "missing": scoring.missing_policy,
-        "case": "lower",
-        "normalization": None,
-        "ties": "kaldi (insertion, deletion, substitution)",
+def analysis_json(scoring: Scoring, side: SideInformation) -> dict[str, object]:
+    """Everything else that one pass over the alignments tells; keys without data are left out."""
+    mixed = scoring.in_unit("mixed")
+    interval = bootstrap_interval(scoring.counts)
+    analysis: dict[str, object] = {
+        "rates": {
+            "cer": scoring.in_unit("char").edits.as_json(),
+            "wer": scoring.in_unit("word").edits.as_json(),
+            "mer": mixed.edits.as_json(),
+        },
+        "languages": {name: edits.as_json() for name, edits in breakdown.by_language(mixed).items()},
+        "interval": interval.as_json() if interval else None,
+        "lengths": breakdown.by_length(scoring),
+        "confusions": breakdown.confusions(scoring),
+        "worst": breakdown.worst_utterances(scoring),
+        "hallucinations": list(hallucinations(scoring)),
     }
+    if side.speaker_of:
+        analysis["speakers"] = breakdown.by_mapping(scoring, side.speaker_of)
+        blocks = [side.speaker_of.get(i, i) for i in scoring.ids]
+        by_speaker = bootstrap_interval(scoring.counts, blocks=blocks)
+        analysis["interval_by_speaker"] = by_speaker.as_json() if by_speaker else None
+    if side.set_of:
+        analysis["sets"] = breakdown.by_mapping(scoring, side.set_of)
+    if side.durations_s:
+        analysis["durations"] = breakdown.by_duration(scoring, side.durations_s)
+    if side.hotwords:
+        analysis["hotwords"] = hotword_scores(mixed, side.hotwords)
+    return analysis

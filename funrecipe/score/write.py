@@ -11,18 +11,24 @@ from funrecipe.errors import DataError
 
 
 def write_text(path: Path | str, chunks: str | Iterable[str]) -> None:
-    """Write UTF-8 text under a temporary name in the same folder, then move it to ``path``."""
+    """Write UTF-8 text under a temporary name in the same folder, then move it to ``path``.
+
+    A device or pipe (``/dev/null``, ``/dev/stdout``) is written to, never replaced.
+    """
     path = Path(path)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    in_place = path.exists() and not path.is_file()
+    target = path if in_place else path.with_name(f".{path.name}.{os.getpid()}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with open(temporary, "w", encoding="utf-8", newline="\n") as stream:
+        with open(target, "w", encoding="utf-8", newline="\n") as stream:
             stream.writelines([chunks] if isinstance(chunks, str) else chunks)
-        os.replace(temporary, path)
+        if not in_place:
+            os.replace(target, path)
     except OSError as error:
         raise DataError(f"cannot write {path}: {error.strerror}", where=str(path)) from None
     finally:
-        temporary.unlink(missing_ok=True)
+        if not in_place:
+            target.unlink(missing_ok=True)
 
 
 def write_json(path: Path | str, value: object) -> None:

@@ -1,0 +1,39 @@
+"""Utterances where the recognizer talks on its own: long runs of insertions, text that goes in circles."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from funrecipe.score.rates import Scoring
+
+INSERTION_RUN = 6
+"""Insertions in a row from which an utterance is flagged."""
+
+# Two to ten tokens, four times back to back; or one token six times.
+_CIRCLE = re.compile(r"(.{2,10}?)\1{3,}|(.)\2{5,}", re.DOTALL)
+
+
+def hallucinations(scoring: Scoring) -> Iterator[dict[str, object]]:
+    """One item per flag: id, ``reason`` and the tokens in question.
+
+    ``insertions``: a run of at least ``INSERTION_RUN`` (any, where the
+    reference is empty). ``repetition``: an n-gram repeated back to back in
+    the hypothesis, and not so in the reference.
+    """
+    refs, hyps = scoring.encoded
+    for position in scoring.counts[:, 1:].any(axis=1).nonzero()[0].tolist():
+        utterance_id, tokens = scoring.ids[position], scoring.hyps[position]
+        least = INSERTION_RUN if refs[position] else 1
+        for start, stop in _insertion_runs(scoring.ops[position], least):
+            yield {"id": utterance_id, "reason": "insertions", "tokens": list(tokens[start:stop])}
+        for match in _CIRCLE.finditer(hyps[position]):
+            if match.group() not in refs[position]:
+                yield {"id": utterance_id, "reason": "repetition", "tokens": list(tokens[match.start() : match.end()])}
+
+
+def _insertion_runs(ops: bytes, least: int) -> Iterator[tuple[int, int]]:
+    """Positions ``(start, stop)`` in the hypothesis of runs of insertions."""
+    for run in re.finditer(rb"I{%d,}" % least, ops):
+        start = run.start() - ops.count(b"D", 0, run.start())
+        yield start, start + len(run.group())

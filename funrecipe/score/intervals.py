@@ -1,0 +1,197 @@
+"""How far a number may be off: bootstrap intervals, and whether two systems differ.
+
+Utterances (or speakers, whose utterances are not independent) are drawn with
+replacement: Bisani & Ney, ICASSP 2004; Kaldi's ``compute-wer-bootci``.
+MAPSSWE: Gillick & Cox, ICASSP 1989; NIST's ``sc_stats``.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+
+import numpy as np
+
+REPLICATES = 10_000
+CHUNK_DRAWS = 1 << 22
+"""Draws at once; bounds the memory."""
+
+
+@dataclass(frozen=True)
+class Interval:
+    """95 % interval of an error rate in percent.
+
+    ``low`` and ``high`` are percentiles of the replicates; Kaldi's bounds are
+    ``mean ± 1.96 std``, symmetric, and may fall below 0.
+    """
+
+    low: float
+    high: float
+    mean: float
+    std: float
+    blocks: str
+    number_of_blocks: int
+    replicates: int
+    seed: int
+
+    def as_json(self) -> dict[str, object]:
+        return asdict(self)
+
+
+def bootstrap_interval(
+    counts: np.ndarray, *, blocks: Sequence[str] | None = None, replicates: int = REPLICATES, seed: int = 0
+) -> Interval | None:
+    """Interval of the pooled rate of rows ``(N, 4)``; None when no replicate has a token.
+
+    Args:
+        blocks: name of the block (speaker, recording) of every row; without it each utterance is one.
+    """
+    sums = _sum_blocks(np.stack([counts[:, 1:].sum(axis=1), counts[:, [0, 1, 3]].sum(axis=1)], axis=1), blocks)
+    totals = _replicated_sums(sums, replicates, seed)
+    totals = totals[totals[:, 1] > 0]
+    if not len(totals):
+        return None
+    rates = 100.0 * totals[:, 0] / totals[:, 1]
+    low, high = np.percentile(rates, [2.5, 97.5])
+    return Interval(
+        low=float(low),
+        high=float(high),
+        mean=float(rates.mean()),
+        std=float(rates.std()),
+        blocks="utterance" if blocks is None else "speaker",
+        number_of_blocks=len(sums),
+        replicates=replicates,
+        seed=seed,
+    )
+
+
+@dataclass(frozen=True)
+class PairedBootstrap:
+    """Difference of two rates (second minus first, percent points) on the same draws of utterances."""
+
+    difference: float
+    low: float
+    high: float
+    probability_second_better: float
+    replicates: int
+    seed: int
+
+
+def paired_bootstrap(
+    counts_a: np.ndarray, counts_b: np.ndarray, *, replicates: int = REPLICATES, seed: int = 0
+) -> PairedBootstrap:
+    """Compare two systems on the same references; rows ``(N, 4)`` of both belong to the same utterances.
+
+    The probability is Kaldi's: the share of replicates in which the second system has fewer errors.
+    """
+    tokens = counts_a[:, [0, 1, 3]].sum(axis=1)
+    errors_a, errors_b = counts_a[:, 1:].sum(axis=1), counts_b[:, 1:].sum(axis=1)
+    totals = _replicated_sums(np.stack([errors_a - errors_b, tokens], axis=1), replicates, seed)
+    better = float(np.mean(totals[:, 0] > 0))
+    totals = totals[totals[:, 1] > 0]
+    differences = -100.0 * totals[:, 0] / totals[:, 1]
+    low, high = np.percentile(differences, [2.5, 97.5]) if len(totals) else (math.nan, math.nan)
+    whole = 100.0 * float((errors_b - errors_a).sum()) / float(tokens.sum()) if tokens.sum() else math.nan
+    return PairedBootstrap(whole, float(low), float(high), better, replicates, seed)
+
+
+def _sum_blocks(rows: np.ndarray, blocks: Sequence[str] | None) -> np.ndarray:
+    if blocks is None:
+        return rows
+    _, block_of_row = np.unique(np.asarray(blocks), return_inverse=True)
+    sums = np.zeros((int(block_of_row.max()) + 1, rows.shape[1]), dtype=np.int64)
+    np.add.at(sums, block_of_row, rows)
+    return sums
+
+
+def _replicated_sums(rows: np.ndarray, replicates: int, seed: int) -> np.ndarray:
+    """Sums ``(replicates, K)`` over N rows drawn with replacement from ``rows (N, K)``.
+
+    Many utterances share the same row, and how often each *distinct* row is
+    drawn is multinomial: the same distribution as drawing N indices, at the
+    cost of the distinct rows.
+    """
+    generator = np.random.default_rng(seed)
+    distinct, number = np.unique(rows, axis=0, return_counts=True)
+    shares = number / number.sum()
+    return np.concatenate(
+        [
+            generator.multinomial(len(rows), shares, size=size) @ distinct
+            for size in _chunks(replicates, max(1, CHUNK_DRAWS // len(distinct)))
+        ]
+    )
+
+
+def _chunks(total: int, largest: int) -> Iterator[int]:
+    for start in range(0, total, largest):
+        yield min(largest, total - start)
+
+
+@dataclass(frozen=True)
+class Mapsswe:
+    """Matched pairs sentence-segment word error test; ``z > 0``: the first system makes more errors."""
+
+    segments: int
+    mean: float
+    std: float
+    z: float
+    p: float
+
+    @property
+    def significant(self) -> bool:
+        return self.p < 0.05
+
+
+MIN_CORRECT = 2
+"""Tokens in a row that both systems got right and that end a segment (the default of ``sc_stats``)."""
+
+
+def mapsswe(ops_a: Sequence[bytes], ops_b: Sequence[bytes]) -> Mapsswe:
+    """Test the mean difference of errors per segment of two systems, given both alignments of each utterance.
+
+    With sclite's alignments (``edit_ops(…, rule=SCLITE)``) the result is that of ``sc_stats``.
+    """
+    differences = np.array(
+        [a - b for one, other in zip(ops_a, ops_b) for a, b in error_segments(one, other)], dtype=np.float64
+    )
+    if not len(differences):
+        return Mapsswe(segments=0, mean=0.0, std=0.0, z=0.0, p=1.0)
+    mean = float(differences.mean())
+    std = float(differences.std(ddof=1)) if len(differences) > 1 else 0.0
+    z = mean / (std / math.sqrt(len(differences))) if std else 0.0
+    return Mapsswe(segments=len(differences), mean=mean, std=std, z=z, p=math.erfc(abs(z) / math.sqrt(2)))
+
+
+def error_segments(ops_a: bytes, ops_b: bytes) -> Iterator[tuple[int, int]]:
+    """Errors of both systems in every segment of one utterance that has any.
+
+    Segments are separated by at least ``MIN_CORRECT`` reference tokens in a
+    row that both got right, with nothing inserted in between.
+    """
+    errors_a = errors_b = 0
+    both_correct = 0
+    for (inserted_a, op_a), (inserted_b, op_b) in zip(_by_reference_token(ops_a), _by_reference_token(ops_b)):
+        for new_a, new_b in ((inserted_a, inserted_b), (op_a in b"SD", op_b in b"SD")):
+            if not (new_a or new_b):
+                continue
+            if both_correct >= MIN_CORRECT and (errors_a or errors_b):
+                yield errors_a, errors_b
+                errors_a = errors_b = 0
+            errors_a, errors_b, both_correct = errors_a + new_a, errors_b + new_b, 0
+        if op_a == op_b == ord("C"):
+            both_correct += 1
+    if errors_a or errors_b:
+        yield errors_a, errors_b
+
+
+def _by_reference_token(ops: bytes) -> Iterator[tuple[int, int]]:
+    """Per reference token: insertions in front of it, its own letter; a last item for insertions at the end."""
+    inserted = 0
+    for op in ops:
+        if op == ord("I"):
+            inserted += 1
+        else:
+            yield inserted, op
+            inserted = 0
+    yield inserted, 0

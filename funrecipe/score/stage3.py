@@ -1,0 +1,81 @@
+"""Stage 3: normalize both sides, score as SpeechIO does, and say what the strict protocol would have said.
+
+``RESULTS.txt`` and ``DETAILS.txt`` hold the bytes of the published tool.
+Wherever its number differs from the strict one (it leaves out missing and
+empty hypotheses and blank references), the strict number stands beside it:
+on the terminal, in ``RESULTS.strict.txt`` and in ``RESULTS.json``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from funrecipe import __version__
+from funrecipe.score.rates import Scoring, score_texts
+from funrecipe.score.speechio import Evaluation, details_txt, evaluate, results_json, results_txt
+from funrecipe.score.summary import summary_json
+from funrecipe.score.text_cer import summary_lines
+from funrecipe.score.write import write_json, write_text
+from funrecipe.text.normalize import get_profile
+
+
+def score_speechio(
+    ref_texts: Mapping[str, str],
+    hyp_texts: Mapping[str, str],
+    *,
+    profile_name: str,
+    out_dir: Path | str,
+    meta: Mapping[str, str],
+) -> list[str]:
+    """Write ``ref.txt DETAILS.txt RESULTS.txt RESULTS.json`` (and ``RESULTS.strict.txt``); return lines for people.
+
+    Raises:
+        UsageError: there is no such profile.
+        DataError: nothing can be scored under SpeechIO's protocol; nothing is written.
+    """
+    out_dir = Path(out_dir)
+    profile = get_profile(profile_name)
+    normalization = f"{profile.name} {profile.version}"
+    refs = {i: profile.normalize(text) if text else "" for i, text in ref_texts.items()}
+    hyps = {i: profile.normalize(text) if text else "" for i, text in hyp_texts.items()}
+    strict = score_texts(refs, hyps, unit="char", lower_case=False, normalization=normalization)
+    # The newest tool writes no line for a text that is empty after normalization, that of 2023 keeps its id;
+    # both pipelines drop empty hypotheses. A text of blanks is not empty to them.
+    kept_refs = {i: text for i, text in refs.items() if text} if profile.name == "speechio" else refs
+    evaluation = evaluate(kept_refs, {i: text for i, text in hyps.items() if text}, "char")
+
+    write_text(out_dir / "ref.txt", (f"{i}\t{text}\n" for i, text in kept_refs.items()))
+    write_text(out_dir / "DETAILS.txt", details_txt(evaluation))
+    results = results_txt(evaluation)
+    write_text(out_dir / "RESULTS.txt", results)
+    write_json(
+        out_dir / "RESULTS.json",
+        {
+            "profile": {"name": profile.name, "version": profile.version},
+            "speechio": {**results_json(evaluation), **_left_out_json(evaluation)},
+            "strict": summary_json(strict, {}),
+            "funrecipe_version": __version__,
+            "meta": dict(meta),
+        },
+    )
+    lines = [results.rstrip("\n"), f"normalization profile: {normalization}"]
+    strict_path = out_dir / "RESULTS.strict.txt"
+    if _agree(evaluation, strict):
+        strict_path.unlink(missing_ok=True)
+        return lines
+    strict_lines = ["strict protocol (every reference counts):", *summary_lines(strict), strict.coverage.line()]
+    write_text(strict_path, "\n".join([*strict_lines, f"normalization profile: {normalization}", ""]))
+    return [*lines, evaluation.left_out() + "; beside it the", *strict_lines]
+
+
+def _agree(evaluation: Evaluation, strict: Scoring) -> bool:
+    return evaluation.edits == strict.edits and len(evaluation.ids) == strict.coverage.scored
+
+
+def _left_out_json(evaluation: Evaluation) -> dict[str, list[str]]:
+    return {
+        "references_without_hypothesis": list(evaluation.ref_without_hyp),
+        "hypotheses_with_blank_reference": list(evaluation.hyp_with_blank_ref),
+        "hypotheses_without_reference": list(evaluation.hyp_without_ref),
+    }
