@@ -49,7 +49,7 @@ class ChunkLayout:
 
     Attributes:
         lens: ``(B,)`` positions of each utterance.
-        real: ``(T',)`` bool: not a gap; own: ``(T',)`` bool: a new frame of its chunk (the predictor counts these only).
+        real: ``(T',)`` bool: not a gap; own: ``(T',)`` bool: new in its chunk (the predictor counts these).
     """
 
     def __init__(self, feat_lens: Tensor, shape: ChunkShape) -> None:

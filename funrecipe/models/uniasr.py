@@ -74,8 +74,8 @@ class ScamaDecoder(nn.Module):
     """Autoregressive decoder whose attention follows the chunks (``fsmn_scama_opt``).
 
     Arguments carry the names of ``decoder_conf``. Keys: ``embed.0``, ``embed_concat_ffn.0``, ``decoders.N``
-    (``att_layer_num``), ``decoders2.N`` (no attention), ``decoders3.0`` (feed-forward), ``after_norm``, ``output_layer``.
-    Its memories look back only.
+    (``att_layer_num``), ``decoders2.N`` (no attention), ``decoders3.0`` (feed-forward), ``after_norm``,
+    ``output_layer``. Its memories look back only.
     """
 
     INERT = INERT_SETTINGS | {
@@ -160,7 +160,7 @@ class ScamaDecoder(nn.Module):
         return ScamaMemory(keys_values, passed.attention_mask, passed.cif.embeds, passed.token_lens)
 
     def start(self, batch: int, device: torch.device) -> list[Tensor]:
-        """The state of ``batch`` empty hypotheses: per layer the inputs its memory still reads, ``(B, 1, k - 1, D)``."""
+        """State of ``batch`` empty hypotheses: per layer the inputs its memory still reads, ``(B, 1, k - 1, D)``."""
         size = self.after_norm.weight.numel()
         return [torch.zeros(batch, 1, self.kernel_size - 1, size, device=device) for _ in self.layers]
 
