@@ -57,18 +57,8 @@ class DataDir:
 
     def raise_for_errors(self) -> None:
         """Raise DataError with the first ten errors and a count; UnsafeFileError when one would run a command."""
-        errors = self.errors
-        if not errors:
-            return
-        kind = UnsafeFileError if any(problem.is_unsafe for problem in errors) else DataError
         hint = f"funrecipe validate --data_dir {self.path} --fix OUT_DIR writes what can be used"
-        if kind is UnsafeFileError:
-            hint = "read the commands; if you trust them, run again with --allow_pipes true"
-        raise kind(
-            f"{len(errors)} errors in the data directory\n{list_problems([str(problem) for problem in errors])}",
-            where=str(self.path),
-            hint=hint,
-        )
+        _raise_for_errors(self.problems, self.path, hint)
 
 
 def read_data_dir(data_dir: str | Path, *, allow_pipes: bool = False) -> DataDir:
@@ -80,6 +70,20 @@ def read_data_dir(data_dir: str | Path, *, allow_pipes: bool = False) -> DataDir
     data = check_data_dir(data_dir, allow_pipes=allow_pipes)
     data.raise_for_errors()
     return data
+
+
+def read_scp(path: str | Path, *, allow_pipes: bool = False) -> tuple[Utterance, ...]:
+    """The utterances of one ``wav.scp``, in byte order of their ids.
+
+    Raises:
+        DataError, UnsafeFileError: as ``read_data_dir``.
+    """
+    problems: list[Problem] = []
+    recordings = _read_recordings(Path(path), problems, allow_pipes=allow_pipes)
+    if not recordings:
+        problems.append(Problem("no utterance that can be used", str(path)))
+    _raise_for_errors(problems, Path(path), "mend the lines, or leave them out")
+    return tuple(recordings[key] for key in sorted(recordings))
 
 
 def check_data_dir(data_dir: str | Path, *, allow_pipes: bool = False) -> DataDir:
@@ -112,6 +116,17 @@ def check_data_dir(data_dir: str | Path, *, allow_pipes: bool = False) -> DataDi
     durations_s = _read_durations(folder / "utt2dur", ids, problems)
     ordered = tuple(sorted(utterances, key=lambda utterance: utterance.utt_id))
     return DataDir(folder, ordered, texts, speakers, durations_s, tuple(problems))
+
+
+def _raise_for_errors(problems: Iterable[Problem], where: Path, hint: str) -> None:
+    errors = [problem for problem in problems if problem.is_error]
+    if not errors:
+        return
+    what = f"{len(errors)} errors in the lists\n{list_problems([str(problem) for problem in errors])}"
+    if any(problem.is_unsafe for problem in errors):
+        hint = "read the commands; if you trust them, run again with --allow_pipes true"
+        raise UnsafeFileError(what, where=str(where), hint=hint)
+    raise DataError(what, where=str(where), hint=hint)
 
 
 def resolve_audio(audio: str, folder: Path) -> str:

@@ -108,7 +108,7 @@ def _fault_of(line: ListLine) -> str | None:
 
 
 def unique_lines(lines: list[ListLine], path: Path, problems: list[Problem]) -> dict[str, ListLine]:
-    """Lines by key. A line that repeats another is dropped with a warning; contradicting ones are an error, all dropped."""
+    """Lines by key. Repeated lines are dropped with a warning; contradicting ones are an error and all are dropped."""
     by_key: dict[str, ListLine] = {}
     contradicted = set()
     for line in lines:
