@@ -29,9 +29,7 @@ class Paraformer(nn.Module):
 
     def __init__(self, encoder: nn.Module, predictor: nn.Module, decoder: nn.Module, ctc: CTC | None = None) -> None:
         super().__init__()
-        self.encoder, self.predictor, self.decoder = encoder, predictor, decoder
-        if ctc is not None:
-            self.ctc = ctc
+        self.encoder, self.predictor, self.decoder, self.ctc = encoder, predictor, decoder, ctc
 
     def encode(self, feats: Tensor, feat_lens: Tensor) -> tuple[Tensor, Tensor]:
         """``feats (B, T, F)``, ``feat_lens (B,)`` -> ``(B, T', D)``, ``(B,)``; zero behind each length."""

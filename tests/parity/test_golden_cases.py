@@ -1,0 +1,66 @@
+"""Golden vectors of FunASR, and that the runner can fail."""
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from tools.parity.__main__ import all_checks, main, run_case
+
+GOLDEN = Path(__file__).parents[1] / "data" / "parity"
+CASES = sorted(path.parent.name for path in GOLDEN.glob("*/io.npz"))
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_golden_case(name, capsys):
+    passed = run_case(GOLDEN / name, GOLDEN, all_checks(), implemented_only=True)
+    assert passed, capsys.readouterr().out
+
+
+@pytest.fixture
+def copied_case(tmp_path):
+    shutil.copytree(GOLDEN / "paraformer", tmp_path / "paraformer")
+    return tmp_path / "paraformer"
+
+
+def exit_code(monkeypatch, folder):
+    monkeypatch.setattr("sys.argv", ["check_parity.sh", str(folder), "--implemented"])
+    return main()
+
+
+def test_runner_passes_an_untouched_copy(copied_case, monkeypatch):
+    assert exit_code(monkeypatch, copied_case.parent) == 0
+
+
+def test_runner_fails_when_one_weight_is_perturbed(copied_case, monkeypatch):
+    weights = torch.load(copied_case / "model.pb", weights_only=True)
+    weights["encoder.encoders.0.feed_forward.w_1.weight"][0, 0] += 0.05
+    torch.save(weights, copied_case / "model.pb")
+    assert exit_code(monkeypatch, copied_case.parent) == 1
+
+
+@pytest.mark.parametrize("key", ["out.u1.alphas", "out.batch.argmax_ids", "out.e2e.wav0.score"])
+def test_runner_fails_when_one_expected_number_is_perturbed(copied_case, monkeypatch, key):
+    with np.load(copied_case / "io.npz") as stored:
+        arrays = {name: stored[name] for name in stored.files}
+    flat = arrays[key].reshape(-1).copy()
+    flat[0] += 1 if flat.dtype.kind == "i" else 0.01
+    arrays[key] = flat.reshape(arrays[key].shape)
+    np.savez(copied_case / "io.npz", **arrays)
+    assert exit_code(monkeypatch, copied_case.parent) == 1
+
+
+def test_runner_counts_a_missing_array_as_a_failure(copied_case, monkeypatch):
+    with np.load(copied_case / "io.npz") as stored:
+        arrays = {name: stored[name] for name in stored.files}
+    np.savez(copied_case / "io.npz", **arrays, **{"out.u0.something_new": np.zeros(1, np.float32)})
+    monkeypatch.setattr("sys.argv", ["check_parity.sh", str(copied_case.parent)])
+    assert main() == 1
+    assert exit_code(monkeypatch, copied_case.parent) == 0  # --implemented lets it pass
+
+
+def test_runner_finds_a_case_by_the_beginning_of_its_name(copied_case, monkeypatch):
+    copied_case.rename(copied_case.with_name("paraformer_seed7"))
+    assert exit_code(monkeypatch, copied_case.parent) == 0
