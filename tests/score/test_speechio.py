@@ -1,0 +1,97 @@
+"""Stage 3 and error_rate_zh against the bytes that the published tools printed."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from funrecipe.cli import main
+from funrecipe.errors import DataError
+from funrecipe.score.speechio import details_txt, evaluate
+
+REPO = Path(__file__).resolve().parents[2]
+FIXTURE = REPO / "tests/data/speechio_fixture"
+
+
+def error_rate_zh(*arguments, cwd):
+    command = [sys.executable, REPO / "utils/error_rate_zh", *arguments]
+    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, encoding="utf-8")
+
+
+def stage3(tmp_path, profile="speechio", ref=FIXTURE / "ref", hyp=FIXTURE / "hyp"):
+    options = ["--protocol", "speechio", "--profile", profile, "--out_dir", str(tmp_path / "out")]
+    code = main(["score", "--ref", str(ref), "--hyp", str(hyp), *options])
+    return code, tmp_path / "out"
+
+
+def test_error_rate_zh_writes_the_published_bytes(tmp_path):
+    details = tmp_path / "DETAILS.txt"
+    options = ("--ref-format", "text", "--hyp-format", "text")
+    run = error_rate_zh("--tokenizer", "char", *options, "--ref", "ref.norm", "--hyp", "hyp.ne", details, cwd=FIXTURE)
+    assert run.returncode == 0
+    assert run.stdout == (FIXTURE / "RESULTS.txt").read_text(encoding="utf-8")
+    assert details.read_bytes() == (FIXTURE / "DETAILS.txt").read_bytes()
+    assert "2 references whose hypothesis is missing or empty" in run.stderr
+
+
+def test_whitespace_is_the_default_tokenizer(tmp_path):
+    (tmp_path / "ref").write_text("a hello 世界\n", encoding="utf-8")
+    run = error_rate_zh("--ref", "ref", "--hyp", "ref", "D", cwd=tmp_path)
+    assert json.loads(run.stdout.splitlines()[0])["C"] == 2
+
+
+def test_stage3_speechio_profile(tmp_path, capsys):
+    code, out = stage3(tmp_path)
+    assert code == 0
+    for ours, published in (("ref.txt", "ref.norm"), ("DETAILS.txt", "DETAILS.txt"), ("RESULTS.txt", "RESULTS.txt")):
+        assert (out / ours).read_bytes() == (FIXTURE / published).read_bytes(), ours
+    # 23 characters of references that the tool drops, and insertions on two references that vanish.
+    strict = (out / "RESULTS.strict.txt").read_text(encoding="utf-8")
+    assert "%WER 60.71 [ 34 / 56, 5 ins, 28 del, 1 sub ]" in strict
+    printed = capsys.readouterr().out
+    assert "%WER 20.59 [ 7 / 34, 0 ins, 6 del, 1 sub ]" in printed and "%WER 60.71" in printed
+    result = json.loads((out / "RESULTS.json").read_text(encoding="utf-8"))
+    assert result["profile"]["name"] == "speechio" and result["profile"]["version"]
+    assert result["speechio"]["token_error_rate"] == pytest.approx(700 / 34)
+    assert result["strict"]["errors"] == 34 and result["strict"]["protocol"]["normalization"].startswith("speechio ")
+    assert result["speechio"]["references_without_hypothesis"] == ["a3", "a4"]
+
+
+def test_stage3_funasr2023_profile(tmp_path):
+    _, out = stage3(tmp_path, "funasr2023")
+    assert (out / "DETAILS.txt").read_bytes() == (FIXTURE / "DETAILS.funasr2023.txt").read_bytes()
+    assert "a5\t\n" in (out / "ref.txt").read_text(encoding="utf-8")  # the older tool keeps empty references
+
+
+def test_no_strict_file_when_nothing_differs(tmp_path, capsys):
+    (tmp_path / "ref").write_text("a 今天\nb 明天\n", encoding="utf-8")
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out/RESULTS.strict.txt").write_text("of an earlier run")
+    code, out = stage3(tmp_path, ref=tmp_path / "ref", hyp=tmp_path / "ref")
+    assert code == 0
+    assert sorted(path.name for path in out.iterdir()) == ["DETAILS.txt", "RESULTS.json", "RESULTS.txt", "ref.txt"]
+    assert "%WER 0.00 [ 0 / 4, 0 ins, 0 del, 0 sub ]" in capsys.readouterr().out
+
+
+def test_nothing_to_evaluate_is_an_error_and_publishes_nothing(tmp_path, capsys):
+    (tmp_path / "ref").write_text("a 今天\n", encoding="utf-8")
+    (tmp_path / "hyp").write_text("a \n", encoding="utf-8")
+    code, out = stage3(tmp_path, ref=tmp_path / "ref", hyp=tmp_path / "hyp")
+    assert code == 3 and not out.exists()
+    assert "nothing to score" in capsys.readouterr().err
+    with pytest.raises(DataError):
+        evaluate({}, {"a": "好"}, "char")
+
+
+def test_columns_are_padded_for_wide_characters_and_perfect_scores_are_not_minus_zero():
+    text = "".join(details_txt(evaluate({"a": "中 word x"}, {"a": "中 wor"}, "whitespace")))
+    assert text.splitlines()[1:4] == ["  REF  : 中 word x ", "  HYP  : 中 wor  * ", "  EDIT :    S    D "]
+    assert '"score":0.0, "ter":0.00' in "".join(details_txt(evaluate({"a": "中"}, {"a": "中"}, "char")))
+
+
+def test_protocol_speechio_wants_a_folder(capsys):
+    assert main(["score", "--ref", "r", "--hyp", "h", "--protocol", "speechio"]) in (2, 3)
+    assert main(["score", "--ref", str(FIXTURE / "ref"), "--hyp", str(FIXTURE / "hyp"), "--protocol", "speechio"]) == 2
+    assert "--out_dir" in capsys.readouterr().err
