@@ -1,0 +1,271 @@
+"""Searches over an RNN transducer: default beam search, time- and alignment-length-synchronous, and mAES.
+
+Each takes the encoder frames of one utterance, or the next frames of a stream, and the hypotheses so far. Results are
+those of FunASR's BeamSearchTransducer.
+"""
+
+from __future__ import annotations
+
+import heapq
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from funrecipe.models.lm import LanguageModel
+from funrecipe.models.transducer import PredictionState, TransducerModel
+
+BLANK_ID = 0
+
+
+@dataclass(frozen=True)
+class TransducerOptions:
+    """Settings of the searches.
+
+    Attributes:
+        search_type: default (Graves 2012), tsd and alsd (Saon et al. 2020), maes (Kim et al. 2020).
+        score_norm: order the results by score per label.
+        max_symbols: expansions per frame in tsd.
+        max_labels: longest text in alsd.
+        expansion_steps, expansion_gamma, expansion_beta: mAES: steps per frame, pruning margin, extra candidates.
+    """
+
+    beam_size: int = 5
+    search_type: str = "default"
+    score_norm: bool = False
+    lm_weight: float = 0.0
+    max_symbols: int = 3
+    max_labels: int = 50
+    expansion_steps: int = 2
+    expansion_gamma: float = 2.3
+    expansion_beta: int = 2
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What follows a label sequence: the projected prediction (J,), its state, weighted LM scores and their state."""
+
+    joint_part: Tensor
+    state: PredictionState
+    lm_scores: list[float] | None = None
+    lm_state: list[Tensor] | None = None
+
+
+@dataclass
+class TransducerHypothesis:
+    """``tokens`` begins with blank; ``before`` is the prediction of the labels without the last one."""
+
+    tokens: tuple[int, ...]
+    score: float
+    before: Prediction | None = None
+
+
+class TransducerSearch:
+    """One model, one set of options; hypotheses and caches belong to the caller, so streams do not mix.
+
+    Raises ValueError for an unknown ``search_type``.
+    """
+
+    def __init__(self, model: TransducerModel, options: TransducerOptions, lm: LanguageModel | None = None) -> None:
+        kinds = {
+            "default": self._default, "tsd": self._time_sync, "alsd": self._alignment_sync,
+            "maes": self._adaptive_expansion,
+        }
+        if options.search_type not in kinds:
+            raise ValueError(f"unknown transducer search '{options.search_type}' (known: {', '.join(kinds)})")
+        self.model, self.options = model, options
+        self.lm = lm if options.lm_weight else None
+        self.algorithm: Callable[..., list[TransducerHypothesis]] = kinds[options.search_type]
+        self.can_stream = options.search_type != "alsd"
+
+    def start(self) -> list[TransducerHypothesis]:
+        """The beam before the first frame."""
+        return [TransducerHypothesis((BLANK_ID,), 0.0)]
+
+    def advance(self, beam: list[TransducerHypothesis], encoder_out: Tensor) -> list[TransducerHypothesis]:
+        """The beam after the frames ``encoder_out`` (T, D)."""
+        if not encoder_out.size(0):
+            return beam
+        return self.algorithm(beam, self.model.joint_network.lin_enc(encoder_out))
+
+    def results(self, beam: Sequence[TransducerHypothesis]) -> list[TransducerHypothesis]:
+        """The hypotheses of a beam, best first."""
+        return sorted(beam, key=self._rank, reverse=True)
+
+    def _rank(self, hyp: TransducerHypothesis) -> float:
+        return hyp.score / len(hyp.tokens) if self.options.score_norm else hyp.score
+
+    def _predict(
+        self, hyps: Sequence[TransducerHypothesis], cache: dict[tuple[int, ...], Prediction]
+    ) -> list[Prediction]:
+        """The predictions after each hypothesis; those not in ``cache`` are computed together."""
+        missing = {hyp.tokens: hyp for hyp in hyps if hyp.tokens not in cache}
+        if missing:
+            network, device = self.model.decoder, self.model.joint_network.lin_dec.weight.device
+            labels = torch.tensor([[tokens[-1]] for tokens in missing], device=device)
+            states = [hyp.before.state if hyp.before else network.start(1, device) for hyp in missing.values()]
+            out, after = network(labels, tuple(torch.cat(parts, dim=1) for parts in zip(*states, strict=True)))
+            joint_parts = self.model.joint_network.lin_dec(out[:, 0])
+            for row, (tokens, hyp) in enumerate(missing.items()):
+                state = tuple(part[:, row : row + 1] for part in after)
+                cache[tokens] = self._with_lm(Prediction(joint_parts[row], state), tokens, hyp.before)
+        return [cache[hyp.tokens] for hyp in hyps]
+
+    def _with_lm(self, prediction: Prediction, tokens: tuple[int, ...], before: Prediction | None) -> Prediction:
+        if self.lm is None:
+            return prediction
+        device = prediction.joint_part.device
+        state = before.lm_state if before else self.lm.lm.start(1, device)
+        last = tokens[-1] if len(tokens) > 1 else self.lm.sos_id
+        log_probs, state = self.lm.lm.step(torch.tensor([[last]], device=device), state)
+        return replace(prediction, lm_scores=(self.options.lm_weight * log_probs[0, 0]).tolist(), lm_state=state)
+
+    def _log_probs(self, frame: Tensor, predictions: Sequence[Prediction]) -> Tensor:
+        """(N, V) for encoder parts (J,) or (N, J) and N predictions."""
+        parts = torch.stack([prediction.joint_part for prediction in predictions])
+        return torch.log_softmax(self.model.joint_network.combine(frame, parts), dim=-1)
+
+    def _grown(
+        self, hyp: TransducerHypothesis, token: int, log_prob: float, prediction: Prediction
+    ) -> TransducerHypothesis:
+        """``hyp`` and one label, with the language model's part of its score."""
+        bonus = prediction.lm_scores[token] if prediction.lm_scores else 0.0
+        return TransducerHypothesis((*hyp.tokens, token), hyp.score + log_prob + bonus, prediction)
+
+    def _default(self, beam: list[TransducerHypothesis], frames: Tensor) -> list[TransducerHypothesis]:
+        """Best-first expansion at every frame until enough hypotheses that went on beat all that have not."""
+        width = min(self.options.beam_size, self.model.decoder.vocab_size - 1)
+        cache: dict[tuple[int, ...], Prediction] = {}
+        for frame in frames:
+            waiting = [(-hyp.score, order, hyp) for order, hyp in enumerate(beam)]
+            heapq.heapify(waiting)
+            order, kept = len(waiting), []
+            while True:
+                hyp = heapq.heappop(waiting)[2]
+                prediction = self._predict([hyp], cache)[0]
+                log_probs = self._log_probs(frame, [prediction])[0]
+                kept.append(replace(hyp, score=hyp.score + float(log_probs[BLANK_ID])))
+                values, labels = log_probs[1:].topk(width)
+                for value, label in zip(values.tolist(), labels.tolist(), strict=True):
+                    grown = self._grown(hyp, label + 1, value, prediction)
+                    heapq.heappush(waiting, (-grown.score, order, grown))
+                    order += 1
+                ahead = sorted((h for h in kept if h.score > -waiting[0][0]), key=lambda h: h.score)
+                if len(ahead) >= self.options.beam_size:
+                    beam = ahead
+                    break
+        return beam
+
+    def _time_sync(self, beam: list[TransducerHypothesis], frames: Tensor) -> list[TransducerHypothesis]:
+        """Up to ``max_symbols`` labels per frame, all hypotheses at the same frame."""
+        size = self.options.beam_size
+        cache: dict[tuple[int, ...], Prediction] = {}
+        for frame in frames:
+            through: dict[tuple[int, ...], TransducerHypothesis] = {}
+            expanding = beam
+            for number in range(self.options.max_symbols):
+                predictions = self._predict(expanding, cache)
+                log_probs = self._log_probs(frame, predictions)
+                for hyp, blank in zip(expanding, log_probs[:, BLANK_ID].tolist(), strict=True):
+                    self._merge(through, replace(hyp, score=hyp.score + blank))
+                if number == self.options.max_symbols - 1:
+                    break
+                expanding = best(self._expand(expanding, predictions, log_probs), size)
+            beam = best(through.values(), size)
+        return beam
+
+    def _alignment_sync(self, beam: list[TransducerHypothesis], frames: Tensor) -> list[TransducerHypothesis]:
+        """All hypotheses at the same frames + labels; needs the whole utterance."""
+        count = frames.size(0)
+        final: list[TransducerHypothesis] = []
+        cache: dict[tuple[int, ...], Prediction] = {}
+        for step in range(count + min(self.options.max_labels, count - 1)):
+            running = [hyp for hyp in beam if step - (len(hyp.tokens) - 1) < count]
+            if not running:
+                continue
+            at = [step - (len(hyp.tokens) - 1) for hyp in running]
+            predictions = self._predict(running, cache)
+            log_probs = self._log_probs(frames[at], predictions)
+            grown = self._expand(running, predictions, log_probs)
+            width = len(grown) // len(running)
+            candidates: list[TransducerHypothesis] = []
+            for row, hyp in enumerate(running):
+                waiting = replace(hyp, score=hyp.score + float(log_probs[row, BLANK_ID]))
+                candidates += [waiting, *grown[row * width : (row + 1) * width]]
+                if at[row] == count - 1:
+                    final.append(waiting)
+            merged: dict[tuple[int, ...], TransducerHypothesis] = {}
+            for hyp in best(candidates, self.options.beam_size):
+                self._merge(merged, hyp)
+            beam = list(merged.values())
+        return final or beam
+
+    def _adaptive_expansion(self, beam: list[TransducerHypothesis], frames: Tensor) -> list[TransducerHypothesis]:
+        """mAES: a few expansion steps per frame, of the labels close enough to the best."""
+        options = self.options
+        cache: dict[tuple[int, ...], Prediction] = {}
+        for frame in frames:
+            expanding, through = beam, []
+            for number in range(options.expansion_steps):
+                predictions = self._predict(expanding, cache)
+                log_probs = self._log_probs(frame, predictions)
+                waiting, grown = self._close_to_best(expanding, predictions, log_probs)
+                through += waiting
+                if not grown:
+                    break
+                if number == options.expansion_steps - 1:
+                    blanks = self._log_probs(frame, self._predict(grown, cache))[:, BLANK_ID].tolist()
+                    through += [replace(h, score=h.score + blank) for h, blank in zip(grown, blanks, strict=True)]
+                expanding = grown
+            merged: dict[tuple[int, ...], TransducerHypothesis] = {}
+            for hyp in through:
+                self._merge(merged, hyp)
+            beam = best(merged.values(), options.beam_size)
+        return beam
+
+    def _close_to_best(
+        self, hyps: Sequence[TransducerHypothesis], predictions: Sequence[Prediction], log_probs: Tensor
+    ) -> tuple[list[TransducerHypothesis], list[TransducerHypothesis]]:
+        """Continuations within ``expansion_gamma`` of each hypothesis' best: those by a blank, those by a label."""
+        width = min(self.options.beam_size + self.options.expansion_beta, log_probs.size(1))
+        waiting, grown = [], []
+        values, labels = log_probs.topk(width, dim=-1)
+        for hyp, prediction, row, ids in zip(hyps, predictions, values.tolist(), labels.tolist(), strict=True):
+            for value, label in zip(row, ids, strict=True):
+                if hyp.score + value < hyp.score + row[0] - self.options.expansion_gamma:
+                    continue
+                if label == BLANK_ID:
+                    waiting.append(replace(hyp, score=hyp.score + value))
+                else:
+                    grown.append(self._grown(hyp, label, value, prediction))
+        return waiting, grown
+
+    def _expand(
+        self, hyps: Sequence[TransducerHypothesis], predictions: Sequence[Prediction], log_probs: Tensor
+    ) -> list[TransducerHypothesis]:
+        """The best ``beam_size`` labels after each hypothesis."""
+        values, labels = log_probs[:, 1:].topk(min(self.options.beam_size, log_probs.size(1) - 1), dim=-1)
+        return [
+            self._grown(hyp, label + 1, value, prediction)
+            for hyp, prediction, row, ids in zip(hyps, predictions, values.tolist(), labels.tolist(), strict=True)
+            for value, label in zip(row, ids, strict=True)
+        ]
+
+    @staticmethod
+    def _merge(found: dict[tuple[int, ...], TransducerHypothesis], hyp: TransducerHypothesis) -> None:
+        """Add a hypothesis; the same labels by two alignments are one text."""
+        known = found.setdefault(hyp.tokens, hyp)
+        if known is not hyp:
+            known.score = log_add(known.score, hyp.score)
+
+
+def best(hyps: Sequence[TransducerHypothesis], size: int) -> list[TransducerHypothesis]:
+    return sorted(hyps, key=lambda hyp: hyp.score, reverse=True)[:size]
+
+
+def log_add(a: float, b: float) -> float:
+    """log(exp(a) + exp(b))."""
+    high, low = max(a, b), min(a, b)
+    return high + math.log1p(math.exp(low - high))
