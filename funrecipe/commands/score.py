@@ -66,14 +66,13 @@ def _score_strict(
     args: argparse.Namespace, refs: Mapping[str, str], hyps: Mapping[str, str], meta: Mapping[str, str]
 ) -> None:
     from funrecipe.score.export import write_json_lines, write_trn
-    from funrecipe.score.rates import score_texts
+    from funrecipe.score.rates import score_normalized
     from funrecipe.score.summary import analysis_json, summary_json
     from funrecipe.score.text_cer import summary_lines, write_text_cer
     from funrecipe.score.write import write_json
 
-    refs, hyps, normalization = _normalize(args.profile, refs, hyps)
-    scoring = score_texts(
-        refs, hyps, unit=args.tokens, missing_policy=args.missing, normalization=normalization
+    scoring = score_normalized(
+        refs, hyps, profile_name=args.profile, unit=args.tokens, missing_policy=args.missing
     )
     side = _side_information(args)
     summary = summary_json(scoring, meta)
@@ -87,8 +86,8 @@ def _score_strict(
     if args.trn_dir:
         write_trn(args.trn_dir, scoring, side.speaker_of)
     lines = [*summary_lines(scoring), scoring.coverage.line()]
-    if normalization:
-        lines.append(f"normalization profile: {normalization}")
+    if scoring.normalization:
+        lines.append(f"normalization profile: {scoring.normalization}")
     print("\n".join(lines))
 
 
@@ -96,25 +95,14 @@ def _print_totals(args: argparse.Namespace, refs: Mapping[str, str], hyps: Mappi
     from funrecipe.score.align import total_errors
     from funrecipe.score.rates import cover, percent, tokenize_and_encode
 
-    refs, hyps, _ = _normalize(args.profile, refs, hyps)
+    if args.profile:
+        raise UsageError("--detail totals scores texts as they are", where="--profile")
     ids, coverage = cover(refs, hyps, args.missing)
     _, _, encoded = tokenize_and_encode(
         [refs[i].lower() for i in ids], [hyps.get(i, "").lower() for i in ids], args.tokens
     )
     errors, tokens = int(total_errors(*encoded).sum()), sum(map(len, encoded[0]))
     print(f"%WER {percent(errors, tokens):.2f} [ {errors} / {tokens} ]\n{coverage.line()}")
-
-
-def _normalize(
-    profile_name: str | None, refs: Mapping[str, str], hyps: Mapping[str, str]
-) -> tuple[Mapping[str, str], Mapping[str, str], str | None]:
-    if profile_name is None:
-        return refs, hyps, None
-    from funrecipe.text.normalize import get_profile
-
-    profile = get_profile(profile_name)
-    both = [{i: profile.normalize(text).strip() for i, text in texts.items()} for texts in (refs, hyps)]
-    return both[0], both[1], f"{profile.name} {profile.version}"
 
 
 def _side_information(args: argparse.Namespace) -> SideInformation:

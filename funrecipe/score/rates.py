@@ -231,3 +231,16 @@ def score_texts(
         lower_case=lower_case,
         normalization=normalization,
     )
+
+def score_normalized(
+    refs: Mapping[str, str], hyps: Mapping[str, str], *, profile_name: str | None, unit: str, missing_policy: str
+) -> Scoring:
+    """Score after a named normalization profile (None: the texts as they are)."""
+    if profile_name is None:
+        return score_texts(refs, hyps, unit=unit, missing_policy=missing_policy)
+    from funrecipe.text.normalize import get_profile
+
+    profile = get_profile(profile_name)
+    refs, hyps = ({i: profile.normalize(text).strip() for i, text in texts.items()} for texts in (refs, hyps))
+    normalization = f"{profile.name} {profile.version}"
+    return score_texts(refs, hyps, unit=unit, missing_policy=missing_policy, normalization=normalization)

@@ -110,7 +110,8 @@ def test_hot_words_are_whole_tokens_and_counted_per_utterance():
 
 def test_hallucinations():
     refs = {"run": "今天天气", "circle": "我说", "laugh": "哈" * 12, "silence": "", "few": "好"}
-    hyps = {"run": "今天天气谢谢大家收看", "circle": "我说" + "好的" * 4, "laugh": "哈" * 11, "silence": "谢谢", "few": "好啊啊"}
+    hyps = {"run": "今天天气谢谢大家收看", "circle": "我说" + "好的" * 4, "laugh": "哈" * 11, "silence": "谢谢",
+            "few": "好啊啊"}
     flags = [(f["id"], f["reason"], "".join(f["tokens"])) for f in hallucinations(score_texts(refs, hyps))]
     assert ("run", "insertions", "谢谢大家收看") in flags
     assert ("circle", "repetition", "好的好的好的好的") in flags

@@ -1,0 +1,63 @@
+"""``funrecipe compare A B``: two scored runs (or two hypothesis files with --ref) on the same utterances."""
+
+from __future__ import annotations
+
+import argparse
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from funrecipe.score.rates import Scoring
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add("first", metavar="A", help="output_dir or 1best_recog of a scored run; with --ref a file of hypotheses")
+    add("second", metavar="B", help="the same of the other system")
+    add("--ref", help="references; A and B then are files of hypotheses")
+    add("--tokens", default="mixed", choices=("mixed", "char", "word"))
+    add("--profile", metavar="NAME", help="normalize both sides first (default: not at all)")
+    add("--out", help="write everything as JSON")
+
+
+def run(args: argparse.Namespace) -> None:
+    from funrecipe.score.compare import compare
+    from funrecipe.score.write import write_json
+
+    first, second = _score(args, args.first), _score(args, args.second)
+    result = compare(first, second)
+    if args.out:
+        write_json(args.out, {"names": [args.first, args.second], **result})
+    _print(args.first, args.second, result)
+
+
+def _score(args: argparse.Namespace, path: str) -> Scoring:
+    from funrecipe.score.rates import score_normalized
+    from funrecipe.score.read import read_texts
+    from funrecipe.score.result_folder import ResultFolder
+
+    refs, hyps = (read_texts(args.ref), read_texts(path)) if args.ref else ResultFolder.open(path).texts()
+    return score_normalized(refs, hyps, profile_name=args.profile, unit=args.tokens, missing_policy="strict")
+
+
+def _print(first_name: str, second_name: str, result: dict) -> None:
+    for letter, name, key in (("A", first_name, "first"), ("B", second_name, "second")):
+        system = result[key]
+        rate = "no tokens" if system["rate"] is None else f"{system['rate']:.2f} %"
+        interval = system["interval"]
+        bounds = f" [{interval['low']:.2f}, {interval['high']:.2f}]" if interval else ""
+        print(
+            f"{letter}: {rate}{bounds}  {system['errors']} / {system['tokens']}, {system['insertions']} ins, "
+            f"{system['deletions']} del, {system['substitutions']} sub, {system['missing']} missing  {name}"
+        )
+    paired, matched = result["paired_bootstrap"], result["mapsswe"]
+    print(
+        f"B - A: {paired['difference']:+.2f} points [{paired['low']:+.2f}, {paired['high']:+.2f}] (95 %, paired "
+        f"bootstrap of utterances); share of draws in which B is better: {paired['probability_second_better']:.3f}"
+    )
+    print(
+        f"MAPSSWE: {matched['segments']} segments, mean {matched['mean']:+.3f}, z {matched['z']:+.3f}, "
+        f"p {matched['p']:.2g}: {'different' if matched['significant'] else 'no difference shown'} at the 5 % level"
+    )
+    for title, key in (("improved most by B", "improved"), ("worsened most by B", "worsened")):
+        if result[key]:
+            print(f"{title}: " + ", ".join(f"{item['id']} ({item['change']:+d})" for item in result[key][:5]))
