@@ -62,10 +62,26 @@ if stage 2; then
   if [ -e "$data_dir/text" ]; then
     cp "$results/text" "$results/text.proc"
     cp "$data_dir/text" "$results/text.ref"
-    funrecipe score --ref "$results/text.ref" --hyp "$results/text.proc" --out "$results/text.cer" --plan "$plan"
+    funrecipe score --ref "$results/text.ref" --hyp "$results/text.proc" --out "$results/text.cer" \
+      --data_dir "$data_dir" --plan "$plan"
   else
     log "$data_dir has no text: nothing to score"
   fi
+fi
+
+if stage 3; then
+  log "Stage 3: Normalizing REF and HYP text, computing WER/CER and alignment ..."
+  if [ -e "$data_dir/text" ]; then
+    funrecipe score --protocol speechio --profile "$textnorm_profile" --ref "$data_dir/text" \
+      --hyp "$results/text.proc" --out_dir "$results" --plan "$plan"
+  else
+    log "$data_dir has no text: nothing to score"
+  fi
+fi
+
+if stage 4; then
+  log "Stage 4: Writing report.html and RESULTS.md ..."
+  funrecipe report "$output_dir" --data_dir "$data_dir"
 fi
 
 if stage 1 || stage 2; then funrecipe status "$output_dir"; fi
