@@ -104,6 +104,8 @@ class Fbank(nn.Module):
 
     def log_mels(self, frames: Tensor) -> Tensor:
         """Windows ``(..., window_samples)`` -> ``(..., n_mels)``."""
+        if frames.numel() == 0:  # MKL refuses a transform of nothing
+            return frames.new_zeros(*frames.shape[:-1], self.n_mels)
         frames = frames - frames.mean(dim=-1, keepdim=True)
         previous = torch.cat([frames[..., :1], frames[..., :-1]], dim=-1)
         frames = (frames - PRE_EMPHASIS * previous) * self.window
