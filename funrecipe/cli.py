@@ -14,7 +14,7 @@ import os
 import sys
 from collections.abc import Sequence
 
-from funrecipe.errors import FunrecipeError, did_you_mean
+from funrecipe.errors import DataError, FunrecipeError, did_you_mean
 
 VERBS: dict[str, str] = {
     "validate": "check a Kaldi data directory, file:line for every problem",
@@ -76,6 +76,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         # The reader of our output went away (`funrecipe ... | head`): not an error of ours.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except OSError as error:
+        print(f"funrecipe {verb}: {error.strerror or error}: {error.filename or 'no file named'}", file=sys.stderr)
+        return DataError.exit_code
 
 
 if __name__ == "__main__":

@@ -153,14 +153,10 @@ def _entry(utterance: Any, durations_s: dict[str, float], audio_fs: int | None) 
     from funrecipe.data.shards import ShardEntry, file_stamp
 
     known_s = durations_s.get(utterance.utt_id)
-    return ShardEntry(
-        utterance.utt_id,
-        utterance.audio,
-        utterance.start_s,
-        utterance.end_s,
-        known_s if known_s is not None else duration_s(utterance, audio_fs=audio_fs or 16000),
-        stamp=file_stamp(_file_of(utterance.audio)),
-    )
+    stamp = file_stamp(_file_of(utterance.audio))
+    if known_s is None and stamp:
+        known_s = duration_s(utterance, audio_fs=audio_fs or 16000)
+    return ShardEntry(utterance.utt_id, utterance.audio, utterance.start_s, utterance.end_s, known_s, stamp)
 
 
 def _file_of(audio: str) -> str:

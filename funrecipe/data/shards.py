@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import heapq
 import os
+import stat
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -52,10 +53,12 @@ class ShardEntry:
 
 
 def file_stamp(path: str | os.PathLike[str]) -> str:
-    """``size-mtime`` of a file, or an empty string where there is none (the worker will say so)."""
+    """``size-mtime`` of a regular file, or an empty string where there is none (the worker will say so)."""
     try:
         status = os.stat(path)
     except (OSError, ValueError):
+        return ""
+    if not stat.S_ISREG(status.st_mode):
         return ""
     return f"{status.st_size}-{status.st_mtime_ns}"
 

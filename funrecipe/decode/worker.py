@@ -104,11 +104,14 @@ def _batches(loaded: Iterator[Loaded], batch_size: int, max_samples: int) -> Ite
     longest = 0
     for item in loaded:
         samples = len(item.waveform)
-        if batch and (len(batch) == batch_size or (len(batch) + 1) * max(longest, samples) > max_samples):
+        if batch and (len(batch) + 1) * max(longest, samples) > max_samples:
             yield batch
             batch, longest = [], 0
         batch.append(item)
         longest = max(longest, samples)
+        if len(batch) == batch_size:
+            yield batch
+            batch, longest = [], 0
     if batch:
         yield batch
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import fcntl
 import json
+import shutil
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +16,7 @@ from types import FrameType
 from typing import Protocol
 
 from funrecipe.data.results import RESULTS, read_done, unpublish
-from funrecipe.errors import DataError, Interrupted, UsageError, WorkerError, did_you_mean
+from funrecipe.errors import DataError, Interrupted, UsageError, WorkerError, did_you_mean, list_problems
 from funrecipe.jobs import joblog
 from funrecipe.jobs.local import LocalBackend
 from funrecipe.jobs.plan import Job, Plan
@@ -23,6 +24,8 @@ from funrecipe.jobs.progress import ProgressBar
 from funrecipe.jobs.status import clear_status, read_status
 
 POLL_S = 0.2
+# With less room than this a worker may not even have been able to write its log.
+FULL_DISK_BYTES = 1 << 20
 LAUNCHES_NAME = "launches.jsonl"
 
 
@@ -114,15 +117,21 @@ def _run(plan: Plan, jobs: Sequence[Job], backend: Backend) -> None:
             backend.cancel()
     failed = [job for job in jobs if backend.codes.get(job.number, 1) != 0]
     if failed:
-        lines = [
-            f"job {job.number} ({_fate(backend.codes.get(job.number, 1))}): {plan.log_path(job.number)}\n"
-            f"    {joblog.last_error_line(plan.log_path(job.number))}"
-            for job in failed
-        ]
-        raise WorkerError(
-            f"{len(failed)} of {len(jobs)} jobs failed\n  " + "\n  ".join(lines),
-            hint="nothing was published; the same command goes on from what is decoded",
+        raise _failure(plan, failed, len(jobs), backend.codes)
+
+
+def _failure(plan: Plan, failed: Sequence[Job], num_jobs: int, codes: Mapping[int, int]) -> WorkerError:
+    """Each failed job with how it ended, its log, and the last error in that."""
+    reports = []
+    for job in failed:
+        log = plan.log_path(job.number)
+        reports.append(
+            f"job {job.number} ({_fate(codes.get(job.number, 1))}): {log}\n      {joblog.last_error_line(log)}"
         )
+    hint = "nothing was published; the same command goes on from what is decoded"
+    if shutil.disk_usage(plan.output_dir).free < FULL_DISK_BYTES:
+        hint = f"No space left on the disk of {plan.output_dir}: make room; " + hint
+    return WorkerError(f"{len(failed)} of {num_jobs} jobs failed\n{list_problems(reports)}", hint=hint)
 
 
 def _fate(code: int) -> str:

@@ -57,7 +57,10 @@ def test_both_forms_of_an_option(arguments: tuple[str, ...]) -> None:
 
 
 def test_hyphens_are_underscores() -> None:
-    assert options("--hotword-txt", "a", "--gpu-inference=true") == DEFAULTS | {"hotword_txt": "a", "gpu_inference": "true"}
+    assert options("--hotword-txt", "a", "--gpu-inference=true") == DEFAULTS | {
+        "hotword_txt": "a",
+        "gpu_inference": "true",
+    }
 
 
 def test_the_last_value_counts() -> None:
@@ -79,7 +82,9 @@ def test_any_text_survives(value: str) -> None:
     assert options("--model=" + value)["model"] == value
 
 
-@pytest.mark.parametrize("value", [v for v in NASTY if "\n" not in v and v == v.strip() and not v.startswith(("'", '"'))])
+@pytest.mark.parametrize(
+    "value", [v for v in NASTY if "\n" not in v and v == v.strip() and not v.startswith(("'", '"'))]
+)
 def test_a_config_file_is_read_not_run(value: str, tmp_path: Path) -> None:
     config = tmp_path / "my run.conf"
     config.write_text(f"# a comment\n\nnjob=3\nmodel='{value}'\n" if "'" not in value else f'njob=3\nmodel="{value}"\n')
