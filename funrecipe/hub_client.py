@@ -182,6 +182,15 @@ class HubClient:
         )
 
 
+def recorded_revision(folder: Path) -> str | None:
+    """The revision that ``funrecipe download`` brought to a folder, or None if it did not bring it."""
+    try:
+        record = json.loads((folder / RECORD_NAME).read_text(encoding="utf-8"))
+        return str(record["revision"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
 def _refusal(error: urllib.error.HTTPError, url: str) -> DataError:
     if error.code == http.client.NOT_FOUND:
         return DataError("the hub has no such model, revision or file", where=url, hint="check the id and --revision")

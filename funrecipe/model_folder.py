@@ -76,6 +76,12 @@ class ModelFolder:
         return int(float(fs[:-1]) * 1000) if fs.endswith("k") else int(fs)
 
     @property
+    def frames_per_second(self) -> float:
+        """Encoder frames per second: of the front-end, after frames were stacked."""
+        frontend = self.config.get("frontend_conf") or {}
+        return 1000 / (float(frontend.get("frame_shift") or 10) * int(frontend.get("lfr_n") or 1))
+
+    @property
     def hub_name(self) -> str:
         """The model's name on the hub as configuration.json gives it, else the folder's name."""
         return _hub_name(self.path, _read_configuration(self.path))

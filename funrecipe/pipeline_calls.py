@@ -1,0 +1,150 @@
+"""What a call of a pipeline says, checked, and what it gives back."""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+from collections.abc import Mapping, MutableMapping, Sequence
+from dataclasses import fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from funrecipe.data.kaldi_dir import Utterance
+from funrecipe.data.results import ShardWriter
+from funrecipe.errors import UsageError, did_you_mean
+from funrecipe.hub_client import recorded_revision
+from funrecipe.text.postprocess import postprocess
+
+if TYPE_CHECKING:
+    from funrecipe.decode.options import DecodeOptions
+
+logger = logging.getLogger(__name__)
+
+ARRAY_KEY = "utt_id"  # FunASR's key of audio that has no name
+STREAM_KEYS = ("cache", "is_final", "chunk_size", "encoder_chunk_look_back", "decoder_chunk_look_back")
+RENAMED = {"decoding_model": "decoding_mode"}  # param_dict's name -> DecodeOptions' name
+OFFLINE_PARAFORMERS = (
+    "paraformer",
+    "bicif_paraformer",
+    "contextual_paraformer",
+    "neatcontextual_paraformer",
+    "paraformer_bert",
+)
+# ModelScope's ``mode`` -> the families that have it.
+MODES = {
+    "asr": ("asr",),
+    "paraformer": OFFLINE_PARAFORMERS,
+    "paraformer_streaming": ("paraformer_online",),
+    "paraformer_fake_streaming": ("paraformer_online",),
+    "uniasr": ("uniasr",),
+    "rnnt": ("rnnt", "rnnt_unified"),
+}
+
+
+class Results:
+    """What the worker's loop writes to: results in memory and, where there is one, the files of ``writer``."""
+
+    def __init__(self, writer: ShardWriter | None) -> None:
+        self._writer = writer
+        self.done: dict[str, Any] = {}
+        self.by_key: dict[str, dict[str, Any]] = {}
+
+    def write(self, key: str, *, tokens: Sequence[str], text: str, score: float, **rest: Any) -> None:
+        if self._writer is not None:
+            self._writer.write(key, tokens=tokens, text=text, score=score, **rest)
+        # For people: blanks only where the language has them; the file has one between all words.
+        result = {"key": key, "text": postprocess(tokens).text, "tokens": list(tokens), "score": score}
+        if rest.get("timestamp_ms") is not None:
+            result["timestamp"] = [list(pair) for pair in rest["timestamp_ms"]]
+        self.by_key[key] = result
+
+    def fail(self, key: str, audio: str, reason: str) -> None:
+        if self._writer is not None:
+            self._writer.fail(key, audio, reason)
+        logger.warning("%s (%s): %s", key, audio, reason)
+        self.by_key[key] = {"key": key, "text": "", "error": reason}
+
+
+def decode_options_of(params: Mapping[str, Any], *, allow_network: bool) -> DecodeOptions:
+    """The search options among a ``param_dict``.
+
+    Raises:
+        UsageError: a key that neither a search nor a stream knows.
+    """
+    from funrecipe.decode.options import DecodeOptions
+
+    known = {field.name for field in fields(DecodeOptions)} - {"allow_network"}
+    values = {}
+    for key, value in params.items():
+        name = RENAMED.get(key, key)
+        if key in STREAM_KEYS or value is None:
+            continue
+        if name not in known:
+            everything = [*known, *RENAMED, *STREAM_KEYS]
+            hint = did_you_mean(key, everything) or f"known: {', '.join(sorted(everything))}"
+            raise UsageError(f"unknown key '{key}'", where="param_dict", hint=hint)
+        values[name] = value
+    if str(values.get("hotword", "")).lower() in ("", "none"):  # how old recipes say "no hot words"
+        values.pop("hotword", None)
+    return DecodeOptions(**values, allow_network=allow_network)
+
+
+def name_sources(sources: Sequence[Any]) -> dict[str, Any]:
+    """Sources by key: a file's name up to the first dot, as FunASR has it; made unique, and safe for a list file."""
+    named: dict[str, Any] = {}
+    for source in sources:
+        is_path = isinstance(source, (str, os.PathLike))
+        if not is_path and not isinstance(source, (bytes, bytearray, memoryview)) and not hasattr(source, "dtype"):
+            raise UsageError(
+                f"audio of type {type(source).__name__}",
+                where="audio_in",
+                hint="give a path, a URL, bytes, a numpy array, a torch tensor, a list of these, or a wav.scp",
+            )
+        stem = os.path.basename(str(source)).split(".")[0] if is_path else ARRAY_KEY
+        base = re.sub(r"\s|[^\w\-=+@]", "_", stem) or ARRAY_KEY
+        key, number = base, 2
+        while key in named:
+            key, number = f"{base}_{number}", number + 1
+        named[key] = source
+    return named
+
+
+def place_of(source: Any) -> str:
+    """Where a source comes from, for ``failed.scp``."""
+    if isinstance(source, Utterance):
+        return source.audio
+    return str(source) if isinstance(source, (str, os.PathLike)) else f"<{type(source).__name__}>"
+
+
+def check_cache(cache: Any, *, is_final: bool) -> MutableMapping[str, Any]:
+    if cache is None and is_final:
+        return {}  # a whole stream in one call
+    if not isinstance(cache, MutableMapping) or set(cache) - {"stream", "resampler"}:
+        raise UsageError(
+            f"a piece of a stream needs its own cache, not {cache!r:.80}",
+            where="param_dict['cache']",
+            hint='cache = {} once; then param_dict={"cache": cache, "is_final": False} until the last piece',
+        )
+    return cache
+
+
+def check_mode(mode: str | None, family: str) -> None:
+    if mode is None or family in MODES.get(mode, ()):
+        return
+    if mode not in MODES:
+        hint = did_you_mean(mode, MODES) or f"known: {', '.join(MODES)}; voice activity and punctuation are not run"
+        raise UsageError(f"unknown mode '{mode}'", where="mode", hint=hint)
+    fitting = [name for name, families in MODES.items() if family in families]
+    hint = f"it has: {', '.join(fitting) or 'none'}"
+    raise UsageError(f"a model of family '{family}' has no mode '{mode}'", where="mode", hint=hint)
+
+
+def check_revision(folder: Path, wanted: str | None) -> None:
+    there = recorded_revision(folder)
+    if wanted is not None and there is not None and wanted != there:
+        raise UsageError(
+            f"revision '{wanted}' was asked for, revision '{there}' is on disk",
+            where=str(folder),
+            hint=f"funrecipe download <id> --revision {wanted}",
+        )

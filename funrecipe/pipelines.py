@@ -1,0 +1,282 @@
+"""``pipeline(task, model, ...)``: the names that ModelScope users know, on the objects of this package.
+
+    from funrecipe.pipelines import pipeline, Tasks
+    recognize = pipeline(task=Tasks.auto_speech_recognition, model="damo/speech_paraformer-large_...")
+    recognize(audio_in="example.wav")          # {"key": "example", "text": ..., "tokens": [...], "score": ...}
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import uuid
+from collections.abc import Mapping, MutableMapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from funrecipe.audio.io import read_audio
+from funrecipe.data.kaldi_dir import Utterance, read_scp
+from funrecipe.data.results import ShardWriter
+from funrecipe.data.shards import ShardEntry, file_stamp
+from funrecipe.errors import DataError, UsageError
+from funrecipe.hub import open_model
+from funrecipe.network import fetch_url, is_url, network_allowed
+from funrecipe.pipeline_calls import (
+    ARRAY_KEY,
+    STREAM_KEYS,
+    Results,
+    check_cache,
+    check_mode,
+    check_revision,
+    decode_options_of,
+    name_sources,
+    place_of,
+)
+
+if TYPE_CHECKING:
+    from funrecipe.decode.options import DecodeOptions
+    from funrecipe.decode.recognizer import Recognizer
+    from funrecipe.decode.streaming import StreamingRecognizer
+
+MAX_OPTION_SETS = 8  # recognizers kept for calls with other options
+
+
+class Tasks:
+    """ModelScope's task names; ``pipeline`` runs the first one and says so of the others."""
+
+    auto_speech_recognition = "auto-speech-recognition"
+    voice_activity_detection = "voice-activity-detection"
+    punctuation = "punctuation"
+    speech_timestamp = "speech-timestamp"
+    language_score_prediction = "language-score-prediction"
+    speaker_verification = "speaker-verification"
+    speaker_diarization = "speaker-diarization"
+    inverse_text_processing = "inverse-text-processing"
+
+
+def pipeline(
+    task: str,
+    model: str | Path,
+    *,
+    ngpu: int = 1,
+    ncpu: int = 1,
+    output_dir: str | Path | None = None,
+    batch_size: int = 1,
+    param_dict: Mapping[str, Any] | None = None,
+    mode: str | None = None,
+    model_revision: str | None = None,
+    weights: str | Path | None = None,
+    allow_network: bool = False,
+    allow_pipes: bool = False,
+    **decode_options: Any,
+) -> SpeechRecognition:
+    """Load a model.
+
+    Args:
+        task: ``Tasks.auto_speech_recognition``.
+        model: folder, or id of a model that is on disk.
+        ngpu: 1 decodes on the GPU if there is one, else on the CPU; 0 on the CPU.
+        ncpu: threads of torch on the CPU, for the whole process.
+        output_dir: where calls write ``1best_recog/{text,token,score,...}`` and ``failed.scp``.
+        batch_size: most utterances decoded at once.
+        param_dict: defaults of what a call's ``param_dict`` may say.
+        mode: ModelScope's name of a way to decode; checked against the model.
+        model_revision: refused when the model on disk was downloaded as another one.
+        weights: a checkpoint in place of the model's own, such as one of a fine-tuning run.
+        allow_network: URLs may be fetched (also: ``FUNRECIPE_ALLOW_NETWORK=true``).
+        allow_pipes: commands in a ``wav.scp`` may run.
+        decode_options: fields of ``DecodeOptions`` (``beam_size``, ``ctc_weight``, ``hotword``, ...).
+
+    Raises:
+        UsageError: a task, mode or option that this model does not have.
+        DataError, UnsafeFileError: a model that cannot be read.
+    """
+    if task != Tasks.auto_speech_recognition:
+        raise UsageError(f"the task '{task}' is not supported", hint=f"use '{Tasks.auto_speech_recognition}'")
+    return SpeechRecognition(
+        model,
+        ngpu=ngpu,
+        ncpu=ncpu,
+        output_dir=None if output_dir is None else Path(output_dir),
+        batch_size=batch_size,
+        param_dict={**decode_options, **(param_dict or {})},
+        mode=mode,
+        model_revision=model_revision,
+        weights=None if weights is None else Path(weights),
+        allow_network=network_allowed(allow_network),
+        allow_pipes=allow_pipes,
+    )
+
+
+class SpeechRecognition:
+    """A loaded model that is called with audio. Threads may share it; each stream belongs to its ``cache`` dict."""
+
+    def __init__(
+        self,
+        model: str | Path,
+        *,
+        ngpu: int,
+        ncpu: int,
+        output_dir: Path | None,
+        batch_size: int,
+        param_dict: Mapping[str, Any],
+        mode: str | None,
+        model_revision: str | None,
+        weights: Path | None,
+        allow_network: bool,
+        allow_pipes: bool,
+    ) -> None:
+        import torch
+
+        from funrecipe.decode.recognizer import load_model
+
+        for name, value, low in (("ngpu", ngpu, 0), ("ncpu", ncpu, 1), ("batch_size", batch_size, 1)):
+            if not isinstance(value, int) or value < low:
+                raise UsageError(f"{name} is {value!r}", where="pipeline", hint=f"give a whole number from {low}")
+        self.folder = open_model(model)
+        check_revision(self.folder.path, model_revision)
+        check_mode(mode, self.folder.family)
+        self._output_dir, self._batch_size, self._defaults = output_dir, batch_size, dict(param_dict)
+        self._weights, self._allow_network, self._allow_pipes = weights, allow_network, allow_pipes
+        self.device = "cuda" if ngpu and torch.cuda.is_available() else "cpu"
+        if self.device == "cpu":
+            torch.set_num_threads(ncpu)
+        self._lock = threading.Lock()  # recognizers are made once
+        self._file_lock = threading.Lock()  # one call at a time writes to an output_dir
+        self._recognizers: dict[tuple[DecodeOptions, str], Recognizer] = {}
+        self._streamer: StreamingRecognizer | None = None
+        self._model = load_model(self.folder, device=self.device, weights=weights)
+        self._recognizer(self._defaults)  # a wrong option is an error now, not at the first call
+
+    def __call__(
+        self,
+        audio_in: Any,
+        audio_fs: int | None = None,
+        output_dir: str | Path | None = None,
+        param_dict: Mapping[str, Any] | None = None,
+    ) -> dict[str, Any] | list[dict[str, Any]]:
+        """Recognize.
+
+        Args:
+            audio_in: path, URL, bytes, array ``(S,)``/``(S, C)``/``(C, S)``, tensor, a list of these, or a ``*.scp``.
+            audio_fs: sampling rate of audio that does not name its own; the model's rate if not given.
+            output_dir: in place of the pipeline's.
+            param_dict: ``decoding_model``, ``hotword`` or any field of ``DecodeOptions`` for this call; or, for one
+                piece of a stream, ``cache`` (the caller's dict, empty at the start), ``is_final``, ``chunk_size``,
+                ``encoder_chunk_look_back``, ``decoder_chunk_look_back``.
+
+        Returns:
+            ``{"key", "text", "tokens", "score"}``, with ``timestamp`` (``[start, end]`` in ms per token) where the
+            model has them; for a list or an scp a list of these, in which audio that cannot be read has an empty
+            ``text`` and an ``error``. A piece of a stream gives what it added.
+
+        Raises:
+            UsageError: a call that this model cannot answer.
+            DataError: audio or a list that cannot be read.
+        """
+        params = {**self._defaults, **(param_dict or {})}
+        if any(key in params for key in STREAM_KEYS):
+            return self._feed(audio_in, audio_fs, params)
+        recognizer = self._recognizer(params)
+        target = Path(output_dir) if output_dir is not None else self._output_dir
+        if isinstance(audio_in, (str, os.PathLike)) and str(audio_in).endswith(".scp"):
+            if target is None:
+                raise UsageError("a list of audio needs an output_dir", where=str(audio_in))
+            sources: dict[str, Any] = {u.utt_id: u for u in read_scp(Path(audio_in), allow_pipes=self._allow_pipes)}
+            return self._transcribe(recognizer, sources, audio_fs, target)
+        if isinstance(audio_in, (list, tuple)):
+            return self._transcribe(recognizer, name_sources(audio_in), audio_fs, target)
+        ((key, source),) = name_sources([audio_in]).items()
+        waveform = self._read(source, audio_fs)  # what is wrong with a single input is the caller's error
+        (result,) = self._transcribe(recognizer, {key: waveform}, self.folder.sample_rate_hz, target)
+        if "error" in result:
+            raise DataError(f"cannot decode: {result['error']}", where=place_of(source))
+        return result
+
+    def _transcribe(
+        self, recognizer: Recognizer, sources: Mapping[str, Any], audio_fs: int | None, output_dir: Path | None
+    ) -> list[dict[str, Any]]:
+        """Decode with the worker's loop (batches by length, survives bad audio); results in order of ``sources``."""
+        from funrecipe.decode.worker import BATCH_AUDIO_S, decode_shard
+
+        places = {key: place_of(source) for key, source in sources.items()}
+        entries = [ShardEntry(key, place, stamp=file_stamp(place)) for key, place in places.items()]
+
+        def decode_into(results: Results) -> None:
+            decode_shard(
+                entries,
+                results,
+                recognizer,
+                lambda entry: self._read(sources[entry.id], audio_fs),
+                batch_size=self._batch_size,
+                batch_audio_s=BATCH_AUDIO_S[self.device],
+                on_batch=lambda: None,
+            )
+
+        if output_dir is None:
+            decode_into(results := Results(None))
+        else:
+            # A stamp of its own: nothing that an earlier call, perhaps of another model, left there is kept.
+            stamp = uuid.uuid4().hex
+            with self._file_lock, ShardWriter(output_dir, dict.fromkeys(sources, stamp)) as writer:
+                decode_into(results := Results(writer))
+                writer.write_rtf(self.folder.frames_per_second)
+        return [results.by_key[key] for key in sources]
+
+    def _read(self, source: Any, audio_fs: int | None) -> np.ndarray:
+        rate_hz = self.folder.sample_rate_hz
+        if isinstance(source, Utterance):
+            return read_audio(source.audio, sample_rate_hz=rate_hz, audio_fs=audio_fs, allow_pipes=self._allow_pipes)
+        if is_url(source):
+            source = fetch_url(source, allow_network=self._allow_network)
+        return read_audio(source, sample_rate_hz=rate_hz, audio_fs=audio_fs)
+
+    def _recognizer(self, params: Mapping[str, Any]) -> Recognizer:
+        """The recognizer for some options; the model itself is shared by all."""
+        from funrecipe.decode.recognizer import make_recognizer
+
+        options = decode_options_of(params, allow_network=self._allow_network)
+        key = (options, file_stamp(options.hotword or ""))  # a list of hot words that changed is read again
+        with self._lock:
+            if key not in self._recognizers:
+                made = make_recognizer(self._model, self.folder, device=self.device, options=options)
+                if len(self._recognizers) >= MAX_OPTION_SETS:
+                    del self._recognizers[next(iter(self._recognizers))]
+                self._recognizers[key] = made
+            return self._recognizers[key]
+
+    def _feed(self, audio_in: Any, audio_fs: int | None, params: Mapping[str, Any]) -> dict[str, Any]:
+        """One piece of a stream. The caller's cache holds a dict for the model and, if needed, a resampler."""
+        from funrecipe.decode.streaming import StreamOptions, load_streaming_recognizer
+
+        others = {key: value for key, value in params.items() if key not in STREAM_KEYS}
+        if asked := decode_options_of(others, allow_network=False).asked_for():
+            raise UsageError(f"{', '.join(sorted(asked))}: no effect on a stream", where="param_dict")
+        options = StreamOptions.from_param_dict({key: params[key] for key in STREAM_KEYS if key in params})
+        is_final = bool(params.get("is_final", False))
+        cache = check_cache(params.get("cache"), is_final=is_final)
+        with self._lock:
+            if self._streamer is None:
+                self._streamer = load_streaming_recognizer(self.folder, device=self.device, weights=self._weights)
+        samples = self._piece(audio_in, audio_fs, cache, is_final=is_final)
+        update = self._streamer.feed(samples, cache.setdefault("stream", {}), is_final, options)
+        if is_final:
+            cache.clear()
+        return {"key": ARRAY_KEY, "text": update.text, "tokens": update.tokens, "score": update.score}
+
+    def _piece(
+        self, audio_in: Any, audio_fs: int | None, cache: MutableMapping[str, Any], *, is_final: bool
+    ) -> np.ndarray:
+        """A piece of audio at the model's rate; the resampler remembers earlier pieces, so cuts leave no trace."""
+        rate_hz = self.folder.sample_rate_hz
+        empty = audio_in is None or (isinstance(audio_in, bytes) and not audio_in)
+        if audio_fs is None or audio_fs == rate_hz:
+            return np.zeros(0, np.float32) if empty else self._read(audio_in, None)
+        import soxr
+
+        piece = np.zeros(0, np.float32) if empty else read_audio(audio_in, sample_rate_hz=audio_fs)
+        if "resampler" not in cache:
+            cache["resampler"] = soxr.ResampleStream(audio_fs, rate_hz, 1, dtype="float32", quality="HQ")
+        return np.asarray(cache["resampler"].resample_chunk(piece, last=is_final))
