@@ -12,7 +12,6 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import nn
@@ -25,7 +24,7 @@ from funrecipe.data.dataset import BatchLoader
 from funrecipe.errors import DataError, WorkerError
 from funrecipe.train.averaging import average_best, rank_epochs, replace_link
 from funrecipe.train.distributed import Ranks, average_gradients, sum_over_ranks, wait_for_all
-from funrecipe.train.objectives import LossOutput
+from funrecipe.train.loss_output import LossOutput
 from funrecipe.train.options import TrainOptions
 from funrecipe.train.progress_log import Mean, MetricsFiles, epoch_line, interval_line, tensorboard_writer, write_plot
 

@@ -5,9 +5,7 @@ Every function is ``(model, batch, generator) -> LossOutput`` and reads its sett
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
@@ -16,44 +14,17 @@ from torch.nn import functional as F
 from funrecipe.data.batching import Batch
 from funrecipe.errors import UsageError, did_you_mean
 from funrecipe.models.layers import length_mask
-from funrecipe.train.losses import IGNORE_ID, ctc_loss, label_smoothing_loss, token_accuracy
-
-SOS_ID, EOS_ID = 1, 2
-
-
-@dataclass
-class LossOutput:
-    """What one batch gives.
-
-    Attributes:
-        loss: the scalar to differentiate.
-        stats: its parts by FunASR's names (loss_att, loss_pre, acc, ...), detached.
-        weight: how much this batch counts in a mean over batches: tokens when the loss is length-normalised, else utterances.
-        extras: tensors that only checks look at.
-    """
-
-    loss: Tensor
-    stats: dict[str, float]
-    weight: float
-    extras: dict[str, Tensor] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class ObjectiveConf:
-    """``model_conf``, with the defaults of FunASR's classes. Keys that belong to other parts of a model pass unread."""
-
-    ctc_weight: float = 0.5
-    lsm_weight: float = 0.0
-    length_normalized_loss: bool = False
-    predictor_weight: float = 0.0
-    predictor_bias: int = 0
-    sampling_ratio: float = 0.2
-    use_1st_decoder_loss: bool = False
-
-    @classmethod
-    def of(cls, model: nn.Module) -> ObjectiveConf:
-        conf: Mapping[str, Any] = getattr(model, "model_conf", None) or {}
-        return cls(**{name: conf[name] for name in cls.__dataclass_fields__ if conf.get(name) is not None})
+from funrecipe.train.loss_output import (
+    EOS_ID,
+    LossOutput,
+    ObjectiveConf,
+    attention_denominator,
+    ctc_branch,
+    weight_of,
+)  # fmt: skip
+from funrecipe.train.losses import IGNORE_ID, label_smoothing_loss, token_accuracy
+from funrecipe.train.objectives_autoregressive import ctc_attention_loss, language_model_loss, rnnt_loss
+from funrecipe.train.objectives_chunked import chunk_cif, shape_index, uniasr_loss
 
 
 def compute_loss(family: str, model: nn.Module, batch: Batch, generator: torch.Generator) -> LossOutput:
@@ -102,21 +73,6 @@ def quantity_loss(token_num: Tensor, target_lens: Tensor, denominator: float) ->
     return (token_num.float() - target_lens.to(token_num.device)).abs().sum() / denominator
 
 
-def ctc_branch(model: nn.Module, encoder_out: Tensor, encoder_out_lens: Tensor, batch: Batch) -> Tensor:
-    """CTC of ``model.ctc`` divided by the number of utterances (FunASR's ``builtin`` with ``reduce``)."""
-    return ctc_loss(model.ctc.ctc_lo(encoder_out), encoder_out_lens, batch.text, batch.text_lens, utterances_of(batch))
-
-
-def utterances_of(batch: Batch) -> float:
-    return batch.normalizer_utterances if batch.normalizer_utterances is not None else len(batch.keys)
-
-
-def tokens_of(batch: Batch, extra_per_utterance: int = 0) -> float:
-    """Number of target tokens, ``extra_per_utterance`` (an appended eos) included."""
-    tokens = batch.normalizer_tokens if batch.normalizer_tokens is not None else batch.token_count
-    return tokens + extra_per_utterance * utterances_of(batch)
-
-
 def paraformer_loss(model: nn.Module, batch: Batch, generator: torch.Generator) -> LossOutput:
     """Paraformer (Gao et al. 2022; FunASR ``Paraformer.forward``), BiCif and contextual members included.
 
@@ -124,13 +80,9 @@ def paraformer_loss(model: nn.Module, batch: Batch, generator: torch.Generator) 
     ``use_1st_decoder_loss`` and half the quantity loss of BiCif's second head.
     """
     conf = ObjectiveConf.of(model)
-    encoder_out, encoder_out_lens = model.encode(batch.feats, batch.feat_lens)
     text, text_lens = append_eos(batch.text, batch.text_lens, conf.predictor_bias)
-    cif = model.predictor(encoder_out, encoder_out_lens, target_lens=text_lens)
-    attention_denominator = tokens_of(batch, conf.predictor_bias) if conf.length_normalized_loss else utterances_of(batch)
-
-    def decode(embeds: Tensor) -> Tensor:
-        return model.decoder(encoder_out, encoder_out_lens, embeds, text_lens)
+    encoder_out, encoder_out_lens, cif, decode = encode_for_training(model, batch, text_lens, generator)
+    denominator = attention_denominator(conf, batch, conf.predictor_bias)
 
     first_logits, embeds = None, cif.embeds
     sampling = conf.sampling_ratio > 0
@@ -143,23 +95,38 @@ def paraformer_loss(model: nn.Module, batch: Batch, generator: torch.Generator) 
     logits = decode(embeds)
     seen = first_logits if first_logits is not None else logits
 
-    loss_att = label_smoothing_loss(logits, text, conf.lsm_weight, attention_denominator)
-    pre_denominator = tokens_of(batch, conf.predictor_bias) if conf.length_normalized_loss else utterances_of(batch)
-    loss_pre = quantity_loss(cif.token_num, text_lens, pre_denominator)
+    loss_att = label_smoothing_loss(logits, text, conf.lsm_weight, denominator)
+    loss_pre = quantity_loss(cif.token_num, text_lens, denominator)
     stats = {"loss_att": loss_att.item(), "acc": token_accuracy(seen.detach(), text), "loss_pre": loss_pre.item()}
     w = conf.ctc_weight
     loss = (1 - w) * loss_att + conf.predictor_weight * loss_pre
+    if hasattr(model.predictor, "fine_alphas"):  # BiCif's second head counts tokens too
+        loss_pre2 = quantity_loss(model.predictor.fine_alphas(encoder_out, encoder_out_lens).sum(1), text_lens, denominator)
+        stats["loss_pre2"] = loss_pre2.item()
+        loss = loss + 0.5 * conf.predictor_weight * loss_pre2
     if w != 0.0:
         loss_ctc = ctc_branch(model, encoder_out, encoder_out_lens, batch)
         stats["loss_ctc"] = loss_ctc.item()
         loss = loss + w * loss_ctc
     if conf.use_1st_decoder_loss:
-        pre_loss_att = label_smoothing_loss(first_logits, text, conf.lsm_weight, attention_denominator)
+        pre_loss_att = label_smoothing_loss(first_logits, text, conf.lsm_weight, denominator)
         stats["pre_loss_att"] = pre_loss_att.item()
         loss = loss + (1 - w) * pre_loss_att
     stats["loss"] = loss.item()
-    weight = float(text_lens.sum()) if conf.length_normalized_loss else float(len(batch.keys))
-    return LossOutput(loss, stats, weight, {"decoder_input_embeds": embeds, "encoder_out": encoder_out})
+    extras = {"decoder_input_embeds": embeds, "encoder_out_lens": encoder_out_lens}
+    return LossOutput(loss, stats, weight_of(conf, batch, conf.predictor_bias), extras)
+
+
+def encode_for_training(model: nn.Module, batch: Batch, text_lens: Tensor, generator: torch.Generator):
+    """Encoder output and its lengths, CIF scaled to ``text_lens``, and ``embeds -> logits``; in chunks where the model has them."""
+    if hasattr(model.encoder, "encode_chunks"):
+        index = shape_index(model.encoder, model.training, generator)
+        encoder_out, layout = model.encoder.encode_chunks(batch.feats, batch.feat_lens, index)
+        cif, mask = chunk_cif(encoder_out, layout, model.predictor, text_lens)
+        return encoder_out, layout.lens, cif, lambda e: model.decoder(encoder_out, layout.lens, e, text_lens, mask)
+    encoder_out, encoder_out_lens = model.encode(batch.feats, batch.feat_lens)
+    cif = model.predictor(encoder_out, encoder_out_lens, target_lens=text_lens)
+    return encoder_out, encoder_out_lens, cif, lambda e: model.decoder(encoder_out, encoder_out_lens, e, text_lens)
 
 
 def glance(model: nn.Module, embeds: Tensor, first_logits: Tensor, text: Tensor, text_lens: Tensor, ratio: float,
@@ -176,4 +143,11 @@ Objective = Callable[[nn.Module, Batch, torch.Generator], LossOutput]
 
 OBJECTIVES: dict[str, Objective] = {
     "paraformer": paraformer_loss,
+    "bicif_paraformer": paraformer_loss,
+    "paraformer_online": paraformer_loss,
+    "uniasr": uniasr_loss,
+    "asr": ctc_attention_loss,
+    "rnnt": rnnt_loss,
+    "rnnt_unified": rnnt_loss,
+    "lm": language_model_loss,
 }

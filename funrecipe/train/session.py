@@ -23,14 +23,15 @@ from funrecipe.checkpoint import load_weights
 from funrecipe.data.batching import Batch, LengthSortedSampler
 from funrecipe.data.dataset import BatchLoader, SmallPlan, TrainItem
 from funrecipe.data.dataset_small import Inspection, ItemLimits, inspect_data_dir, report_lines
-from funrecipe.data.kaldi_dir import Utterance, read_data_dir
+from funrecipe.data.kaldi_dir import Utterance
 from funrecipe.errors import DataError, UsageError
 from funrecipe.model_folder import ModelFolder, open_model_folder
 from funrecipe.models.registry import build_model
 from funrecipe.train.distributed import Ranks
 from funrecipe.train.featurizer import Featurizer
 from funrecipe.train.loop import Trainer
-from funrecipe.train.objectives import LossOutput, compute_loss
+from funrecipe.train.loss_output import LossOutput
+from funrecipe.train.objectives import compute_loss
 from funrecipe.train.optimizers import build_optimizer
 from funrecipe.train.options import TrainOptions
 from funrecipe.train.phone_ctc import PhoneCtc, PhoneTable, add_phone_loss, without_auxiliary

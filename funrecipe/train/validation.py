@@ -11,7 +11,7 @@ from torch import nn
 from funrecipe.data.batching import Batch
 from funrecipe.data.dataset import BatchLoader
 from funrecipe.train.distributed import Ranks, sum_over_ranks
-from funrecipe.train.objectives import LossOutput
+from funrecipe.train.loss_output import LossOutput
 
 Loss = Callable[[nn.Module, Batch, torch.Generator], LossOutput]
 Transcribe = Callable[[nn.Module, Batch], list[list[int]]]

@@ -5,12 +5,11 @@ from __future__ import annotations
 import re
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from funrecipe.checkpoint import load_weights
 from funrecipe.data.batching import Batch
 from funrecipe.model_folder import ModelFolder, open_model_folder
-from funrecipe.models.layers import padding_mask
 from funrecipe.models.registry import build_model
 from funrecipe.models.sanm import SANMEncoder
 from funrecipe.train.averaging import average_state_dicts
@@ -70,23 +69,17 @@ def check_losses(case: Case) -> None:
 
 
 def leak_padding(model: nn.Module) -> None:
-    """Give predictor and decoder what FunASR gives them: padded encoder frames that are not zero (README, fact 2).
-
-    Ours are zero, so that a batch trains as its utterances alone would; the vectors were made with the leak.
-    """
-    if isinstance(getattr(model, "encoder", None), SANMEncoder):
-        def encode(feats: Tensor, feat_lens: Tensor) -> tuple[Tensor, Tensor]:
-            mask = padding_mask(feat_lens, feats.size(1))
-            return model.encoder.run_blocks(model.encoder.add_positions(feats), mask), feat_lens
-
-        model.encode = encode
+    """Leave in padded frames what FunASR leaves there (README, fact 2): the vectors of losses were made with that."""
+    for module in model.modules():
+        if hasattr(module, "pad_invariant"):
+            module.pad_invariant = False
 
 
 def layer_drop_draws(model: nn.Module) -> int:
     """Random numbers that FunASR draws before the sampler: one for every layer of a ``MultiSequential`` (layer drop)."""
     encoder, decoder = model.encoder, getattr(model, "decoder", None)
     stacks = [getattr(encoder, name, ()) for name in ("encoders0", "encoders")]
-    if isinstance(encoder, SANMEncoder):
+    if isinstance(encoder, SANMEncoder):  # the aishell decoder is no MultiSequential
         stacks += [getattr(decoder, name, ()) for name in ("decoders", "decoders2", "decoders3")]
     return sum(len(stack) for stack in stacks)
 

@@ -1,0 +1,75 @@
+"""What every objective returns and shares: settings, denominators, the CTC branch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from torch import Tensor, nn
+
+from funrecipe.data.batching import Batch
+from funrecipe.train.losses import ctc_loss
+
+SOS_ID, EOS_ID = 1, 2
+
+
+@dataclass
+class LossOutput:
+    """What one batch gives.
+
+    Attributes:
+        loss: the scalar to differentiate.
+        stats: its parts by FunASR's names (loss_att, loss_pre, acc, ...), detached.
+        weight: how much this batch counts in a mean over batches: tokens when the loss is length-normalised, else utterances.
+        extras: tensors that only checks look at.
+    """
+
+    loss: Tensor
+    stats: dict[str, float]
+    weight: float
+    extras: dict[str, Tensor] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class ObjectiveConf:
+    """``model_conf``, with the defaults of FunASR's classes. Keys that belong to other parts of a model pass unread."""
+
+    ctc_weight: float = 0.5
+    lsm_weight: float = 0.0
+    length_normalized_loss: bool = False
+    predictor_weight: float = 0.0
+    predictor_bias: int = 0
+    sampling_ratio: float = 0.2
+    use_1st_decoder_loss: bool = False
+
+    @classmethod
+    def of(cls, model: nn.Module) -> ObjectiveConf:
+        conf: Mapping[str, Any] = getattr(model, "model_conf", None) or {}
+        return cls(**{name: conf[name] for name in cls.__dataclass_fields__ if conf.get(name) is not None})
+
+
+def ctc_branch(model: nn.Module, encoder_out: Tensor, encoder_out_lens: Tensor, batch: Batch) -> Tensor:
+    """CTC of ``model.ctc`` divided by the number of utterances (FunASR's ``builtin`` with ``reduce``)."""
+    return ctc_loss(model.ctc.ctc_lo(encoder_out), encoder_out_lens, batch.text, batch.text_lens, utterances_of(batch))
+
+
+def utterances_of(batch: Batch) -> float:
+    return batch.normalizer_utterances if batch.normalizer_utterances is not None else len(batch.keys)
+
+
+def tokens_of(batch: Batch, extra_per_utterance: int = 0) -> float:
+    """Number of target tokens, ``extra_per_utterance`` (an appended eos) included."""
+    tokens = batch.normalizer_tokens if batch.normalizer_tokens is not None else batch.token_count
+    return tokens + extra_per_utterance * utterances_of(batch)
+
+
+def attention_denominator(conf: ObjectiveConf, batch: Batch, extra_per_utterance: int) -> float:
+    """What sums over tokens are divided by: tokens (length-normalised) or utterances."""
+    return tokens_of(batch, extra_per_utterance) if conf.length_normalized_loss else utterances_of(batch)
+
+
+def weight_of(conf: ObjectiveConf, batch: Batch, extra_per_utterance: int) -> float:
+    """How much a batch counts in a mean over batches."""
+    utterances = len(batch.keys)
+    return float(batch.token_count + extra_per_utterance * utterances if conf.length_normalized_loss else utterances)
