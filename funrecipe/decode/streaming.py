@@ -23,6 +23,7 @@ from funrecipe.decode.hypothesis import Hypothesis
 from funrecipe.decode.recognizer import load_model
 from funrecipe.errors import UsageError, did_you_mean
 from funrecipe.model_folder import ModelFolder
+from funrecipe.models.packed import pack_linears
 from funrecipe.text.postprocess import postprocess
 from funrecipe.text.tokenizer import Tokenizer
 
@@ -134,6 +135,8 @@ class StreamUpdate:
 
 # family -> "module:class" under funrecipe.decode, a StreamingModel made from the model
 STREAMERS = {
+    "rnnt": "transducer:TransducerSteps",
+    "rnnt_unified": "transducer:TransducerSteps",
     "paraformer_online": "paraformer_online:ParaformerOnlineSteps",
 }
 
@@ -236,7 +239,7 @@ def load_streaming_recognizer(
         )
     module, _, name = STREAMERS[folder.family].partition(":")
     steps = getattr(importlib.import_module(f"funrecipe.decode.{module}"), name)
-    model = load_model(folder, device=device, weights=weights)
+    model = pack_linears(load_model(folder, device=device, weights=weights))
     frontend = WavFrontend.from_config(folder.config.get("frontend_conf") or {}, folder.cmvn).eval().to(device)
     return StreamingRecognizer(
         steps(model), OnlineFrontend(frontend), Tokenizer.from_folder(folder), folder.sample_rate_hz
