@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import logging
-import urllib.request
 from collections.abc import Sequence
 from pathlib import Path
 
 from funrecipe.errors import DataError, UsageError
+from funrecipe.network import fetch_url, is_url
 from funrecipe.text.tokenizer import Tokenizer
 
 logger = logging.getLogger(__name__)
 
-URL_TIMEOUT_S = 20.0
-MAX_URL_BYTES = 1 << 20
 NOTHING = ("", "None")  # FunASR's recipes pass the word None when no hot words are set
 
 
@@ -26,10 +24,10 @@ def read_hotwords(source: str | None, *, allow_network: bool = False) -> list[st
     """
     if source is None or source.strip() in NOTHING:
         return []
-    if source.startswith(("http://", "https://")):
-        lines = _fetch(source, allow_network).splitlines()
+    if is_url(source):
+        lines = _decode(fetch_url(source, allow_network=allow_network), source).splitlines()
     elif Path(source).is_file():
-        lines = _read(Path(source)).splitlines()
+        lines = _decode(Path(source).read_bytes(), source).splitlines()
     elif source.endswith(".txt") or "/" in source:
         raise UsageError(f"no hot word file '{source}'", where="hotword", hint="give a file, a URL or the words")
     else:
@@ -48,22 +46,8 @@ def spell_hotwords(words: Sequence[str], tokenizer: Tokenizer) -> list[list[int]
     return spelled
 
 
-def _read(path: Path) -> str:
+def _decode(content: bytes, where: str) -> str:
     try:
-        return path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"cannot read hot words: {error}", where=str(path)) from None
-
-
-def _fetch(url: str, allow_network: bool) -> str:
-    if not allow_network:
-        raise UsageError(f"hot words from {url} need the network, which is not allowed", where="hotword",
-                         hint="download the file and give its path, or allow network use")
-    try:
-        with urllib.request.urlopen(url, timeout=URL_TIMEOUT_S) as response:
-            content = response.read(MAX_URL_BYTES + 1)
-        if len(content) > MAX_URL_BYTES:
-            raise DataError(f"more than {MAX_URL_BYTES} bytes", where=url)
         return content.decode("utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"cannot fetch hot words: {error}", where=url) from None
+    except UnicodeDecodeError as error:
+        raise DataError(f"hot words are not UTF-8 (byte {error.start})", where=where) from None

@@ -1,34 +1,104 @@
-"""Searches of the Paraformer family: all tokens at once, the best at every position."""
+"""Searches of the Paraformer family: all tokens at once, greedily or with a beam."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 
+from funrecipe.decode.beam_search import BeamOptions
 from funrecipe.decode.hotwords import read_hotwords, spell_hotwords
 from funrecipe.decode.hypothesis import TokenHypothesis
+from funrecipe.decode.language_model import load_language_model
 from funrecipe.decode.options import DecodeOptions
+from funrecipe.decode.paraformer_beam import paraformer_beam_search
 from funrecipe.decode.timestamps import align, token_times_ms
+from funrecipe.errors import UsageError
 from funrecipe.model_folder import ModelFolder
+from funrecipe.models.cif import CifOutput
 from funrecipe.text.tokenizer import Tokenizer
 
 BLANK_ID, EOS_ID = 0, 2
+DEFAULT_BEAM_SIZE = 10  # with which the language model results of Paraformer were published
 
 
 class ParaformerSearch:
-    """Arg-max per position; blank and eos are removed from the result but count in its score."""
+    """The best token at every position; with a CTC or language model weight, a beam search over all positions.
 
-    honours: ClassVar[frozenset[str]] = frozenset()
+    Blank and eos are removed from the result but count in its score.
+    """
+
+    honours: ClassVar[frozenset[str]] = frozenset(
+        {"beam_size", "nbest", "ctc_weight", "lm_weight", "penalty", "minlenratio"}
+    )
 
     def __init__(self, model: nn.Module, folder: ModelFolder, options: DecodeOptions) -> None:
-        self.model = model
+        self.model, self.nbest = model, options.nbest or 1
+        self.lm_weight = options.lm_weight or 0.0
+        ctc_weight = options.ctc_weight or 0.0
+        if ctc_weight > 0.0 and model.ctc is None:
+            raise UsageError(
+                f"ctc_weight={ctc_weight:g}, but this model has no CTC head",
+                where="--ctc_weight or decoding.yaml",
+                hint="leave it out; the model was trained with ctc_weight 0",
+            )
+        self.beam: BeamOptions | None = None
+        if ctc_weight > 0.0 or self.lm_weight > 0.0 or self.nbest > 1:
+            self.beam = BeamOptions(
+                options.beam_size or max(DEFAULT_BEAM_SIZE, self.nbest),
+                ctc_weight,
+                options.penalty or 0.0,
+                minlenratio=options.minlenratio or 0.0,
+            )
+        device = next(model.parameters()).device
+        self.lm = load_language_model(folder, device=device) if self.lm_weight > 0.0 else None
 
     def decode(self, feats: Tensor, feat_lens: Tensor) -> list[list[TokenHypothesis]]:
         """See :class:`funrecipe.decode.families.Search`; an utterance without tokens gives an empty hypothesis."""
-        log_probs, token_lens = self.model(feats, feat_lens)
-        return [[hypothesis] for hypothesis in greedy(log_probs, token_lens)]
+        encoder_out, encoder_out_lens = self.model.encode(feats, feat_lens)
+        cif = self.model.predict(encoder_out, encoder_out_lens)
+        token_lens = cif.token_num.long()
+        log_probs = self.log_probs(encoder_out, encoder_out_lens, cif.embeds, token_lens)
+        nbests = [[hypothesis] for hypothesis in greedy(log_probs, token_lens)]
+        if self.beam is not None:
+            found = self.search(log_probs, token_lens, encoder_out, encoder_out_lens)
+            nbests = [beam or best for beam, best in zip(found, nbests)]
+        return self.finish(nbests, encoder_out, encoder_out_lens, cif)
+
+    def log_probs(self, encoder_out: Tensor, encoder_out_lens: Tensor, embeds: Tensor, token_lens: Tensor) -> Tensor:
+        """``(B, U, V)`` of the parallel decoder."""
+        return self.model.decode(encoder_out, encoder_out_lens, embeds, token_lens)
+
+    def search(
+        self, log_probs: Tensor, token_lens: Tensor, encoder_out: Tensor, encoder_out_lens: Tensor
+    ) -> list[list[TokenHypothesis]]:
+        """Beam search with CTC and language model; no hypothesis where no token was predicted."""
+        assert self.beam is not None
+        ctc = self.model.ctc.log_probs(encoder_out) if self.beam.ctc_weight > 0.0 else None
+        found = paraformer_beam_search(
+            log_probs,
+            token_lens,
+            self.beam,
+            lm=self.lm,
+            lm_weight=self.lm_weight,
+            ctc_log_probs=ctc,
+            ctc_lens=encoder_out_lens,
+        )
+        return [
+            [
+                TokenHypothesis(without_marks(hyp.tokens[1:-1]), hyp.score, partial_scores=hyp.scores)
+                for hyp in hyps[: self.nbest]
+            ]
+            for hyps in found
+        ]
+
+    def finish(
+        self, nbests: list[list[TokenHypothesis]], encoder_out: Tensor, encoder_out_lens: Tensor, cif: CifOutput
+    ) -> list[list[TokenHypothesis]]:
+        """For what a subclass adds to the hypotheses."""
+        return nbests
 
 
 class BiCifParaformerSearch(ParaformerSearch):
@@ -40,25 +110,25 @@ class BiCifParaformerSearch(ParaformerSearch):
         frame_ms = conf.get("frame_shift", 10) * conf.get("lfr_n", 1)
         self.step_s = frame_ms / 1000 / model.predictor.upsample_times
 
-    def decode(self, feats: Tensor, feat_lens: Tensor) -> list[list[TokenHypothesis]]:
-        encoder_out, encoder_out_lens = self.model.encode(feats, feat_lens)
-        cif = self.model.predict(encoder_out, encoder_out_lens)
-        token_lens = cif.token_num.long()
-        log_probs = self.model.decode(encoder_out, encoder_out_lens, cif.embeds, token_lens)
+    def finish(
+        self, nbests: list[list[TokenHypothesis]], encoder_out: Tensor, encoder_out_lens: Tensor, cif: CifOutput
+    ) -> list[list[TokenHypothesis]]:
         fine = self.model.predictor.fine_cif(encoder_out, encoder_out_lens, cif.token_num)
         fine_lens = (encoder_out_lens * self.model.predictor.upsample_times).tolist()
-        results = []
-        for row, hypothesis in enumerate(greedy(log_probs, token_lens)):
-            alphas, peaks = fine.alphas[row, : fine_lens[row]], fine.peaks[row, : fine_lens[row]]
-            times = token_times_ms(align(alphas, peaks, len(hypothesis.ids), self.step_s))
-            results.append([TokenHypothesis(hypothesis.ids, hypothesis.score, times)])
-        return results
+        return [
+            [self._timed(hypothesis, fine.alphas[row, :steps], fine.peaks[row, :steps]) for hypothesis in nbest]
+            for row, (nbest, steps) in enumerate(zip(nbests, fine_lens))
+        ]
+
+    def _timed(self, hypothesis: TokenHypothesis, alphas: Tensor, peaks: Tensor) -> TokenHypothesis:
+        spans = align(alphas, peaks, len(hypothesis.ids), self.step_s)
+        return replace(hypothesis, timestamp_ms=token_times_ms(spans))
 
 
 class ContextualParaformerSearch(ParaformerSearch):
     """Recognizes with hot words, which are encoded once."""
 
-    honours: ClassVar[frozenset[str]] = frozenset({"hotword", "clas_scale"})
+    honours: ClassVar[frozenset[str]] = ParaformerSearch.honours | {"hotword", "clas_scale"}
 
     def __init__(self, model: nn.Module, folder: ModelFolder, options: DecodeOptions) -> None:
         super().__init__(model, folder, options)
@@ -67,14 +137,13 @@ class ContextualParaformerSearch(ParaformerSearch):
             self.context = model.encode_hotwords(spell_hotwords(words, Tokenizer.from_folder(folder)))
         self.scale = 1.0 if options.clas_scale is None else options.clas_scale
 
-    def decode(self, feats: Tensor, feat_lens: Tensor) -> list[list[TokenHypothesis]]:
-        encoder_out, encoder_out_lens = self.model.encode(feats, feat_lens)
-        cif = self.model.predict(encoder_out, encoder_out_lens)
-        token_lens = cif.token_num.long()
-        log_probs = self.model.decode(
-            encoder_out, encoder_out_lens, cif.embeds, token_lens, self.context, self.scale
-        )
-        return [[hypothesis] for hypothesis in greedy(log_probs, token_lens)]
+    def log_probs(self, encoder_out: Tensor, encoder_out_lens: Tensor, embeds: Tensor, token_lens: Tensor) -> Tensor:
+        return self.model.decode(encoder_out, encoder_out_lens, embeds, token_lens, self.context, self.scale)
+
+
+def without_marks(ids: list[int]) -> list[int]:
+    """Token ids without blank and eos."""
+    return [i for i in ids if i not in (BLANK_ID, EOS_ID)]
 
 
 def greedy(log_probs: Tensor, token_lens: Tensor) -> list[TokenHypothesis]:
@@ -83,6 +152,6 @@ def greedy(log_probs: Tensor, token_lens: Tensor) -> list[TokenHypothesis]:
     counted = torch.arange(log_probs.size(1), device=log_probs.device) < token_lens[:, None]
     scores = (best.values.double() * counted).sum(dim=1).tolist()
     return [
-        TokenHypothesis([i for i in ids[:length] if i not in (BLANK_ID, EOS_ID)], score)
+        TokenHypothesis(without_marks(ids[:length]), score)
         for ids, length, score in zip(best.indices.tolist(), token_lens.tolist(), scores)
     ]

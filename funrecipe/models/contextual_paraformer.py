@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 from torch.nn.utils.rnn import pack_padded_sequence, pad_sequence
 
 from funrecipe.models.ctc import CTC
@@ -86,7 +87,7 @@ class ContextualParaformerDecoder(ParaformerSANMDecoder):
         x = self.last_decoder.remember(x, token_mask)
         heard = self.last_decoder.src_attn(self.last_decoder.norm3(x), encoder_out, attention_mask)
         biased = self.bias_decoder(x, context.expand(len(x), -1, -1)) * context_scale
-        mixed = self.bias_output(torch.cat([heard, biased], dim=2).transpose(1, 2)).transpose(1, 2)
+        mixed = F.linear(torch.cat([heard, biased], dim=2), self.bias_output.weight.squeeze(2))  # kernel size 1
         return self.logits(x + self.dropout(mixed), token_mask, encoder_out)
 
 

@@ -43,6 +43,8 @@ class Memory(nn.Conv1d):
 
     def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
         """``x (B, T, D)``, ``mask (B, T)`` -> ``(B, T, D)``; the caller masks the result."""
+        if x.size(1) == 0:  # an utterance without tokens; a convolution wants at least one step
+            return x
         if mask is not None:
             x = x * mask[:, :, None]
         context = F.pad(x.transpose(1, 2), self.left_right)
