@@ -165,7 +165,7 @@ class SANMChunkEncoder(SANMEncoder):
         if padding is not None:
             frame_mask = frame_mask & padding
         encoder_out = self.run_blocks(x, frame_mask, layout.attention_mask())
-        return encoder_out if padding is None else encoder_out * padding[:, :, None], layout
+        return encoder_out if padding is None or not self.pad_invariant else encoder_out * padding[:, :, None], layout
 
     def forward(self, feats: Tensor, feat_lens: Tensor, shape_index: int = 0) -> tuple[Tensor, Tensor]:
         """Encoder output as if nothing had been chunked: ``(B, T, output_size)``, ``feat_lens``."""

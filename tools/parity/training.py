@@ -78,6 +78,8 @@ def leak_padding(model: nn.Module) -> None:
 def layer_drop_draws(model: nn.Module) -> int:
     """Random numbers that FunASR draws before the sampler: one for every layer of a ``MultiSequential`` (layer drop)."""
     encoder, decoder = model.encoder, getattr(model, "decoder", None)
+    if decoder is None or not hasattr(model, "predictor"):
+        return 0
     stacks = [getattr(encoder, name, ()) for name in ("encoders0", "encoders")]
     if isinstance(encoder, SANMEncoder):  # the aishell decoder is no MultiSequential
         stacks += [getattr(decoder, name, ()) for name in ("decoders", "decoders2", "decoders3")]
