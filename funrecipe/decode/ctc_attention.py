@@ -2,13 +2,62 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from torch import Tensor
 
 from funrecipe.decode.beam_search import BeamHypothesis, BeamOptions, JointBeamSearch, Scorer
-from funrecipe.decode.ctc_prefix import CTCPrefixScorer
+from funrecipe.decode.ctc_prefix import CTCPrefixScorer, greedy_search, prefix_beam_search
+from funrecipe.decode.hypothesis import TokenHypothesis
+from funrecipe.decode.language_model import load_language_model
+from funrecipe.decode.options import DecodeOptions
 from funrecipe.decode.scorers import DecoderScorer, lm_scorers
+from funrecipe.errors import UsageError, did_you_mean
+from funrecipe.model_folder import ModelFolder
 from funrecipe.models.ctc_attention import CTCAttentionModel
 from funrecipe.models.lm import LanguageModel
+
+DEFAULT_BEAM_SIZE = 10
+DEFAULT_CTC_WEIGHT = 0.5
+JOINT_OPTIONS = frozenset({"ctc_weight", "lm_weight", "penalty", "maxlenratio", "minlenratio"})
+# decoding_mode -> which options it uses beside beam_size and nbest
+MODES = {"joint": JOINT_OPTIONS, "ctc_greedy": frozenset(), "ctc_prefix": frozenset()}
+
+
+class CTCAttentionSearch:
+    """Joint beam search, or CTC alone: the best path (``ctc_greedy``) or a prefix beam search (``ctc_prefix``)."""
+
+    honours: ClassVar[frozenset[str]] = JOINT_OPTIONS | {"beam_size", "nbest", "decoding_mode"}
+
+    def __init__(self, model: CTCAttentionModel, folder: ModelFolder, options: DecodeOptions) -> None:
+        self.model, self.nbest = model, options.nbest or 1
+        self.mode = check_mode(options, MODES)
+        ctc_weight = options.ctc_weight
+        if ctc_weight is None:
+            ctc_weight = 0.0 if model.ctc is None else 1.0 if model.decoder is None else DEFAULT_CTC_WEIGHT
+        if model.ctc is None and (ctc_weight > 0.0 or self.mode != "joint"):
+            raise missing_head("CTC head", "ctc_weight: 0", folder)
+        if model.decoder is None and ctc_weight < 1.0 and self.mode == "joint":
+            raise missing_head("attention decoder", "ctc_weight: 1", folder)
+        self.beam = BeamOptions(
+            options.beam_size or max(DEFAULT_BEAM_SIZE, self.nbest), ctc_weight, options.penalty or 0.0,
+            options.maxlenratio or 0.0, options.minlenratio or 0.0,
+        )
+        self.lm_weight = options.lm_weight or 0.0
+        device = next(model.parameters()).device
+        self.lm = load_language_model(folder, device=device) if self.lm_weight else None
+
+    def decode(self, feats: Tensor, feat_lens: Tensor) -> list[list[TokenHypothesis]]:
+        """See :class:`funrecipe.decode.families.Search`; an utterance shorter than one encoder frame gives none."""
+        encoder_out, lens = self.model.encode(feats, feat_lens)
+        if self.mode == "joint":
+            found = joint_search(self.model, encoder_out, lens, self.beam, lm=self.lm, lm_weight=self.lm_weight)
+            return [[text_hypothesis(hyp) for hyp in hyps[: self.nbest]] for hyps in found]
+        log_probs = self.model.ctc_log_probs(encoder_out)
+        if self.mode == "ctc_greedy":
+            return [[TokenHypothesis(ids, score)] for ids, score in greedy_search(log_probs, lens)]
+        beams = [prefix_beam_search(row[:n], self.beam.beam_size) for row, n in zip(log_probs, lens.tolist(), strict=True)]
+        return [[TokenHypothesis(ids, score) for ids, score in beam[: self.nbest]] for beam in beams]
 
 
 def joint_search(
@@ -29,3 +78,35 @@ def joint_search(
     frames = lens.tolist()
     max_lengths = [options.max_length(n) if n else 0 for n in frames]
     return search.run(max_lengths, [int(options.minlenratio * n) for n in frames], encoder_out.device)
+
+
+def text_hypothesis(hyp: BeamHypothesis) -> TokenHypothesis:
+    """Without sos, blanks and every eos (at the length limit there may be two)."""
+    marks = (CTCAttentionModel.blank_id, CTCAttentionModel.eos_id)
+    return TokenHypothesis([i for i in hyp.tokens[1:] if i not in marks], hyp.score, partial_scores=hyp.scores)
+
+
+def check_mode(options: DecodeOptions, modes: dict[str, frozenset[str]]) -> str:
+    """The decoding mode asked for, the first of ``modes`` by default.
+
+    Raises:
+        UsageError: an unknown mode, or an option that this mode does not use.
+    """
+    first = next(iter(modes))
+    mode = options.decoding_mode if options.decoding_mode not in (None, "normal") else first
+    if mode not in modes:
+        known = ", ".join(modes)
+        raise UsageError(f"unknown decoding_mode '{mode}'", where="--decoding_mode or decoding.yaml",
+                         hint=did_you_mean(mode, modes) or f"this family has: {known}")
+    every = frozenset().union(*modes.values())
+    for name in sorted(every - modes[mode]):
+        if name in options.asked_for():
+            users = ", ".join(known for known, names in modes.items() if name in names)
+            raise UsageError(f"{name} has no effect with decoding_mode '{mode}'", where=f"--{name} or decoding.yaml",
+                             hint=f"leave it out, or use decoding_mode {users}")
+    return mode
+
+
+def missing_head(head: str, setting: str, folder: ModelFolder) -> UsageError:
+    return UsageError(f"this model has no {head} (model_conf {setting}), the search asked for needs one",
+                      where=str(folder.path), hint="change ctc_weight or decoding_mode")

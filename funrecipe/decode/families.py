@@ -29,6 +29,9 @@ class Search(Protocol):
 
 # family -> "module:class" under funrecipe.decode
 SEARCHES = {
+    "asr": "ctc_attention:CTCAttentionSearch",
+    "rnnt": "transducer:TransducerRecognition",
+    "rnnt_unified": "transducer:TransducerRecognition",
     "paraformer": "paraformer:ParaformerSearch",
     "paraformer_online": "paraformer_online:ChunkedParaformerSearch",
     "uniasr": "uniasr:UniASRSearch",

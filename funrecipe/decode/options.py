@@ -22,7 +22,10 @@ class DecodeOptions:
         ctc_weight, lm_weight, ngram_weight: weights of these scorers in the search, 0 to 1 for CTC.
         penalty: added per token (``length_bonus``).
         maxlenratio, minlenratio: bounds of the output length in encoder frames; 0: no bound of its own.
-        token_num_relax, decoding_ind, decoding_mode: UniASR (``fast``, ``normal``, ``offline``).
+        token_num_relax, decoding_ind: UniASR.
+        decoding_mode: UniASR: ``fast``, ``normal``, ``offline``; CTC/attention: ``joint``, ``ctc_greedy``,
+            ``ctc_prefix``; transducer: ``full_utt``, ``simu_chunk``.
+        search_type, score_norm: transducer: ``default``, ``tsd``, ``alsd``, ``maes``; order by score per token.
         hotword: a file (one a line), a URL, or words separated by blanks.
         clas_scale: weight of the hot words in a contextual model, 0 to 1.
         allow_network: whether ``hotword`` may be fetched from a URL.
@@ -39,6 +42,8 @@ class DecodeOptions:
     token_num_relax: int | None = None
     decoding_ind: int | None = None
     decoding_mode: str | None = None
+    search_type: str | None = None
+    score_norm: bool | None = None
     hotword: str | None = None
     clas_scale: float | None = None
     allow_network: bool = False
@@ -124,6 +129,8 @@ NEUTRAL: dict[str, tuple[Any, ...]] = {
     "token_num_relax": (1,),
     "decoding_ind": (0,),
     "decoding_mode": ("normal",),
+    "search_type": ("default",),
+    "score_norm": (False,),
     "hotword": ("",),
     "clas_scale": (1.0,),
 }

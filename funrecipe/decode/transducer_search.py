@@ -10,6 +10,7 @@ import heapq
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -63,22 +64,16 @@ class TransducerHypothesis:
 
 
 class TransducerSearch:
-    """One model, one set of options; hypotheses and caches belong to the caller, so streams do not mix.
+    """One model, one set of options; hypotheses and caches belong to the caller, so streams do not mix."""
 
-    Raises ValueError for an unknown ``search_type``.
-    """
+    ALGORITHMS: ClassVar[dict[str, str]] = {
+        "default": "_default", "tsd": "_time_sync", "alsd": "_alignment_sync", "maes": "_adaptive_expansion",
+    }
 
     def __init__(self, model: TransducerModel, options: TransducerOptions, lm: LanguageModel | None = None) -> None:
-        kinds = {
-            "default": self._default, "tsd": self._time_sync, "alsd": self._alignment_sync,
-            "maes": self._adaptive_expansion,
-        }
-        if options.search_type not in kinds:
-            raise ValueError(f"unknown transducer search '{options.search_type}' (known: {', '.join(kinds)})")
         self.model, self.options = model, options
         self.lm = lm if options.lm_weight else None
-        self.algorithm: Callable[..., list[TransducerHypothesis]] = kinds[options.search_type]
-        self.can_stream = options.search_type != "alsd"
+        self.algorithm: Callable[..., list[TransducerHypothesis]] = getattr(self, self.ALGORITHMS[options.search_type])
 
     def start(self) -> list[TransducerHypothesis]:
         """The beam before the first frame."""
@@ -103,7 +98,7 @@ class TransducerSearch:
         """The predictions after each hypothesis; those not in ``cache`` are computed together."""
         missing = {hyp.tokens: hyp for hyp in hyps if hyp.tokens not in cache}
         if missing:
-            network, device = self.model.decoder, self.model.joint_network.lin_dec.weight.device
+            network, device = self.model.decoder, self.model.device
             labels = torch.tensor([[tokens[-1]] for tokens in missing], device=device)
             states = [hyp.before.state if hyp.before else network.start(1, device) for hyp in missing.values()]
             out, after = network(labels, tuple(torch.cat(parts, dim=1) for parts in zip(*states, strict=True)))

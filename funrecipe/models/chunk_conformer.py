@@ -232,7 +232,7 @@ class ChunkConformerEncoder(nn.Module):
 
     def start(self, left_context: int) -> EncoderCache:
         """An empty cache with ``left_context`` frames (after subsampling) for the attention."""
-        like = self.embed.output.weight
+        like = self.embed.conv[0].weight
         return EncoderCache([
             BlockCache(like.new_zeros(1, left_context, self.output_size),
                        like.new_zeros(1, self.output_size, block.conv_mod.margins[0]))

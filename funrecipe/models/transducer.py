@@ -96,6 +96,10 @@ class TransducerModel(nn.Module):
         self.encoder, self.decoder, self.joint_network = encoder, decoder, joint_network
         self.att_decoder, self.ctc_lin, self.lm_lin = att_decoder, ctc_lin, lm_lin
 
+    @property
+    def device(self) -> torch.device:
+        return self.decoder.embed.weight.device
+
     def encode(self, feats: Tensor, feat_lens: Tensor) -> tuple[Tensor, Tensor]:
         """Whole utterances. feats: (B, T, F), feat_lens: (B,) -> encoder_out (B, T', D), encoder_out_lens (B,)."""
         return self.encoder(feats, feat_lens)
