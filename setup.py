@@ -20,6 +20,7 @@ setup(
         "soundfile",
         "soxr",
         "rapidfuzz",
+        "num2words",
     ],
     extras_require={
         "torchaudio": ["torchaudio"],

@@ -31,11 +31,14 @@ _RULES: list[tuple[str, str, Reader]] = [
     ("md0", dates.MD_PADDED, dates.read_md0),
     ("era", dates.ERA, dates.read_era),
     ("year", dates.YEAR, dates.read_year_match),
+    ("decade", dates.DECADE, dates.read_decade),
     ("month", dates.MONTH, dates.read_month),
     ("day", dates.DAY, dates.read_day),
     ("time", dates.TIME, quantities.read_clock),
     ("hour", dates.HOUR, dates.read_hour),
     ("dotted", codes.DOTTED, codes.read_dotted),
+    ("minutes", quantities.MINUTES, quantities.read_minutes),
+    ("resolution", quantities.RESOLUTION, quantities.read_resolution),
     ("ratio", quantities.RATIO, quantities.read_ratio),
     ("money", quantities.MONEY, quantities.read_money),
     ("paid", quantities.MONEY_AFTER, quantities.read_money_after),
@@ -44,12 +47,14 @@ _RULES: list[tuple[str, str, Reader]] = [
     ("rate", quantities.RATE, quantities.read_rate),
     ("wan", quantities.TEN_THOUSANDS, quantities.read_ten_thousands),
     ("kilo", quantities.THOUSANDS, quantities.read_thousands),
+    ("ordinal", quantities.ORDINAL, quantities.read_ordinal),
     ("measure", quantities.MEASURE, quantities.read_measure),
     ("game", quantities.GAME, quantities.read_game),
     ("range", quantities.RANGE, quantities.read_range),
     ("operator", quantities.OPERATOR, quantities.read_operator),
     ("sign", quantities.SIGN, quantities.read_sign),
     ("power", quantities.POWER, quantities.read_power),
+    ("plus", quantities.PLUS, quantities.read_plus),
     ("root", quantities.ROOT, quantities.read_root),
     ("plain", codes.PLAIN, codes.read_plain),
 ]
@@ -58,7 +63,7 @@ _NUMBERS = re.compile("(?=[^一-鿿])(?:" + "|".join(pattern for _, pattern, _ i
 
 _PLAIN = re.compile("[一-鿿，。！？、；：]*")
 _HANZI_PUNCTUATION = str.maketrans("", "", "，。！？、；：")
-_NUMBER_OR_SIGN = re.compile("[0-9²³√±]|.@|www")
+_NUMBER_OR_SIGN = re.compile("[0-9²³√±×÷≈≠≤≥<>=@]|www")
 _HANZI = re.compile("[一-鿿]")
 
 

@@ -13,29 +13,31 @@ WEB = (
     r"(?:[A-Za-z0-9-]+\.)+(?:com|cn|net|org|gov|edu)(?![A-Za-z0-9])))"
 )
 PHONE = (
-    r"(?P<phone>(?<![0-9])(?:(?:\(?\+?86\)?[- ]?)?1[3-9][0-9][- ]?[0-9]{4}[- ]?[0-9]{4}|"
+    r"(?P<phone>(?<![0-9第.])(?:(?:\(?\+?86\)?[- ]?)?1[3-9][0-9][- ]?[0-9]{4}[- ]?[0-9]{4}|"
     r"(?:\+?86[- ]?)?\(?0(?:10|2[0-9]|[3-9][0-9]{2})\)?[- ]?[1-9][0-9]{6,7}|"
     r"[48]00[- ]?[0-9]{3}[- ]?[0-9]{4}|[48]00-[0-9]{4}-[0-9]{3}|\+[1-9][0-9]{0,2}[- ]?[0-9]{6,11})(?![0-9]))"
 )
 DOTTED = r"(?P<dotted>(?<![0-9.])(?:[vV](?=[0-9]))?(?P<dotted_n>[0-9]+(?:\.[0-9]+){2,}))"
-PLAIN = r"(?P<plain>[0-9]+(?:\.[0-9]+)?|(?<![0-9])\.[0-9]+)"
+PLAIN = r"(?P<plain>[0-9]+(?:\.[0-9]+)?|(?<![0-9A-Za-z])\.[0-9]+)"
 
 _WEB_SIGNS = str.maketrans({".": "点", "@": " AT ", "/": "斜杠", ":": "冒号", "-": "杠", "_": "下划线"})
 _COUNTER = re.compile(COUNTERS)
 _CODE_BEFORE = re.compile(
     r"(?:尾号|编号|代号|代码|密码|验证码|账号|帐号|卡号|单号|订单号?|工号|学号|证号|型号|编码|序号|座号|号码|邮编|区号|机号|牌号|"
-    r"QQ|频道|航班|车次|车牌|电话|手机|热线|拨打|拨通|致电|分辨率|像素值|口令|身份证号?码?|房间号?|房号|门牌号?|呼叫|转|称[为作]|叫[做作])"
+    r"QQ|频道|航班|车次|车牌|电话|手机|热线|拨打|拨通|致电|分辨率|像素值|口令|身份证号?码?|房间号?|房号|门牌号?|呼叫|单元|号楼|栋|幢|转|称[为作]|叫[做作])"
     r"[是为：:#\"'“]*$"
 )
 _CODE_AFTER = re.compile(
     r"[\"'”]?号[A-Z文选]|号?[房室]|房间|教室|包厢|包间|病房|宿舍|新政|高校|大学|工程|医院|所|事件|国道|省道|县道|晚会|大促|购物|"
-    r"年中|路(?!人)|航班|次列车|次高铁|专线|合金|法案|厂|高地|行动|惨案|热线|工作制"
+    r"年中|路(?!人)|航班|次列车|次高铁|专线|合金|法案|厂|高地|行动|惨案|热线|工作制|活动|计划|政策|条款|新规|号文|飞机|客机|战机"
 )
-_EMERGENCY = frozenset("110 112 114 117 119 120 121 122 911 999 95 12110 12119 12345 10086 10010".split())
+_EMERGENCY = re.compile("11[024790]|12[012]|911|999|1211[0-9]|12345|10086|10010")
 _EMERGENCY_CONTEXT = re.compile(r"(?:打|拨|呼叫|报警|电话|热线)[了通过个]?$")
 _EMERGENCY_AFTER = re.compile(r"报警|急救|火警|热线|电话|指挥|出警|接警|救护|平台|客服")
 _ARITHMETIC_BEFORE = re.compile(r"(?:[加减乘除于第每]|乘以|除以|[+×÷*/=<>≤≥≈±−~—–-])$")
 _ARITHMETIC_AFTER = re.compile(r"[加减乘除+×÷*/=<>≤≥≈~—–-]|以[上下内外]|左右|上下|分之|以来")
+_LETTER_BEFORE = re.compile("[A-Za-z][- ]?$")
+_RANGE_BESIDE = re.compile("[-~—–到至]")
 _GENERATION = re.compile("[05-9][05]")
 
 
@@ -74,19 +76,20 @@ def read_plain(m: re.Match[str]) -> str:
         return read_bare(number)
     if number.startswith("0"):
         return read_digits(number)
-    beside_letter = before[-1:].isascii() and before[-1:].isalpha() or before[-2:-1].isalpha() and before[-1:] == "-"
-    if len(number) >= 3 and (beside_letter and before[-1:].isascii() or after[:1] in ("P", "p")):
-        return read_digits(number)
     counter = _COUNTER.match(after)
-    if counter and not (after[0] == "号" and len(number) > 3):
+    if counter and not (after[0] in "号次路" and (len(number) > 3 or _LETTER_BEFORE.search(before))):
         return read_cardinal(number) if two_is_er(counter[0]) else read_counted(number)
+    if len(number) >= 3 and (_LETTER_BEFORE.search(before) or after[:1] in ("P", "p")):
+        return read_digits(number)
+    if len(number) == 4 and "1900" <= number < "2050" and _RANGE_BESIDE.search(f"{before[-1:]} {after[:1]}"):
+        return read_digits(number)
     if _ARITHMETIC_BEFORE.search(before) or _ARITHMETIC_AFTER.match(after):
         return read_cardinal(number)
     return read_bare(number)
 
 
 def _is_service_number(number: str, before: str, after: str) -> bool:
-    if number not in _EMERGENCY:
+    if not _EMERGENCY.fullmatch(number):
         return False
     alone = not before and not after
     return alone or bool(_EMERGENCY_CONTEXT.search(before) or _EMERGENCY_AFTER.match(after))

@@ -29,6 +29,7 @@ MD_PADDED = r"(?P<md0>(?<![0-9./-])(?P<md0_m>0[1-9])[-/](?P<md0_d>0[1-9]|[12][0-
 ERA = r"(?P<era>(?<![0-9])(?P<era_y>[0-9]{1,4})年? ?(?P<era_name>(?i:a\.d\.?|b\.c\.?)|AD|BC|CE|BCE)(?![A-Za-z]))"
 YEAR = r"(?P<year>(?<![0-9.])(?:(?P<year_from>[0-9]{4}|[0-9]{2})年?[-~—–])?(?P<year_y>[0-9]{2,4})年)"
 MONTH = rf"(?P<month>(?<![0-9.])(?:(?P<month_from>{_MONTH})[-~—–])?(?P<month_m>{_MONTH})月(?!球))"
+DECADE = r"(?P<decade>(?<![0-9])(?P<decade_y>(?:1[89]|20)[0-9]0)s(?![A-Za-z]))"
 DAY = rf"(?P<day>(?<![0-9.])(?:(?P<day_from>{_DAY})[-~—–])?(?P<day_d>0[1-9])(?=[日号]))"
 TIME = (
     r"(?P<time>(?<![0-9:.])(?P<time_h>[01]?[0-9]|2[0-4]):(?P<time_m>[0-5][0-9])(?::(?P<time_s>[0-5][0-9]))?(?![0-9:])"
@@ -54,7 +55,9 @@ def read_year(year: str, before: str, after: str) -> str:
         return read_cardinal(year) if year.endswith("00") and (span or year[0] not in "12") else read_digits(year)
     if year.startswith("0") or after[:1].isdigit():
         return read_digits(year)
-    is_short_year = len(year) == 2 and year[0] in "56789" and not span and (not before or not after)
+    if len(year) == 3:
+        return read_cardinal(year) if span or year.endswith("0") else read_digits(year)
+    is_short_year = year[0] in "56789" and not span and (not before or not after)
     return read_digits(year) if is_short_year else read_cardinal(year)
 
 
@@ -102,6 +105,10 @@ def read_year_match(m: re.Match[str]) -> str:
     return f"{read_year(m['year_y'], before, after)}年"
 
 
+def read_decade(m: re.Match[str]) -> str:
+    return f"{read_digits(m['decade_y'])}年代"
+
+
 def read_month(m: re.Match[str]) -> str:
     start = f"{read_cardinal(m['month_from'])}到" if m["month_from"] else ""
     return f"{start}{read_cardinal(m['month_m'])}月"
@@ -122,7 +129,7 @@ def read_time(m: re.Match[str]) -> str:
     hour, minute, second, half = m["time_h"], m["time_m"], m["time_s"], m["time_half"] or ""
     # In a padded clock (03:04, 10:04am) the zero of the minutes is padding; in 5:02 it is spoken.
     attached = bool(half) and half.isalpha() and not _HANZI.search(m.string)
-    padded = hour.startswith("0") or attached
+    padded = (hour.startswith("0") and hour not in ("0", "00")) or attached
     reading = f"{'两' if hour == '2' else read_cardinal(hour)}点"
     if minute != "00" or second:
         zero = "零" if minute.startswith("0") and minute != "00" and not padded else ""

@@ -6,17 +6,18 @@ import re
 from functools import lru_cache
 
 _WORD = re.compile("[A-Za-z][A-Za-z']+")
-_FUNCTION_WORDS = frozenset(
-    "the an is are was were be been have has had you we he she they it in on at of for to and with my your this that "
-    "there from by about not but or as will can do does did".split()
+_FUNCTION_WORD = re.compile(
+    r"\b(?:the|an|is|are|was|were|be|been|have|has|had|you|we|he|she|they|it|in|on|at|of|for|to|and|with|my|your|this|that|"
+    r"there|from|by|about|not|but|or|as|will|can|do|does|did)\b",
+    re.IGNORECASE,
 )
 
 _CONTRACTIONS: dict[str, str] = {
-    "CAN'T": "CAN NOT", "WON'T": "WILL NOT", "SHAN'T": "SHALL NOT", "LET'S": "LET US", "Y'ALL": "YOU ALL", "I'M": "I AM",
-    "O'CLOCK": "O CLOCK", "MA'AM": "MADAM", "CANNOT": "CAN NOT",
+    "CAN'T": "CAN NOT", "WON'T": "WILL NOT", "SHAN'T": "SHALL NOT", "LET'S": "LET US", "I'M": "I AM",
+    "O'CLOCK": "O CLOCK",
 }  # fmt: skip
 _ENDINGS = {"N'T": " NOT", "'RE": " ARE", "'LL": " WILL", "'VE": " HAVE"}
-_PRONOUNS = frozenset("I YOU HE SHE IT WE THEY THAT THIS THERE HERE WHO WHAT WHERE WHEN HOW WHY".split())
+_PRONOUN = re.compile("I|YOU|S?HE|IT|WE|THEY|THAT|THIS|T?HERE|WH(?:O|AT|ERE|EN|Y)|HOW")
 _WITH_APOSTROPHE = re.compile("[A-Z]+'[A-Z]+")
 
 
@@ -28,7 +29,7 @@ def _expand(match: re.Match[str]) -> str:
         if word.endswith(ending) and len(word) > len(ending):
             return word[: -len(ending)] + full
     stem, _, ending = word.rpartition("'")
-    if stem in _PRONOUNS and ending in ("S", "D"):
+    if _PRONOUN.fullmatch(stem) and ending in ("S", "D"):
         return f"{stem} IS" if ending == "S" else f"{stem} WOULD"
     return word
 
@@ -40,8 +41,7 @@ def expand_contractions(text: str) -> str:
 
 def is_english(text: str) -> bool:
     """Whether a text without hanzi is an English sentence, not a code or a quantity with a Latin unit."""
-    words = _WORD.findall(text)
-    return len(words) >= 2 and any(word.lower() in _FUNCTION_WORDS for word in words)
+    return len(_WORD.findall(text)) >= 2 and bool(_FUNCTION_WORD.search(text))
 
 
 _NUMBER = r"[0-9]+(?:\.[0-9]+)?"
@@ -52,18 +52,19 @@ _ENGLISH = re.compile(
     rf"(?P<number>{_NUMBER})"
 )
 _MONEY = {"$": "dollar", "£": "pound", "€": "euro", "¥": "yuan"}
-_DIGIT_WORDS = "zero one two three four five six seven eight nine".split()
 
 
 @lru_cache(maxsize=4096)
 def _in_words(number: str, to: str = "cardinal") -> str:
     from num2words import num2words  # its import costs a quarter of a second, and few texts need it
 
-    value = float(number) if "." in number else int(number)
-    if "." in number:
-        whole, fraction = number.split(".")
-        return f"{num2words(int(whole))} point {' '.join(_DIGIT_WORDS[int(c)] for c in fraction)}"
-    return str(num2words(value, to=to))
+    whole, _, fraction = number.partition(".")
+    words = str(num2words(int(whole), to=to))
+    return f"{words} point {_spell(fraction)}" if fraction else words
+
+
+def _spell(digits: str) -> str:
+    return " ".join(_in_words(digit) for digit in digits)
 
 
 def _read_money(sign: str, amount: str, scale: str | None) -> str:
@@ -90,7 +91,7 @@ def _read(m: re.Match[str]) -> str:
         if m["decade"]:
             words = f"{words[:-1]}ies" if words.endswith("y") else f"{words}s"
     elif m["code"]:
-        words = " ".join(_DIGIT_WORDS[int(c)] for c in m["code"])
+        words = _spell(m["code"])
     else:
         words = _in_words(m["number"])
     return f" {words} "

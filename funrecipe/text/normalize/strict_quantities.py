@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from funrecipe.text.normalize.strict_dates import read_time
-from funrecipe.text.normalize.strict_numbers import read_cardinal, read_counted
+from funrecipe.text.normalize.strict_numbers import read_cardinal, read_counted, read_digits
 from funrecipe.text.normalize.strict_units import (
     CODE_PATTERN,
     CURRENCY_CODES,
@@ -18,10 +18,11 @@ from funrecipe.text.normalize.strict_units import (
     unit_name,
 )
 
-NUMBER = r"(?:[0-9]+(?:\.[0-9]+)?|\.[0-9]+)"
+NUMBER = r"(?:[0-9]+(?:\.[0-9]+)?|(?<![0-9A-Za-z])\.[0-9]+)"
 _TO = "[-~—–]"
 _MULTIPLE = "[十百千万亿]+|[wW](?![A-Za-z])"
-_SHORT_WORDS = "in|s|h|t|l|L|mi|us|kn|g|m|V|W|J|ha|min"  # behind a blank these are rather words or names than units
+# Behind a blank these are a unit only where no other Latin word follows; "in" is an English word there.
+_SHORT_UNITS = "in(?![A-Za-z])|(?:s|h|t|l|L|g|m|V|W|J|ha|mi|us|kn) [A-Za-z0-9]"
 
 MONEY = (
     rf"(?P<money>(?:(?<![A-Za-z])(?P<money_code>{CODE_PATTERN}) ?|(?P<money_sign>{SIGN_PATTERN}))(?P<money_minus>-?)"
@@ -32,15 +33,17 @@ MONEY_AFTER = (
     rf"(?:(?P<paid_code>{CODE_PATTERN})(?![A-Za-z])|(?P<paid_sign>{SIGN_PATTERN})(?![0-9])))"
 )
 PERCENT = (
-    rf"(?P<percent>(?P<percent_n>{NUMBER})(?:(?P<percent_mark>[%‰])?{_TO}(?P<percent_to>{NUMBER}))?(?P<percent_unit>[%‰]))"
+    rf"(?P<percent>(?P<percent_n>{NUMBER})(?:(?P<percent_mark>[%‰])?{_TO}(?P<percent_to>{NUMBER}))?"
+    r"(?P<percent_unit>[%‰]))"
 )
 FRACTION = (
-    rf"(?P<fraction>(?<![0-9/])(?:(?P<fraction_whole>[0-9]+) )?(?P<fraction_n>{NUMBER})/(?P<fraction_d>[0-9]+)(?![0-9/]))"
+    rf"(?P<fraction>(?<![0-9/])(?:(?P<fraction_whole>[0-9]+) )?(?P<fraction_n>{NUMBER})/"
+    r"(?P<fraction_d>[0-9]+)(?![0-9/]))"
 )
 RATE = rf"(?P<rate>(?P<rate_n>{NUMBER})(?P<rate_unit>[一-鿿]{{1,3}})/(?P<rate_per>{PER_HANZI}|{PER_PATTERN})(?![A-Za-z]))"
 MEASURE = (
-    rf"(?P<measure>(?P<measure_n>{NUMBER})(?:{_TO}(?P<measure_to>{NUMBER}))?(?: (?!(?:{_SHORT_WORDS})(?![A-Za-z²³23])))?"
-    rf"(?P<measure_unit>{UNIT_PATTERN})(?:/(?P<measure_per>{PER_PATTERN}|{PER_HANZI})(?![A-Za-z0-9]))?)"
+    rf"(?P<measure>(?P<measure_n>{NUMBER})(?:{_TO}(?P<measure_to>{NUMBER}))?(?: (?!(?:{_SHORT_UNITS})))?"
+    rf"(?P<measure_power>平方|立方)?(?P<measure_unit>{UNIT_PATTERN})(?:/(?P<measure_per>{PER_PATTERN}|{PER_HANZI})(?![A-Za-z0-9]))?)"
 )
 TEN_THOUSANDS = rf"(?P<wan>(?P<wan_n>{NUMBER})(?:w|W(?!灯|功率|快充|充电|的灯|音箱|适配))(?=[一-鿿+，。]|$))"
 THOUSANDS = rf"(?P<kilo>(?P<kilo_n>{NUMBER})[kK](?=[个人元块张粉次单步字]))"
@@ -51,23 +54,34 @@ OPERATOR = (
     r"(?P<operator>(?<=[0-9A-Za-z)²³%°])(?:<=|>=|!=|==|[+×÷*=<>≤≥≠≈−∶]|(?<=[0-9])[xX](?=[0-9])|(?<=[0-9)])-(?=[0-9(]))"
     r"(?=[-+±]?[0-9A-Za-z.($¥√]))"
 )
-RANGE = r"(?P<range>(?<=[0-9][点月日号年时分秒元米%万亿千百个人次岁度楼层])[-—–~](?=[0-9])|(?<=[0-9一-鿿])[~—–](?=[0-9.]))"
-SIGN = r"(?P<sign>(?<![0-9A-Za-z%)])(?:\+/-|[-−+±])(?=[.0-9$¥€£百]))"
-POWER = r"(?P<power>(?<=[0-9A-Za-z)])(?:\^(?P<power_n>-?[0-9]+)|[²³]))"
+RANGE = (
+    r"(?P<range>(?<=[0-9][点月日号年时分秒元米%万亿千百个人次岁度楼层])[-—–~](?=[0-9])|"
+    r"(?<=[0-9一-鿿])[~—–](?=[0-9.]))"
+)
+# Not a sign: 歼-20, 东风-41, 长征-5.
+SIGN = r"(?P<sign>(?<![0-9A-Za-z%)歼轰运直风征舟娥苏格图旗宫击浪])(?:\+/-|[-−+±])(?=[.0-9$¥€£百]))"
+POWER = r"(?P<power>(?:(?<=[0-9A-Za-z)])\^(?P<power_n>-?[0-9]+)|[²³]))"
+PLUS = r"(?P<plus>(?<=[0-9wW万千])\+(?![0-9A-Za-z(.+]))"
+RESOLUTION = r"(?P<resolution>(?<![0-9.])(?P<resolution_x>[0-9]{3,4})[xX*×](?P<resolution_y>[0-9]{3,4})(?![0-9.]|.*=))"
+MINUTES = r"""(?P<minutes>(?P<minutes_m>[0-9]+)'(?P<minutes_s>[0-9]+)(?:"|''))"""
+ORDINAL = r"(?P<ordinal>(?P<ordinal_n>[0-9]+)(?:st|nd|rd|th)(?![A-Za-z]))"
 ROOT = r"(?P<root>√(?=[0-9A-Za-z(]))"
 
 _OPERATORS = {
-    "+": "加", "×": "乘", "*": "乘", "x": "乘", "X": "乘", "÷": "除以", "=": "等于", "==": "等于", "<": "小于", ">": "大于",
-    "≤": "小于等于", "<=": "小于等于", "≥": "大于等于", ">=": "大于等于", "≠": "不等于", "!=": "不等于", "≈": "约等于", "−": "减",
-    "∶": "比",
+    "+": "加", "−": "减", "×": "乘", "*": "乘", "x": "乘", "X": "乘", "÷": "除以", "=": "等于", "==": "等于",
+    "<": "小于", ">": "大于", "≤": "小于等于", "<=": "小于等于", "≥": "大于等于", ">=": "大于等于",
+    "≠": "不等于", "!=": "不等于", "≈": "约等于", "∶": "比",
 }  # fmt: skip
 _CLUBS = (
     "湖人|火箭|勇士|凯尔特人|热火|公牛|马刺|雄鹿|独行侠|掘金|太阳|快船|尼克斯|篮网|"
-    "曼联|曼城|切尔西|阿森纳|利物浦|热刺|皇马|巴萨|马竞|拜仁|多特|米兰|国米|尤文|尤文图斯|拉齐奥|罗马|那不勒斯|巴黎|里昂|摩纳哥|"
-    "恒大|国安|申花|鲁能|上港|海港|泰山|辽宁|广东|皇家马德里|巴塞罗那|国际米兰|AC米兰|拜仁慕尼黑|多特蒙德|阿贾克斯|"
-    "中国|日本|韩国|伊朗|沙特|德国|法国|英格兰|西班牙|葡萄牙|意大利|荷兰|比利时|克罗地亚|巴西|阿根廷|乌拉圭|美国|墨西哥|澳大利亚|俄罗斯|瑞典|丹麦|波兰"
+    "曼联|曼城|切尔西|阿森纳|利物浦|热刺|皇马|巴萨|马竞|拜仁|多特|米兰|国米|尤文|尤文图斯|拉齐奥|罗马|那不勒斯|巴黎|里昂|"
+    "摩纳哥|恒大|国安|申花|鲁能|上港|海港|泰山|辽宁|广东|皇家马德里|巴塞罗那|拜仁慕尼黑|多特蒙德|阿贾克斯|"
+    "中国|日本|韩国|伊朗|沙特|德国|法国|英格兰|西班牙|葡萄牙|意大利|荷兰|比利时|克罗地亚|巴西|阿根廷|乌拉圭|美国|墨西哥|"
+    "澳大利亚|俄罗斯|瑞典|丹麦|波兰"
 )
-_GAME_BEFORE = re.compile(rf"(?:比分[是为]?|以|[打踢战]成|战平|总分|大胜|完胜|险胜|领先|落后|不敌|[胜负平输赢]|队|{_CLUBS})$")
+_GAME_BEFORE = re.compile(
+    rf"(?:比分[是为]?|以|[打踢战]成|战平|总分|大胜|完胜|险胜|领先|落后|不敌|[胜负平输赢]|队|{_CLUBS})$"
+)
 _CLUB_BEFORE = re.compile(rf"(?:比分[是为]?|{_CLUBS})$")
 _GAME_AFTER = re.compile(
     rf"[的大完险]?(?:战胜|击败|大胜|完胜|险胜|战平|打败|逆转|横扫|力克|领先|落后|不敌|惜败|取胜|获胜|平局|{_CLUBS})"
@@ -122,11 +136,12 @@ def read_measure(m: re.Match[str]) -> str:
     written = m["measure_unit"]
     unit = unit_name(written)
     if unit is None:  # letters that are a unit only in another case: M, Mw
-        return f"{_span(m['measure_n'], m['measure_to'])}{written}" + (f" {m['measure_per']}" if m["measure_per"] else "")
+        per = f" {m['measure_per']}" if m["measure_per"] else ""
+        return f"{_span(m['measure_n'], m['measure_to'])}{written}{per}"
     below_zero = m.start() > 0 and m.string[m.start() - 1] in "-−"
     if unit == "摄氏度" and below_zero and not m["measure_to"]:
         unit = "度"  # 零下十度
-    quantity = f"{_span(m['measure_n'], m['measure_to'])}{unit}"
+    quantity = f"{_span(m['measure_n'], m['measure_to'])}{m['measure_power'] or ''}{unit}"
     if not m["measure_per"] or m.string[: m.start()].endswith(("时速", "每小时")):
         return quantity
     return f"每{PER.get(m['measure_per'], m['measure_per'])}{quantity}"
@@ -150,7 +165,8 @@ def read_game(m: re.Match[str]) -> str:
     if _is_game(m):
         between = "比"
     else:
-        between = "减" if "=" in m.string or int(first) > int(second) else "到"
+        alone = len(m.string) == len(m["game"])
+        between = "减" if alone or "=" in m.string or int(first) > int(second) else "到"
     return f"{read_cardinal(first)}{between}{read_counted(second)}"
 
 
@@ -192,6 +208,22 @@ def read_power(m: re.Match[str]) -> str:
         return "的平方" if written == "²" else "的立方"
     exponent = m["power_n"]
     return f"的{'负' if exponent.startswith('-') else ''}{read_cardinal(exponent.lstrip('-'))}次方"
+
+
+def read_plus(_: re.Match[str]) -> str:
+    return "加"
+
+
+def read_resolution(m: re.Match[str]) -> str:
+    return f"{read_digits(m['resolution_x'])}乘{read_digits(m['resolution_y'])}"
+
+
+def read_minutes(m: re.Match[str]) -> str:
+    return f"{read_counted(m['minutes_m'])}分{read_cardinal(m['minutes_s'])}秒"
+
+
+def read_ordinal(m: re.Match[str]) -> str:
+    return f"第{read_cardinal(m['ordinal_n'])}"
 
 
 def read_root(_: re.Match[str]) -> str:
