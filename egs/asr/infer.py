@@ -1,0 +1,41 @@
+"""Decode and score a data directory with parameters set in this file, as FunASR's first recipes did.
+
+Edit PARAMS, or give any of them as an option: python egs/asr/infer.py --data_dir ./data/test --njob 4
+The work is infer.sh's, so results lie where it puts them: output_dir/1best_recog/text.cer.
+"""
+
+from __future__ import annotations
+
+import argparse
+import subprocess
+from pathlib import Path
+
+PARAMS = {
+    "model": "damo/speech_paraformer-large_asr_nat-zh-cn-16k-common-vocab8404-pytorch",  # id, or a model folder
+    "data_dir": "./data/test",  # holds wav.scp and, to be scored, text
+    "output_dir": "./results",
+    "batch_size": 64,  # most utterances decoded at once, by each job
+    "ctc_weight": None,  # of models with a CTC module; None: as decoding.yaml says
+    "njob": 1,  # jobs per GPU, or CPU jobs where ngpu is 0
+    "ngpu": 1,  # GPUs to use, 0 for the CPU; a machine without a GPU uses the CPU
+}
+
+
+def infer(params: dict) -> int:
+    """Run infer.sh; its exit code."""
+    gpus = [str(gpu) for gpu in range(params["ngpu"]) for _ in range(params["njob"])]
+    options = {name: params[name] for name in ("model", "data_dir", "output_dir", "batch_size", "njob", "ctc_weight")}
+    options["gpu_inference"] = "auto" if gpus else "false"
+    options["gpuid_list"] = ",".join(gpus)
+    command = ["bash", str(Path(__file__).resolve().with_name("infer.sh"))]
+    for name, value in options.items():
+        if value not in (None, ""):
+            command += [f"--{name}", str(value)]
+    return subprocess.call(command)
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    for name, value in PARAMS.items():
+        parser.add_argument(f"--{name}", default=value, type=float if name == "ctc_weight" else type(value))
+    raise SystemExit(infer(vars(parser.parse_args())))
