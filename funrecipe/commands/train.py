@@ -45,7 +45,7 @@ def train(flags: dict, *, check_only: bool = False) -> None:
 
     from funrecipe.train.distributed import check_gpus, join_processes, leave_processes
     from funrecipe.train.options import build_options, read_yaml_file
-    from funrecipe.train.session import build_session, starting_point, write_settings
+    from funrecipe.train.session import build_session, starting_point, write_model_folder
 
     folder = starting_point(build_options({}, {}, flags))
     options = build_options(folder.config, read_yaml_file(folder.path / "finetune.yaml") if flags.get("model") else {}, flags)
@@ -59,7 +59,7 @@ def train(flags: dict, *, check_only: bool = False) -> None:
         device = torch.device(device_type, ranks.local_rank) if device_type == "cuda" else torch.device("cpu")
         session = build_session(options, ranks, device)
         if ranks.is_writer:
-            write_settings(options, session.folder, Path(options.output_dir))
+            write_model_folder(options, session.folder, Path(options.output_dir))
         if not check_only:
             session.trainer.run()
     finally:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import typing
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -164,9 +164,10 @@ def convert(name: str, value: Any, wanted: Any) -> Any:
 KNOWN = {f.name: f for f in fields(TrainOptions)}
 TYPES = typing.get_type_hints(TrainOptions)
 
-# Keys of FunASR's configuration files that are about something else than training settings.
-NOT_SETTINGS = {"model", "config", "cmvn_file", "init", "input_size", "token_list", "frontend", "frontend_conf", "encoder", "encoder_conf",
-                "decoder", "decoder_conf", "predictor", "predictor_conf"}
+# Not taken from files: they belong to one run, or they are a model's and no setting of training.
+NOT_FROM_FILES = {"model", "config", "token_list", "cmvn_file", "data_dir", "output_dir", "guard_dir", "resume", "max_steps",
+                  "extend_vocab", "init_param", "num_gpus", "init", "input_size", "frontend", "frontend_conf", "encoder",
+                  "encoder_conf", "decoder", "decoder_conf", "predictor", "predictor_conf"}
 # Keys of finetune.yaml that are read elsewhere or that have one meaning only here.
 HARMLESS = {"unused_parameters", "batch_type", "normalize", "normalize_conf", "train_data_path_and_name_and_type"}
 
@@ -183,7 +184,7 @@ def build_options(config: Mapping[str, Any], finetune: Mapping[str, Any], flags:
         UsageError: an unknown key or a value of the wrong type.
     """
     for name in finetune:
-        if name not in KNOWN and name not in config and name not in NOT_SETTINGS | HARMLESS:
+        if name not in KNOWN and name not in config and name not in NOT_FROM_FILES | HARMLESS:
             raise UsageError(f"finetune.yaml: no setting '{name}'", hint=did_you_mean(name, KNOWN))
     for name in flags:
         if name not in KNOWN:
@@ -191,7 +192,7 @@ def build_options(config: Mapping[str, Any], finetune: Mapping[str, Any], flags:
     merged: dict[str, Any] = {}
     for source, values in (("config.yaml", config), ("finetune.yaml", finetune), ("", flags)):
         for name, value in values.items():
-            if name not in KNOWN or (source and name in NOT_SETTINGS):
+            if name not in KNOWN or (source and name in NOT_FROM_FILES):
                 continue
             value = convert(f"{source}: {name}" if source else name, value, TYPES[name])
             owner = name.removesuffix("_conf")
@@ -245,7 +246,3 @@ def flags_of(args: argparse.Namespace) -> dict[str, Any]:
             value = [part for part in value.replace(",", " ").split() if part]
         flags[name] = value
     return flags
-
-
-def with_settings(options: TrainOptions, **changes: Any) -> TrainOptions:
-    return replace(options, **changes)

@@ -7,9 +7,9 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from funrecipe.errors import DataError
-
-UNKNOWN = "<unk>"
+from funrecipe.errors import DataError, UsageError
+from funrecipe.model_folder import ModelFolder
+from funrecipe.text.tokenizer import UNKNOWN, Tokenizer
 
 
 def is_mark(character: str) -> bool:
@@ -22,16 +22,32 @@ def split_characters(text: str) -> list[str]:
     return [c for c in unicodedata.normalize("NFKC", text).lower() if not c.isspace()]
 
 
+def splitter_of(folder: ModelFolder) -> Callable[[str], list[str]]:
+    """How this model's references are cut: sentence pieces, ``seg_dict``, or characters."""
+    if folder.bpe_model is not None:
+        try:
+            import sentencepiece
+        except ImportError:
+            raise UsageError("this model has BPE tokens: training needs the package sentencepiece",
+                             hint="pip install sentencepiece") from None
+        pieces = sentencepiece.SentencePieceProcessor(model_file=str(folder.bpe_model))
+        return lambda text: pieces.encode(text, out_type=str)
+    if folder.seg_dict is not None or any(token.endswith("@@") for token in folder.tokens):
+        tokenizer = Tokenizer.from_folder(folder)
+        return lambda text: tokenizer.tokenize(unicodedata.normalize("NFKC", text))
+    return split_characters
+
+
 @dataclass
 class ReferenceTokenizer:
     """Callable ``text -> ids``.
 
-    Marks that the vocabulary does not have are dropped; other unknown tokens become ``<unk>`` and are counted in
-    ``unknown``, so that a run can list them.
+    Marks that the vocabulary does not have are dropped; other unknown tokens become ``<unk>``. Both are counted, so that
+    a run can list them.
 
     Args:
         tokens: the vocabulary, in the order of ids.
-        split: text -> tokens; the model's seg_dict or BPE splitter, or :func:`split_characters`.
+        split: text -> tokens, see :func:`splitter_of`.
     """
 
     tokens: Sequence[str]
@@ -42,7 +58,8 @@ class ReferenceTokenizer:
     def __post_init__(self) -> None:
         self.ids = {token: i for i, token in enumerate(self.tokens)}
         if UNKNOWN not in self.ids:
-            raise DataError(f"the token list has no {UNKNOWN}", hint="out-of-vocabulary tokens need an id; it is the last token in FunASR's lists")
+            raise DataError(f"the token list has no {UNKNOWN}",
+                            hint="out-of-vocabulary tokens need an id; it is the last token in FunASR's lists")
 
     def __call__(self, text: str) -> tuple[int, ...]:
         ids = []

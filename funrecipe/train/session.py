@@ -6,6 +6,7 @@ import hashlib
 import json
 import logging
 import os
+import shutil
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
@@ -19,7 +20,7 @@ from torch import Tensor, nn
 from funrecipe.audio.augment import WaveAugment, build_specaug
 from funrecipe.audio.frontend import WavFrontend
 from funrecipe.audio.io import read_audio
-from funrecipe.checkpoint import load_weights
+from funrecipe.checkpoint import fit_state_dict, load_state_dict
 from funrecipe.data.batching import Batch, LengthSortedSampler
 from funrecipe.data.dataset import BatchLoader, SmallPlan, TrainItem
 from funrecipe.data.dataset_small import Inspection, ItemLimits, inspect_data_dir, report_lines
@@ -27,17 +28,19 @@ from funrecipe.data.kaldi_dir import Utterance
 from funrecipe.errors import DataError, UsageError
 from funrecipe.model_folder import ModelFolder, open_model_folder
 from funrecipe.models.registry import build_model
-from funrecipe.train.distributed import Ranks
+from funrecipe.train.distributed import Ranks, wait_for_all
 from funrecipe.train.featurizer import Featurizer
+from funrecipe.train.initialize import extend_state, extend_tokens, freeze, load_init_param
 from funrecipe.train.loop import Trainer
+from funrecipe.train.lora import inject, merged_state
 from funrecipe.train.loss_output import LossOutput
 from funrecipe.train.objectives import compute_loss
 from funrecipe.train.optimizers import build_optimizer
 from funrecipe.train.options import TrainOptions
 from funrecipe.train.phone_ctc import PhoneCtc, PhoneTable, add_phone_loss, without_auxiliary
-from funrecipe.train.references import ReferenceTokenizer
+from funrecipe.train.references import ReferenceTokenizer, splitter_of
 from funrecipe.train.schedulers import build_scheduler
-from funrecipe.train.validation import Evaluator, transcribe_paraformer
+from funrecipe.train.validation import Evaluator, transcriber
 
 log = logging.getLogger(__name__)
 
@@ -199,18 +202,11 @@ def with_phones(items: Sequence[TrainItem], tokens: Sequence[str], table: PhoneT
 
 
 def build_session(options: TrainOptions, ranks: Ranks, device: torch.device) -> Session:
-    """Everything up to the first update: the model, the pre-flight of the data, optimiser and loaders."""
-    folder = starting_point(options)
-    output_dir = Path(options.output_dir)
-    data_dir = Path(options.data_dir)
-    tokenizer = ReferenceTokenizer(folder.tokens)
-    train = inspect(data_dir / "train", folder, options, tokenizer, output_dir / "preflight")
-    valid = inspect(validation_dir(data_dir), folder, options, tokenizer, output_dir / "preflight")
+    """Everything up to the first update: the pre-flight of the data, the model, optimiser and loaders."""
+    start = starting_point(options)
+    train, valid, folder = inspect_data(start, options, ranks)
     torch.manual_seed(options.seed)
-    model = build_model(folder.config, len(folder.tokens))
-    if folder.weights.is_file():
-        load_weights(model, folder.weights)
-    model.model_conf = {**model.model_conf, **options.model_conf}
+    model = build_trainable(start, folder, options)
     if options.phone_ctc_weight > 0:
         table = PhoneTable([[folder.tokens[i] for i in item.text] for item in train.items])
         train.items, valid.items = (with_phones(s.items, folder.tokens, table) for s in (train, valid))
@@ -220,27 +216,94 @@ def build_session(options: TrainOptions, ranks: Ranks, device: torch.device) -> 
     optimizer = build_optimizer(options.optim, model.parameters(), options.learning_rate_conf)
     scheduler = build_scheduler(options.scheduler, optimizer, options.scheduler_conf)
     loss = build_loss(folder, options)
-    decoded = None
-    if options.valid_decode_utterances:
-        decoded = frozenset(item.key for item in valid.items[: options.valid_decode_utterances])
-    evaluate = Evaluator(validating, loss, transcribe_paraformer if options.valid_decode else None, device, ranks, decoded)
-    trainer = Trainer(model, loss, optimizer, scheduler, training, plan, evaluate, options, output_dir, device, ranks,
-                      state_to_save=model_state)
+    evaluate = Evaluator(validating, loss, transcriber(folder) if options.valid_decode else None, device, ranks,
+                         decoded_keys(valid, options))
+    trainer = Trainer(model, loss, optimizer, scheduler, training, plan, evaluate, options, Path(options.output_dir), device,
+                      ranks, state_to_save=model_state)
     return Session(folder, trainer, train, valid)
 
 
+def inspect_data(start: ModelFolder, options: TrainOptions, ranks: Ranks) -> tuple[Inspection, Inspection, ModelFolder]:
+    """Pre-flight of both sets; the model's description, with a longer vocabulary where that is asked for.
+
+    One rank measures first, the others then find its measurements in the cache.
+    """
+    data_dir, cache_dir = Path(options.data_dir), Path(options.output_dir) / "preflight"
+    if not ranks.is_writer:
+        wait_for_all(ranks)
+    tokenizer = ReferenceTokenizer(start.tokens, splitter_of(start))
+    train = inspect(data_dir / "train", start, options, tokenizer, cache_dir)
+    folder = start
+    if options.extend_vocab and tokenizer.unknown:
+        tokens = extend_tokens(start.tokens, tokenizer.unknown)
+        log.info("extend_vocab: %d tokens added: %s", len(tokens) - len(start.tokens), " ".join(sorted(tokenizer.unknown)))
+        folder = replace(start, tokens=tuple(tokens), config={**start.config, "token_list": tokens})
+        tokenizer = ReferenceTokenizer(folder.tokens, splitter_of(folder))
+        train = inspect(data_dir / "train", folder, options, tokenizer, cache_dir)
+    valid = inspect(validation_dir(data_dir), folder, options, tokenizer, cache_dir)
+    if len(valid.items) < ranks.world_size:
+        raise DataError(f"{len(valid.items)} validation utterances for {ranks.world_size} processes", where=str(data_dir))
+    if ranks.is_writer:
+        wait_for_all(ranks)
+    return train, valid, folder
+
+
+def build_trainable(start: ModelFolder, folder: ModelFolder, options: TrainOptions) -> nn.Module:
+    """The model over the vocabulary of ``folder`` with the weights of ``start``, frozen or adapted as the options say."""
+    model = build_model(folder.config, len(folder.tokens))
+    if start.weights.is_file():
+        state = load_state_dict(start.weights)
+        if folder.tokens != start.tokens:
+            state = extend_state(state, start.tokens, folder.tokens, model.state_dict())
+        fit_state_dict(model, state, where=str(start.weights))
+    for spec in options.init_param:
+        load_init_param(model, spec, ignore_mismatch=options.ignore_init_mismatch)
+    model.model_conf = {**model.model_conf, **options.model_conf}
+    if options.lora_rank:
+        chosen = inject(model, options.lora_targets, options.lora_rank, options.lora_alpha)
+        log.info("LoRA of rank %d on %d linear layers", options.lora_rank, len(chosen))
+    freeze(model, options.freeze_param)
+    return model
+
+
+def decoded_keys(valid: Inspection, options: TrainOptions) -> frozenset[str] | None:
+    limit = options.valid_decode_utterances
+    return frozenset(item.key for item in valid.items[:limit]) if limit else None
+
+
 def model_state(model: nn.Module) -> dict[str, Tensor]:
-    """What ``<N>epoch.pb`` holds: the model without auxiliary heads."""
-    return without_auxiliary(model.state_dict())
+    """What ``<N>epoch.pb`` holds: the plain model, additions merged in, without auxiliary heads."""
+    return without_auxiliary(merged_state(model))
 
 
-def write_settings(options: TrainOptions, folder: ModelFolder, output_dir: Path) -> None:
-    """``config.yaml`` in the output directory: the model's configuration and every setting in force."""
+def write_model_folder(options: TrainOptions, folder: ModelFolder, output_dir: Path) -> None:
+    """Make the output directory a model folder of its own, with every setting in force in its ``config.yaml``.
+
+    ``configuration.json`` names the average of the first criterion, which training writes; so ``--model OUTPUT_DIR``
+    decodes with it.
+    """
     output_dir.mkdir(parents=True, exist_ok=True)
-    settings = {**folder.config, **{k: list(v) if isinstance(v, tuple) else v for k, v in asdict(options).items() if k != "model"}}
-    settings["init_model"] = options.model
-    settings["best_model_criterion"] = [list(c) for c in options.best_model_criterion]
-    settings["token_list"] = list(folder.tokens)
-    temporary = output_dir / f".config.yaml.{os.getpid()}"
-    temporary.write_text(yaml.safe_dump(settings, allow_unicode=True, sort_keys=False), "utf-8")
-    os.replace(temporary, output_dir / "config.yaml")
+    settings = {k: [list(c) for c in v] if k == "best_model_criterion" else list(v) if isinstance(v, tuple) else v
+                for k, v in asdict(options).items() if k not in ("model", "config", "token_list", "cmvn_file")}
+    model_conf = {**(folder.config.get("model_conf") or {}), **options.model_conf}
+    config = {**folder.config, **settings, "model_conf": model_conf, "init_model": options.model or options.config}
+    phase, key, _ = options.best_model_criterion[0]
+    description = {"am_model_name": f"{phase}.{key}.ave.pb",
+                   "model_config": {"type": "pytorch", "code_base": "funasr", "mode": folder.mode, "lang": "zh-cn", "batch_size": 1,
+                                    "am_model_config": "config.yaml", "mvn_file": "am.mvn", "asr_model_config": "decoding.yaml",
+                                    "model": output_dir.resolve().name}}
+    configuration = {"framework": "pytorch", "task": "auto-speech-recognition", "model": {"type": "generic-asr", **description},
+                     "pipeline": {"type": "asr-inference"}}
+    write_text(output_dir / "config.yaml", yaml.safe_dump(config, allow_unicode=True, sort_keys=False))
+    write_text(output_dir / "configuration.json", json.dumps(configuration, indent=2) + "\n")
+    write_text(output_dir / "tokens.txt", "".join(f"{token}\n" for token in folder.tokens))
+    write_text(output_dir / "decoding.yaml", yaml.safe_dump(folder.decoding or {"beam_size": 1}))
+    for name, source in (("am.mvn", folder.cmvn), ("seg_dict", folder.seg_dict), ("bpe.model", folder.bpe_model)):
+        if source is not None and source.resolve() != (output_dir / name).resolve():
+            shutil.copyfile(source, output_dir / name)
+
+
+def write_text(path: Path, text: str) -> None:
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary.write_text(text, "utf-8")
+    os.replace(temporary, path)

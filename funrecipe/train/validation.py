@@ -10,8 +10,14 @@ from torch import nn
 
 from funrecipe.data.batching import Batch
 from funrecipe.data.dataset import BatchLoader
+from funrecipe.decode.families import SEARCHES, make_search
+from funrecipe.decode.options import DecodeOptions
+from funrecipe.model_folder import ModelFolder
 from funrecipe.train.distributed import Ranks, sum_over_ranks
 from funrecipe.train.loss_output import LossOutput
+
+# Families whose own default is a beam search; validation wants speed.
+GREEDY = {"asr": DecodeOptions(beam_size=1), "rnnt": DecodeOptions(beam_size=1), "rnnt_unified": DecodeOptions(beam_size=1)}
 
 Loss = Callable[[nn.Module, Batch, torch.Generator], LossOutput]
 Transcribe = Callable[[nn.Module, Batch], list[list[int]]]
@@ -87,8 +93,13 @@ class Evaluator:
         return values
 
 
-def transcribe_paraformer(model: nn.Module, batch: Batch) -> list[list[int]]:
-    """Greedy ids of each utterance, ``<blank>`` and ``</s>`` dropped."""
-    log_probs, token_lens = model(batch.feats, batch.feat_lens)
-    best = log_probs.argmax(-1)
-    return [[i for i in best[row, : int(n)].tolist() if i not in (0, 2)] for row, n in enumerate(token_lens)]
+def transcriber(folder: ModelFolder) -> Transcribe | None:
+    """Greedy decoding with the family's own search: token ids of each utterance. None where the family has no search."""
+    if folder.family not in SEARCHES:
+        return None
+
+    def transcribe(model: nn.Module, batch: Batch) -> list[list[int]]:
+        search = make_search(model, folder, GREEDY.get(folder.family, DecodeOptions()))
+        return [list(nbest[0].ids) if nbest else [] for nbest in search.decode(batch.feats, batch.feat_lens)]
+
+    return transcribe

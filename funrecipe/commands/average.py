@@ -1,0 +1,39 @@
+"""``funrecipe average``: the mean of the n best epochs of a training run, by any criterion, after the fact."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--output_dir", type=Path, required=True, help="folder of a training run")
+    parser.add_argument("--criterion", default="valid,acc,max", help="phase,value,min|max")
+    parser.add_argument("--nbest", type=int, default=10, help="how many epochs; all where fewer exist")
+
+
+def run(args: argparse.Namespace) -> int:
+    from funrecipe.errors import DataError, UsageError
+    from funrecipe.train.averaging import average_best
+    from funrecipe.train.progress_log import read_json_lines
+
+    parts = args.criterion.split(",")
+    if len(parts) != 3 or parts[2] not in ("min", "max"):
+        raise UsageError(f"--criterion: '{args.criterion}'", hint="for example valid,cer_decode,min")
+    if args.nbest < 1:
+        raise UsageError(f"--nbest: {args.nbest} is not positive")
+    phase, key, mode = parts
+    records = read_json_lines(args.output_dir / "metrics.jsonl")
+    history = {int(r["epoch"]): {key: float(r[f"{phase}.{key}"])} for r in records if f"{phase}.{key}" in r}
+    if not history:
+        known = sorted({name for r in records for name in r if "." in name})
+        raise DataError(f"no epoch of this run has {phase}.{key}", where=str(args.output_dir),
+                        hint=f"it has {', '.join(known)}" if known else "is this the output_dir of a training run?")
+    written = average_best(args.output_dir, history, phase=phase, key=key, mode=mode, nbest=[args.nbest])
+    if not written:
+        raise DataError("the epoch files of this run are gone", where=str(args.output_dir))
+    for path in written:
+        epochs = json.loads(path.with_suffix('.json').read_text('utf-8'))['epochs']
+        print(f"{path}: mean of epochs {', '.join(map(str, epochs))}")
+    return 0

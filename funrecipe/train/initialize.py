@@ -1,0 +1,113 @@
+"""Weights before training: parts of other checkpoints, a longer vocabulary, frozen prefixes."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from funrecipe.checkpoint import load_state_dict
+from funrecipe.errors import DataError, UsageError, did_you_mean, list_problems
+
+log = logging.getLogger(__name__)
+UNKNOWN = "<unk>"
+
+
+def load_init_param(model: nn.Module, spec: str, *, ignore_mismatch: bool) -> list[str]:
+    """Load ``PATH[:SOURCE_PREFIX[:TARGET_PREFIX[:EXCLUDED_PREFIXES]]]`` (ESPnet's syntax; excluded ones joined by commas).
+
+    Tensors below the source prefix of the file go below the target prefix of the model. The names are logged:
+    loaded, left out for another shape, and not in the model.
+
+    Returns:
+        names of the model's tensors that were set.
+
+    Raises:
+        UsageError: a malformed specification, or nothing fits. DataError: shapes differ and ``ignore_mismatch`` is off.
+    """
+    path, source, target, excluded = (spec.split(":") + ["", "", ""])[:4]
+    if spec.count(":") > 3 or not path:
+        raise UsageError(f"init_param: '{spec}'", hint="PATH[:SOURCE_PREFIX[:TARGET_PREFIX[:EXCLUDED_PREFIXES]]]")
+    if not Path(path).is_file():
+        raise DataError("init_param: no such file", where=path)
+    skipped = tuple(prefix for prefix in excluded.split(",") if prefix)
+    own = model.state_dict()
+    chosen: dict[str, Tensor] = {}
+    unknown, reshaped = [], []
+    for name, value in load_state_dict(path).items():
+        if source and not (name == source or name.startswith(f"{source.rstrip('.')}.")):
+            continue
+        if skipped and name.startswith(skipped):
+            continue
+        rest = name[len(source) :].lstrip(".") if source else name
+        renamed = ".".join(part for part in (target.rstrip("."), rest) if part)
+        if renamed not in own:
+            unknown.append(renamed)
+        elif own[renamed].shape != value.shape:
+            reshaped.append(f"{renamed}: {tuple(value.shape)} in the file, {tuple(own[renamed].shape)} in the model")
+        else:
+            chosen[renamed] = value
+    if reshaped and not ignore_mismatch:
+        raise DataError(f"init_param: {len(reshaped)} tensors of another shape\n{list_problems(reshaped)}", where=path,
+                        hint="--ignore_init_mismatch true leaves them out")
+    if not chosen:
+        raise UsageError(f"init_param: no tensor of the file fits below '{target or 'the model'}'", where=path)
+    model.load_state_dict({**own, **chosen})
+    log.info("init_param %s: %d tensors loaded, %d not in the model, %d of another shape, %d of the model not set", spec,
+             len(chosen), len(unknown), len(reshaped), len(own) - len(chosen))
+    return sorted(chosen)
+
+
+def extend_tokens(tokens: Sequence[str], new: Iterable[str]) -> list[str]:
+    """``tokens`` with the new ones before a final ``<unk>``, which FunASR expects to be last."""
+    added = [token for token in sorted(set(new)) if token not in set(tokens)]
+    if tokens[-1] == UNKNOWN:
+        return [*tokens[:-1], *added, UNKNOWN]
+    return [*tokens, *added]
+
+
+def extend_state(state: Mapping[str, Tensor], old_tokens: Sequence[str], new_tokens: Sequence[str],
+                 target: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """``state`` of a model over ``old_tokens`` with rows for ``new_tokens``.
+
+    Rows follow their token. A new row of a weight is the mean of the old ones and a little of what ``target``, a freshly
+    initialised model, has there: likely neither to be chosen at once nor to be stuck; new biases are the smallest old one.
+    """
+    old_size, new_size = len(old_tokens), len(new_tokens)
+    places = {token: i for i, token in enumerate(new_tokens)}
+    rows = torch.tensor([places[token] for token in old_tokens])
+    extended = {}
+    for name, value in state.items():
+        if value.dim() and name in target and value.shape[0] == old_size and target[name].shape[0] == new_size:
+            fresh = target[name]
+            grown = value.mean(dim=0) + 0.1 * (fresh - fresh.mean(dim=0)) if value.dim() > 1 else value.min().expand(new_size)
+            grown = grown.clone().to(value.dtype)
+            grown[rows] = value
+            extended[name] = grown
+        else:
+            extended[name] = value
+    return extended
+
+
+def freeze(model: nn.Module, prefixes: Sequence[str]) -> int:
+    """Switch off gradients of parameters below ``prefixes`` (whole name parts); returns how many.
+
+    Raises:
+        UsageError: a prefix that no parameter has.
+    """
+    frozen = 0
+    names = [name for name, _ in model.named_parameters()]
+    for prefix in prefixes:
+        chosen = [name for name in names if name == prefix or name.startswith(f"{prefix.rstrip('.')}.")]
+        if not chosen:
+            tops = {".".join(name.split(".")[:n]) for name in names for n in (1, 2, 3)}
+            raise UsageError(f"freeze_param: no parameter below '{prefix}'", hint=did_you_mean(prefix, tops))
+        for name in chosen:
+            model.get_parameter(name).requires_grad_(False)
+        frozen += len(chosen)
+    if frozen:
+        log.info("freeze_param: %d of %d parameters stay as they are", frozen, len(names))
+    return frozen

@@ -1,0 +1,64 @@
+"""Low-rank adaptation (Hu et al. 2022): train small additions to linear layers, then merge them into the weights."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from funrecipe.errors import UsageError
+
+
+class LoraLinear(nn.Linear):
+    """``W x + b + (alpha / rank) B A x`` with W and b frozen. B starts at zero, so nothing changes before training.
+
+    Keys: ``weight`` and ``bias`` as before, ``lora_a (rank, in)``, ``lora_b (out, rank)``.
+    """
+
+    def __init__(self, base: nn.Linear, rank: int, alpha: float) -> None:
+        super().__init__(base.in_features, base.out_features, base.bias is not None, device="meta")
+        self.weight, self.bias = base.weight, base.bias
+        for parameter in (self.weight, self.bias):
+            if parameter is not None:
+                parameter.requires_grad_(False)
+        self.scale = alpha / rank
+        self.lora_a = nn.Parameter(torch.empty(rank, base.in_features, device=base.weight.device))
+        self.lora_b = nn.Parameter(torch.zeros(base.out_features, rank, device=base.weight.device))
+        nn.init.kaiming_uniform_(self.lora_a, a=5**0.5)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.linear(x, self.weight, self.bias) + self.scale * F.linear(F.linear(x, self.lora_a), self.lora_b)
+
+    def merged_weight(self) -> Tensor:
+        return self.weight + self.scale * self.lora_b @ self.lora_a
+
+
+def inject(model: nn.Module, targets: Sequence[str], rank: int, alpha: float) -> list[str]:
+    """Freeze the model and put additions on the linear layers whose last name part is in ``targets``; their names.
+
+    Raises:
+        UsageError: no layer has such a name.
+    """
+    chosen = [name for name, module in model.named_modules() if isinstance(module, nn.Linear) and name.split(".")[-1] in targets]
+    if not chosen:
+        named = sorted({name.split(".")[-1] for name, module in model.named_modules() if isinstance(module, nn.Linear)})
+        raise UsageError(f"lora_targets: no linear layer is named {', '.join(targets)}", hint=f"this model has {', '.join(named)}")
+    for parameter in model.parameters():
+        parameter.requires_grad_(False)
+    for name in chosen:
+        parent_name, _, last = name.rpartition(".")
+        parent = model.get_submodule(parent_name)
+        setattr(parent, last, LoraLinear(getattr(parent, last), rank, alpha))
+    return chosen
+
+
+def merged_state(model: nn.Module) -> dict[str, Tensor]:
+    """State dict with the additions merged in, under the names of the plain model."""
+    state = model.state_dict()
+    for name, module in model.named_modules():
+        if isinstance(module, LoraLinear):
+            state[f"{name}.weight"] = module.merged_weight().detach()
+            del state[f"{name}.lora_a"], state[f"{name}.lora_b"]
+    return state
