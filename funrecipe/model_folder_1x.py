@@ -89,6 +89,8 @@ def to_0x(config: dict[str, Any]) -> dict[str, Any]:
         converted["rnnt_decoder"] = "rnnt"
         converted["rnnt_decoder_conf"] = converted.pop("decoder_conf", None) or {}
         converted.setdefault("joint_network", "joint_network")
+    if "stride_conv_conf" in config:  # 1.x knows one kind and does not name it
+        converted.setdefault("stride_conv", "stride_conv1d")
     tokenizer_conf = config.get("tokenizer_conf") or {}
     converted["token_type"] = "bpe" if "entencepiece" in str(config.get("tokenizer")) else "char"
     converted["split_with_space"] = bool(tokenizer_conf.get("split_with_space", False))

@@ -1,0 +1,45 @@
+"""The code blocks of the pages about data, models and the pipeline run as they stand."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def blocks(page, language):
+    return re.findall(rf"^```{language}\n(.*?)^```", (ROOT / "docs" / page).read_text(encoding="utf-8"), re.M | re.S)
+
+
+@pytest.fixture
+def workplace(tmp_path, monkeypatch):
+    (tmp_path / "egs").symlink_to(ROOT / "egs")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_the_pipeline_page(workplace, capsys):
+    from funrecipe.pipelines import Tasks, pipeline
+
+    names = {}
+    for block in blocks("pipeline.md", "python"):
+        exec(compile(block, "docs/pipeline.md", "exec"), names)
+    assert "大身天生给倍度" in capsys.readouterr().out
+    assert (workplace / "pipeline_results/1best_recog/text").exists()
+    online = pipeline(task=Tasks.auto_speech_recognition, model=ROOT / "tests/data/parity/paraformer_online", ngpu=0)
+    wave = np.load(ROOT / "tests/data/parity/paraformer_online/io.npz")["in.wave_s0"].astype(np.int16)
+    assert names["transcribe_stream"](online, wave) == names["transcribe_stream"](online, wave, piece=4321) != ""
+
+
+def test_the_data_page(workplace):
+    (block,) = blocks("data_directories.md", "bash")
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+    subprocess.run(["bash", "-euc", block], check=True, env=environment)
+    assert (workplace / "clean_data/wav.scp").exists()
