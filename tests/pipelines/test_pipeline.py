@@ -101,7 +101,8 @@ def test_a_list_gives_each_what_it_gives_alone_and_keeps_its_order(recognize):
 def test_real_speech_from_a_scp_writes_what_a_worker_writes(tmp_path):
     speak = pipeline(task=ASR, model=str(QUICKSTART / "model"), ngpu=0, batch_size=8)
     lines = [line.split(maxsplit=1) for line in (QUICKSTART / "data/wav.scp").read_text().splitlines()][:8]
-    (tmp_path / "wav.scp").write_text("".join(f"{key}\t{QUICKSTART / 'data' / path}\n" for key, path in reversed(lines)))
+    rows = [f"{key}\t{QUICKSTART / 'data' / path}\n" for key, path in reversed(lines)]
+    (tmp_path / "wav.scp").write_text("".join(rows))
     with pytest.raises(UsageError, match="needs an output_dir"):
         speak(audio_in=str(tmp_path / "wav.scp"))
     results = speak(audio_in=str(tmp_path / "wav.scp"), output_dir=tmp_path / "out")
