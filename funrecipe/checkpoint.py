@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import pickle
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from torch import Tensor, nn
 
 from funrecipe.errors import DataError, UnsafeFileError, list_problems
 
+UNSAFE = re.compile("Unsupported|allowlist|not allowed|disallowed|blocklisted|unsafe|GLOBAL", re.IGNORECASE)
 WRAPPERS = ("state_dict", "model", "model_state_dict")  # FunASR 1.x, checkpoint.pb of 0.x, common usage
 
 
@@ -27,10 +29,8 @@ def load_plain(path: Path | str) -> Any:
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
-        reason = str(error)
-        if "Unsupported" in reason or "allowlist" in reason or "not allowed" in reason:
-            lines = [line.strip() for line in reason.splitlines()]
-            wanted = next((line for line in lines if "Unsupported" in line), lines[0])
+        wanted = next((line.strip() for line in str(error).splitlines() if UNSAFE.search(line)), None)
+        if wanted and _starts_like_a_checkpoint(path):
             raise UnsafeFileError(
                 f"refused to load a pickle that holds more than tensors: {wanted}",
                 where=str(path),
@@ -110,6 +110,12 @@ def fingerprint(state: Mapping[str, Tensor]) -> str:
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
         digest.update(tensor.reshape(-1).view(torch.uint8).numpy().tobytes())
     return digest.hexdigest()
+
+
+def _starts_like_a_checkpoint(path: Path | str) -> bool:
+    """A zip archive or a pickle; the pickle reader also says "unsupported" about any other bytes."""
+    with open(path, "rb") as file:
+        return file.read(2)[:1] in (b"P", b"\x80")
 
 
 def _not_a_checkpoint(path: Path | str, error: Exception) -> DataError:

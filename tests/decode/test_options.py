@@ -1,0 +1,58 @@
+"""decoding.yaml under flags; nothing that was asked for is dropped silently."""
+
+import pytest
+
+from funrecipe.decode.options import DecodeOptions
+from funrecipe.errors import UsageError
+
+PUBLISHED = {"beam_size": 1, "penalty": 0.0, "maxlenratio": 0.0, "minlenratio": 0.0, "ctc_weight": 0, "lm_weight": 0.0}
+
+
+def test_flags_override_decoding_yaml():
+    defaults = DecodeOptions.from_mapping({"beam_size": 10, "lm_weight": 0.15}, where="decoding.yaml")
+    merged = DecodeOptions(beam_size=5, penalty=0.5).over(defaults)
+    assert (merged.beam_size, merged.lm_weight, merged.penalty, merged.ctc_weight) == (5, 0.15, 0.5, None)
+
+
+def test_a_flag_of_zero_overrides_too():
+    assert DecodeOptions(lm_weight=0.0).over(DecodeOptions(lm_weight=0.15)).lm_weight == 0.0
+
+
+def test_a_published_decoding_yaml_asks_for_nothing():
+    options = DecodeOptions.from_mapping(PUBLISHED, where="decoding.yaml")
+    assert options.asked_for() == {}
+    options.check_honoured(frozenset(), "paraformer")
+
+
+def test_an_option_that_the_family_ignores_is_refused():
+    with pytest.raises(UsageError, match="lm_weight=0.15 has no effect"):
+        DecodeOptions(lm_weight=0.15).check_honoured(frozenset({"beam_size"}), "uniasr")
+
+
+def test_unknown_keys_are_refused_with_a_hint():
+    with pytest.raises(UsageError, match="did you mean 'beam_size'"):
+        DecodeOptions.from_mapping({"beamsize": 3}, where="decoding.yaml")
+
+
+def test_runtime_keys_of_funasr_pass():
+    assert DecodeOptions.from_mapping({"num_workers": 0, "seed": 0}, where="decoding.yaml") == DecodeOptions()
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        {"beam_size": 0},
+        {"beam_size": 2.5},
+        {"ctc_weight": 1.5},
+        {"ctc_weight": "0.3"},
+        {"nbest": True},
+        {"lm_weight": -1},
+    ],
+)
+def test_values_out_of_range_are_named(bad):
+    with pytest.raises(UsageError, match=next(iter(bad))):
+        DecodeOptions(**bad)
+
+
+def test_integers_may_come_as_floats():
+    assert DecodeOptions(beam_size=10.0).beam_size == 10

@@ -1,0 +1,154 @@
+"""Whole recognizers over the golden models: batches, threads, edges, options, hot words, hypotheses of real speech."""
+
+import shutil
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from funrecipe.audio.io import read_audio
+from funrecipe.decode.hotwords import read_hotwords, spell_hotwords
+from funrecipe.decode.options import DecodeOptions
+from funrecipe.decode.recognizer import load_recognizer
+from funrecipe.errors import DataError, UsageError
+from funrecipe.model_folder import open_model_folder
+from funrecipe.text.tokenizer import Tokenizer
+
+GOLDEN = Path(__file__).parents[1] / "data" / "parity"
+QUICKSTART = Path(__file__).parents[2] / "egs" / "quickstart"
+SETTINGS = [
+    ("paraformer", {}),
+    ("paraformer", {"nbest": 3, "beam_size": 4}),
+    ("bicif_paraformer", {}),
+    ("contextual_paraformer", {"hotword": "着就 和"}),
+]
+
+
+def recognizer(case, **options):
+    return load_recognizer(open_model_folder(GOLDEN / case), options=DecodeOptions(**options))
+
+
+def noise(*lengths):
+    rng = np.random.default_rng(7)
+    return [rng.uniform(-0.3, 0.3, n).astype(np.float32) for n in lengths]
+
+
+@pytest.mark.parametrize("case,options", SETTINGS)
+def test_batch_of_eight_equals_batches_of_one(case, options):
+    waves = noise(16000, 10, 41234, 400, 12000, 0, 30000, 900)
+    decoder = recognizer(case, **options)
+    together, alone = decoder.transcribe(waves), [decoder.transcribe([wave])[0] for wave in waves]
+    for one, other in zip(together, alone, strict=True):
+        assert (one.tokens, one.text, one.timestamp_ms) == (other.tokens, other.text, other.timestamp_ms)
+        assert one.score == pytest.approx(other.score, abs=1e-4)
+
+
+def test_too_short_waveforms_give_empty_hypotheses():
+    for hypothesis in recognizer("paraformer").transcribe(noise(0, 1, 10, 399)):
+        assert (hypothesis.tokens, hypothesis.text, hypothesis.score) == ([], "", 0.0)
+    assert recognizer("paraformer").transcribe([]) == []
+
+
+def test_one_time_stamp_per_token():
+    for hypothesis in recognizer("bicif_paraformer").transcribe(noise(48000, 16000, 5000)):
+        assert len(hypothesis.timestamp_ms) == len(hypothesis.tokens)
+
+
+def test_threads_share_a_recognizer():
+    decoder, waves = recognizer("paraformer"), noise(16000, 24000, 32000)
+    wanted = [h.tokens for h in decoder.transcribe(waves)]
+    with ThreadPoolExecutor(4) as pool:
+        results = list(pool.map(lambda _: [h.tokens for h in decoder.transcribe(waves)], range(8)))
+    assert results == [wanted] * 8
+
+
+def test_the_caller_keeps_its_waveforms():
+    wave = noise(16000)[0]
+    before = wave.copy()
+    wave.flags.writeable = False
+    recognizer("paraformer").transcribe([wave])
+    assert np.array_equal(wave, before)
+
+
+def test_hot_words_change_the_scores_and_a_scale_of_zero_takes_that_back():
+    waves = noise(48000)
+    with_words = recognizer("contextual_paraformer", hotword="着就和她 也得").transcribe(waves)[0]
+    without = recognizer("contextual_paraformer").transcribe(waves)[0]
+    silent = recognizer("contextual_paraformer", hotword="着就和她 也得", clas_scale=0.0).transcribe(waves)[0]
+    silent_too = recognizer("contextual_paraformer", clas_scale=0.0).transcribe(waves)[0]
+    assert with_words.score != pytest.approx(without.score, abs=1e-4)
+    assert silent.score == pytest.approx(silent_too.score, abs=1e-5)
+
+
+@pytest.mark.parametrize(
+    "options,message",
+    [
+        ({"hotword": "你好"}, "hotword='你好' has no effect"),
+        ({"decoding_mode": "fast"}, "decoding_mode='fast' has no effect"),
+        ({"ctc_weight": 0.3}, "no CTC head"),
+        ({"lm_weight": 0.15}, "no language model"),
+    ],
+)
+def test_options_that_cannot_be_honoured_are_refused(options, message):
+    with pytest.raises(UsageError, match=message):
+        recognizer("paraformer", **options)
+
+
+def test_decoding_yaml_of_the_folder_counts(tmp_path):
+    shutil.copytree(GOLDEN / "paraformer", tmp_path / "model")
+    (tmp_path / "model" / "decoding.yaml").write_text("nbest: 2\nbeam_size: 3\n")
+    folder = open_model_folder(tmp_path / "model")
+    assert len(load_recognizer(folder).transcribe_nbest(noise(48000))[0]) == 2
+    assert len(load_recognizer(folder, options=DecodeOptions(nbest=1)).transcribe_nbest(noise(48000))[0]) == 1
+    (tmp_path / "model" / "decoding.yaml").write_text("decoding_mode: fast\n")
+    with pytest.raises(UsageError, match="decoding_mode"):
+        load_recognizer(open_model_folder(tmp_path / "model"))
+
+
+def test_weights_of_another_model_are_refused(tmp_path):
+    weights = torch.load(GOLDEN / "bicif_paraformer" / "model.pb", weights_only=True)
+    torch.save(weights, tmp_path / "other.pb")
+    with pytest.raises(DataError, match="unexpected: predictor.blstm"):
+        load_recognizer(open_model_folder(GOLDEN / "paraformer"), weights=tmp_path / "other.pb")
+
+
+def test_hot_words_from_string_file_and_nothing(tmp_path):
+    (tmp_path / "words.txt").write_text("你好\n\nhello world \n", encoding="utf-8-sig")
+    assert read_hotwords(str(tmp_path / "words.txt")) == ["你好", "hello world"]
+    assert read_hotwords("你好 世界") == ["你好", "世界"]
+    assert read_hotwords(None) == read_hotwords("") == read_hotwords("None") == []
+    with pytest.raises(UsageError, match="no hot word file"):
+        read_hotwords(str(tmp_path / "missing.txt"))
+    with pytest.raises(UsageError, match="network"):
+        read_hotwords("https://example.org/words.txt")
+
+
+def test_a_hot_word_that_cannot_be_spelled_is_reported_and_left_out(caplog):
+    tokenizer = Tokenizer(["<blank>", "<s>", "</s>", "你", "好", "<unk>"])
+    assert spell_hotwords(["你好", "您好"], tokenizer) == [[3, 4]]
+    assert "您好" in caplog.text and "'您'" in caplog.text
+
+
+@pytest.mark.parametrize("batch_size", [1, 8])
+def test_real_speech_gives_the_reference_hypotheses(batch_size):
+    """Texts and tokens exactly, scores within 1e-4, of what FunASR's classes printed for the same model and audio."""
+    data, reference = QUICKSTART / "data", QUICKSTART / "reference"
+    audio = read_pairs(data / "wav.scp")
+    decoder = load_recognizer(open_model_folder(QUICKSTART / "model"))
+    waves = {key: read_audio(data / path, sample_rate_hz=16000) for key, path in audio.items()}
+    keys = list(waves)
+    hypotheses = {}
+    for start in range(0, len(keys), batch_size):
+        batch = keys[start : start + batch_size]
+        hypotheses |= zip(batch, decoder.transcribe([waves[key] for key in batch]))
+    assert {key: h.text for key, h in hypotheses.items()} == read_pairs(reference / "text")
+    assert {key: " ".join(h.tokens) for key, h in hypotheses.items()} == read_pairs(reference / "token")
+    for key, score in read_pairs(reference / "score").items():
+        assert hypotheses[key].score == pytest.approx(float(score), abs=1e-4)
+
+
+def read_pairs(path):
+    """``key value`` lines as a dict; the value may hold blanks or be empty."""
+    return dict(line.split(" ", 1) for line in path.read_text(encoding="utf-8").splitlines())
