@@ -81,7 +81,9 @@ class WaveAugment:
         if self.responses and chooser.random() < self.reverb_probability:
             waveform = reverberate(waveform, chooser.choice(list(self.responses)))
         if self.noises and chooser.random() < self.noise_probability:
-            waveform = add_noise(waveform, chooser.choice(list(self.noises)), chooser.uniform(*self.noise_snr_db), chooser)
+            waveform = add_noise(
+                waveform, chooser.choice(list(self.noises)), chooser.uniform(*self.noise_snr_db), chooser
+            )
         return waveform
 
 
@@ -113,13 +115,21 @@ class SpecAugment:
     def __init__(self, conf: dict[str, Any], mel_bins: int) -> None:
         unknown = set(conf) - set(self.DEFAULTS)
         if unknown:
-            raise UsageError(f"specaug_conf: no setting {', '.join(sorted(unknown))}", hint=f"it knows {', '.join(self.DEFAULTS)}")
+            raise UsageError(
+                f"specaug_conf: no setting {', '.join(sorted(unknown))}", hint=f"it knows {', '.join(self.DEFAULTS)}"
+            )
         self.conf = {**self.DEFAULTS, **conf}
         self.mel_bins = mel_bins
         if self.conf["time_warp_mode"] not in ("bicubic", "bilinear"):
-            raise UsageError(f"specaug_conf: time_warp_mode '{self.conf['time_warp_mode']}'", hint="bicubic or bilinear")
-        if self.conf["apply_time_mask"] and not (self.conf["time_mask_width_range"] or self.conf["time_mask_width_ratio_range"]):
-            raise UsageError("specaug_conf: apply_time_mask without time_mask_width_range or time_mask_width_ratio_range")
+            raise UsageError(
+                f"specaug_conf: time_warp_mode '{self.conf['time_warp_mode']}'", hint="bicubic or bilinear"
+            )
+        if self.conf["apply_time_mask"] and not (
+            self.conf["time_mask_width_range"] or self.conf["time_mask_width_ratio_range"]
+        ):
+            raise UsageError(
+                "specaug_conf: apply_time_mask without time_mask_width_range or time_mask_width_ratio_range"
+            )
 
     def __call__(self, feats: Tensor, feat_lens: Tensor, choosers: Sequence[random.Random]) -> Tensor:
         """A changed copy of ``feats (B, T, D)``; row ``i`` draws from ``choosers[i]`` and keeps its length."""
@@ -145,8 +155,10 @@ class SpecAugment:
         center = chooser.randrange(window, length - window)
         moved = chooser.randrange(center - window, center + window) + 1
         planes = feats.t()[None, None]  # (1, 1, D, T): interpolation only along T
-        parts = [F.interpolate(part, (feats.size(1), size), mode=self.conf["time_warp_mode"], align_corners=False)
-                 for part, size in ((planes[..., :center], moved), (planes[..., center:], length - moved))]
+        parts = [
+            F.interpolate(part, (feats.size(1), size), mode=self.conf["time_warp_mode"], align_corners=False)
+            for part, size in ((planes[..., :center], moved), (planes[..., center:], length - moved))
+        ]
         return torch.cat(parts, dim=-1)[0, 0].t()
 
     def _mask_bands(self, feats: Tensor, chooser: random.Random) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--output_dir", type=Path, required=True, help="folder of a training run")
     parser.add_argument("--criterion", default="valid,acc,max", help="phase,value,min|max")
+    parser.add_argument("--print_criterion", action="store_true", help="print the run's own first criterion and end")
     parser.add_argument("--nbest", type=int, default=10, help="how many epochs; all where fewer exist")
 
 
@@ -18,6 +19,9 @@ def run(args: argparse.Namespace) -> int:
     from funrecipe.train.averaging import average_best
     from funrecipe.train.progress_log import read_json_lines
 
+    if args.print_criterion:
+        print(",".join(first_criterion(args.output_dir)))
+        return 0
     parts = args.criterion.split(",")
     if len(parts) != 3 or parts[2] not in ("min", "max"):
         raise UsageError(f"--criterion: '{args.criterion}'", hint="for example valid,cer_decode,min")
@@ -28,12 +32,23 @@ def run(args: argparse.Namespace) -> int:
     history = {int(r["epoch"]): {key: float(r[f"{phase}.{key}"])} for r in records if f"{phase}.{key}" in r}
     if not history:
         known = sorted({name for r in records for name in r if "." in name})
-        raise DataError(f"no epoch of this run has {phase}.{key}", where=str(args.output_dir),
-                        hint=f"it has {', '.join(known)}" if known else "is this the output_dir of a training run?")
+        raise DataError(
+            f"no epoch of this run has {phase}.{key}",
+            where=str(args.output_dir),
+            hint=f"it has {', '.join(known)}" if known else "is this the output_dir of a training run?",
+        )
     written = average_best(args.output_dir, history, phase=phase, key=key, mode=mode, nbest=[args.nbest])
     if not written:
         raise DataError("the epoch files of this run are gone", where=str(args.output_dir))
     for path in written:
-        epochs = json.loads(path.with_suffix('.json').read_text('utf-8'))['epochs']
+        epochs = json.loads(path.with_suffix(".json").read_text("utf-8"))["epochs"]
         print(f"{path}: mean of epochs {', '.join(map(str, epochs))}")
     return 0
+
+
+def first_criterion(output_dir: Path) -> list[str]:
+    """``best_model_criterion[0]`` of the run's ``config.yaml``; accuracy where there is no run yet."""
+    from funrecipe.train.options import read_yaml_file
+
+    criteria = read_yaml_file(output_dir / "config.yaml").get("best_model_criterion") or [["valid", "acc", "max"]]
+    return [str(part) for part in criteria[0]]

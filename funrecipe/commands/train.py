@@ -4,23 +4,25 @@ from __future__ import annotations
 
 import argparse
 import logging
-import os
 import platform
 import sys
 from pathlib import Path
+from typing import Any
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     from funrecipe.train.options import add_option_arguments
 
     add_option_arguments(parser)
-    parser.add_argument("--check_only", action="store_true", help="pre-flight of the data and the settings, no training")
+    parser.add_argument(
+        "--check", choices=("data", "model"), help="only look at the data, or only build the model; no training"
+    )
 
 
 def run(args: argparse.Namespace) -> int:
     from funrecipe.train.options import flags_of
 
-    train(flags_of(args), check_only=args.check_only)
+    train(flags_of(args), check=args.check)
     return 0
 
 
@@ -39,28 +41,33 @@ def start_logging(output_dir: Path, rank: int) -> None:
         logger.addHandler(handler)
 
 
-def train(flags: dict, *, check_only: bool = False) -> None:
+def train(flags: dict[str, Any], *, check: str | None = None) -> None:
     """Resolve the settings, build the session, run it. Raises FunrecipeError."""
     import torch
 
-    from funrecipe.train.distributed import check_gpus, join_processes, leave_processes
+    from funrecipe.train.distributed import Ranks, check_gpus, join_processes, leave_processes
     from funrecipe.train.options import build_options, read_yaml_file
-    from funrecipe.train.session import build_session, starting_point, write_model_folder
+    from funrecipe.train.output_folder import write_model_folder
+    from funrecipe.train.preflight import inspect_data
+    from funrecipe.train.session import build_session, check_model, starting_point
 
     folder = starting_point(build_options({}, {}, flags))
-    options = build_options(folder.config, read_yaml_file(folder.path / "finetune.yaml") if flags.get("model") else {}, flags)
+    finetune = read_yaml_file(folder.path / "finetune.yaml") if flags.get("model") else {}
+    options = build_options(folder.config, finetune, flags)
+    output_dir = Path(options.output_dir)
+    if check:
+        start_logging(output_dir, 0)
+        inspect_data(folder, options, Ranks()) if check == "data" else check_model(folder, options)
+        return
     check_gpus(options.num_gpus)
     device_type = "cuda" if options.num_gpus else "cpu"
     ranks = join_processes(device=device_type, timeout_s=options.process_timeout_s)
     try:
-        start_logging(Path(options.output_dir), ranks.rank)
-        if device_type == "cpu" and "OMP_NUM_THREADS" in os.environ:
-            torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
+        start_logging(output_dir, ranks.rank)
         device = torch.device(device_type, ranks.local_rank) if device_type == "cuda" else torch.device("cpu")
         session = build_session(options, ranks, device)
         if ranks.is_writer:
-            write_model_folder(options, session.folder, Path(options.output_dir))
-        if not check_only:
-            session.trainer.run()
+            write_model_folder(options, session.folder, output_dir)
+        session.trainer.run()
     finally:
         leave_processes()

@@ -48,7 +48,9 @@ class Batch:
     normalizer_utterances: float | None = None
 
     def to(self, device: torch.device) -> Batch:
-        moved = {name: value.to(device, non_blocking=True) for name, value in vars(self).items() if isinstance(value, Tensor)}
+        moved = {
+            name: value.to(device, non_blocking=True) for name, value in vars(self).items() if isinstance(value, Tensor)
+        }
         return Batch(**{**vars(self), **moved})
 
     @property
@@ -79,8 +81,13 @@ def collate(examples: Sequence[Example]) -> Batch:
     """Stack examples; features are padded with 0, ids with -1."""
     feats = torch.nn.utils.rnn.pad_sequence([e.feats for e in examples], batch_first=True)
     text, text_lens = pad_ids([e.text for e in examples])
-    batch = Batch(keys=[e.key for e in examples], feats=feats, feat_lens=torch.tensor([len(e.feats) for e in examples]),
-                  text=text, text_lens=text_lens)
+    batch = Batch(
+        keys=[e.key for e in examples],
+        feats=feats,
+        feat_lens=torch.tensor([len(e.feats) for e in examples]),
+        text=text,
+        text_lens=text_lens,
+    )
     if any(e.phones for e in examples):
         batch.phones, batch.phone_lens = pad_ids([e.phones for e in examples])
     return batch
@@ -92,8 +99,9 @@ def check_batch_unit(unit: str) -> str:
     return unit
 
 
-def group_under_budget(items: Iterable[Item], cost_of: Callable[[Item], float], budget: float, *,
-                       by_count: bool = False, min_size: int = 1) -> Iterator[list[Item]]:
+def group_under_budget(
+    items: Iterable[Item], cost_of: Callable[[Item], float], budget: float, *, by_count: bool = False, min_size: int = 1
+) -> Iterator[list[Item]]:
     """Cut a (length-sorted) stream into groups whose padded cost, longest x count, stays within ``budget``.
 
     ``by_count`` makes the budget a number of items. A group never has fewer than ``min_size`` items (one per rank)
@@ -121,8 +129,17 @@ class LengthSortedSampler:
     is seen twice and none is left out.
     """
 
-    def __init__(self, costs: Sequence[float], batch_bins: float, *, by_count: bool = False, seed: int = 0,
-                 shuffle: bool = True, rank: int = 0, world_size: int = 1) -> None:
+    def __init__(
+        self,
+        costs: Sequence[float],
+        batch_bins: float,
+        *,
+        by_count: bool = False,
+        seed: int = 0,
+        shuffle: bool = True,
+        rank: int = 0,
+        world_size: int = 1,
+    ) -> None:
         if not costs:
             raise UsageError("no utterance to make batches of")
         self.costs, self.batch_bins, self.by_count = list(costs), batch_bins, by_count
@@ -137,8 +154,15 @@ class LengthSortedSampler:
             order.sort(key=blurred.__getitem__)
         else:
             order.sort(key=self.costs.__getitem__)
-        batches = list(group_under_budget(order, self.costs.__getitem__, self.batch_bins * self.world_size,
-                                          by_count=self.by_count, min_size=self.world_size))
+        batches = list(
+            group_under_budget(
+                order,
+                self.costs.__getitem__,
+                self.batch_bins * self.world_size,
+                by_count=self.by_count,
+                min_size=self.world_size,
+            )
+        )
         if self.shuffle:
             chooser.shuffle(batches)
         return batches

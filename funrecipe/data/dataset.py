@@ -68,8 +68,16 @@ class BatchLoader:
         augment: whether utterances get a chooser (training) or not (validation).
     """
 
-    def __init__(self, plan: BatchPlan, featurize: Featurize, *, workers: int = 1, prefetch_batches: int = 4,
-                 seed: int = 0, augment: bool = True) -> None:
+    def __init__(
+        self,
+        plan: BatchPlan,
+        featurize: Featurize,
+        *,
+        workers: int = 1,
+        prefetch_batches: int = 4,
+        seed: int = 0,
+        augment: bool = True,
+    ) -> None:
         self.plan, self.featurize, self.workers = plan, featurize, workers
         self.prefetch_batches, self.seed, self.augment = max(1, prefetch_batches), seed, augment
 
@@ -102,7 +110,9 @@ class BatchLoader:
         examples = []
         for utterance in group:
             chooser = chooser_for(self.seed, epoch, utterance.key) if self.augment else None
-            examples.append(Example(utterance.key, self.featurize(utterance, chooser), list(utterance.text), list(utterance.phones)))
+            examples.append(
+                Example(utterance.key, self.featurize(utterance, chooser), list(utterance.text), list(utterance.phones))
+            )
         examples.sort(key=lambda e: -len(e.feats))
         return collate(examples)
 

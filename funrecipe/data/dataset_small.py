@@ -67,8 +67,15 @@ Measure = Callable[[Utterance], tuple[float, str | None]]
 """``utterance -> (duration in ms, what is wrong with the audio or None)``."""
 
 
-def inspect_data_dir(data_dir: Path, tokenize: Callable[[str], tuple[int, ...]], measure: Measure, limits: ItemLimits, *,
-                     cache_file: Path | None = None, workers: int = 4) -> Inspection:
+def inspect_data_dir(
+    data_dir: Path,
+    tokenize: Callable[[str], tuple[int, ...]],
+    measure: Measure,
+    limits: ItemLimits,
+    *,
+    cache_file: Path | None = None,
+    workers: int = 4,
+) -> Inspection:
     """Pair audio and text by key, look at every file, and sort out what cannot be trained on.
 
     Args:
@@ -79,7 +86,9 @@ def inspect_data_dir(data_dir: Path, tokenize: Callable[[str], tuple[int, ...]],
     """
     data = read_data_dir(data_dir)
     if data.texts is None:
-        raise DataError("no file 'text' in the data directory", where=str(data_dir), hint="one line per utterance: ID TRANSCRIPT")
+        raise DataError(
+            "no file 'text' in the data directory", where=str(data_dir), hint="one line per utterance: ID TRANSCRIPT"
+        )
     audio_keys = {u.utt_id for u in data.utterances}
     found = Inspection([], total=len(audio_keys | data.texts.keys()))
     for key in sorted(audio_keys - data.texts.keys()):
@@ -93,8 +102,14 @@ def inspect_data_dir(data_dir: Path, tokenize: Callable[[str], tuple[int, ...]],
     return found
 
 
-def add_item(found: Inspection, utterance: Utterance, data: DataDir, text: tuple[int, ...],
-             measured: tuple[float, str | None], limits: ItemLimits) -> None:
+def add_item(
+    found: Inspection,
+    utterance: Utterance,
+    data: DataDir,
+    text: tuple[int, ...],
+    measured: tuple[float, str | None],
+    limits: ItemLimits,
+) -> None:
     """Put one utterance into ``found.items`` or ``found.dropped``."""
     key, (duration_ms, audio_fault) = utterance.utt_id, measured
     fault = audio_fault or limits.fault(duration_ms, len(text))
@@ -104,12 +119,18 @@ def add_item(found: Inspection, utterance: Utterance, data: DataDir, text: tuple
     if fault:
         found.drop(fault, key)
     else:
-        found.items.append(TrainItem(key, utterance.audio, text, duration_ms, start_s=utterance.start_s, end_s=utterance.end_s))
+        found.items.append(
+            TrainItem(key, utterance.audio, text, duration_ms, start_s=utterance.start_s, end_s=utterance.end_s)
+        )
 
 
-def measure_all(utterances: Sequence[Utterance], measure: Measure, cache_file: Path | None, workers: int) -> dict[str, tuple[float, str | None]]:
+def measure_all(
+    utterances: Sequence[Utterance], measure: Measure, cache_file: Path | None, workers: int
+) -> dict[str, tuple[float, str | None]]:
     """Measurements by key; those of unchanged files come from ``cache_file``."""
-    cached: Mapping[str, list] = json.loads(cache_file.read_text("utf-8")) if cache_file and cache_file.is_file() else {}
+    cached: Mapping[str, list] = (
+        json.loads(cache_file.read_text("utf-8")) if cache_file and cache_file.is_file() else {}
+    )
     prints = {u.utt_id: fingerprint(u) for u in utterances}
     fresh = [u for u in utterances if cached.get(u.utt_id, [None])[0] != prints[u.utt_id]]
     results = {u.utt_id: (float(cached[u.utt_id][1]), cached[u.utt_id][2]) for u in utterances if u.utt_id in cached}
@@ -118,7 +139,9 @@ def measure_all(utterances: Sequence[Utterance], measure: Measure, cache_file: P
     if cache_file and fresh:
         cache_file.parent.mkdir(parents=True, exist_ok=True)
         temporary = cache_file.with_name(f".{cache_file.name}.{os.getpid()}")
-        temporary.write_text(json.dumps({key: [prints[key], *results[key]] for key in prints}, ensure_ascii=False), "utf-8")
+        temporary.write_text(
+            json.dumps({key: [prints[key], *results[key]] for key in prints}, ensure_ascii=False), "utf-8"
+        )
         os.replace(temporary, cache_file)
     return results
 
@@ -143,6 +166,8 @@ def report_lines(found: Inspection, unknown: Counter[str], data_dir: Path) -> li
         lines.append(f"  dropped {len(keys)}: {reason} ({examples})")
     if unknown:
         listed = " ".join(f"{token}x{count}" for token, count in unknown.most_common(30))
-        lines.append(f"  {sum(unknown.values())} tokens of {len(unknown)} kinds are not in the vocabulary and became <unk>: {listed}"
-                     + (" ..." if len(unknown) > 30 else ""))
+        lines.append(
+            f"  {sum(unknown.values())} tokens of {len(unknown)} kinds are not in the vocabulary and became <unk>: {listed}"
+            + (" ..." if len(unknown) > 30 else "")
+        )
     return lines

@@ -28,11 +28,17 @@ def average_state_dicts(paths: Sequence[Path]) -> dict[str, Tensor]:
             total = {key: value.float() if value.is_floating_point() else value.clone() for key, value in state.items()}
             continue
         if {k: v.shape for k, v in state.items()} != {k: v.shape for k, v in total.items()}:
-            raise DataError("checkpoints of different models cannot be averaged", where=str(path),
-                            hint=f"its tensors differ from those of {paths[0].name}")
+            raise DataError(
+                "checkpoints of different models cannot be averaged",
+                where=str(path),
+                hint=f"its tensors differ from those of {paths[0].name}",
+            )
         for key, value in state.items():
             total[key] += value.float() if value.is_floating_point() else value
-    return {key: (value / len(paths)).to(dtypes[key]) if dtypes[key].is_floating_point else value for key, value in total.items()}
+    return {
+        key: (value / len(paths)).to(dtypes[key]) if dtypes[key].is_floating_point else value
+        for key, value in total.items()
+    }
 
 
 def rank_epochs(history: Mapping[int, Mapping[str, float]], key: str, mode: str) -> list[int]:
@@ -50,8 +56,15 @@ def replace_link(link: Path, target: str) -> None:
     os.replace(temporary, link)
 
 
-def average_best(output_dir: Path, history: Mapping[int, Mapping[str, float]], *, phase: str, key: str, mode: str,
-                 nbest: Sequence[int]) -> list[Path]:
+def average_best(
+    output_dir: Path,
+    history: Mapping[int, Mapping[str, float]],
+    *,
+    phase: str,
+    key: str,
+    mode: str,
+    nbest: Sequence[int],
+) -> list[Path]:
     """Write ``<phase>.<key>.ave_<n>best.pb`` for every n, ``ave_1best`` and ``ave`` links, and a JSON beside each.
 
     Args:
@@ -80,15 +93,28 @@ def average_best(output_dir: Path, history: Mapping[int, Mapping[str, float]], *
         write_record(path, epochs, {epoch: history[epoch][key] for epoch in epochs}, phase, key, mode, asked=n)
         written.append(path)
     replace_link(output_dir / f"{stem}.ave.pb", written[-1].name)
-    write_record(output_dir / f"{stem}.ave.pb", ranked[: max(1, *nbest)], {e: history[e][key] for e in ranked[: max(1, *nbest)]},
-                 phase, key, mode, asked=max(1, *nbest))
+    write_record(
+        output_dir / f"{stem}.ave.pb",
+        ranked[: max(1, *nbest)],
+        {e: history[e][key] for e in ranked[: max(1, *nbest)]},
+        phase,
+        key,
+        mode,
+        asked=max(1, *nbest),
+    )
     return written
 
 
-def write_record(path: Path, epochs: Sequence[int], values: Mapping[int, float], phase: str, key: str, mode: str, asked: int) -> None:
+def write_record(
+    path: Path, epochs: Sequence[int], values: Mapping[int, float], phase: str, key: str, mode: str, asked: int
+) -> None:
     """``<name>.json`` beside an average: which epochs it is the mean of."""
-    record = {"epochs": list(epochs), "asked_for": asked, "criterion": [phase, key, mode],
-              "values": {str(epoch): value for epoch, value in values.items()}}
+    record = {
+        "epochs": list(epochs),
+        "asked_for": asked,
+        "criterion": [phase, key, mode],
+        "values": {str(epoch): value for epoch, value in values.items()},
+    }
     target = path.with_suffix(".json")
     temporary = target.with_name(f".{target.name}.{os.getpid()}")
     temporary.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")

@@ -51,8 +51,10 @@ def join_processes(*, device: str, timeout_s: float = 600.0) -> Ranks:
     try:
         dist.init_process_group(backend, timeout=timedelta(seconds=timeout_s))
     except (RuntimeError, ValueError) as error:
-        raise WorkerError(f"rank {ranks.rank} of {world_size} could not join the others: {error}",
-                          hint="are all processes started, and is MASTER_ADDR:MASTER_PORT reachable from here?") from error
+        raise WorkerError(
+            f"rank {ranks.rank} of {world_size} could not join the others: {error}",
+            hint="are all processes started, and is MASTER_ADDR:MASTER_PORT reachable from here?",
+        ) from error
     return ranks
 
 
@@ -109,8 +111,10 @@ def _all_reduce(tensor: Tensor, ranks: Ranks) -> None:
     try:
         dist.all_reduce(tensor)
     except RuntimeError as error:
-        raise WorkerError(f"rank {ranks.rank}: another rank died or did not answer in time: {error}",
-                          hint="its own log says why; with --max_restarts the launcher resumes from the last checkpoint") from error
+        raise WorkerError(
+            f"rank {ranks.rank}: another rank died or did not answer in time: {error}",
+            hint="its own log says why; with --max_restarts the launcher resumes from the last checkpoint",
+        ) from error
 
 
 def wait_for_all(ranks: Ranks) -> None:
@@ -124,4 +128,7 @@ def check_gpus(wanted: int) -> None:
     """Raise UsageError when fewer GPUs are visible than asked for."""
     visible = torch.cuda.device_count()
     if wanted > visible:
-        raise UsageError(f"num_gpus {wanted}, but {visible} GPUs are visible", hint="--num_gpus 0 trains on the CPU; check CUDA_VISIBLE_DEVICES")
+        raise UsageError(
+            f"num_gpus {wanted}, but {visible} GPUs are visible",
+            hint="--num_gpus 0 trains on the CPU; check CUDA_VISIBLE_DEVICES",
+        )

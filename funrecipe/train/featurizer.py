@@ -52,8 +52,14 @@ class Featurizer:
         cache_mb: memory for features; used for utterances without noise and reverberation (those change every time).
     """
 
-    def __init__(self, frontend: WavFrontend, sample_rate_hz: int, augment: WaveAugment | None = None, cache_mb: int = 0,
-                 specaug: SpecAugment | None = None) -> None:
+    def __init__(
+        self,
+        frontend: WavFrontend,
+        sample_rate_hz: int,
+        augment: WaveAugment | None = None,
+        cache_mb: int = 0,
+        specaug: SpecAugment | None = None,
+    ) -> None:
         self.frontend, self.sample_rate_hz, self.augment, self.specaug = frontend, sample_rate_hz, augment, specaug
         varies = augment is not None and (augment.noises or augment.responses)
         self.cache = FeatureCache(cache_mb << 20) if cache_mb and not varies else None
@@ -75,7 +81,9 @@ class Featurizer:
 
     @torch.no_grad()
     def extract(self, waveform: np.ndarray, item: TrainItem) -> Tensor:
-        feats, feat_lens = self.frontend(torch.from_numpy(np.ascontiguousarray(waveform))[None], torch.tensor([len(waveform)]))
+        feats, feat_lens = self.frontend(
+            torch.from_numpy(np.ascontiguousarray(waveform))[None], torch.tensor([len(waveform)])
+        )
         feats = feats[0, : int(feat_lens[0])]
         if len(feats) == 0:
             raise DataError("too short for one frame of features", where=f"{item.key}: {item.audio}")

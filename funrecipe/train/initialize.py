@@ -51,13 +51,22 @@ def load_init_param(model: nn.Module, spec: str, *, ignore_mismatch: bool) -> li
         else:
             chosen[renamed] = value
     if reshaped and not ignore_mismatch:
-        raise DataError(f"init_param: {len(reshaped)} tensors of another shape\n{list_problems(reshaped)}", where=path,
-                        hint="--ignore_init_mismatch true leaves them out")
+        raise DataError(
+            f"init_param: {len(reshaped)} tensors of another shape\n{list_problems(reshaped)}",
+            where=path,
+            hint="--ignore_init_mismatch true leaves them out",
+        )
     if not chosen:
         raise UsageError(f"init_param: no tensor of the file fits below '{target or 'the model'}'", where=path)
     model.load_state_dict({**own, **chosen})
-    log.info("init_param %s: %d tensors loaded, %d not in the model, %d of another shape, %d of the model not set", spec,
-             len(chosen), len(unknown), len(reshaped), len(own) - len(chosen))
+    log.info(
+        "init_param %s: %d tensors loaded, %d not in the model, %d of another shape, %d of the model not set",
+        spec,
+        len(chosen),
+        len(unknown),
+        len(reshaped),
+        len(own) - len(chosen),
+    )
     return sorted(chosen)
 
 
@@ -69,8 +78,9 @@ def extend_tokens(tokens: Sequence[str], new: Iterable[str]) -> list[str]:
     return [*tokens, *added]
 
 
-def extend_state(state: Mapping[str, Tensor], old_tokens: Sequence[str], new_tokens: Sequence[str],
-                 target: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def extend_state(
+    state: Mapping[str, Tensor], old_tokens: Sequence[str], new_tokens: Sequence[str], target: Mapping[str, Tensor]
+) -> dict[str, Tensor]:
     """``state`` of a model over ``old_tokens`` with rows for ``new_tokens``.
 
     Rows follow their token. A new row of a weight is the mean of the old ones and a little of what ``target``, a freshly
@@ -83,7 +93,11 @@ def extend_state(state: Mapping[str, Tensor], old_tokens: Sequence[str], new_tok
     for name, value in state.items():
         if value.dim() and name in target and value.shape[0] == old_size and target[name].shape[0] == new_size:
             fresh = target[name]
-            grown = value.mean(dim=0) + 0.1 * (fresh - fresh.mean(dim=0)) if value.dim() > 1 else value.min().expand(new_size)
+            grown = (
+                value.mean(dim=0) + 0.1 * (fresh - fresh.mean(dim=0))
+                if value.dim() > 1
+                else value.min().expand(new_size)
+            )
             grown = grown.clone().to(value.dtype)
             grown[rows] = value
             extended[name] = grown

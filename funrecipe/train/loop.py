@@ -86,7 +86,9 @@ class Trainer:
         """Train until ``max_epoch``, ``max_steps`` or early stopping; returns where it ended."""
         if self.options.resume and (self.output_dir / "checkpoint.pb").is_file():
             self.load_checkpoint()
-        self.metrics = MetricsFiles(self.output_dir, self.position.update, self.position.epoch) if self.ranks.is_writer else None
+        self.metrics = (
+            MetricsFiles(self.output_dir, self.position.update, self.position.epoch) if self.ranks.is_writer else None
+        )
         try:
             while not self.position.finished and self.position.epoch <= self.options.max_epoch:
                 self.run_epoch()
@@ -101,8 +103,10 @@ class Trainer:
         epoch, started = self.position.epoch, time.monotonic()
         reached_limit = self.train_epoch()
         if not self.position.epoch_updates:
-            raise DataError(f"epoch {epoch}: no update was made ({self.position.skipped} steps had a gradient that is not finite)",
-                            hint="is the data readable and the learning rate sane? see steps.jsonl")
+            raise DataError(
+                f"epoch {epoch}: no update was made ({self.position.skipped} steps had a gradient that is not finite)",
+                hint="is the data readable and the learning rate sane? see steps.jsonl",
+            )
         valid = self.evaluate(self.model)
         train = {**self.epoch_mean.values(), "time": time.monotonic() - started}
         self.finish_epoch(train, valid, reached_limit)
@@ -150,7 +154,9 @@ class Trainer:
             batch = item[1] if item else None
             tokens, utterances, alive = sum_over_ranks(
                 [batch.token_count if batch else 0.0, len(batch.keys) if batch else 0.0, float(item is not None)],
-                self.ranks, self.device)
+                self.ranks,
+                self.device,
+            )
             if not alive:
                 return
             if batch and self.ranks.world_size > 1:
@@ -197,7 +203,9 @@ class Trainer:
             self.epoch_mean.add(means.values(), sum(o.weight for o in outputs))
         else:
             self.position.skipped += 1
-            log.warning("the gradient is not finite (norm %s): step skipped, %d so far", float(norm), self.position.skipped)
+            log.warning(
+                "the gradient is not finite (norm %s): step skipped, %d so far", float(norm), self.position.skipped
+            )
         self.scaler.update() if self.scaler.is_enabled() else None
         self.optimizer.zero_grad(set_to_none=True)
         times["optim_step_time"] = time.monotonic() - started
@@ -211,7 +219,9 @@ class Trainer:
 
     def record_step(self, index: int, values: dict[str, float]) -> None:
         if self.metrics:
-            self.metrics.add_step({"update": self.position.update, "epoch": self.position.epoch, "batch": index + 1, **values})
+            self.metrics.add_step(
+                {"update": self.position.update, "epoch": self.position.epoch, "batch": index + 1, **values}
+            )
         if self.tensorboard:
             for name, value in values.items():
                 self.tensorboard.add_scalar(f"train/{name}", value, self.position.update)
@@ -223,7 +233,9 @@ class Trainer:
         values = {"train": train, "valid": valid}
         memory_gb = torch.cuda.max_memory_reserved() / 2**30 if self.device.type == "cuda" else None
         log.info(epoch_line(epoch, train, valid, position.update, memory_gb))
-        position.history[epoch] = {f"{phase}.{name}": value for phase, named in values.items() for name, value in named.items()}
+        position.history[epoch] = {
+            f"{phase}.{name}": value for phase, named in values.items() for name, value in named.items()
+        }
         if isinstance(self.scheduler, ReduceLROnPlateau):
             phase, name = self.options.val_scheduler_criterion[:2]
             self.scheduler.step(self.criterion_value(epoch, phase, name))
@@ -245,9 +257,14 @@ class Trainer:
         names = ["train.loss", "valid.loss", "valid.acc", "valid.cer_decode", "train.loss_att", "train.loss_ctc"]
         write_plot(self.output_dir / "training.svg", records, names)
         for phase, name, mode in self.options.best_model_criterion:
-            history = {e: {name: values[f"{phase}.{name}"]} for e, values in self.position.history.items()
-                       if f"{phase}.{name}" in values}
-            average_best(self.output_dir, history, phase=phase, key=name, mode=mode, nbest=[self.options.keep_nbest_models])
+            history = {
+                e: {name: values[f"{phase}.{name}"]}
+                for e, values in self.position.history.items()
+                if f"{phase}.{name}" in values
+            }
+            average_best(
+                self.output_dir, history, phase=phase, key=name, mode=mode, nbest=[self.options.keep_nbest_models]
+            )
         if self.tensorboard:
             for name, value in self.position.history[epoch].items():
                 self.tensorboard.add_scalar(f"epoch/{name}", value, epoch)
@@ -311,14 +328,24 @@ class Trainer:
             self.position = Position(**saved["position"])
             self.epoch_mean.restore(saved["reporter"])
         except (KeyError, TypeError, ValueError, RuntimeError) as error:
-            raise DataError(f"this checkpoint does not belong to these settings: {error}", where=str(path),
-                            hint="another output_dir, or --resume false to start anew") from None
+            raise DataError(
+                f"this checkpoint does not belong to these settings: {error}",
+                where=str(path),
+                hint="another output_dir, or --resume false to start anew",
+            ) from None
         if saved["plan"] != self.plan_fingerprint and self.position.next_batch:
-            log.warning("data or batch settings differ from those of %s: epoch %d starts again", path, self.position.epoch)
+            log.warning(
+                "data or batch settings differ from those of %s: epoch %d starts again", path, self.position.epoch
+            )
             self.position.next_batch = self.position.epoch_updates = 0
             self.epoch_mean = Mean()
-        log.info("resumed from %s: epoch %d, batch %d, update %d", path, self.position.epoch, self.position.next_batch + 1,
-                 self.position.update)
+        log.info(
+            "resumed from %s: epoch %d, batch %d, update %d",
+            path,
+            self.position.epoch,
+            self.position.next_batch + 1,
+            self.position.update,
+        )
 
 
 def require_finite_state(model: nn.Module) -> None:

@@ -41,10 +41,16 @@ def inject(model: nn.Module, targets: Sequence[str], rank: int, alpha: float) ->
     Raises:
         UsageError: no layer has such a name.
     """
-    chosen = [name for name, module in model.named_modules() if isinstance(module, nn.Linear) and name.split(".")[-1] in targets]
+    chosen = [
+        name
+        for name, module in model.named_modules()
+        if isinstance(module, nn.Linear) and name.split(".")[-1] in targets
+    ]
     if not chosen:
         named = sorted({name.split(".")[-1] for name, module in model.named_modules() if isinstance(module, nn.Linear)})
-        raise UsageError(f"lora_targets: no linear layer is named {', '.join(targets)}", hint=f"this model has {', '.join(named)}")
+        raise UsageError(
+            f"lora_targets: no linear layer is named {', '.join(targets)}", hint=f"this model has {', '.join(named)}"
+        )
     for parameter in model.parameters():
         parameter.requires_grad_(False)
     for name in chosen:

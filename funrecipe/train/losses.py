@@ -42,7 +42,9 @@ def token_accuracy(logits: Tensor, targets: Tensor) -> float:
     return float((logits.argmax(-1).eq(targets) & wanted).sum()) / total if total else 0.0
 
 
-def ctc_loss(logits: Tensor, logit_lens: Tensor, targets: Tensor, target_lens: Tensor, denominator: float | Tensor) -> Tensor:
+def ctc_loss(
+    logits: Tensor, logit_lens: Tensor, targets: Tensor, target_lens: Tensor, denominator: float | Tensor
+) -> Tensor:
     """CTC (Graves et al. 2006), blank 0, summed over utterances and divided by ``denominator`` (utterances).
 
     An utterance that is too short for its text has infinite loss; it contributes zero instead of spoiling the batch.

@@ -37,8 +37,10 @@ def compute_loss(family: str, model: nn.Module, batch: Batch, generator: torch.G
         UsageError: the family has no training objective here.
     """
     if family not in OBJECTIVES:
-        raise UsageError(f"no training objective for models of family '{family}'",
-                         hint=did_you_mean(family, OBJECTIVES) or f"trainable: {', '.join(sorted(OBJECTIVES))}")
+        raise UsageError(
+            f"no training objective for models of family '{family}'",
+            hint=did_you_mean(family, OBJECTIVES) or f"trainable: {', '.join(sorted(OBJECTIVES))}",
+        )
     return OBJECTIVES[family](model, batch, generator)
 
 
@@ -50,8 +52,9 @@ def append_eos(text: Tensor, text_lens: Tensor, bias: int) -> tuple[Tensor, Tens
     return longer.scatter(1, text_lens[:, None], EOS_ID), text_lens + 1
 
 
-def mix_in_targets(embeds: Tensor, target_embeds: Tensor, wrong: Tensor, text_lens: Tensor, ratio: float,
-                   generator: torch.Generator) -> Tensor:
+def mix_in_targets(
+    embeds: Tensor, target_embeds: Tensor, wrong: Tensor, text_lens: Tensor, ratio: float, generator: torch.Generator
+) -> Tensor:
     """Glancing sampler (Gao et al. 2022): the more a first pass got wrong, the more positions see their target.
 
     ``int(wrong * ratio)`` random positions of every utterance get the target embedding; the order of random draws is
@@ -101,7 +104,9 @@ def paraformer_loss(model: nn.Module, batch: Batch, generator: torch.Generator) 
     w = conf.ctc_weight
     loss = (1 - w) * loss_att + conf.predictor_weight * loss_pre
     if hasattr(model.predictor, "fine_alphas"):  # BiCif's second head counts tokens too
-        loss_pre2 = quantity_loss(model.predictor.fine_alphas(encoder_out, encoder_out_lens).sum(1), text_lens, denominator)
+        loss_pre2 = quantity_loss(
+            model.predictor.fine_alphas(encoder_out, encoder_out_lens).sum(1), text_lens, denominator
+        )
         stats["loss_pre2"] = loss_pre2.item()
         loss = loss + 0.5 * conf.predictor_weight * loss_pre2
     if w != 0.0:
@@ -129,8 +134,15 @@ def encode_for_training(model: nn.Module, batch: Batch, text_lens: Tensor, gener
     return encoder_out, encoder_out_lens, cif, lambda e: model.decoder(encoder_out, encoder_out_lens, e, text_lens)
 
 
-def glance(model: nn.Module, embeds: Tensor, first_logits: Tensor, text: Tensor, text_lens: Tensor, ratio: float,
-           generator: torch.Generator) -> Tensor:
+def glance(
+    model: nn.Module,
+    embeds: Tensor,
+    first_logits: Tensor,
+    text: Tensor,
+    text_lens: Tensor,
+    ratio: float,
+    generator: torch.Generator,
+) -> Tensor:
     """The sampler's mixture: the first pass decides how many target embeddings are mixed into ``embeds (B, U, D)``."""
     wanted = text.ne(IGNORE_ID)
     correct = (first_logits.argmax(-1).eq(text) & wanted).sum(dim=1)

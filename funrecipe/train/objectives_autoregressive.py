@@ -61,8 +61,16 @@ def rnnt_loss(model: nn.Module, batch: Batch, generator: torch.Generator) -> Los
     fastemit = float(conf.get("fastemit_lambda", 0.0))
 
     def transducer(encoder_out: Tensor, lens: Tensor) -> Tensor:
-        losses = transducer_loss(model.joint_network, encoder_out, lens, prediction, labels, batch.text_lens,
-                                 blank_id=model.blank_id, fastemit_lambda=fastemit)
+        losses = transducer_loss(
+            model.joint_network,
+            encoder_out,
+            lens,
+            prediction,
+            labels,
+            batch.text_lens,
+            blank_id=model.blank_id,
+            fastemit_lambda=fastemit,
+        )
         return losses.sum() / utterances_of(batch)
 
     stats: dict[str, float] = {}
@@ -90,8 +98,9 @@ def drawn_chunk_size(encoder: nn.Module, generator: torch.Generator) -> int:
     return max(1, encoder.default_chunk_size + int(torch.randint(-jitter, jitter + 1, (1,), generator=generator)))
 
 
-def auxiliary_losses(model: nn.Module, batch: Batch, encoder_out: Tensor, lens: Tensor,
-                     prediction: Tensor) -> list[tuple[str, float, Tensor]]:
+def auxiliary_losses(
+    model: nn.Module, batch: Batch, encoder_out: Tensor, lens: Tensor, prediction: Tensor
+) -> list[tuple[str, float, Tensor]]:
     """``(name, weight, loss)`` of the heads that only training uses."""
     conf, found = model.model_conf, []
     if model.ctc_lin is not None:
@@ -114,6 +123,8 @@ def auxiliary_losses(model: nn.Module, batch: Batch, encoder_out: Tensor, lens: 
 def language_model_loss(model: nn.Module, batch: Batch, generator: torch.Generator) -> LossOutput:
     """Mean negative log-likelihood per token, eos included (FunASR ``LanguageModel``)."""
     nll, lens = model.nll(batch.text.clamp(min=0), batch.text_lens)
-    tokens = batch.normalizer_tokens + utterances_of(batch) if batch.normalizer_tokens is not None else float(lens.sum())
+    tokens = (
+        batch.normalizer_tokens + utterances_of(batch) if batch.normalizer_tokens is not None else float(lens.sum())
+    )
     loss = nll.sum() / tokens
     return LossOutput(loss, {"loss": loss.item(), "perplexity": float(loss.detach().exp())}, float(lens.sum()))

@@ -58,4 +58,3 @@ def second_encoder(model: nn.Module, encoder_out: Tensor, layout: ChunkLayout, f
     joined = torch.cat((feats[:, : int(layout.feat_lens.max())], layout.join(encoder_out)), dim=-1)
     x, x_lens = model.stride_conv(joined, layout.feat_lens)
     return model.encoder2.encode_chunks(x, x_lens, index)
-

@@ -28,16 +28,22 @@ OPTIMIZERS: dict[str, Callable[..., Optimizer]] = {
 def build_optimizer(name: str, parameters: Iterable[nn.Parameter], conf: Mapping[str, Any]) -> Optimizer:
     """The optimiser ``name`` (any case) over the parameters that need gradients. Raises UsageError."""
     if name.lower() not in OPTIMIZERS:
-        raise UsageError(f"optim: no optimiser '{name}'", hint=did_you_mean(name.lower(), OPTIMIZERS)
-                         or f"one of {', '.join(sorted(OPTIMIZERS))}")
+        raise UsageError(
+            f"optim: no optimiser '{name}'",
+            hint=did_you_mean(name.lower(), OPTIMIZERS) or f"one of {', '.join(sorted(OPTIMIZERS))}",
+        )
     maker = OPTIMIZERS[name.lower()]
     known = list(inspect.signature(maker).parameters)[1:]
     unknown = set(conf) - set(known)
     if unknown:
-        raise UsageError(f"optim_conf: '{name}' has no setting {', '.join(sorted(unknown))}", hint=f"it knows {', '.join(known)}")
+        raise UsageError(
+            f"optim_conf: '{name}' has no setting {', '.join(sorted(unknown))}", hint=f"it knows {', '.join(known)}"
+        )
     trainable = [p for p in parameters if p.requires_grad]
     if not trainable:
-        raise UsageError("nothing to train: every parameter is frozen", hint="freeze_param names prefixes of parameters; give fewer")
+        raise UsageError(
+            "nothing to train: every parameter is frozen", hint="freeze_param names prefixes of parameters; give fewer"
+        )
     settings = dict(conf)
     if "lr" in settings:
         settings["lr"] = float(settings["lr"])  # YAML reads 5e-4 as text

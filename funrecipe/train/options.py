@@ -39,8 +39,11 @@ class TrainOptions:
     # data
     dataset_type: str = setting("small", "small: listed in memory; large: streamed from shards")
     batch_bins: float = setting(2000.0, "size of a batch, padding included, in batch_unit; per process")
-    batch_unit: str = setting("", "model_frames (60 ms when lfr_n is 6), fbank_frames (10 ms), ms, tokens or utterances; "
-                                  "default model_frames for small, ms for large")
+    batch_unit: str = setting(
+        "",
+        "model_frames (60 ms when lfr_n is 6), fbank_frames (10 ms), ms, tokens or utterances; "
+        "default model_frames for small, ms for large",
+    )
     num_workers: int = setting(1, "threads that read audio and compute features; 0: the training thread itself")
     prefetch_batches: int = setting(4, "batches computed ahead")
     cache_mb: int = setting(512, "memory for features of small data without noise and reverberation")
@@ -60,15 +63,21 @@ class TrainOptions:
     specaug: str | None = setting(None, "specaug, specaug_lfr or none")
     specaug_conf: dict[str, Any] = setting(dict, "settings of specaug")
     # model
-    model_conf: dict[str, Any] = setting(dict, "weights of the losses (ctc_weight, lsm_weight, ...), over those of config.yaml")
+    model_conf: dict[str, Any] = setting(
+        dict, "weights of the losses (ctc_weight, lsm_weight, ...), over those of config.yaml"
+    )
     init_param: list[str] = setting(list, "further weights: PATH[:SOURCE_PREFIX[:TARGET_PREFIX[:EXCLUDED_PREFIXES]]]")
     ignore_init_mismatch: bool = setting(False, "init_param: leave out tensors of another shape instead of stopping")
     freeze_param: list[str] = setting(list, "prefixes of parameters that stay as they are")
     extend_vocab: bool = setting(False, "add the training text's unknown characters to the vocabulary")
     lora_rank: int = setting(0, "train low-rank additions of this rank instead of the weights; 0: off")
     lora_alpha: float = setting(16.0, "scale of the additions: alpha / rank")
-    lora_targets: list[str] = setting(lambda: ["linear_q_k_v", "linear_q", "linear_k_v", "linear_out"], "names of the linear layers they are added to")
-    phone_ctc_weight: float = setting(0.0, "weight of an auxiliary CTC over initials and finals (small data; needs pypinyin)")
+    lora_targets: list[str] = setting(
+        lambda: ["linear_q_k_v", "linear_q", "linear_k_v", "linear_out"], "names of the linear layers they are added to"
+    )
+    phone_ctc_weight: float = setting(
+        0.0, "weight of an auxiliary CTC over initials and finals (small data; needs pypinyin)"
+    )
     phone_ctc_layer: int = setting(0, "encoder block it reads, counted from 1; 0: the block before the last")
     # optimisation
     max_epoch: int = setting(50, "number of epochs")
@@ -84,9 +93,15 @@ class TrainOptions:
     precision: str = setting("fp32", "fp32, bf16 or fp16 (GPU only)")
     seed: int = setting(0, "of every random choice")
     # validation, checkpoints
-    best_model_criterion: list[Criterion] = setting(lambda: [("valid", "acc", "max")], "[[phase, value, min|max], ...] ranks epochs for averages")
-    val_scheduler_criterion: list[str] = setting(lambda: ["valid", "loss"], "[phase, value] that reducelronplateau watches")
-    early_stopping_criterion: Criterion = setting(("valid", "loss", "min"), "[phase, value, min|max] that patience watches")
+    best_model_criterion: list[Criterion] = setting(
+        lambda: [("valid", "acc", "max")], "[[phase, value, min|max], ...] ranks epochs for averages"
+    )
+    val_scheduler_criterion: list[str] = setting(
+        lambda: ["valid", "loss"], "[phase, value] that reducelronplateau watches"
+    )
+    early_stopping_criterion: Criterion = setting(
+        ("valid", "loss", "min"), "[phase, value, min|max] that patience watches"
+    )
     patience: int | None = setting(None, "stop after this many epochs without improvement")
     keep_nbest_models: int = setting(10, "epochs kept and averaged")
     valid_decode: bool = setting(True, "decode the validation set after each epoch (cer_decode)")
@@ -125,7 +140,9 @@ class TrainOptions:
 
 def check_choice(name: str, value: str, known: tuple[str, ...]) -> None:
     if value not in known:
-        raise UsageError(f"{name}: '{value}' is not known", hint=did_you_mean(value, known) or f"one of {', '.join(known)}")
+        raise UsageError(
+            f"{name}: '{value}' is not known", hint=did_you_mean(value, known) or f"one of {', '.join(known)}"
+        )
 
 
 def convert(name: str, value: Any, wanted: Any) -> Any:
@@ -165,9 +182,30 @@ KNOWN = {f.name: f for f in fields(TrainOptions)}
 TYPES = typing.get_type_hints(TrainOptions)
 
 # Not taken from files: they belong to one run, or they are a model's and no setting of training.
-NOT_FROM_FILES = {"model", "config", "token_list", "cmvn_file", "data_dir", "output_dir", "guard_dir", "resume", "max_steps",
-                  "extend_vocab", "init_param", "num_gpus", "init", "input_size", "frontend", "frontend_conf", "encoder",
-                  "encoder_conf", "decoder", "decoder_conf", "predictor", "predictor_conf"}
+NOT_FROM_FILES = {
+    "model",
+    "config",
+    "token_list",
+    "cmvn_file",
+    "data_dir",
+    "output_dir",
+    "guard_dir",
+    "resume",
+    "max_steps",
+    "extend_vocab",
+    "init_param",
+    "num_gpus",
+    "init",
+    "input_size",
+    "frontend",
+    "frontend_conf",
+    "encoder",
+    "encoder_conf",
+    "decoder",
+    "decoder_conf",
+    "predictor",
+    "predictor_conf",
+}
 # Keys of finetune.yaml that are read elsewhere or that have one meaning only here.
 HARMLESS = {"unused_parameters", "batch_type", "normalize", "normalize_conf", "train_data_path_and_name_and_type"}
 
@@ -196,12 +234,18 @@ def build_options(config: Mapping[str, Any], finetune: Mapping[str, Any], flags:
                 continue
             value = convert(f"{source}: {name}" if source else name, value, TYPES[name])
             owner = name.removesuffix("_conf")
-            same_owner = owner == name or owner not in values or values[owner] == merged.get(f"{owner}__was", values[owner])
+            same_owner = (
+                owner == name or owner not in values or values[owner] == merged.get(f"{owner}__was", values[owner])
+            )
             if isinstance(value, dict) and isinstance(merged.get(name), dict) and same_owner:
                 value = {**merged[name], **value}
             merged[name] = value
         for owner in ("optim", "scheduler", "specaug"):
-            if owner in values and merged.get(f"{owner}__was") not in (None, merged[owner]) and f"{owner}_conf" not in values:
+            if (
+                owner in values
+                and merged.get(f"{owner}__was") not in (None, merged[owner])
+                and f"{owner}_conf" not in values
+            ):
                 merged[f"{owner}_conf"] = {}  # settings of the thing that was replaced
             if owner in merged:
                 merged[f"{owner}__was"] = merged[owner]
@@ -224,8 +268,17 @@ def read_yaml_file(path: Path) -> dict[str, Any]:
 def add_option_arguments(parser: argparse.ArgumentParser) -> None:
     """One ``--name VALUE`` for every setting; values are YAML, so lists and mappings can be given in one word."""
     for name, f in KNOWN.items():
-        default = f.default if f.default_factory is typing.cast(Any, fields(TrainOptions)[0].default_factory) else f.default_factory()
-        parser.add_argument(f"--{name}", default=None, metavar="VALUE", help=f"{f.metadata['help']} (default {default!r})".replace("%", "%%"))
+        default = (
+            f.default
+            if f.default_factory is typing.cast(Any, fields(TrainOptions)[0].default_factory)
+            else f.default_factory()
+        )
+        parser.add_argument(
+            f"--{name}",
+            default=None,
+            metavar="VALUE",
+            help=f"{f.metadata['help']} (default {default!r})".replace("%", "%%"),
+        )
 
 
 def flags_of(args: argparse.Namespace) -> dict[str, Any]:

@@ -25,8 +25,9 @@ def phones_of_characters(characters: Sequence[str]) -> list[str]:
     except ImportError:
         raise UsageError("phone_ctc_weight needs the package pypinyin", hint="pip install pypinyin") from None
     initials = lazy_pinyin(list(characters), style=Style.INITIALS, strict=True, errors=lambda x: [""] * len(x))
-    finals = lazy_pinyin(list(characters), style=Style.FINALS_TONE3, strict=True, neutral_tone_with_five=True,
-                         errors=lambda x: list(x))
+    finals = lazy_pinyin(
+        list(characters), style=Style.FINALS_TONE3, strict=True, neutral_tone_with_five=True, errors=lambda x: list(x)
+    )
     if not len(initials) == len(finals) == len(characters):  # a token of several letters: character by character
         return [p for c in characters for p in phones_of_characters([c])] if len(characters) > 1 else list(characters)
     return [phone for pair in zip(initials, finals) for phone in pair if phone]
@@ -93,5 +94,8 @@ def is_auxiliary(name: str) -> bool:
 
 
 def without_auxiliary(state: dict[str, Tensor]) -> dict[str, Tensor]:
-    return {name: value.detach().clone() if isinstance(value, torch.nn.Parameter) else value
-            for name, value in state.items() if not is_auxiliary(name)}
+    return {
+        name: value.detach().clone() if isinstance(value, torch.nn.Parameter) else value
+        for name, value in state.items()
+        if not is_auxiliary(name)
+    }

@@ -50,9 +50,13 @@ def interval_line(epoch: int, first: int, last: int, updates: int, values: Mappi
     return f"{epoch}epoch:train:{first}-{last}batch:{updates}num_updates: {format_values(values)}"
 
 
-def epoch_line(epoch: int, train: Mapping[str, float], valid: Mapping[str, float], updates: int, memory_gb: float | None) -> str:
+def epoch_line(
+    epoch: int, train: Mapping[str, float], valid: Mapping[str, float], updates: int, memory_gb: float | None
+) -> str:
     """``1epoch results: [train] ..., [valid] ..., total_count=..., gpu_max_cached_mem_GB=...``"""
-    line = f"{epoch}epoch results: [train] {format_values(train)}, [valid] {format_values(valid)}, total_count={updates}"
+    line = (
+        f"{epoch}epoch results: [train] {format_values(train)}, [valid] {format_values(valid)}, total_count={updates}"
+    )
     return line if memory_gb is None else f"{line}, gpu_max_cached_mem_GB={memory_gb:.3f}"
 
 
@@ -141,10 +145,13 @@ def write_plot(path: Path, records: Sequence[Mapping[str, float]], names: Iterab
             f'<g transform="translate({index % 3 * width},{index // 3 * height})">'
             f'<text x="{margin}" y="20">{name}: {points[-1][1]:.4g} (epoch {points[-1][0]})</text>'
             f'<text x="2" y="{margin + 4}" font-size="9">{y1:.3g}</text><text x="2" y="{height - margin}" font-size="9">{y0:.3g}</text>'
-            f'<polyline fill="none" stroke="#1f5fa8" stroke-width="1.5" points="{line}"/></g>')
+            f'<polyline fill="none" stroke="#1f5fa8" stroke-width="1.5" points="{line}"/></g>'
+        )
     rows = (len(charts) + 2) // 3
-    svg = (f'<svg xmlns="http://www.w3.org/2000/svg" width="{3 * width}" height="{max(1, rows) * height}" '
-           f'font-family="sans-serif" font-size="12">{"".join(parts)}</svg>\n')
+    svg = (
+        f'<svg xmlns="http://www.w3.org/2000/svg" width="{3 * width}" height="{max(1, rows) * height}" '
+        f'font-family="sans-serif" font-size="12">{"".join(parts)}</svg>\n'
+    )
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     temporary.write_text(svg, "utf-8")
     os.replace(temporary, path)

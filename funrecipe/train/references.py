@@ -28,8 +28,9 @@ def splitter_of(folder: ModelFolder) -> Callable[[str], list[str]]:
         try:
             import sentencepiece
         except ImportError:
-            raise UsageError("this model has BPE tokens: training needs the package sentencepiece",
-                             hint="pip install sentencepiece") from None
+            raise UsageError(
+                "this model has BPE tokens: training needs the package sentencepiece", hint="pip install sentencepiece"
+            ) from None
         pieces = sentencepiece.SentencePieceProcessor(model_file=str(folder.bpe_model))
         return lambda text: pieces.encode(text, out_type=str)
     if folder.seg_dict is not None or any(token.endswith("@@") for token in folder.tokens):
@@ -58,8 +59,10 @@ class ReferenceTokenizer:
     def __post_init__(self) -> None:
         self.ids = {token: i for i, token in enumerate(self.tokens)}
         if UNKNOWN not in self.ids:
-            raise DataError(f"the token list has no {UNKNOWN}",
-                            hint="out-of-vocabulary tokens need an id; it is the last token in FunASR's lists")
+            raise DataError(
+                f"the token list has no {UNKNOWN}",
+                hint="out-of-vocabulary tokens need an id; it is the last token in FunASR's lists",
+            )
 
     def __call__(self, text: str) -> tuple[int, ...]:
         ids = []

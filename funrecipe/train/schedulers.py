@@ -30,7 +30,9 @@ def noam_lr(optimizer: Optimizer, model_size: int = 320, warmup_steps: int = 250
     return LambdaLR(optimizer, lambda step: scale * min((step + 1) ** -0.5, (step + 1) * w**-1.5))
 
 
-def linear_lr(optimizer: Optimizer, warmup_steps: int = 0, total_steps: int = 10000, end_factor: float = 0.0) -> LambdaLR:
+def linear_lr(
+    optimizer: Optimizer, warmup_steps: int = 0, total_steps: int = 10000, end_factor: float = 0.0
+) -> LambdaLR:
     """Up linearly in ``warmup_steps``, then down linearly to ``end_factor`` of the peak at ``total_steps``."""
 
     def factor(step: int) -> float:
@@ -57,16 +59,22 @@ SCHEDULERS: dict[str, Callable[..., LRScheduler | ReduceLROnPlateau]] = {
 }
 
 
-def build_scheduler(name: str | None, optimizer: Optimizer, conf: Mapping[str, Any]) -> LRScheduler | ReduceLROnPlateau | None:
+def build_scheduler(
+    name: str | None, optimizer: Optimizer, conf: Mapping[str, Any]
+) -> LRScheduler | ReduceLROnPlateau | None:
     """The schedule ``name`` (any case; None or "none": constant). Raises UsageError for unknown names or settings."""
     if name is None or name.lower() in ("none", ""):
         return None
     if name.lower() not in SCHEDULERS:
-        raise UsageError(f"scheduler: no schedule '{name}'", hint=did_you_mean(name.lower(), SCHEDULERS)
-                         or f"one of {', '.join(sorted(SCHEDULERS))}")
+        raise UsageError(
+            f"scheduler: no schedule '{name}'",
+            hint=did_you_mean(name.lower(), SCHEDULERS) or f"one of {', '.join(sorted(SCHEDULERS))}",
+        )
     maker = SCHEDULERS[name.lower()]
     unknown = set(conf) - set(inspect.signature(maker).parameters)
     if unknown:
-        raise UsageError(f"scheduler_conf: '{name}' has no setting {', '.join(sorted(unknown))}",
-                         hint=f"it knows {', '.join(list(inspect.signature(maker).parameters)[1:])}")
+        raise UsageError(
+            f"scheduler_conf: '{name}' has no setting {', '.join(sorted(unknown))}",
+            hint=f"it knows {', '.join(list(inspect.signature(maker).parameters)[1:])}",
+        )
     return maker(optimizer, **conf)

@@ -6,10 +6,8 @@ import hashlib
 import json
 import logging
 import os
-import shutil
-from collections import Counter
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -20,17 +18,17 @@ from torch import Tensor, nn
 from funrecipe.audio.augment import WaveAugment, build_specaug
 from funrecipe.audio.frontend import WavFrontend
 from funrecipe.audio.io import read_audio
-from funrecipe.checkpoint import fit_state_dict, load_state_dict
+from funrecipe.checkpoint import fingerprint, fit_state_dict, load_state_dict
 from funrecipe.data.batching import Batch, LengthSortedSampler
 from funrecipe.data.dataset import BatchLoader, SmallPlan, TrainItem
-from funrecipe.data.dataset_small import Inspection, ItemLimits, inspect_data_dir, report_lines
-from funrecipe.data.kaldi_dir import Utterance
+from funrecipe.data.dataset_small import Inspection
 from funrecipe.errors import DataError, UsageError
+from funrecipe.hub import resolve_model
 from funrecipe.model_folder import ModelFolder, open_model_folder
 from funrecipe.models.registry import build_model
-from funrecipe.train.distributed import Ranks, wait_for_all
+from funrecipe.train.distributed import Ranks
 from funrecipe.train.featurizer import Featurizer
-from funrecipe.train.initialize import extend_state, extend_tokens, freeze, load_init_param
+from funrecipe.train.initialize import extend_state, freeze, load_init_param
 from funrecipe.train.loop import Trainer
 from funrecipe.train.lora import inject, merged_state
 from funrecipe.train.loss_output import LossOutput
@@ -38,11 +36,12 @@ from funrecipe.train.objectives import compute_loss
 from funrecipe.train.optimizers import build_optimizer
 from funrecipe.train.options import TrainOptions
 from funrecipe.train.phone_ctc import PhoneCtc, PhoneTable, add_phone_loss, without_auxiliary
-from funrecipe.train.references import ReferenceTokenizer, splitter_of
+from funrecipe.train.preflight import inspect_data
 from funrecipe.train.schedulers import build_scheduler
 from funrecipe.train.validation import Evaluator, transcriber
 
 log = logging.getLogger(__name__)
+
 
 @dataclass
 class Session:
@@ -63,26 +62,32 @@ def starting_point(options: TrainOptions) -> ModelFolder:
     if bool(options.model) == bool(options.config):
         raise UsageError("give either --model (a model folder) or --config (from scratch)")
     if options.model:
-        return open_model_folder(options.model)
+        return open_model_folder(resolve_model(options.model))
     path = Path(options.config)
     if not path.is_file():
         raise DataError("no such configuration", where=options.config)
     config = yaml.safe_load(path.read_text("utf-8"))
-    tokens = Path(options.token_list).read_text("utf-8").split("\n") if options.token_list else config.get("token_list") or []
+    tokens = (
+        Path(options.token_list).read_text("utf-8").split("\n")
+        if options.token_list
+        else config.get("token_list") or []
+    )
     tokens = [t.rstrip("\r") for t in tokens if t.strip()]
     if not tokens or len(set(tokens)) != len(tokens):
-        raise DataError("from scratch: the token list is missing, empty or repeats a token", where=options.token_list or options.config)
+        raise DataError(
+            "from scratch: the token list is missing, empty or repeats a token",
+            where=options.token_list or options.config,
+        )
     config["token_list"] = tokens
-    return ModelFolder(path=path.parent.resolve(), layout="0.x", mode=str(config.get("model", "asr")), config=config,
-                       tokens=tuple(tokens), weights=Path(), cmvn=Path(options.cmvn_file).resolve() if options.cmvn_file else None)
-
-
-def validation_dir(data_dir: Path) -> Path:
-    """``validation/`` or ``dev/``. Raises DataError."""
-    for name in ("validation", "dev", "valid"):
-        if (data_dir / name).is_dir():
-            return data_dir / name
-    raise DataError("no validation set", where=str(data_dir), hint="a folder 'validation' or 'dev' beside 'train', with wav.scp and text")
+    return ModelFolder(
+        path=path.parent.resolve(),
+        layout="0.x",
+        mode=str(config.get("model", "asr")),
+        config=config,
+        tokens=tuple(tokens),
+        weights=Path(),
+        cmvn=Path(options.cmvn_file).resolve() if options.cmvn_file else None,
+    )
 
 
 def frontend_of(folder: ModelFolder) -> WavFrontend:
@@ -90,53 +95,17 @@ def frontend_of(folder: ModelFolder) -> WavFrontend:
     return WavFrontend.from_config({**(folder.config.get("frontend_conf") or {}), "dither": 0.0}, folder.cmvn)
 
 
-def make_measure(sample_rate_hz: int):
-    """``utterance -> (duration_ms, fault)``: reads all of the audio, so that damage and NaN are found before training."""
-
-    def measure(utterance: Utterance) -> tuple[float, str | None]:
-        try:
-            wave = read_audio(utterance.audio, sample_rate_hz=sample_rate_hz, start_s=utterance.start_s, end_s=utterance.end_s)
-        except DataError as error:
-            return 0.0, f"unreadable audio: {error.what}"
-        if not np.isfinite(wave).all():
-            return 0.0, "audio holds values that are not finite"
-        return 1000.0 * len(wave) / sample_rate_hz, None
-
-    return measure
-
-
-def inspect(data_dir: Path, folder: ModelFolder, options: TrainOptions, tokenizer: ReferenceTokenizer, cache_dir: Path) -> Inspection:
-    """Pre-flight of one directory: prints what it found, raises DataError when too much is bad."""
-    frames_ms = ms_per_token(folder)
-    limits = ItemLimits(options.min_ms, options.max_ms, 0, options.max_tokens, frames_ms)
-    tokenizer.unknown.clear()
-    found = inspect_data_dir(data_dir, tokenizer, make_measure(folder.sample_rate_hz), limits,
-                             cache_file=cache_dir / f"{data_dir.name}.durations.json", workers=max(1, options.num_workers))
-    for line in report_lines(found, tokenizer.unknown, data_dir):
-        log.info(line)
-    if not found.items:
-        raise DataError("no utterance can be used", where=str(data_dir), hint="; ".join(report_lines(found, Counter(), data_dir)[1:4]))
-    if found.bad_share > options.max_bad_share:
-        raise DataError(f"{found.bad_share:.1%} of the utterances cannot be used", where=str(data_dir),
-                        hint="look at the reasons above; --max_bad_share 1 trains on the rest all the same")
-    return found
-
-
-def ms_per_token(folder: ModelFolder) -> float:
-    """How much audio one encoder frame covers."""
-    conf = folder.config.get("frontend_conf") or {}
-    shift = float(conf.get("frame_shift", 10)) * int(conf.get("lfr_n", 1))
-    subsampling = {"conv2d": 4, "conv2d6": 6, "conv2d8": 8}.get((folder.config.get("encoder_conf") or {}).get("input_layer"), 1)
-    return shift * subsampling
-
-
 def cost_of(item: TrainItem, unit: str, folder: ModelFolder) -> float:
     """What an utterance counts in a batch."""
     conf = folder.config.get("frontend_conf") or {}
     shift_ms = float(conf.get("frame_shift", 10))
-    return {"ms": item.duration_ms, "fbank_frames": item.duration_ms / shift_ms,
-            "model_frames": item.duration_ms / (shift_ms * int(conf.get("lfr_n", 1))), "tokens": float(len(item.text)),
-            "utterances": 1.0}[unit]
+    return {
+        "ms": item.duration_ms,
+        "fbank_frames": item.duration_ms / shift_ms,
+        "model_frames": item.duration_ms / (shift_ms * int(conf.get("lfr_n", 1))),
+        "tokens": float(len(item.text)),
+        "utterances": 1.0,
+    }[unit]
 
 
 def wave_augment(options: TrainOptions, sample_rate_hz: int) -> WaveAugment:
@@ -153,12 +122,19 @@ def wave_augment(options: TrainOptions, sample_rate_hz: int) -> WaveAugment:
         return [read_audio(place, sample_rate_hz=sample_rate_hz) for place in places]
 
     low, high = options.noise_snr_db
-    return WaveAugment(options.speed_perturb, load(options.noise_scp), options.noise_probability, (low, high),
-                       load(options.rir_scp), options.reverb_probability)
+    return WaveAugment(
+        options.speed_perturb,
+        load(options.noise_scp),
+        options.noise_probability,
+        (low, high),
+        load(options.rir_scp),
+        options.reverb_probability,
+    )
 
 
-def loaders(folder: ModelFolder, options: TrainOptions, train: Sequence[TrainItem], valid: Sequence[TrainItem],
-            ranks: Ranks) -> tuple[BatchLoader, BatchLoader, str]:
+def loaders(
+    folder: ModelFolder, options: TrainOptions, train: Sequence[TrainItem], valid: Sequence[TrainItem], ranks: Ranks
+) -> tuple[BatchLoader, BatchLoader, str]:
     """Training and validation batches, and a fingerprint of the training plan."""
     frontend = frontend_of(folder)
     mel_bins = int((folder.config.get("frontend_conf") or {}).get("n_mels", 80))
@@ -168,8 +144,15 @@ def loaders(folder: ModelFolder, options: TrainOptions, train: Sequence[TrainIte
 
     def plan(items: Sequence[TrainItem], *, shuffle: bool, passes: int) -> SmallPlan:
         costs = [cost_of(item, options.unit, folder) for item in items]
-        sampler = LengthSortedSampler(costs, options.batch_bins, by_count=options.unit == "utterances", seed=options.seed,
-                                      shuffle=shuffle, rank=ranks.rank, world_size=ranks.world_size)
+        sampler = LengthSortedSampler(
+            costs,
+            options.batch_bins,
+            by_count=options.unit == "utterances",
+            seed=options.seed,
+            shuffle=shuffle,
+            rank=ranks.rank,
+            world_size=ranks.world_size,
+        )
 
         def index_batches(epoch: int) -> list[list[int]]:
             return [batch for k in range(passes) for batch in sampler.batches(epoch * passes + k)]
@@ -179,8 +162,13 @@ def loaders(folder: ModelFolder, options: TrainOptions, train: Sequence[TrainIte
     print_of_plan = hashlib.sha256(json.dumps([
         [(i.key, i.audio, i.text, i.duration_ms) for i in train], options.batch_bins, options.unit, options.seed,
         options.passes_per_epoch, ranks.world_size, options.accum_grad, options.speed_perturb]).encode()).hexdigest()  # fmt: skip
-    training = BatchLoader(plan(train, shuffle=True, passes=options.passes_per_epoch), featurize, workers=options.num_workers,
-                           prefetch_batches=options.prefetch_batches, seed=options.seed)
+    training = BatchLoader(
+        plan(train, shuffle=True, passes=options.passes_per_epoch),
+        featurize,
+        workers=options.num_workers,
+        prefetch_batches=options.prefetch_batches,
+        seed=options.seed,
+    )
     plain = Featurizer(frontend, folder.sample_rate_hz, None, options.cache_mb)
     validating = BatchLoader(plan(valid, shuffle=False, passes=1), plain, workers=options.num_workers, augment=False)
     return training, validating, print_of_plan
@@ -216,36 +204,29 @@ def build_session(options: TrainOptions, ranks: Ranks, device: torch.device) -> 
     optimizer = build_optimizer(options.optim, model.parameters(), options.learning_rate_conf)
     scheduler = build_scheduler(options.scheduler, optimizer, options.scheduler_conf)
     loss = build_loss(folder, options)
-    evaluate = Evaluator(validating, loss, transcriber(folder) if options.valid_decode else None, device, ranks,
-                         decoded_keys(valid, options))
-    trainer = Trainer(model, loss, optimizer, scheduler, training, plan, evaluate, options, Path(options.output_dir), device,
-                      ranks, state_to_save=model_state)
+    evaluate = Evaluator(
+        validating,
+        loss,
+        transcriber(folder) if options.valid_decode else None,
+        device,
+        ranks,
+        decoded_keys(valid, options),
+    )
+    trainer = Trainer(
+        model,
+        loss,
+        optimizer,
+        scheduler,
+        training,
+        plan,
+        evaluate,
+        options,
+        Path(options.output_dir),
+        device,
+        ranks,
+        state_to_save=model_state,
+    )
     return Session(folder, trainer, train, valid)
-
-
-def inspect_data(start: ModelFolder, options: TrainOptions, ranks: Ranks) -> tuple[Inspection, Inspection, ModelFolder]:
-    """Pre-flight of both sets; the model's description, with a longer vocabulary where that is asked for.
-
-    One rank measures first, the others then find its measurements in the cache.
-    """
-    data_dir, cache_dir = Path(options.data_dir), Path(options.output_dir) / "preflight"
-    if not ranks.is_writer:
-        wait_for_all(ranks)
-    tokenizer = ReferenceTokenizer(start.tokens, splitter_of(start))
-    train = inspect(data_dir / "train", start, options, tokenizer, cache_dir)
-    folder = start
-    if options.extend_vocab and tokenizer.unknown:
-        tokens = extend_tokens(start.tokens, tokenizer.unknown)
-        log.info("extend_vocab: %d tokens added: %s", len(tokens) - len(start.tokens), " ".join(sorted(tokenizer.unknown)))
-        folder = replace(start, tokens=tuple(tokens), config={**start.config, "token_list": tokens})
-        tokenizer = ReferenceTokenizer(folder.tokens, splitter_of(folder))
-        train = inspect(data_dir / "train", folder, options, tokenizer, cache_dir)
-    valid = inspect(validation_dir(data_dir), folder, options, tokenizer, cache_dir)
-    if len(valid.items) < ranks.world_size:
-        raise DataError(f"{len(valid.items)} validation utterances for {ranks.world_size} processes", where=str(data_dir))
-    if ranks.is_writer:
-        wait_for_all(ranks)
-    return train, valid, folder
 
 
 def build_trainable(start: ModelFolder, folder: ModelFolder, options: TrainOptions) -> nn.Module:
@@ -266,6 +247,21 @@ def build_trainable(start: ModelFolder, folder: ModelFolder, options: TrainOptio
     return model
 
 
+def check_model(start: ModelFolder, options: TrainOptions) -> None:
+    """Build the model and load its weights as training would; says how large it is and what of it is trained."""
+    model = build_trainable(start, start, options)
+    sizes = [(p.numel(), p.requires_grad) for p in model.parameters()]
+    log.info(
+        "%s: %s, %d tokens, %.2f M parameters, %.2f M of them trained, weights %s",
+        start.path,
+        start.family,
+        len(start.tokens),
+        sum(n for n, _ in sizes) / 1e6,
+        sum(n for n, trained in sizes if trained) / 1e6,
+        fingerprint(load_state_dict(start.weights))[:12] if start.weights.is_file() else "random",
+    )
+
+
 def decoded_keys(valid: Inspection, options: TrainOptions) -> frozenset[str] | None:
     limit = options.valid_decode_utterances
     return frozenset(item.key for item in valid.items[:limit]) if limit else None
@@ -274,36 +270,3 @@ def decoded_keys(valid: Inspection, options: TrainOptions) -> frozenset[str] | N
 def model_state(model: nn.Module) -> dict[str, Tensor]:
     """What ``<N>epoch.pb`` holds: the plain model, additions merged in, without auxiliary heads."""
     return without_auxiliary(merged_state(model))
-
-
-def write_model_folder(options: TrainOptions, folder: ModelFolder, output_dir: Path) -> None:
-    """Make the output directory a model folder of its own, with every setting in force in its ``config.yaml``.
-
-    ``configuration.json`` names the average of the first criterion, which training writes; so ``--model OUTPUT_DIR``
-    decodes with it.
-    """
-    output_dir.mkdir(parents=True, exist_ok=True)
-    settings = {k: [list(c) for c in v] if k == "best_model_criterion" else list(v) if isinstance(v, tuple) else v
-                for k, v in asdict(options).items() if k not in ("model", "config", "token_list", "cmvn_file")}
-    model_conf = {**(folder.config.get("model_conf") or {}), **options.model_conf}
-    config = {**folder.config, **settings, "model_conf": model_conf, "init_model": options.model or options.config}
-    phase, key, _ = options.best_model_criterion[0]
-    description = {"am_model_name": f"{phase}.{key}.ave.pb",
-                   "model_config": {"type": "pytorch", "code_base": "funasr", "mode": folder.mode, "lang": "zh-cn", "batch_size": 1,
-                                    "am_model_config": "config.yaml", "mvn_file": "am.mvn", "asr_model_config": "decoding.yaml",
-                                    "model": output_dir.resolve().name}}
-    configuration = {"framework": "pytorch", "task": "auto-speech-recognition", "model": {"type": "generic-asr", **description},
-                     "pipeline": {"type": "asr-inference"}}
-    write_text(output_dir / "config.yaml", yaml.safe_dump(config, allow_unicode=True, sort_keys=False))
-    write_text(output_dir / "configuration.json", json.dumps(configuration, indent=2) + "\n")
-    write_text(output_dir / "tokens.txt", "".join(f"{token}\n" for token in folder.tokens))
-    write_text(output_dir / "decoding.yaml", yaml.safe_dump(folder.decoding or {"beam_size": 1}))
-    for name, source in (("am.mvn", folder.cmvn), ("seg_dict", folder.seg_dict), ("bpe.model", folder.bpe_model)):
-        if source is not None and source.resolve() != (output_dir / name).resolve():
-            shutil.copyfile(source, output_dir / name)
-
-
-def write_text(path: Path, text: str) -> None:
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.write_text(text, "utf-8")
-    os.replace(temporary, path)

@@ -17,7 +17,11 @@ from funrecipe.train.distributed import Ranks, sum_over_ranks
 from funrecipe.train.loss_output import LossOutput
 
 # Families whose own default is a beam search; validation wants speed.
-GREEDY = {"asr": DecodeOptions(beam_size=1), "rnnt": DecodeOptions(beam_size=1), "rnnt_unified": DecodeOptions(beam_size=1)}
+GREEDY = {
+    "asr": DecodeOptions(beam_size=1),
+    "rnnt": DecodeOptions(beam_size=1),
+    "rnnt_unified": DecodeOptions(beam_size=1),
+}
 
 Loss = Callable[[nn.Module, Batch, torch.Generator], LossOutput]
 Transcribe = Callable[[nn.Module, Batch], list[list[int]]]

@@ -25,7 +25,12 @@ def check_training_utils(case: Case) -> None:
     for i, setting in enumerate(conf["warmuplr"]):
         optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=setting["lr"])
         schedule = warmup_lr(optimizer, setting["warmup_steps"]).lr_lambdas[0]
-        case.compare(f"warmuplr{i}.lr_x1e6", torch.tensor([1e6 * setting["lr"] * schedule(s - 1) for s in steps]), 1e-6, relative=True)
+        case.compare(
+            f"warmuplr{i}.lr_x1e6",
+            torch.tensor([1e6 * setting["lr"] * schedule(s - 1) for s in steps]),
+            1e-6,
+            relative=True,
+        )
 
     ranked = [case.path / f"{epoch}epoch.pb" for epoch in (2, 3, 1)]
     for n in conf["averaging"]["nbest"]:
@@ -62,7 +67,9 @@ def conf_of_variant(variant: str) -> dict[str, object]:
 def check_losses(case: Case) -> None:
     """``train.<variant>.*``: loss, its parts, weight, gradient norm and some gradients."""
     folder = open_model_folder(case.path)
-    variants = sorted({key.split(".")[1] if key.count(".") > 1 else "" for key in case.expected if key.startswith("train.")})
+    variants = sorted(
+        {key.split(".")[1] if key.count(".") > 1 else "" for key in case.expected if key.startswith("train.")}
+    )
     for variant in variants:
         with torch.inference_mode(False), torch.enable_grad():
             check_variant(case, folder, variant)
@@ -120,6 +127,15 @@ def check_variant(case: Case, folder: ModelFolder, variant: str) -> None:
 
 CASES = {"training_utils": check_training_utils} | {
     name: check_losses
-    for name in ("paraformer", "paraformer_ctc", "conformer_paraformer", "bicif_paraformer", "paraformer_online",
-                 "conformer", "transformer", "rnnt", "uniasr")
+    for name in (
+        "paraformer",
+        "paraformer_ctc",
+        "conformer_paraformer",
+        "bicif_paraformer",
+        "paraformer_online",
+        "conformer",
+        "transformer",
+        "rnnt",
+        "uniasr",
+    )
 }

@@ -1,0 +1,120 @@
+#!/usr/bin/env bash
+# Fine-tune a model and see whether that helped: bash egs/asr/finetune.sh --model M --data_dir D --output_dir O
+# Stages: 0 pre-flight of the data, 1 base model, 2 train, 3 average, 4 decode with base and tuned weights, 5 compare.
+# D holds train/ and validation/ (or dev/), and test/ if there is one. Guide: docs/finetune.md
+# shellcheck disable=SC2154  # options are set by declare_option
+# shellcheck source=utils/recipe.sh
+source "$(dirname "${BASH_SOURCE[0]}")/../../utils/recipe.sh"
+
+declare_option stage 0 "first stage to run" integer
+declare_option stop_stage 5 "last stage to run" integer
+declare_option model damo/speech_paraformer-large_asr_nat-zh-cn-16k-common-vocab8404-pytorch "model folder or id to start from"
+declare_option data_dir ./data "holds train/ and validation/ (or dev/), each with wav.scp and text; test/ if there is one"
+declare_option output_dir ./checkpoint "checkpoints, logs, averages, results"
+declare_option eval_dir "" "data directory decoded in stages 4 and 5; default DATA_DIR/test, else the validation set"
+declare_option guard_dir "" "data directory of general speech: stages 4 and 5 also show what was forgotten there"
+declare_option checkpoint_name "" "weights decoded in stage 4; default: the average of the first best_model_criterion"
+declare_option num_gpus 0 "GPUs, one process each; 0: CPU" integer
+declare_option num_processes 1 "processes on the CPU (with --num_gpus 0)" integer
+declare_option num_nodes 1 "machines; start this script on each with its --node_rank" integer
+declare_option node_rank 0 "number of this machine" integer
+declare_option master "" "HOST:PORT of machine 0, needed for several machines"
+declare_option max_restarts 0 "how often to start again, from the last checkpoint, when a process dies" integer
+declare_option njob 2 "decoding jobs of stage 4" integer
+declare_option gpu_inference auto "decode on GPUs in stage 4" "auto|true|false"
+# Settings of training; empty: as finetune.yaml of the model folder says, else its config.yaml. Meaning and defaults:
+# funrecipe train --help. Lists and mappings are YAML: --optim_conf '{lr: 0.0002}'
+settings=(
+  dataset_type batch_bins batch_unit num_workers prefetch_batches cache_mb min_ms max_ms max_tokens max_bad_share
+  passes_per_epoch dataset_conf speed_perturb noise_scp noise_probability noise_snr_db rir_scp reverb_probability
+  specaug specaug_conf model_conf init_param ignore_init_mismatch freeze_param extend_vocab lora_rank lora_alpha
+  lora_targets phone_ctc_weight phone_ctc_layer max_epoch max_steps accum_grad optim optim_conf lr scheduler
+  scheduler_conf grad_clip grad_clip_type precision seed best_model_criterion val_scheduler_criterion
+  early_stopping_criterion patience keep_nbest_models valid_decode valid_decode_utterances save_interval log_interval
+  resume process_timeout_s
+)
+for setting in "${settings[@]}"; do declare_option "$setting" "" "setting of training"; done
+parse_options "$@"
+
+infer=$recipe_root/egs/asr/infer.sh
+given "${settings[@]}"
+train_flags=(--model "$model" --data_dir "$data_dir" --output_dir "$output_dir" --num_gpus "$num_gpus" "${flags[@]}")
+if [ -z "$eval_dir" ]; then
+  for part in test validation dev; do
+    if [ -z "$eval_dir" ] && [ -d "$data_dir/$part" ]; then eval_dir=$data_dir/$part; fi
+  done
+fi
+
+# decode DATA_DIR NAME [infer.sh options]: results in OUTPUT_DIR/results/NAME
+decode() {
+  local directory=$1 name=$2
+  shift 2
+  bash "$infer" --model "$model" --data_dir "$directory" --output_dir "$output_dir/results/$name" --njob "$njob" \
+    --gpu_inference "$gpu_inference" "$@"
+}
+
+# train [torchrun options]: stage 2 in as many processes as asked for
+train() {
+  local processes=$num_processes
+  if [ "$num_gpus" -gt 0 ]; then processes=$num_gpus; fi
+  if [ "$processes" -eq 1 ] && [ "$num_nodes" -eq 1 ]; then
+    funrecipe train "${train_flags[@]}"
+    return
+  fi
+  # One store per restart: with torch's shared one, restarted ranks may read the addresses of dead ones and hang.
+  export TORCH_DISABLE_SHARE_RDZV_TCP_STORE=1 OMP_NUM_THREADS=${OMP_NUM_THREADS:-1}
+  local place=(--standalone)
+  if [ "$num_nodes" -gt 1 ]; then
+    [ -n "$master" ] || die "--num_nodes $num_nodes needs --master HOST:PORT"
+    place=(--nnodes "$num_nodes" --node-rank "$node_rank" --rdzv-backend c10d --rdzv-id funrecipe --rdzv-endpoint "$master")
+  fi
+  "$PYTHON" -m torch.distributed.run "${place[@]}" --nproc-per-node "$processes" --max-restarts "$max_restarts" \
+    -m funrecipe train "${train_flags[@]}"
+}
+
+if stage 0; then
+  log "Stage 0: Checking the data ..."
+  funrecipe train "${train_flags[@]}" --check data
+fi
+
+if stage 1; then
+  log "Stage 1: Checking the base model ..."
+  funrecipe train "${train_flags[@]}" --check model
+fi
+
+if stage 2; then
+  log "Stage 2: Training ..."
+  train
+fi
+
+criterion=$("$PYTHON" -m funrecipe average --output_dir "$output_dir" --print_criterion)
+keep=${keep_nbest_models:-10}
+if stage 3; then
+  log "Stage 3: Averaging ..."
+  funrecipe average --output_dir "$output_dir" --criterion "$criterion" --nbest "$keep"
+fi
+
+if [ -z "$checkpoint_name" ]; then
+  IFS=, read -r phase value _ <<< "$criterion"
+  checkpoint_name=$phase.$value.ave.pb
+fi
+sets=("$eval_dir")
+if [ -n "$guard_dir" ]; then sets+=("$guard_dir"); fi
+if stage 4; then
+  log "Stage 4: Decoding with base and tuned weights ..."
+  for i in "${!sets[@]}"; do
+    name=$([ "$i" -eq 0 ] && echo eval || echo guard)
+    decode "${sets[i]}" "$name.base"
+    decode "${sets[i]}" "$name.tuned" --checkpoint_dir "$output_dir" --checkpoint_name "$checkpoint_name"
+  done
+fi
+
+if stage 5; then
+  log "Stage 5: Comparing ..."
+  for i in "${!sets[@]}"; do
+    name=$([ "$i" -eq 0 ] && echo eval || echo guard)
+    log "${sets[i]}: A is the base model, B the tuned one ($checkpoint_name)"
+    funrecipe compare "$output_dir/results/$name.base" "$output_dir/results/$name.tuned" --tokens char \
+      --out "$output_dir/results/$name.compare.json"
+  done
+fi

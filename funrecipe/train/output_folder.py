@@ -1,0 +1,64 @@
+"""The output directory of a run as a model folder of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from dataclasses import asdict
+from pathlib import Path
+
+import yaml
+
+from funrecipe.model_folder import ModelFolder
+from funrecipe.train.options import TrainOptions
+
+
+def write_model_folder(options: TrainOptions, folder: ModelFolder, output_dir: Path) -> None:
+    """Make the output directory a model folder of its own, with every setting in force in its ``config.yaml``.
+
+    ``configuration.json`` names the average of the first criterion, which training writes; so ``--model OUTPUT_DIR``
+    decodes with it.
+    """
+    output_dir.mkdir(parents=True, exist_ok=True)
+    settings = {
+        k: [list(c) for c in v] if k == "best_model_criterion" else list(v) if isinstance(v, tuple) else v
+        for k, v in asdict(options).items()
+        if k not in ("model", "config", "token_list", "cmvn_file")
+    }
+    model_conf = {**(folder.config.get("model_conf") or {}), **options.model_conf}
+    config = {**folder.config, **settings, "model_conf": model_conf, "init_model": options.model or options.config}
+    phase, key, _ = options.best_model_criterion[0]
+    description = {
+        "am_model_name": f"{phase}.{key}.ave.pb",
+        "model_config": {
+            "type": "pytorch",
+            "code_base": "funasr",
+            "mode": folder.mode,
+            "lang": "zh-cn",
+            "batch_size": 1,
+            "am_model_config": "config.yaml",
+            "mvn_file": "am.mvn",
+            "asr_model_config": "decoding.yaml",
+            "model": output_dir.resolve().name,
+        },
+    }
+    configuration = {
+        "framework": "pytorch",
+        "task": "auto-speech-recognition",
+        "model": {"type": "generic-asr", **description},
+        "pipeline": {"type": "asr-inference"},
+    }
+    write_text(output_dir / "config.yaml", yaml.safe_dump(config, allow_unicode=True, sort_keys=False))
+    write_text(output_dir / "configuration.json", json.dumps(configuration, indent=2) + "\n")
+    write_text(output_dir / "tokens.txt", "".join(f"{token}\n" for token in folder.tokens))
+    write_text(output_dir / "decoding.yaml", yaml.safe_dump(folder.decoding or {"beam_size": 1}))
+    for name, source in (("am.mvn", folder.cmvn), ("seg_dict", folder.seg_dict), ("bpe.model", folder.bpe_model)):
+        if source is not None and source.resolve() != (output_dir / name).resolve():
+            shutil.copyfile(source, output_dir / name)
+
+
+def write_text(path: Path, text: str) -> None:
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary.write_text(text, "utf-8")
+    os.replace(temporary, path)
