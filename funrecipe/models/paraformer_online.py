@@ -20,7 +20,7 @@ from funrecipe.models.cif import CifOutput, CifPredictorV2
 from funrecipe.models.paraformer import Paraformer, build_ctc
 from funrecipe.models.registry import build_component
 from funrecipe.models.sanm import Memory, ParaformerSANMDecoder, SANMDecoderLayer, SANMSelfAttention, attend
-from funrecipe.models.sanm_chunk import ChunkLayout, SANMChunkEncoder
+from funrecipe.models.sanm_chunk import ChunkLayout, SANMChunkEncoder, require_chunk_attention
 
 KeysValues = tuple[Tensor, Tensor]  # each (1, T, D)
 
@@ -250,6 +250,7 @@ def read_taps(memory: Memory, context: Tensor) -> Tensor:
 
 def build_paraformer_online(config: Mapping[str, Any], input_size: int, vocab_size: int) -> ParaformerOnline:
     """Paraformer with the chunk encoder; the decoder's memories must look back only, for a stream to be exact."""
+    require_chunk_attention(config.get("model_conf") or {}, "decoder_attention_chunk_type")
     encoder = build_component(config, "encoder", {"sanm_chunk_opt": SANMChunkEncoder}, input_size=input_size)
     decoder = build_component(
         config,

@@ -8,8 +8,9 @@ zeros before it, so that one pass computes what a stream would compute chunk by 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -171,3 +172,9 @@ class SANMChunkEncoder(SANMEncoder):
         """Encoder output as if nothing had been chunked: ``(B, T, output_size)``, ``feat_lens``."""
         encoder_out, layout = self.encode_chunks(feats, feat_lens, shape_index)
         return layout.join(encoder_out), feat_lens
+
+
+def require_chunk_attention(model_conf: Mapping[str, Any], key: str) -> None:
+    """Raises ValueError when ``model_conf[key]`` asks for decoder attention that does not follow the chunks."""
+    if (kind := model_conf.get(key, "chunk")) != "chunk":
+        raise ValueError(f"model_conf: {key}: {kind!r} is not supported, only 'chunk'")

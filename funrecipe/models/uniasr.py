@@ -15,7 +15,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from funrecipe.models.cif import CifOutput, CifPredictorV2
+from funrecipe.models.ctc import CTC
 from funrecipe.models.layers import LayerNorm, length_mask, padding_mask
+from funrecipe.models.paraformer import DEFAULT_CTC_WEIGHT, build_ctc
 from funrecipe.models.registry import build_component
 from funrecipe.models.sanm import (
     INERT_SETTINGS,
@@ -25,7 +27,7 @@ from funrecipe.models.sanm import (
     SANMDecoderLayer,
     attend,
 )
-from funrecipe.models.sanm_chunk import ChunkLayout, SANMChunkEncoder
+from funrecipe.models.sanm_chunk import ChunkLayout, SANMChunkEncoder, require_chunk_attention
 
 
 class Pass(NamedTuple):
@@ -210,7 +212,11 @@ class StrideConv(nn.Module):
 
 
 class UniASR(nn.Module):
-    """Keys: ``encoder decoder predictor`` of the first pass, the same with a 2 of the second, and ``stride_conv``."""
+    """Keys: ``encoder decoder predictor`` of the first pass, the same with a 2 of the second, and ``stride_conv``.
+
+    ``ctc`` and ``ctc2`` stand over the encoder outputs without chunks; they are trained where the configuration gives
+    them weight, and no search reads them.
+    """
 
     def __init__(
         self,
@@ -221,11 +227,17 @@ class UniASR(nn.Module):
         encoder2: SANMChunkEncoder,
         predictor2: CifPredictorV2,
         decoder2: ScamaDecoder,
+        ctc: CTC | None = None,
+        ctc2: CTC | None = None,
     ) -> None:
         super().__init__()
         self.encoder, self.predictor, self.decoder = encoder, predictor, decoder
         self.stride_conv = stride_conv
         self.encoder2, self.predictor2, self.decoder2 = encoder2, predictor2, decoder2
+        if ctc is not None:
+            self.ctc = ctc
+        if ctc2 is not None:
+            self.ctc2 = ctc2
 
     def encode(self, feats: Tensor, feat_lens: Tensor, shape_index: int = 0) -> tuple[Tensor, Tensor]:
         """First-pass encoder output ``(B, T, D)``, without chunks, and its lengths."""
@@ -255,7 +267,15 @@ def predict(encoder_out: Tensor, layout: ChunkLayout, predictor: CifPredictorV2)
 
 
 def build_uniasr(config: Mapping[str, Any], input_size: int, vocab_size: int) -> UniASR:
-    """Both passes as ``config`` describes them."""
+    """Both passes as ``config`` describes them.
+
+    Raises:
+        ValueError: decoder attention of another kind than ``chunk``.
+    """
+    model_conf = config.get("model_conf") or {}
+    for key in ("decoder_attention_chunk_type", "decoder_attention_chunk_type2"):
+        require_chunk_attention(model_conf, key)
+    second_ctc_weight = model_conf.get("ctc_weight2", DEFAULT_CTC_WEIGHT)
     encoders = {"sanm_chunk_opt": SANMChunkEncoder}
     decoders, predictors = {"fsmn_scama_opt": ScamaDecoder}, {"cif_predictor_v2": CifPredictorV2}
     encoder = build_component(config, "encoder", encoders, input_size=input_size)
@@ -273,4 +293,6 @@ def build_uniasr(config: Mapping[str, Any], input_size: int, vocab_size: int) ->
         encoder2,
         build_component(config, "predictor2", predictors),
         decoder2,
+        build_ctc(config, vocab_size, encoder.output_size),
+        build_ctc({"model_conf": {"ctc_weight": second_ctc_weight}}, vocab_size, encoder2.output_size),
     )
