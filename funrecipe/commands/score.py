@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from funrecipe.errors import UsageError
 
 if TYPE_CHECKING:
-    from funrecipe.score.summary import SideInformation
+    from funrecipe.jobs.run_record import RunRecord
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -45,9 +44,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
+    from funrecipe.jobs.run_record import read_run_record
     from funrecipe.score.read import read_texts
 
-    meta = {**_plan_meta(args.plan), **parse_meta(args.meta)}
+    record = read_run_record(args.plan)
+    meta = {**record.summary, **parse_meta(args.meta)}
     refs, hyps = read_texts(args.ref), read_texts(args.hyp)
     if args.protocol == "speechio":
         from funrecipe.score.stage3 import score_speechio
@@ -59,14 +60,19 @@ def run(args: argparse.Namespace) -> None:
     elif args.detail == "totals":
         _print_totals(args, refs, hyps)
     else:
-        _score_strict(args, refs, hyps, meta)
+        _score_strict(args, refs, hyps, meta, record)
 
 
 def _score_strict(
-    args: argparse.Namespace, refs: Mapping[str, str], hyps: Mapping[str, str], meta: Mapping[str, str]
+    args: argparse.Namespace,
+    refs: Mapping[str, str],
+    hyps: Mapping[str, str],
+    meta: Mapping[str, str],
+    record: RunRecord,
 ) -> None:
     from funrecipe.score.export import write_json_lines, write_trn
     from funrecipe.score.rates import score_normalized
+    from funrecipe.score.side_information import read_side_information
     from funrecipe.score.summary import analysis_json, summary_json
     from funrecipe.score.text_cer import summary_lines, write_text_cer
     from funrecipe.score.write import write_json
@@ -74,7 +80,14 @@ def _score_strict(
     scoring = score_normalized(
         refs, hyps, profile_name=args.profile, unit=args.tokens, missing_policy=args.missing
     )
-    side = _side_information(args)
+    side = read_side_information(
+        args.data_dir,
+        utt2spk=args.utt2spk,
+        utt2set=args.utt2set,
+        utt2dur=args.utt2dur,
+        durations_s=record.durations_s,
+        hotwords=args.hotwords,
+    )
     summary = summary_json(scoring, meta)
     if args.detail == "full":
         summary["analysis"] = analysis_json(scoring, side)
@@ -105,26 +118,6 @@ def _print_totals(args: argparse.Namespace, refs: Mapping[str, str], hyps: Mappi
     print(f"%WER {percent(errors, tokens):.2f} [ {errors} / {tokens} ]\n{coverage.line()}")
 
 
-def _side_information(args: argparse.Namespace) -> SideInformation:
-    from funrecipe.score.hotwords import read_hotwords
-    from funrecipe.score.read import read_durations, read_texts
-    from funrecipe.score.summary import SideInformation
-
-    def given_or_found(name: str) -> Path | None:
-        if getattr(args, name):
-            return Path(getattr(args, name))
-        found = Path(args.data_dir, name) if args.data_dir else None
-        return found if found and found.exists() else None
-
-    utt2spk, utt2set, utt2dur = map(given_or_found, ("utt2spk", "utt2set", "utt2dur"))
-    return SideInformation(
-        speaker_of=read_texts(utt2spk) if utt2spk else {},
-        set_of=read_texts(utt2set) if utt2set else {},
-        durations_s=read_durations(utt2dur) if utt2dur else {},
-        hotwords=read_hotwords(args.hotwords) if args.hotwords else (),
-    )
-
-
 def parse_meta(pairs: list[str]) -> dict[str, str]:
     meta: dict[str, str] = {}
     for pair in pairs:
@@ -133,11 +126,3 @@ def parse_meta(pairs: list[str]) -> dict[str, str]:
             raise UsageError(f"--meta wants KEY=VALUE, not '{pair}'", where="--meta")
         meta[key] = value
     return meta
-
-
-def _plan_meta(path: str | None) -> dict[str, str]:
-    if path is None or not Path(path).exists():
-        return {}
-    from funrecipe.jobs.plan import read_plan
-
-    return read_plan(Path(path)).summary()

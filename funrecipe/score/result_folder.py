@@ -33,10 +33,17 @@ class ResultFolder:
 
     def summary(self) -> dict[str, Any]:
         """What ``funrecipe score`` wrote beside ``text.cer``; empty when it did not."""
-        path = self.recog / "text.cer.json"
+        return self._read_json("text.cer.json", "run stage 2 (score) again")
+
+    def speechio(self) -> dict[str, Any] | None:
+        """What stage 3 wrote to ``RESULTS.json``; None when it did not run."""
+        return self._read_json("RESULTS.json", "run stage 3 again") or None
+
+    def _read_json(self, name: str, hint: str) -> dict[str, Any]:
+        path = self.recog / name
         if not path.is_file():
             return {}
         try:
             return json.loads(path.read_text(encoding="utf-8"))
         except ValueError as error:
-            raise DataError(f"not JSON: {error}", where=str(path), hint="run stage 2 (score) again") from None
+            raise DataError(f"not JSON: {error}", where=str(path), hint=hint) from None

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping
 
 from funrecipe import __version__
 from funrecipe.score import breakdown
@@ -12,16 +11,7 @@ from funrecipe.score.hallucinations import hallucinations
 from funrecipe.score.hotwords import hotword_scores
 from funrecipe.score.intervals import bootstrap_interval
 from funrecipe.score.rates import Scoring, percent
-
-
-@dataclass(frozen=True)
-class SideInformation:
-    """What is known about the utterances besides their texts."""
-
-    speaker_of: Mapping[str, str] = field(default_factory=dict)
-    set_of: Mapping[str, str] = field(default_factory=dict)
-    durations_s: Mapping[str, float] = field(default_factory=dict)
-    hotwords: Sequence[str] = ()
+from funrecipe.score.side_information import SideInformation
 
 
 def summary_json(scoring: Scoring, meta: Mapping[str, str]) -> dict[str, object]:

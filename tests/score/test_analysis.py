@@ -12,7 +12,8 @@ from funrecipe.score.export import write_trn
 from funrecipe.score.hallucinations import hallucinations
 from funrecipe.score.hotwords import hotword_scores
 from funrecipe.score.rates import Edits, score_texts
-from funrecipe.score.summary import SideInformation, analysis_json
+from funrecipe.score.side_information import SideInformation
+from funrecipe.score.summary import analysis_json
 
 REFS = {"s1-a": "我用iphone打电话", "s1-b": "一共25个", "s2-c": "你好", "s2-d": ""}
 HYPS = {"s1-a": "我用 android 打 电话吧", "s1-b": "一共26个", "s2-c": "你好", "s2-d": "嗯"}

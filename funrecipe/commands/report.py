@@ -1,0 +1,74 @@
+"""``funrecipe report RESULT_DIR``: ``report.html``, one page that opens offline, and ``RESULTS.md``."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from funrecipe.data.shards import ShardEntry
+    from funrecipe.score.report import Audio
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add("result_dir", type=Path, help="output_dir or 1best_recog of a scored run")
+    add("--out_dir", type=Path, help="folder of report.html and RESULTS.md (default: the output_dir of the run)")
+    add("--data_dir", type=Path, help="Kaldi data directory: audio, utt2spk, utt2set and utt2dur where they exist")
+    add("--hotwords", help="one word a line: recall and precision of these words")
+    add("--audio", default="link", choices=("link", "embed", "none"),
+        help="relative links to the audio files (default), the audio inside the page, or none")
+    add("--title", help="title of the page (default: the name of the result folder)")
+
+
+def run(args: argparse.Namespace) -> None:
+    from funrecipe.jobs.run_record import read_run_record
+    from funrecipe.score.rates import score_normalized
+    from funrecipe.score.report import RunFacts, render_html, render_markdown
+    from funrecipe.score.result_folder import ResultFolder
+    from funrecipe.score.side_information import read_side_information
+    from funrecipe.score.summary import analysis_json, summary_json
+    from funrecipe.score.write import write_text
+
+    folder = ResultFolder.open(args.result_dir)
+    record = read_run_record(folder.output_dir)
+    protocol = folder.summary().get("protocol", {})
+    refs, hyps = folder.texts()
+    scoring = score_normalized(
+        refs,
+        hyps,
+        profile_name=(protocol.get("normalization") or "").split(" ")[0] or None,
+        unit=protocol.get("tokens", "mixed"),
+        missing_policy=protocol.get("missing", "strict"),
+    )
+    side = read_side_information(args.data_dir, durations_s=record.durations_s, hotwords=args.hotwords)
+    summary = summary_json(scoring, folder.summary().get("meta", record.summary))
+    summary["analysis"] = analysis_json(scoring, side)
+    facts = RunFacts(
+        title=args.title or folder.output_dir.resolve().name,
+        audio=_audio(record.entries, args.data_dir),
+        durations_s=side.durations_s,
+        speaker_of=side.speaker_of,
+        workers={worker.number: (worker.audio_s, worker.decode_s) for worker in record.workers},
+        speechio=folder.speechio(),
+    )
+    out_dir = args.out_dir or folder.output_dir
+    page = render_html(scoring, summary, facts, page_folder=out_dir.absolute(), audio_mode=args.audio)
+    write_text(out_dir / "report.html", page)
+    write_text(out_dir / "RESULTS.md", render_markdown(scoring, summary, facts))
+    print(f"{out_dir / 'report.html'} ({len(page.encode()) / 1e6:.1f} MB), {out_dir / 'RESULTS.md'}")
+
+
+def _audio(entries: Mapping[str, ShardEntry], data_dir: Path | None) -> dict[str, Audio]:
+    """Audio of the utterances, by the plan of the run; without a plan, by the data directory."""
+    from funrecipe.data.kaldi_dir import read_data_dir
+    from funrecipe.score.report import Audio
+
+    if entries:
+        return {key: Audio(entry.audio, entry.start_s, entry.end_s) for key, entry in entries.items()}
+    if data_dir is None or not (data_dir / "wav.scp").exists():
+        return {}
+    utterances = read_data_dir(data_dir, allow_pipes=True).utterances
+    return {u.utt_id: Audio(u.audio, u.start_s, u.end_s) for u in utterances}
