@@ -57,31 +57,29 @@ if stage 1; then
   funrecipe merge --plan "$plan" --max_failed "$max_failed"
 fi
 
+if stage 2 || stage 3; then
+  if [ ! -e "$data_dir/text" ]; then
+    log "$data_dir has no text: nothing to score"
+    stop_stage=1
+  fi
+fi
+
 if stage 2; then
   log "Stage 2: Computing WER ..."
-  if [ -e "$data_dir/text" ]; then
-    cp "$results/text" "$results/text.proc"
-    cp "$data_dir/text" "$results/text.ref"
-    funrecipe score --ref "$results/text.ref" --hyp "$results/text.proc" --out "$results/text.cer" \
-      --data_dir "$data_dir" --plan "$plan"
-  else
-    log "$data_dir has no text: nothing to score"
-  fi
+  cp "$results/text" "$results/text.proc"
+  cp "$data_dir/text" "$results/text.ref"
+  funrecipe score --ref "$results/text.ref" --hyp "$results/text.proc" --out "$results/text.cer" --data_dir "$data_dir" --plan "$plan"
 fi
 
 if stage 3; then
-  log "Stage 3: Normalizing REF and HYP text, computing WER/CER and alignment ..."
-  if [ -e "$data_dir/text" ]; then
-    funrecipe score --protocol speechio --profile "$textnorm_profile" --ref "$data_dir/text" \
-      --hyp "$results/text.proc" --out_dir "$results" --plan "$plan"
-  else
-    log "$data_dir has no text: nothing to score"
-  fi
+  log "Stage 3: SpeechIO TIOBE textnorm, profile $textnorm_profile: computing WER/CER and alignment ..."
+  funrecipe score --protocol speechio --profile "$textnorm_profile" --ref "$data_dir/text" --hyp "$results/text" \
+    --out_dir "$results" --plan "$plan"
 fi
 
 if stage 4; then
-  log "Stage 4: Writing report.html and RESULTS.md ..."
-  funrecipe report "$output_dir" --data_dir "$data_dir"
+  log "Stage 4: Report ..."
+  funrecipe report "$output_dir"
 fi
 
-if stage 1 || stage 2; then funrecipe status "$output_dir"; fi
+if [ -e "$plan" ]; then funrecipe status "$output_dir"; fi

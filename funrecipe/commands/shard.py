@@ -197,7 +197,7 @@ def _make_folder(output_dir: Path) -> None:
 
 def _report(plan: Plan, aside: Path | None) -> None:
     from funrecipe.jobs.plan import describe
-    from funrecipe.jobs.progress import format_duration
+    from funrecipe.jobs.wording import format_duration
 
     if aside:
         print(f"the plan has changed: earlier results are in {aside}")

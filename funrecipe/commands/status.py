@@ -24,7 +24,7 @@ def summary(plan: Plan) -> list[str]:
     """Lines ``name value`` of what is known so far; times are of all launches of this plan together."""
     from funrecipe.data.results import RESULTS, read_done, read_failed
     from funrecipe.jobs.launch import read_launches
-    from funrecipe.jobs.progress import format_duration
+    from funrecipe.jobs.wording import count, format_duration
 
     done = {key: entry for job in plan.jobs for key, entry in read_done(plan.shard_folder(job.number) / "done").items()}
     failed = {
@@ -44,9 +44,8 @@ def summary(plan: Plan) -> list[str]:
             f"throughput        {launched_audio_s / wall_s:.1f} s of audio per second",
         ]
     if audio_s:
-        lines.append(
-            f"compute           {compute_s / audio_s:.4f} s per second of audio in one job ({plan.threads} threads)"
-        )
+        threads = count(plan.threads, "thread")
+        lines.append(f"compute           {compute_s / audio_s:.4f} s per second of audio in one job ({threads})")
     cer = _rate(plan.output_dir / RESULTS / "text.cer")
     if cer:
         lines.append(f"CER               {cer}")

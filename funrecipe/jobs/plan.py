@@ -20,6 +20,7 @@ import funrecipe
 from funrecipe.data.results import RESULTS, replace_file
 from funrecipe.data.shards import ShardEntry
 from funrecipe.errors import DataError, UsageError
+from funrecipe.jobs.wording import count
 
 PLAN_NAME = "plan.json"
 FORMAT = 1
@@ -210,6 +211,5 @@ def describe(jobs: Sequence[Job], threads: int, max_running: int) -> str:
         where = "GPU " + ",".join(str(job.gpu) for job in jobs)
     else:
         where = "CPU"
-    count = f"{len(jobs)} job{'s' if len(jobs) != 1 else ''}"
     at_once = "" if max_running >= len(jobs) else f", {max_running} at once"
-    return f"{count} on {where}{at_once}, {threads} thread{'s' if threads != 1 else ''} each"
+    return f"{count(len(jobs), 'job')} on {where}{at_once}, {count(threads, 'thread')} each"

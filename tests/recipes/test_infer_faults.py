@@ -22,10 +22,10 @@ NASTY = "a \"b\" 'c' $(touch pwned) ;&|*"
 NUM_SPEECH = 5
 
 
-def recipe(*arguments: str, cwd: Path, **popen) -> subprocess.Popen[str]:
-    environment = {**os.environ, "LC_ALL": "C.UTF-8"} | popen.pop("env", {})
-    return subprocess.Popen(["bash", str(ROOT / "egs/asr/infer.sh"), *map(str, arguments)], cwd=cwd, env=environment,
-                            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True, **popen)  # fmt: skip
+def recipe(*arguments: str, cwd: Path) -> subprocess.Popen[str]:
+    command = ["bash", str(ROOT / "egs/asr/infer.sh"), *map(str, arguments)]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+    return subprocess.Popen(command, cwd=cwd, start_new_session=True, **pipes)
 
 
 def run(*arguments: str, cwd: Path) -> tuple[int, str]:
@@ -102,7 +102,7 @@ def num_done(output: Path) -> int:
 
 @pytest.fixture(scope="module")
 def work(tmp_path_factory) -> Path:
-    """Speech, an 8 kHz stereo file and one of 10 samples; the model under a nasty path; an undisturbed run in ``out``."""
+    """Speech, an 8 kHz stereo file and one of 10 samples, all under a nasty path; an undisturbed run in ``out``."""
     work = tmp_path_factory.mktemp("recipe") / NASTY
     shutil.copytree(QUICKSTART / "model", work / "model")
     (work / "wav").mkdir()

@@ -32,8 +32,10 @@ DEFAULTS = {
     "validate": "true",
     "hotword_txt": "",
 }
-NASTY = ["", " ", "two words", "it's", 'a "quoted" one', "$(touch pwned)", "`touch pwned`", "; touch pwned", "$HOME",
-         "line\nbreak", "back\\slash", "*", "-1", "-x", "a=b", "名字", "${model}", "'; touch pwned; '", "--value"]  # fmt: skip
+NASTY = [
+    *("", " ", "two words", "it's", 'a "quoted" one', "$(touch pwned)", "`touch pwned`", "; touch pwned", "$HOME"),
+    *("line\nbreak", "back\\slash", "*", "-1", "-x", "a=b", "名字", "${model}", "'; touch pwned; '", "--value"),
+]
 
 
 def parse(*arguments: str, cwd: Path | None = None) -> subprocess.CompletedProcess[bytes]:

@@ -1,0 +1,64 @@
+"""Set-up and shell scripts: which Python they run, and that they are sound."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+SCRIPTS = sorted(
+    path.relative_to(ROOT).as_posix()
+    for pattern in ("egs/**/*.sh", "utils/*.sh", "tools/**/*.sh", ".ci/*")
+    for path in ROOT.glob(pattern)
+)
+
+
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_scripts_never_evaluate_text(script: str) -> None:
+    lines = (ROOT / script).read_text(encoding="utf-8").splitlines()
+    code = [line.split("#")[0] for line in lines]
+    assert not [
+        line for line in code if line.lstrip().startswith(("eval ", ". ")) or "; eval " in line or "bash -c" in line
+    ]
+
+
+def chosen_python(tmp_path: Path, *, with_venv: bool, variable: str | None) -> str:
+    """What utils/recipe.sh takes for Python in a copy of the repository's shell library."""
+    (tmp_path / "utils").mkdir()
+    for name in ("recipe.sh", "parse_options.sh"):
+        (tmp_path / "utils" / name).write_text((ROOT / "utils" / name).read_text())
+    if with_venv:
+        (tmp_path / ".venv/bin").mkdir(parents=True)
+        (tmp_path / ".venv/bin/python").symlink_to(sys.executable)
+    environment = {key: value for key, value in os.environ.items() if key != "PYTHON"}
+    if variable:
+        environment["PYTHON"] = variable
+    script = 'source "$1/utils/recipe.sh"; printf "%s\\n" "$PYTHON" "$PYTHONPATH" "$LC_ALL" "$PYTHONUTF8"'
+    result = subprocess.run(
+        ["bash", "-c", script, "x", str(tmp_path)], env=environment, capture_output=True, text=True, check=True
+    )
+    python, path, locale, utf8 = result.stdout.splitlines()
+    assert path.split(":")[0] == str(tmp_path)
+    assert (locale, utf8) == ("C", "1")
+    return python
+
+
+def test_which_python_recipes_run(tmp_path: Path) -> None:
+    for name, with_venv, variable, expected in [
+        ("a", True, "/my/python", "/my/python"),
+        ("b b", True, None, "{root}/.venv/bin/python"),
+        ("c", False, None, "python3"),
+    ]:
+        root = tmp_path / name
+        root.mkdir()
+        assert chosen_python(root, with_venv=with_venv, variable=variable) == expected.format(root=root)
+
+
+def test_setup_refuses_unknown_options() -> None:
+    result = subprocess.run(["bash", str(ROOT / "tools/setup.sh"), "--devel"], capture_output=True, text=True)
+    assert result.returncode == 2
+    assert "unknown option '--devel'" in result.stderr
