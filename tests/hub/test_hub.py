@@ -87,3 +87,19 @@ def test_decode_defaults_of_the_row_stand_below_decoding_yaml(caches):
     assert open_model_folder(folder).decoding == {"beam_size": 10, "ctc_weight": 0.5, "lm_weight": 0.0}
     (folder / "decoding.yaml").write_text("beam_size: 3\n")
     assert open_model_folder(folder).decoding == {"beam_size": 3, "ctc_weight": 0.5, "lm_weight": 0.0}
+
+
+def test_supported_rows_are_those_that_decode_and_their_options_are_honoured():
+    import importlib
+
+    from funrecipe.decode.families import SEARCHES
+    from funrecipe.decode.options import DecodeOptions
+    from funrecipe.models.registry import FAMILIES
+
+    for row in zoo().values():
+        runs = row.family in FAMILIES and row.family in SEARCHES
+        assert runs == (row.unsupported is None), row
+        if runs:
+            module, _, name = SEARCHES[row.family].partition(":")
+            honours = getattr(importlib.import_module(f"funrecipe.decode.{module}"), name).honours
+            DecodeOptions.from_mapping(row.decode, where=row.id).check_honoured(honours, row.family)
