@@ -79,7 +79,7 @@ fi
 
 if stage 4; then
   log "Stage 4: Report ..."
-  funrecipe report "$output_dir"
+  funrecipe report "$output_dir" --data_dir "$data_dir"
 fi
 
 if [ -e "$plan" ]; then funrecipe status "$output_dir"; fi

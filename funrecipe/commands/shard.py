@@ -108,10 +108,10 @@ def resolve_model(model: str, checkpoint_dir: Path | None, checkpoint_name: str)
         DataError: the folder or the checkpoint is not there; names the checkpoints that are.
     """
     from funrecipe.data.shards import file_stamp
+    from funrecipe.hub import open_model
     from funrecipe.jobs.plan import ModelRecord, fingerprint
-    from funrecipe.model_folder import open_model_folder
 
-    folder = open_model_folder(_model_path(model))
+    folder = open_model(model)
     weights = find_checkpoint(checkpoint_dir, checkpoint_name) if checkpoint_dir else folder.weights
     digests = fingerprint(
         {
@@ -138,14 +138,6 @@ def find_checkpoint(checkpoint_dir: Path, checkpoint_name: str) -> Path:
     found = sorted(p.name for pattern in ("*.pb", "*.pt", "*.pth") for p in checkpoint_dir.glob(pattern))
     there = "there are: " + ", ".join(found[:20]) if found else "the folder holds no checkpoint (*.pb, *.pt, *.pth)"
     raise DataError(f"no checkpoint '{checkpoint_name}'", where=str(checkpoint_dir), hint=f"--checkpoint_name; {there}")
-
-
-def _model_path(model: str) -> Path:
-    if Path(model).is_dir():
-        return Path(model)
-    from funrecipe.hub import resolve_model as resolve_id
-
-    return Path(resolve_id(model))
 
 
 def _entry(utterance: Any, durations_s: dict[str, float], audio_fs: int | None) -> ShardEntry:

@@ -18,7 +18,7 @@ QUICKSTART = ROOT / "egs" / "quickstart"
 def quickstart(tmp_path_factory) -> tuple[str, Path]:
     """What it prints and where its results are. It runs in another folder, and in this test's Python."""
     work = tmp_path_factory.mktemp("quickstart")
-    command = ["bash", str(QUICKSTART / "infer.sh"), "--output_dir", str(work / "results"), "--stop_stage", "3"]
+    command = ["bash", str(QUICKSTART / "infer.sh"), "--output_dir", str(work / "results"), "--stop_stage", "4"]
     environment = {**os.environ, "PYTHON": sys.executable}
     result = subprocess.run(command, cwd=work, env=environment, capture_output=True, text=True)
     assert result.returncode == 0, result.stdout + result.stderr
