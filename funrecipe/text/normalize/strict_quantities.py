@@ -40,7 +40,10 @@ FRACTION = (
     rf"(?P<fraction>(?<![0-9/])(?:(?P<fraction_whole>[0-9]+) )?(?P<fraction_n>{NUMBER})/"
     r"(?P<fraction_d>[0-9]+)(?![0-9/]))"
 )
-RATE = rf"(?P<rate>(?P<rate_n>{NUMBER})(?P<rate_unit>[一-鿿]{{1,3}})/(?P<rate_per>{PER_HANZI}|{PER_PATTERN})(?![A-Za-z]))"
+RATE = (
+    rf"(?P<rate>(?P<rate_n>{NUMBER})(?P<rate_unit>[一-鿿]{{1,3}})/"
+    rf"(?P<rate_per>{PER_HANZI}|{PER_PATTERN})(?![A-Za-z]))"
+)
 MEASURE = (
     rf"(?P<measure>(?P<measure_n>{NUMBER})(?:{_TO}(?P<measure_to>{NUMBER}))?(?: (?!(?:{_SHORT_UNITS})))?"
     rf"(?P<measure_power>平方|立方)?(?P<measure_unit>{UNIT_PATTERN})(?:/(?P<measure_per>{PER_PATTERN}|{PER_HANZI})(?![A-Za-z0-9]))?)"

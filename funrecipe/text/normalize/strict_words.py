@@ -14,7 +14,7 @@ _LEXICAL = (
 _ER = re.compile(f"(?<=[会点今明昨玩味劲样边事活头])儿|({_LEXICAL})|儿")
 _FILLER = re.compile("呃(?!逆)|啊")
 _VARIANTS = str.maketrans("〇兩", "零两")
-_YAO = re.compile("(?<=[零一二三四五六七八九幺拐洞])幺|幺(?=[零一二三四五六七八九幺拐洞])")
+_YAO = re.compile("(?<=[零一二三四五六七八九幺拐洞点])幺|幺(?=[零一二三四五六七八九幺拐洞])")
 _RARE = re.compile("[儿呃啊〇兩幺]")
 
 
