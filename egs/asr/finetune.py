@@ -1,0 +1,62 @@
+"""Fine-tune a model with parameters set in this file.
+
+Start it alone, or in several processes:
+  python egs/asr/finetune.py
+  torchrun --nproc-per-node 2 egs/asr/finetune.py
+  CUDA_VISIBLE_DEVICES=1,2 python -m torch.distributed.launch --nproc_per_node 2 egs/asr/finetune.py
+Each parameter can also be given as an option: --output_dir ./mine --max_epoch 5
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+
+from funrecipe import ASRDataset, Trainers, build_trainer, modelscope_args
+from funrecipe.errors import FunrecipeError
+from funrecipe.trainers import launcher_arguments
+
+
+def modelscope_finetune(params: modelscope_args) -> None:
+    os.makedirs(params.output_dir, exist_ok=True)
+    # sets "train" and "validation" (or "dev")
+    ds_dict = ASRDataset.load(params.data_path, namespace="speech_asr")
+    kwargs = {**vars(params), "data_dir": ds_dict, "work_dir": params.output_dir}
+    for name in ("data_path", "output_dir"):
+        del kwargs[name]
+    trainer = build_trainer(Trainers.speech_asr_trainer, default_args=kwargs)
+    trainer.train()
+
+
+def parameters() -> modelscope_args:
+    params = modelscope_args(model="damo/speech_paraformer-large_asr_nat-zh-cn-16k-common-vocab8404-pytorch")
+    params.output_dir = "./checkpoint"  # checkpoints, logs and averages
+    params.data_path = "./example_data/"  # holds train/ and validation/ (or dev/), each with wav.scp and text
+    params.dataset_type = "small"  # small, or large for more than about 1000 hours
+    params.batch_bins = 2000  # small: frames of the model (60 ms each); large: milliseconds
+    params.max_epoch = 50
+    params.lr = 0.00005
+    return params
+
+
+def main() -> int:
+    params = parameters()
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    launcher_arguments(parser)
+    for name, value in vars(params).items():
+        parser.add_argument(f"--{name}", default=value, type=type(value) if isinstance(value, (int, float)) else None)
+    given = vars(parser.parse_args())
+    given.pop("local_rank")
+    for name, value in given.items():
+        setattr(params, name, value)
+    try:
+        modelscope_finetune(params)
+    except FunrecipeError as error:
+        print(f"finetune.py: {error}", file=sys.stderr)
+        return error.exit_code
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

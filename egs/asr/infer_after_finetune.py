@@ -1,0 +1,46 @@
+"""Decode and score a data directory with the weights of a fine-tuning run; parameters are set in this file.
+
+The model folder is left as it is: weights are laid over it for this run only. Results: output_dir/1best_recog.
+"""
+
+from __future__ import annotations
+
+import argparse
+import subprocess
+import sys
+from pathlib import Path
+
+PARAMS = {
+    "modelscope_model_name": "damo/speech_paraformer-large_asr_nat-zh-cn-16k-common-vocab8404-pytorch",  # id or folder
+    "output_dir": "./checkpoint",  # of finetune.py; results go to its folder "decode"
+    "decoding_model_name": "valid.acc.ave.pb",  # a checkpoint in output_dir; a wrong name lists those that are there
+    "data_dir": "./data/test",  # holds wav.scp and, to be scored, text
+    "batch_size": 64,
+    "ctc_weight": None,  # of models with a CTC module; None: as decoding.yaml says
+    "njob": 1,
+}
+
+
+def infer_after_finetune(params: dict) -> int:
+    """Run infer.sh with the tuned weights; its exit code."""
+    command = ["bash", str(Path(__file__).resolve().with_name("infer.sh"))]
+    options = {
+        "model": params["modelscope_model_name"], "data_dir": params["data_dir"],
+        "output_dir": Path(params["output_dir"]) / "decode", "checkpoint_dir": params["output_dir"],
+        "checkpoint_name": params["decoding_model_name"], "batch_size": params["batch_size"],
+        "ctc_weight": params["ctc_weight"], "njob": params["njob"],
+    }  # fmt: skip
+    for name, value in options.items():
+        if value is not None:
+            command += [f"--{name}", str(value)]
+    return subprocess.call(command)
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    for name, value in PARAMS.items():
+        parser.add_argument(f"--{name}", default=value, type=float if name == "ctc_weight" else type(value))
+    parser.add_argument(
+        "--required_files", help="accepted as FunASR's script did; the files of the model folder are used as they lie"
+    )
+    sys.exit(infer_after_finetune(vars(parser.parse_args())))

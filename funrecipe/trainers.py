@@ -1,0 +1,149 @@
+"""``build_trainer``, ``Trainers``, ``modelscope_args``, ``ASRDataset``: the names of ModelScope's fine-tuning scripts.
+
+Every parameter is either honoured or refused with a UsageError; none is dropped. The precedence is that of
+``funrecipe train``: what the script says, then ``finetune.yaml`` of the model folder, then its ``config.yaml``.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from funrecipe.errors import DataError, UsageError, did_you_mean
+
+DEFAULT_MODEL = "damo/speech_paraformer-large_asr_nat-zh-cn-16k-common-vocab8404-pytorch"
+# ModelScope's names -> ours; None: accepted, with nothing to do here.
+ALIASES = {"work_dir": "output_dir", "data_path": "data_dir", "model_revision": None, "task": None}
+REVISIONS = (None, "", "master")
+
+
+class Trainers:
+    """Names of trainers; only this one exists here."""
+
+    speech_asr_trainer = "speech-asr-trainer"
+
+
+class ASRDataset(dict):
+    """``{"train": folder, "validation": folder}`` of a data directory that holds ``train/`` and ``validation/`` (or ``dev/``)."""
+
+    path: Path
+
+    @classmethod
+    def load(cls, data_path: str | Path, namespace: str | None = None, **unsupported: Any) -> ASRDataset:
+        """Find the sets of a local data directory.
+
+        Args:
+            namespace: part of ModelScope's call; data sets of the hub are not downloaded.
+
+        Raises:
+            DataError: not a folder, or a set is missing. UsageError: another argument.
+        """
+        if unsupported:
+            raise UsageError(f"ASRDataset.load: no argument {', '.join(sorted(unsupported))}")
+        folder = Path(data_path)
+        if not folder.is_dir():
+            raise DataError(
+                f"no data directory '{data_path}'",
+                hint="data sets of the ModelScope hub are not downloaded; "
+                "give a folder that holds train/ and validation/, each with wav.scp and text",
+            )
+        sets = {"train": folder / "train"}
+        sets["validation"] = next(
+            (folder / n for n in ("validation", "dev") if (folder / n).is_dir()), folder / "validation"
+        )
+        for name, place in sets.items():
+            if not (place / "wav.scp").is_file():
+                raise DataError(f"the {name} set has no wav.scp", where=str(place))
+        dataset = cls({name: str(place) for name, place in sets.items()})
+        dataset.path = folder
+        return dataset
+
+
+class modelscope_args:  # noqa: N801  (the name that scripts use)
+    """An open set of parameters with FunASR's defaults; None means: as the model's finetune.yaml says."""
+
+    def __init__(
+        self,
+        task: str = "",
+        model: str = DEFAULT_MODEL,
+        data_path: str | None = None,
+        output_dir: str | None = None,
+        model_revision: str | None = None,
+        dataset_type: str = "small",
+        batch_bins: float = 2000,
+        max_epoch: int | None = None,
+        accum_grad: int | None = None,
+        keep_nbest_models: int | None = None,
+        optim: str | None = None,
+        lr: float | None = None,
+        scheduler: str | None = None,
+        scheduler_conf: Mapping[str, Any] | None = None,
+        specaug: str | None = None,
+        specaug_conf: Mapping[str, Any] | None = None,
+    ) -> None:
+        self.__dict__.update({name: value for name, value in locals().items() if name != "self"})
+
+
+def build_trainer(
+    name: str = Trainers.speech_asr_trainer, default_args: Mapping[str, Any] | None = None
+) -> SpeechTrainer:
+    """The trainer ``name`` with its parameters; see :class:`SpeechTrainer`."""
+    if name != Trainers.speech_asr_trainer:
+        raise UsageError(f"no trainer '{name}'", hint=f"there is {Trainers.speech_asr_trainer}")
+    return SpeechTrainer(**dict(default_args or {}))
+
+
+class SpeechTrainer:
+    """One fine-tuning run. Arguments: ModelScope's (``model data_dir work_dir dataset_type batch_bins max_epoch lr ...``) and
+    every setting of ``funrecipe train``; None leaves a setting to the model's files.
+
+    Without a launcher it uses one GPU if there is one; under ``torchrun`` or ``torch.distributed.launch``, one per process.
+    """
+
+    def __init__(self, **arguments: Any) -> None:
+        from funrecipe.train.options import KNOWN
+
+        self.flags: dict[str, Any] = {}
+        mate = arguments.pop("mate_params", None) or {}
+        for name, value in {**mate, **arguments}.items():
+            target = ALIASES.get(name, name)
+            if name == "model_revision" and value not in REVISIONS:
+                raise UsageError(
+                    f"model_revision '{value}': a model on disk is used as it is",
+                    hint="funrecipe download MODEL --revision ... gets another one",
+                )
+            if target is None or value is None:
+                continue
+            if target not in KNOWN:
+                raise UsageError(f"build_trainer: no parameter '{name}'", hint=did_you_mean(name, [*KNOWN, *ALIASES]))
+            self.flags[target] = value
+        data = self.flags.get("data_dir")
+        if isinstance(data, ASRDataset):
+            self.flags["data_dir"] = str(data.path)
+        elif not isinstance(data, (str, Path)):
+            raise UsageError(
+                "build_trainer: data_dir is missing or of the wrong kind",
+                hint="a folder, or what ASRDataset.load returns",
+            )
+        self.flags.setdefault("output_dir", "./checkpoint")
+        self.flags["data_dir"] = str(self.flags["data_dir"])
+        self.flags.setdefault("num_gpus", default_gpus())
+
+    def train(self) -> None:
+        """Run to the end; checkpoints and averages are then in ``work_dir``. Raises FunrecipeError."""
+        from funrecipe.commands.train import train
+
+        train(self.flags)
+
+
+def default_gpus() -> int:
+    import torch
+
+    return 1 if torch.cuda.is_available() else 0
+
+
+def launcher_arguments(parser: argparse.ArgumentParser) -> None:
+    """Accept what launchers append: ``--local-rank`` (torch 2) and ``--local_rank`` (before); the environment says the same."""
+    parser.add_argument("--local-rank", "--local_rank", type=int, dest="local_rank", help=argparse.SUPPRESS)
