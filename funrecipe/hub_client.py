@@ -41,12 +41,14 @@ class RemoteFile:
     sha256: str | None
 
 
-def hub_url() -> str:
-    """``$FUNRECIPE_HUB`` (a base URL), else ModelScope's own ``$MODELSCOPE_DOMAIN``, else the public hub."""
-    url = os.environ.get("FUNRECIPE_HUB") or os.environ.get("MODELSCOPE_DOMAIN") or DEFAULT_URL
-    url = (url if "://" in url else f"https://{url}").rstrip("/")
+def hub_url(given: str | None = None) -> str:
+    """``given``, else ``$FUNRECIPE_HUB``, else ModelScope's own ``$MODELSCOPE_DOMAIN``, else the public hub."""
+    url = given or os.environ.get("FUNRECIPE_HUB") or os.environ.get("MODELSCOPE_DOMAIN") or DEFAULT_URL
+    if "://" not in url:
+        url = f"{'http' if url.startswith(('127.', 'localhost')) else 'https'}://{url}"
+    url = url.rstrip("/")
     if not url.startswith(("https://", "http://")):
-        raise UsageError(f"'{url}' is no http address", where="FUNRECIPE_HUB")
+        raise UsageError(f"'{url}' is no http address", where="--hub_url or FUNRECIPE_HUB")
     return url
 
 
@@ -75,9 +77,11 @@ class HubClient:
             dest.mkdir(parents=True, exist_ok=True)
             files = self.list_files(model_id, revision)
             for number, file in enumerate(files, 1):
+                size = "" if file.size is None else f" ({file.size / 1e6:.1f} MB)"
+                self._say(f"[{number}/{len(files)}] {file.path}{size}")
                 target = dest / file.path
                 checksums[file.path] = self._present(file, target) or self._fetch(model_id, revision, file, target)
-                self._say(f"[{number}/{len(files)}] {file.path}  sha256 {checksums[file.path][:16]}")
+                self._say(f"  sha256 {checksums[file.path]}")
             record = {"model_id": model_id, "revision": revision, "sha256": checksums}
             temporary = dest / f"{RECORD_NAME}.tmp"
             temporary.write_text(json.dumps(record, indent=1, sort_keys=True) + "\n", encoding="utf-8")

@@ -27,6 +27,7 @@ HEADERS = (b"RIFF", b"RF64", b"fLaC", b"OggS", b"ID3", b"FORM", b".snd", b"caff"
 UNKNOWN_WAV_SIZES = range(0x7FFFF000, 1 << 32)  # what SoX and ffmpeg write when they cannot seek back
 FULL_SCALE = {np.dtype(np.int16): 2.0**15, np.dtype(np.int32): 2.0**31, np.dtype(np.int8): 2.0**7}
 MAX_CHANNELS = 32
+MAX_FLOAT_SAMPLE = 100.0  # far above any clipping: such samples are integers that somebody made floats
 MAX_OVERSHOOT_S = 0.5  # how far a segment may reach behind its recording: extract-segments of Kaldi
 
 
@@ -70,8 +71,12 @@ def read_audio(
             samples, rate_hz = _cut(_from_array(source), raw_rate_hz, start_s, end_s), raw_rate_hz
     except _AudioFault as fault:
         raise DataError(f"cannot read audio: {fault}", where=name) from None
-    if not np.isfinite(samples).all():
+    loudest = float(np.abs(samples).max(initial=0.0))
+    if not np.isfinite(loudest):
         raise DataError("cannot read audio: samples are not finite (NaN or infinity)", where=name)
+    if loudest > MAX_FLOAT_SAMPLE:
+        what = f"cannot read audio: float samples up to {loudest:g}, where full scale is 1"
+        raise DataError(what, where=name, hint="divide by 32768")
     return resample(samples, rate_hz, sample_rate_hz)
 
 
@@ -162,6 +167,8 @@ def _refuse_truncated_wav(file: BinaryIO) -> None:
             if name == b"data":
                 if length > left and length not in UNKNOWN_WAV_SIZES:
                     raise _AudioFault(f"the file is cut off: {left} of {length} bytes of samples")
+                if length == 0 and left >= 8 and not file.read(4).strip().isalnum():  # not another chunk's name
+                    raise _AudioFault(f"its header says no samples, but {left} bytes follow: recording was interrupted")
                 return
             file.seek(min(left, length + length % 2), os.SEEK_CUR)
     finally:

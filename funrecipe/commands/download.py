@@ -14,6 +14,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("model", help="model id, such as damo/speech_paraformer-large_asr_nat-zh-cn-16k-...")
     parser.add_argument("--revision", default="master", help="tag, branch or commit (default: %(default)s)")
     parser.add_argument("--dest", type=Path, help="folder of the model (default: $FUNRECIPE_MODELS/ID)")
+    parser.add_argument("--hub_url", help="address of the hub (default: $FUNRECIPE_HUB, else ModelScope)")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -24,7 +25,7 @@ def run(args: argparse.Namespace) -> int:
         if row.unsupported:
             print(f"note: funrecipe does not run this model: {row.unsupported}")
     dest = args.dest or models_dir() / model_id
-    client = HubClient(hub_url(), say=lambda line: print(line, flush=True))
+    client = HubClient(hub_url(args.hub_url), say=lambda line: print(line, flush=True))
     # The name space as it was typed: the hub answers to the old and to the new one.
     checksums = client.download(args.model if "/" in args.model else model_id, args.revision, dest)
     print(f"{len(checksums)} files in {dest}")

@@ -9,6 +9,8 @@ from pathlib import Path
 from funrecipe.data.kaldi_dir import DataDir, Utterance
 from funrecipe.errors import DataError, UsageError
 
+LISTS = ("wav.scp", "segments", "text", "utt2spk", "utt2dur")
+
 
 def write_fixed_dir(data: DataDir, out_dir: Path) -> tuple[Utterance, ...]:
     """Write ``wav.scp`` and, where the original has them, ``segments text utt2spk utt2dur``.
@@ -20,7 +22,7 @@ def write_fixed_dir(data: DataDir, out_dir: Path) -> tuple[Utterance, ...]:
         The utterances that were kept.
 
     Raises:
-        UsageError: ``out_dir`` is the data directory itself.
+        UsageError: ``out_dir`` is the data directory itself, or holds lists that no earlier fix wrote.
         DataError: nothing is left to write, or ``out_dir`` cannot be written.
     """
     if out_dir.resolve() == data.path.resolve():
@@ -38,8 +40,13 @@ def write_fixed_dir(data: DataDir, out_dir: Path) -> tuple[Utterance, ...]:
         lists["utt2spk"] = [(u.utt_id, data.speakers[u.utt_id]) for u in kept if u.utt_id in data.speakers]
     if data.durations_s:
         lists["utt2dur"] = [(u.utt_id, repr(data.durations_s[u.utt_id])) for u in kept if u.utt_id in data.durations_s]
+    there = [name for name in LISTS if (out_dir / name).exists()]
+    if there and not (out_dir / "problems.txt").exists():
+        raise UsageError(f"{out_dir} holds {', '.join(there)} of somebody", where="--fix", hint="name a new folder")
     try:
         out_dir.mkdir(parents=True, exist_ok=True)
+        for name in set(there) - lists.keys():  # of an earlier fix
+            (out_dir / name).unlink()
         for name, rows in lists.items():
             _replace(out_dir / name, "".join(f"{key} {value}\n" for key, value in sorted(rows)))
         _replace(out_dir / "problems.txt", "".join(f"{problem}\n" for problem in data.problems))

@@ -159,6 +159,20 @@ def test_a_wav_from_a_pipe_with_unknown_sizes_is_read(tmp_path):
     assert len(read_audio(bytes(data), sample_rate_hz=RATE_HZ)) == len(INT16)
 
 
+def test_a_header_that_was_never_completed_does_not_pass_as_silence(tmp_path):
+    data = bytearray(Path(write(tmp_path / "a.wav", INT16)).read_bytes())
+    data[40:44] = bytes(4)
+    with pytest.raises(DataError, match="recording was interrupted"):
+        read_audio(bytes(data), sample_rate_hz=RATE_HZ)
+    empty = bytes(data[:44]) + b"LIST" + struct.pack("<I", 4) + b"INFO"
+    assert read_audio(empty, sample_rate_hz=RATE_HZ).shape == (0,)
+
+
+def test_floats_in_integer_units_are_not_taken_for_audio():
+    with pytest.raises(DataError, match="full scale is 1"):
+        read_audio(INT16.astype(np.float32), sample_rate_hz=RATE_HZ)
+
+
 FAULTS = {
     "zero bytes": b"",
     "cut off": None,

@@ -178,6 +178,16 @@ def test_fix_writes_a_directory_without_problems(make_dir, tmp_path):
     assert main(["validate", "--data_dir", str(folder), "--fix", str(folder)]) == 2
 
 
+def test_fix_replaces_its_own_lists_and_nobody_elses(make_dir, tmp_path):
+    folder, out = make_dir(wav_scp="a /x\n", text="a x\n"), tmp_path / "out"
+    assert main(["validate", "--data_dir", str(folder), "--fix", str(out)]) == 0
+    (folder / "text").unlink()
+    assert main(["validate", "--data_dir", str(folder), "--fix", str(out)]) == 0
+    assert not (out / "text").exists()
+    (out / "problems.txt").unlink()
+    assert main(["validate", "--data_dir", str(folder), "--fix", str(out)]) == 2
+
+
 def test_fix_keeps_segments(make_dir, tmp_path):
     folder = make_dir(wav_scp="r /x/r.wav\nq /x/q.wav\n", segments="u2 r 1.5 -1\nu1 r 0.1 1.5\n")
     assert main(["validate", "--data_dir", str(folder), "--fix", str(tmp_path / "out")]) == 0
