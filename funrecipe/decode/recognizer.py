@@ -16,6 +16,7 @@ from funrecipe.decode.families import Search, make_search
 from funrecipe.decode.hypothesis import EMPTY, Hypothesis, TokenHypothesis
 from funrecipe.decode.options import DecodeOptions
 from funrecipe.model_folder import ModelFolder
+from funrecipe.models.packed import pack_linears
 from funrecipe.models.registry import build_model
 from funrecipe.text.postprocess import postprocess
 from funrecipe.text.tokenizer import Tokenizer
@@ -72,7 +73,7 @@ class Recognizer:
 
 
 def load_model(folder: ModelFolder, *, device: torch.device | str, weights: Path | None = None) -> nn.Module:
-    """The model of a folder with its weights (or those of ``weights``), ready for inference.
+    """The model of a folder with its weights (or those of ``weights``), ready for inference and for nothing else.
 
     Raises:
         UsageError: a family or setting that is not supported.
@@ -80,7 +81,7 @@ def load_model(folder: ModelFolder, *, device: torch.device | str, weights: Path
     """
     model = build_model(folder.config, len(folder.tokens))
     load_weights(model, weights or folder.weights)
-    return model.eval().requires_grad_(False).to(device)
+    return pack_linears(model.eval().requires_grad_(False).to(device))
 
 
 def load_recognizer(

@@ -23,7 +23,6 @@ from funrecipe.decode.hypothesis import Hypothesis
 from funrecipe.decode.recognizer import load_model
 from funrecipe.errors import UsageError, did_you_mean
 from funrecipe.model_folder import ModelFolder
-from funrecipe.models.packed import pack_linears
 from funrecipe.text.postprocess import postprocess
 from funrecipe.text.tokenizer import Tokenizer
 
@@ -239,7 +238,7 @@ def load_streaming_recognizer(
         )
     module, _, name = STREAMERS[folder.family].partition(":")
     steps = getattr(importlib.import_module(f"funrecipe.decode.{module}"), name)
-    model = pack_linears(load_model(folder, device=device, weights=weights))
+    model = load_model(folder, device=device, weights=weights)
     frontend = WavFrontend.from_config(folder.config.get("frontend_conf") or {}, folder.cmvn).eval().to(device)
     return StreamingRecognizer(
         steps(model), OnlineFrontend(frontend), Tokenizer.from_folder(folder), folder.sample_rate_hz

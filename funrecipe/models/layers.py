@@ -65,3 +65,14 @@ class FeedForward(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return self.w_2(self.dropout(self.activation(self.w_1(x))))
+
+
+def depthwise_conv(x: Tensor, weight: Tensor, padding: tuple[int, int] = (0, 0)) -> Tensor:
+    """Depthwise convolution over time: ``x (B, T, D)``, ``weight (D, 1, K)`` -> ``(B, left + T + right - K + 1, D)``.
+
+    As an image of one row in channels-last order, which ``(B, T, D)`` already is: on CPU the kernels for that order
+    are several times as fast as ``conv1d`` between two transpositions, with the same result.
+    """
+    image = F.pad(x, (0, 0, *padding)).transpose(1, 2).unsqueeze(2)
+    convolved = F.conv2d(image, weight.unsqueeze(2), groups=weight.size(0))
+    return convolved.squeeze(2).transpose(1, 2)

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from funrecipe.models.layers import FeedForward, LayerNorm, padding_mask, sinusoidal_positions
+from funrecipe.models.layers import FeedForward, LayerNorm, depthwise_conv, padding_mask, sinusoidal_positions
 
 # Settings that FunASR's classes take and that must have this value here; ``...``: read there and without effect.
 INERT_SETTINGS = {
@@ -47,8 +47,7 @@ class Memory(nn.Conv1d):
             return x
         if mask is not None:
             x = x * mask[:, :, None]
-        context = F.pad(x.transpose(1, 2), self.left_right)
-        return super().forward(context).transpose(1, 2) + x
+        return depthwise_conv(x, self.weight, self.left_right) + x
 
     def continue_from(self, x: Tensor, history: Tensor) -> tuple[Tensor, Tensor]:
         """Streaming form: ``history (B, kernel_size - 1, D)`` stands before ``x`` in place of the zeros.
@@ -56,7 +55,7 @@ class Memory(nn.Conv1d):
         Returns the memory of ``x`` and the history for the next call. For causal memories (nothing to the right).
         """
         context = torch.cat([history, x], dim=1)
-        memory = super().forward(context.transpose(1, 2)).transpose(1, 2) + x
+        memory = depthwise_conv(context, self.weight) + x
         return memory, context[:, -(self.kernel_size[0] - 1) :]
 
 
