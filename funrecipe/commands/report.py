@@ -16,7 +16,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("result_dir", type=Path, help="output_dir or 1best_recog of a scored run")
     add("--out_dir", type=Path, help="folder of report.html and RESULTS.md (default: the output_dir of the run)")
-    add("--data_dir", type=Path, help="Kaldi data directory: audio, utt2spk, utt2set and utt2dur where they exist")
+    add("--data_dir", type=Path, help="Kaldi data directory with utt2spk, utt2set, utt2dur (default: that of the run)")
     add("--hotwords", help="one word a line: recall and precision of these words")
     add("--audio", default="link", choices=("link", "embed", "none"),
         help="relative links to the audio files (default), the audio inside the page, or none")
@@ -43,12 +43,13 @@ def run(args: argparse.Namespace) -> None:
         unit=protocol.get("tokens", "mixed"),
         missing_policy=protocol.get("missing", "strict"),
     )
-    side = read_side_information(args.data_dir, durations_s=record.durations_s, hotwords=args.hotwords)
+    data_dir = args.data_dir or record.data_dir
+    side = read_side_information(data_dir, durations_s=record.durations_s, hotwords=args.hotwords)
     summary = summary_json(scoring, folder.summary().get("meta", record.summary))
     summary["analysis"] = analysis_json(scoring, side)
     facts = RunFacts(
         title=args.title or folder.output_dir.resolve().name,
-        audio=_audio(record.entries, args.data_dir),
+        audio=_audio(record.entries, data_dir),
         durations_s=side.durations_s,
         speaker_of=side.speaker_of,
         workers={worker.number: (worker.audio_s, worker.decode_s) for worker in record.workers},

@@ -32,7 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="a reference without a hypothesis is deletions (default), left out, or an error")
     add("--detail", default="full", choices=("full", "split", "totals"),
         help="full analysis in the JSON (default), the error rate with S, D and I only, or the total only (fastest)")
-    add("--data_dir", help="Kaldi data directory whose utt2spk, utt2set and utt2dur are used where they exist")
+    add("--data_dir", help="Kaldi data directory whose utt2spk, utt2set, utt2dur are used (default: that of the plan)")
     add("--utt2spk", help="lines of 'id speaker': a table and an interval by speaker")
     add("--utt2set", help="lines of 'id set': a table by test set")
     add("--utt2dur", help="lines of 'id seconds': a table by duration")
@@ -81,7 +81,7 @@ def _score_strict(
         refs, hyps, profile_name=args.profile, unit=args.tokens, missing_policy=args.missing
     )
     side = read_side_information(
-        args.data_dir,
+        args.data_dir or record.data_dir,
         utt2spk=args.utt2spk,
         utt2set=args.utt2set,
         utt2dur=args.utt2dur,

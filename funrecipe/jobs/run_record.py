@@ -29,6 +29,7 @@ class WorkerRecord:
 class RunRecord:
     """All of it is empty where there is no plan."""
 
+    data_dir: Path | None = None
     entries: dict[str, ShardEntry] = field(default_factory=dict)
     durations_s: dict[str, float] = field(default_factory=dict)
     workers: Sequence[WorkerRecord] = ()
@@ -51,4 +52,4 @@ def read_run_record(plan_path: Path | str | None) -> RunRecord:
         durations_s.update((key, entry.audio_s) for key, entry in done.items())
         audio_s, decode_s = (sum(getattr(e, name) for e in done.values()) for name in ("audio_s", "decode_s"))
         workers.append(WorkerRecord(job.number, len(done), audio_s, decode_s))
-    return RunRecord(entries, durations_s, workers, plan.summary())
+    return RunRecord(Path(plan.data_dir), entries, durations_s, workers, plan.summary())

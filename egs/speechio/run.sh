@@ -1,0 +1,37 @@
+#!/usr/bin/env bash
+# Decode and score SpeechIO test sets, one table at the end:
+#   bash egs/speechio/run.sh --model M --output_dir results/speechio datasets/SPEECHIO_ASR_ZH000*
+# A set is a folder with wav.scp and trans.txt, or with metadata.tsv (ID AUDIO DURATION TEXT). Every option that is not
+# listed here goes to egs/asr/infer.sh.
+# shellcheck disable=SC2154  # options are set by declare_option
+# shellcheck source=utils/recipe.sh
+source "$(dirname "${BASH_SOURCE[0]}")/../../utils/recipe.sh"
+
+declare_option output_dir ./results/speechio "one folder per set, RESULTS.md and results.json"
+declare_option max_duration "" "leave out longer utterances, in seconds; the leaderboard's rule is 59.9"
+declare_option textnorm_profile speechio "normalization: speechio, funasr2023 or strict"
+
+sets=() infer_options=() own_options=()
+while [ $# -gt 0 ]; do
+  case $1 in
+    --output[_-]dir | --max[_-]duration | --textnorm[_-]profile | --config) own_options+=("$1" "${@:2:1}"); shift ;;
+    --help | -h | --output[_-]dir=* | --max[_-]duration=* | --textnorm[_-]profile=*) own_options+=("$1") ;;
+    --*=*) infer_options+=("$1") ;;
+    --*) infer_options+=("$1" "${@:2:1}"); shift ;;
+    *) sets+=("${1%/}") ;;
+  esac
+  if [ $# -gt 0 ]; then shift; fi
+done
+parse_options "${own_options[@]}"
+[ ${#sets[@]} -gt 0 ] || die "no test set: name one or more SPEECHIO_ASR_ZH000NN folders"
+
+here=$recipe_root/egs/speechio
+for set in "${sets[@]}"; do
+  name=$(basename "$set")
+  log "$name"
+  given max_duration
+  "$PYTHON" "$here/local/prepare_set.py" "$set" "$output_dir/$name/data" "${flags[@]}"
+  bash "$recipe_root/egs/asr/infer.sh" --data_dir "$output_dir/$name/data" --output_dir "$output_dir/$name" \
+    --textnorm_profile "$textnorm_profile" --stop_stage 3 "${infer_options[@]}"
+done
+"$PYTHON" "$here/local/table.py" "$output_dir" "${sets[@]##*/}"
