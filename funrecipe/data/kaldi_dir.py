@@ -129,7 +129,7 @@ def _raise_for_errors(problems: Iterable[Problem], where: Path, hint: str) -> No
     raise DataError(what, where=str(where), hint=hint)
 
 
-def resolve_audio(audio: str, folder: Path) -> str:
+def resolve_audio(audio: str, folder: str) -> str:
     """A relative path from the working directory, as in Kaldi, else from ``folder`` when it lies there.
 
     The result is absolute, so that a worker started elsewhere finds the file; what lies nowhere stays as written.
@@ -137,8 +137,8 @@ def resolve_audio(audio: str, folder: Path) -> str:
     path, colon, offset = audio.rpartition(":")
     if not (colon and offset.isdecimal() and path):
         path, colon, offset = audio, "", ""
-    for candidate in (Path(path), folder / path):
-        if candidate.exists():
+    for candidate in (path, os.path.join(folder, path)):
+        if os.path.exists(candidate):
             return os.path.abspath(candidate) + colon + offset
     return audio
 
@@ -147,8 +147,9 @@ def _read_recordings(path: Path, problems: list[Problem], *, allow_pipes: bool) 
     lines = read_list_file(path, problems)
     _warn_if_unsorted(lines, path, problems)
     recordings = {}
+    name, folder = str(path), str(path.parent)
     for key, line in unique_lines(lines, path, problems).items():
-        where = f"{path}:{line.number}"
+        where = f"{name}:{line.number}"
         audio = line.value
         if not audio:
             problems.append(Problem(f"no path behind the id '{key}'", where))
@@ -161,7 +162,7 @@ def _read_recordings(path: Path, problems: list[Problem], *, allow_pipes: bool) 
                 problems.append(Problem(f"'{key}' would run a command: {audio}", where, is_unsafe=True))
                 continue
         else:
-            audio = resolve_audio(audio, path.parent)
+            audio = resolve_audio(audio, folder)
         recordings[key] = Utterance(key, audio, where=where, recording_id=key)
     return recordings
 

@@ -6,6 +6,7 @@ line: every problem is collected with ``file:line``, so that one run shows them 
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -13,6 +14,7 @@ from typing import NamedTuple
 from funrecipe.errors import DataError
 
 BLANKS = " \t"
+CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")  # all but the tab
 
 
 @dataclass(frozen=True)
@@ -102,7 +104,7 @@ def _fault_of(line: ListLine) -> str | None:
         return f"id {key!r} holds a control or invisible character"
     if "/" in key or ".." in key:
         return f"id '{key}' holds '/' or '..'"
-    if any(ord(c) < 32 and c != "\t" or ord(c) == 127 for c in value):
+    if CONTROL.search(value):
         return f"control character in the line of '{key}'"
     return None
 
