@@ -95,8 +95,12 @@ class ChunkLayout:
             token_lens: ``(B,)`` int64; rows behind them see nothing.
         """
         fires = self.firing_positions(alphas, token_lens)
+        chunks = (self.lens + self.shape.width - 1).div(self.shape.width, rounding_mode="floor")[:, None]
         back = fires.div(self.shape.width, rounding_mode="floor")[:, :, None] - self._chunk
-        visible = (back == 0) | ((back > 0) & (back <= self.shape.decoder_look_back) & self.own)
+        nearest = (
+            1 + (fires >= chunks * self.shape.width)[:, :, None].long()
+        )  # FunASR skips one chunk from behind the last
+        visible = (back == 0) | ((back >= nearest) & (back <= self.shape.decoder_look_back) & self.own)
         valid = length_mask(self.lens, len(self.real)) & self.real
         return visible & valid[:, None, :] & length_mask(token_lens, fires.size(1))[:, :, None]
 
