@@ -47,18 +47,18 @@ def _function(module: str) -> Callable[[], Callable[[str], str]]:
     return lambda: importlib.import_module(f"{__package__}.{module}").normalize
 
 
-# name -> (what the rules follow, prefix of the files that hold them, loader)
-_TABLE: dict[str, tuple[str, str, Callable[[], Callable[[str], str]]]] = {
-    "strict": ("1", "strict", _function("strict")),
-    "speechio": ("SpeechColab-678f55a", "speechio", _speechio),
-    "funasr2023": ("FunASR-7012ca2", "speechio", _funasr2023),
-    "itn": ("1", "itn", _function("itn")),
+# name -> (what the rules follow, prefixes of the files that hold them, loader)
+_TABLE: dict[str, tuple[str, tuple[str, ...], Callable[[], Callable[[str], str]]]] = {
+    "strict": ("1", ("strict",), _function("strict")),
+    "speechio": ("SpeechColab-678f55a", ("speechio",), _speechio),
+    "funasr2023": ("FunASR-7012ca2", ("speechio",), _funasr2023),
+    "itn": ("1", ("itn", "strict"), _function("itn")),
 }
 PROFILES = tuple(_TABLE)
 
 
-def _rules_hash(prefix: str) -> str:
-    files = [f for f in resources.files(__package__).iterdir() if f.name.startswith(prefix) and f.name.endswith(".py")]
+def _rules_hash(prefixes: tuple[str, ...]) -> str:
+    files = [f for f in resources.files(__package__).iterdir() if f.name.startswith(prefixes) and f.name[-3:] == ".py"]
     digest = hashlib.sha256()
     for file in sorted(files, key=lambda f: f.name):
         digest.update(file.read_bytes())
@@ -75,5 +75,5 @@ def get_profile(name: str) -> Profile:
     if name not in _TABLE:
         hint = did_you_mean(name, PROFILES) or f"use one of: {', '.join(PROFILES)}"
         raise UsageError(f"no normalization profile '{name}'", hint=hint)
-    follows, prefix, load = _TABLE[name]
-    return Profile(name, f"{follows}+{_rules_hash(prefix)}", load())
+    follows, prefixes, load = _TABLE[name]
+    return Profile(name, f"{follows}+{_rules_hash(prefixes)}", load())

@@ -9,8 +9,8 @@ from funrecipe.text.normalize.strict_units import COUNTERS, two_is_er
 
 WEB = (
     r"(?P<web>(?<![A-Za-z0-9])(?:(?:https?://|www\.)[A-Za-z0-9./?=&%#:~_+-]*[A-Za-z0-9/]|"
-    r"[A-Za-z0-9._+-]+@[A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)+|"
-    r"(?:[A-Za-z0-9-]+\.)+(?:com|cn|net|org|gov|edu)(?![A-Za-z0-9])))"
+    r"[A-Za-z0-9._+-]{1,64}@[A-Za-z0-9-]{1,63}(?:\.[A-Za-z0-9-]{1,63})+|"
+    r"(?:[A-Za-z0-9-]{1,63}\.){1,8}(?:com|cn|net|org|gov|edu)(?![A-Za-z0-9])))"
 )
 PHONE = (
     r"(?P<phone>(?<![0-9第.])(?:(?:\(?\+?86\)?[- ]?)?1[3-9][0-9][- ]?[0-9]{4}[- ]?[0-9]{4}|"
@@ -18,6 +18,10 @@ PHONE = (
     r"[48]00[- ]?[0-9]{3}[- ]?[0-9]{4}|[48]00-[0-9]{4}-[0-9]{3}|\+[1-9][0-9]{0,2}[- ]?[0-9]{6,11})(?![0-9]))"
 )
 DOTTED = r"(?P<dotted>(?<![0-9.])(?:[vV](?=[0-9]))?(?P<dotted_n>[0-9]+(?:\.[0-9]+){2,}))"
+# 3.15晚会, 9·11: the parts of a date that has become a name.
+NAMED_DAY = (
+    r"(?P<named>(?<![0-9.])[0-9]{1,2}(?:·[0-9]{1,2}|\.[0-9]{1,2}(?=晚会|购物节|事件|大促|假期|长假|地震|事变|惨案|运动))(?![0-9.]))"
+)
 PLAIN = r"(?P<plain>[0-9]+(?:\.[0-9]+)?|(?<![0-9A-Za-z])\.[0-9]+)"
 
 _WEB_SIGNS = str.maketrans({".": "点", "@": " AT ", "/": "斜杠", ":": "冒号", "-": "杠", "_": "下划线"})
@@ -52,10 +56,14 @@ def read_phone(m: re.Match[str]) -> str:
 def read_dotted(m: re.Match[str]) -> str:
     """``127.0.0.1`` digit by digit, ``v1.2.3`` part by part."""
     parts = m["dotted_n"].split(".")
-    is_address = len(parts) == 4 and all(int(part) < 256 for part in parts)
+    is_address = len(parts) == 4 and all(len(part) <= 3 and int(part) < 256 for part in parts)
     read = read_digits if is_address else read_bare
     prefix = m["dotted"][0] if m["dotted"][0] in "vV" else ""
     return prefix + "点".join(read(part) for part in parts)
+
+
+def read_named_day(m: re.Match[str]) -> str:
+    return read_digits("".join(c for c in m["named"] if c.isdigit()))
 
 
 def read_plain(m: re.Match[str]) -> str:

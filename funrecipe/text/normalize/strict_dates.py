@@ -94,10 +94,10 @@ def read_era(m: re.Match[str]) -> str:
 
 
 def read_year_match(m: re.Match[str]) -> str:
-    before, after = m.string[: m.start()][-4:], m.string[m.end() : m.end() + 4]
+    before, after = m.string[max(0, m.start() - 4) : m.start()], m.string[m.end() : m.end() + 4]
     if after.startswith("代"):
         year = m["year_y"]
-        return f"{read_digits(year) if len(year) == 4 else read_cardinal(year)}年"
+        return f"{read_cardinal(year) if len(year) == 2 and year[0] != '0' else read_digits(year)}年"
     if m["year_from"]:
         as_years = len(m["year_from"]) == 4
         read = read_digits if as_years else read_cardinal

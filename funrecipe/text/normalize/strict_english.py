@@ -51,6 +51,7 @@ _ENGLISH = re.compile(
     rf"(?<![0-9.])(?P<year>1[1-9][0-9]{{2}}|20[0-9]{{2}})(?P<decade>s?)(?![0-9.A-Za-z])|(?P<code>0[0-9]+|[0-9]{{7,}})|"
     rf"(?P<number>{_NUMBER})"
 )
+_LONGEST_IN_WORDS = 15
 _MONEY = {"$": "dollar", "£": "pound", "€": "euro", "¥": "yuan"}
 
 
@@ -59,6 +60,8 @@ def _in_words(number: str, to: str = "cardinal") -> str:
     from num2words import num2words  # its import costs a quarter of a second, and few texts need it
 
     whole, _, fraction = number.partition(".")
+    if len(whole) > _LONGEST_IN_WORDS:
+        return f"{_spell(whole)} point {_spell(fraction)}" if fraction else _spell(whole)
     words = str(num2words(int(whole), to=to))
     return f"{words} point {_spell(fraction)}" if fraction else words
 

@@ -16,6 +16,7 @@ _FORMS: dict[int, str] = (
         | {"½": "1/2", "⅓": "1/3", "⅔": "2/3", "¼": "1/4", "¾": "3/4"}
     )
 )
+_EXPONENT = re.compile("(?<=[0-9])(?:[⁻⁰¹⁴-⁹][⁻⁰¹²³⁴-⁹]*|[²³][⁻⁰¹²³⁴-⁹]+)")
 _OTHER_DIGIT = re.compile(r"(?![0-9])\d")
 _THOUSANDS_COMMA = re.compile(r"(?<![0-9.,])[0-9]{1,3}(?:,[0-9]{3})+(?![0-9]|,[0-9])")
 
@@ -38,7 +39,7 @@ _LOOSE_APOSTROPHE = re.compile("(?<![A-Z])'|'(?![A-Z])")
 def unify_forms(text: str) -> str:
     """Half width, compatibility characters decomposed but for ² and ³, ASCII digits."""
     if not text.isascii():
-        text = text.translate(_FORMS)
+        text = _EXPONENT.sub(lambda m: f"^{unicodedata.normalize('NFKC', m[0])}", text).translate(_FORMS)
         if not unicodedata.is_normalized("NFKC", text):
             pieces = re.split("([²³])", text)
             text = "".join(piece if piece in ("²", "³") else unicodedata.normalize("NFKC", piece) for piece in pieces)

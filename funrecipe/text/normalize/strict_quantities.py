@@ -26,7 +26,8 @@ _SHORT_UNITS = "in(?![A-Za-z])|(?:s|h|t|l|L|g|m|V|W|J|ha|mi|us|kn) [A-Za-z0-9]"
 
 MONEY = (
     rf"(?P<money>(?:(?<![A-Za-z])(?P<money_code>{CODE_PATTERN}) ?|(?P<money_sign>{SIGN_PATTERN}))(?P<money_minus>-?)"
-    rf"(?P<money_n>{NUMBER})(?:{_TO}(?:{SIGN_PATTERN})?(?P<money_to>{NUMBER}))?(?P<money_times>{_MULTIPLE})?元?)"
+    rf"(?P<money_n>{NUMBER})(?:{_TO}(?:{SIGN_PATTERN})?(?P<money_to>{NUMBER}))?(?P<money_times>{_MULTIPLE})?元?"
+    rf"(?:/(?P<money_per>{PER_HANZI}))?)"
 )
 MONEY_AFTER = (
     rf"(?P<paid>(?P<paid_n>{NUMBER})(?P<paid_times>{_MULTIPLE})? ?"
@@ -59,14 +60,16 @@ OPERATOR = (
 )
 RANGE = (
     r"(?P<range>(?<=[0-9][点月日号年时分秒元米%万亿千百个人次岁度楼层])[-—–~](?=[0-9])|"
-    r"(?<=[0-9一-鿿])[~—–](?=[0-9.]))"
+    r"(?<=[0-9一-鿿])[~—–](?=[-0-9.]))"
 )
 # Not a sign: 歼-20, 东风-41, 长征-5.
-SIGN = r"(?P<sign>(?<![0-9A-Za-z%)歼轰运直风征舟娥苏格图旗宫击浪])(?:\+/-|[-−+±])(?=[.0-9$¥€£百]))"
+SIGN = r"(?P<sign>(?<![0-9A-Za-z%)歼轰运直风征舟娥苏格图旗宫击浪])[-−+](?=[.0-9$¥€£百])|(?:\+/-|±)(?=[.0-9]))"
 POWER = r"(?P<power>(?:(?<=[0-9A-Za-z)])\^(?P<power_n>-?[0-9]+)|[²³]))"
 PLUS = r"(?P<plus>(?<=[0-9wW万千])\+(?![0-9A-Za-z(.+]))"
 RESOLUTION = r"(?P<resolution>(?<![0-9.])(?P<resolution_x>[0-9]{3,4})[xX*×](?P<resolution_y>[0-9]{3,4})(?![0-9.]|.*=))"
+ANGLE = r"""(?P<angle>(?P<angle_d>[0-9]+)°(?P<angle_m>[0-9]{1,2})'(?:(?P<angle_s>[0-9.]+)(?:"|''))?)"""
 MINUTES = r"""(?P<minutes>(?P<minutes_m>[0-9]+)'(?P<minutes_s>[0-9]+)(?:"|''))"""
+HEIGHT = r"(?P<height>(?<![0-9.])(?P<height_m>[0-9]{1,2})米(?P<height_cm>[0-9]{1,2})(?![0-9.%A-Za-z米厘多]))"
 ORDINAL = r"(?P<ordinal>(?P<ordinal_n>[0-9]+)(?:st|nd|rd|th)(?![A-Za-z]))"
 ROOT = r"(?P<root>√(?=[0-9A-Za-z(]))"
 
@@ -83,16 +86,16 @@ _CLUBS = (
     "澳大利亚|俄罗斯|瑞典|丹麦|波兰"
 )
 _GAME_BEFORE = re.compile(
-    rf"(?:比分[是为]?|以|[打踢战]成|战平|总分|大胜|完胜|险胜|领先|落后|不敌|[胜负平输赢]|队|{_CLUBS})$"
+    rf"(?:比分[^0-9]{{0,4}}|以|[打踢战]成|战平|总分|大胜|完胜|险胜|领先|落后|不敌|[胜负平输赢]|队|{_CLUBS})$"
 )
-_CLUB_BEFORE = re.compile(rf"(?:比分[是为]?|{_CLUBS})$")
+_CLUB_BEFORE = re.compile(rf"(?:比分[^0-9]{{0,4}}|血压[是为]?|{_CLUBS})$")
 _GAME_AFTER = re.compile(
     rf"[的大完险]?(?:战胜|击败|大胜|完胜|险胜|战平|打败|逆转|横扫|力克|领先|落后|不敌|惜败|取胜|获胜|平局|{_CLUBS})"
 )
 
 
 def _is_game(m: re.Match[str]) -> bool:
-    return bool(_GAME_BEFORE.search(m.string[: m.start()][-8:]) or _GAME_AFTER.match(m.string, m.end()))
+    return bool(_GAME_BEFORE.search(m.string[max(0, m.start() - 8) : m.start()]) or _GAME_AFTER.match(m.string, m.end()))
 
 
 def _times(written: str | None) -> str:
@@ -106,7 +109,8 @@ def _span(first: str, last: str | None) -> str:
 def read_money(m: re.Match[str]) -> str:
     currency = CURRENCY_SIGNS[m["money_sign"]] if m["money_sign"] else CURRENCY_CODES[m["money_code"]]
     minus = "负" if m["money_minus"] else ""
-    return f"{minus}{_span(m['money_n'], m['money_to'])}{_times(m['money_times'])}{currency}"
+    per = f"每{m['money_per']}" if m["money_per"] else ""
+    return f"{per}{minus}{_span(m['money_n'], m['money_to'])}{_times(m['money_times'])}{currency}"
 
 
 def read_money_after(m: re.Match[str]) -> str:
@@ -124,7 +128,7 @@ def read_percent(m: re.Match[str]) -> str:
 
 def read_fraction(m: re.Match[str]) -> str:
     numerator, denominator = m["fraction_n"], m["fraction_d"]
-    if _CLUB_BEFORE.search(m.string[: m.start()][-8:]):
+    if _CLUB_BEFORE.search(m.string[max(0, m.start() - 8) : m.start()]):
         return f"{read_cardinal(numerator)}比{read_cardinal(denominator)}"
     whole = f"{read_cardinal(m['fraction_whole'])}又" if m["fraction_whole"] else ""
     return f"{whole}{read_cardinal(denominator)}分之{read_cardinal(numerator)}"
@@ -183,7 +187,8 @@ def read_clock(m: re.Match[str]) -> str:
 def read_operator(m: re.Match[str]) -> str:
     written = m["operator"]
     if written == "-":
-        return "减" if "=" in m.string else "到"
+        is_code = _CODE_BESIDE_DASH.search(m.string, max(0, m.start() - 6), m.end() + 6)
+        return " " if is_code else "减" if "=" in m.string else "到"
     before, after = m.string[m.start() - 1], m.string[m.end()]
     in_word = before.isalpha() and (m.start() > 1 and m.string[m.start() - 2].isalpha())
     if written != "=" and (in_word or (before.isalpha() and after.isalpha() and m.string[m.end() + 1 :][:1].isalpha())):
@@ -195,7 +200,8 @@ def read_range(_: re.Match[str]) -> str:
     return "到"
 
 
-_TEMPERATURE = re.compile(rf"{NUMBER}(?:[-~到至]{NUMBER})?(?:°C|°|度|摄氏度)")
+_CODE_BESIDE_DASH = re.compile("[0-9]{5}-|-[0-9]{5}")  # GB/T 19001-2016
+_TEMPERATURE = re.compile(rf"{NUMBER}(?:[-~到至]-?{NUMBER})?(?:°C|°|度|摄氏度)")
 
 
 def read_sign(m: re.Match[str]) -> str:
@@ -219,6 +225,15 @@ def read_plus(_: re.Match[str]) -> str:
 
 def read_resolution(m: re.Match[str]) -> str:
     return f"{read_digits(m['resolution_x'])}乘{read_digits(m['resolution_y'])}"
+
+
+def read_angle(m: re.Match[str]) -> str:
+    seconds = f"{read_cardinal(m['angle_s'])}秒" if m["angle_s"] else ""
+    return f"{read_cardinal(m['angle_d'])}度{read_cardinal(m['angle_m'])}分{seconds}"
+
+
+def read_height(m: re.Match[str]) -> str:
+    return f"{read_counted(m['height_m'])}米{read_digits(m['height_cm'])}"
 
 
 def read_minutes(m: re.Match[str]) -> str:
