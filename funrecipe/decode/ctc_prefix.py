@@ -168,7 +168,8 @@ def prefix_beam_search(
                     by_blank[prefix] = log_add(by_blank[prefix], either + score)
                 elif prefix[-1:] == (token,):
                     by_token[prefix] = log_add(by_token[prefix], ends_token + score)
-                    by_token[longer] = log_add(by_token[longer], ends_blank + score)
+                    if ends_blank > -math.inf:
+                        by_token[longer] = log_add(by_token[longer], ends_blank + score)
                 else:
                     by_token[longer] = log_add(by_token[longer], either + score)
         grown = {prefix: (by_blank[prefix], by_token[prefix]) for prefix in {**by_blank, **by_token}}

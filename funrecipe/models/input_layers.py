@@ -18,7 +18,7 @@ CONV_LAYERS: dict[str, list[tuple[int, int]]] = {
     "conv2d6": [(3, 2), (5, 3)],
     "conv2d8": [(3, 2), (3, 2), (3, 2)],
 }
-# conv2dpad appends zero frames, so that every started group of four frames gives an output
+# conv2dpad appends zero frames
 PADDED_FRAMES = 4
 
 
@@ -56,14 +56,15 @@ class Conv2dSubsampling(nn.Module):
 
     def out_lens(self, lens: Tensor) -> Tensor:
         """Number of outputs of an utterance by itself: 0 if it is shorter than the convolutions reach."""
+        lens = lens + self.padded_frames
         for kernel, stride in self.shapes:
-            lens = (lens + (2 if self.padded_frames else 0) - kernel).div(stride, rounding_mode="floor") + 1
+            lens = (lens - kernel).div(stride, rounding_mode="floor") + 1
         return lens.clamp(min=0)
 
     def padded_out_lens(self, lens: Tensor, frames: int) -> Tensor:
         """Number of outputs FunASR counts for an utterance padded to ``frames``: it strides over the mask."""
         if self.padded_frames:
-            return self.out_lens(lens)
+            return (lens + 3).div(4, rounding_mode="floor")
         mask = torch.arange(frames, device=lens.device) < lens.unsqueeze(1)
         for kernel, stride in self.shapes:
             mask = mask[:, : 1 - kernel : stride]

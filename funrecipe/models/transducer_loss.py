@@ -35,7 +35,7 @@ def transducer_loss(
             arc_log_probs, joint_network, encoder_out[row, :frames], prediction[row, : count + 1],
             labels[row, :count], blank_id, use_reentrant=False,
         )
-        losses.append(_LatticeLoss.apply(blank, emit, fastemit_lambda))
+        losses.append(LatticeLoss.apply(blank, emit, fastemit_lambda))
     return torch.stack(losses)
 
 
@@ -50,7 +50,7 @@ def arc_log_probs(
     return logits[..., blank_id] - total, emit - total[:, :-1]
 
 
-class _LatticeLoss(torch.autograd.Function):
+class LatticeLoss(torch.autograd.Function):
     """Minus the log-sum over all paths; the gradient of an arc is minus its posterior probability."""
 
     @staticmethod

@@ -1,0 +1,79 @@
+"""CTC prefix scores and searches against sums over every path of a small lattice."""
+
+import itertools
+import math
+from collections import defaultdict
+
+import pytest
+import torch
+
+from funrecipe.decode.ctc_prefix import CTCPrefixScorer, greedy_search, prefix_beam_search
+
+EOS = 2
+
+
+def text_of(path):
+    return tuple(token for token, _ in itertools.groupby(path) if token != 0)
+
+
+def all_texts(log_probs):
+    """Probability of every text, by enumeration of the V ** T paths."""
+    texts = defaultdict(float)
+    frames, vocab = log_probs.shape
+    for path in itertools.product(range(vocab), repeat=frames):
+        texts[text_of(path)] += math.exp(sum(float(log_probs[t, token]) for t, token in enumerate(path)))
+    return texts
+
+
+@pytest.fixture(scope="module")
+def lattice():
+    torch.manual_seed(3)
+    log_probs = torch.randn(2, 5, 4).mul(2).log_softmax(-1)
+    lens = torch.tensor([5, 3])
+    return log_probs, lens, [all_texts(row[:frames]) for row, frames in zip(log_probs, lens.tolist())]
+
+
+@pytest.mark.parametrize("whole_vocabulary", [False, True])
+def test_prefix_scores_are_sums_over_all_texts(lattice, whole_vocabulary):
+    log_probs, lens, texts = lattice
+    scorer = CTCPrefixScorer(log_probs, lens, EOS)
+    everything = torch.arange(4).expand(2, 1, 4)
+    for prefix in [(), (1,), (3,), (1, 1), (1, 3), (3, 1, 3)]:
+        state = scorer.start()
+        for token in prefix:
+            tokens = torch.full((2, 1), token)
+            added = scorer.score(state, tokens.unsqueeze(2)).squeeze(2)
+            state = scorer.extend(state, torch.arange(2), torch.zeros(2, 1, dtype=torch.long), tokens, added)
+        added = scorer.score(state, None if whole_vocabulary else everything)
+        for row in range(2):
+            beginning = sum(p for text, p in texts[row].items() if text[: len(prefix)] == prefix)
+            if beginning == 0:
+                assert state.prefix_score[row, 0] < -1e9
+                continue
+            assert state.prefix_score[row, 0].exp().item() == pytest.approx(beginning, rel=1e-6)
+            for token in (1, 3):
+                longer = sum(p for text, p in texts[row].items() if text[: len(prefix) + 1] == (*prefix, token))
+                assert (state.prefix_score + added[..., token])[row, 0].exp().item() == pytest.approx(longer, rel=1e-6)
+            ended = (state.prefix_score + added[..., EOS])[row, 0].exp().item()
+            assert ended == pytest.approx(texts[row].get(prefix, 0.0), rel=1e-6)
+
+
+def test_a_wide_prefix_beam_finds_the_most_probable_text_and_its_probability(lattice):
+    log_probs, lens, texts = lattice
+    for row, frames in enumerate(lens.tolist()):
+        found = prefix_beam_search(log_probs[row, :frames], 500)
+        best = max(texts[row], key=texts[row].get)
+        assert tuple(found[0][0]) == best
+        assert {tuple(ids): math.exp(score) for ids, score in found} == pytest.approx(dict(texts[row]), rel=1e-6)
+
+
+def test_greedy_merges_repetitions_and_drops_blanks():
+    ids = torch.tensor([[1, 1, 0, 1, 3, 3, 0, 2], [0, 0, 3, 0, 1, 1, 1, 1]])
+    log_probs = torch.full((2, 8, 4), -3.0).scatter(2, ids.unsqueeze(2), -0.5)
+    assert greedy_search(log_probs, torch.tensor([8, 4])) == [([1, 1, 3, 2], -4.0), ([3], -2.0)]
+
+
+def test_no_frames_give_no_tokens():
+    log_probs = torch.zeros(1, 4, 3)
+    assert greedy_search(log_probs, torch.tensor([0])) == [([], 0.0)]
+    assert prefix_beam_search(log_probs[0, :0], 3) == [([], 0.0)]
