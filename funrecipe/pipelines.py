@@ -139,7 +139,7 @@ class SpeechRecognition:
         check_revision(self.folder.path, model_revision)
         check_mode(mode, self.folder.family)
         self._output_dir, self._batch_size, self._defaults = output_dir, batch_size, dict(param_dict)
-        self._weights, self._allow_network, self._allow_pipes = weights, allow_network, allow_pipes
+        self._allow_network, self._allow_pipes = allow_network, allow_pipes
         self.device = "cuda" if ngpu and torch.cuda.is_available() else "cpu"
         if self.device == "cpu":
             torch.set_num_threads(ncpu)
@@ -249,7 +249,7 @@ class SpeechRecognition:
 
     def _feed(self, audio_in: Any, audio_fs: int | None, params: Mapping[str, Any]) -> dict[str, Any]:
         """One piece of a stream. The caller's cache holds a dict for the model and, if needed, a resampler."""
-        from funrecipe.decode.streaming import StreamOptions, load_streaming_recognizer
+        from funrecipe.decode.streaming import StreamOptions, make_streaming_recognizer
 
         others = {key: value for key, value in params.items() if key not in STREAM_KEYS}
         if asked := decode_options_of(others, allow_network=False).asked_for():
@@ -259,7 +259,7 @@ class SpeechRecognition:
         cache = check_cache(params.get("cache"), is_final=is_final)
         with self._lock:
             if self._streamer is None:
-                self._streamer = load_streaming_recognizer(self.folder, device=self.device, weights=self._weights)
+                self._streamer = make_streaming_recognizer(self._model, self.folder, device=self.device)
         samples = self._piece(audio_in, audio_fs, cache, is_final=is_final)
         update = self._streamer.feed(samples, cache.setdefault("stream", {}), is_final, options)
         if is_final:

@@ -16,6 +16,7 @@ from typing import Any, Protocol
 
 import numpy as np
 import torch
+from torch import nn
 
 from funrecipe.audio.frontend import WavFrontend
 from funrecipe.audio.online import FrontendState, OnlineFrontend
@@ -230,19 +231,35 @@ def load_streaming_recognizer(
         UsageError: the model cannot be used on a stream.
         DataError, UnsafeFileError: files that do not fit or are not safe.
     """
+    check_streams(folder)
+    return make_streaming_recognizer(load_model(folder, device=device, weights=weights), folder, device=device)
+
+
+def make_streaming_recognizer(
+    model: nn.Module, folder: ModelFolder, *, device: torch.device | str = "cpu"
+) -> StreamingRecognizer:
+    """A streaming recognizer around a model that is loaded already; a recognizer of whole files may share it.
+
+    Raises:
+        UsageError: the model cannot be used on a stream.
+    """
+    check_streams(folder)
+    module, _, name = STREAMERS[folder.family].partition(":")
+    steps = getattr(importlib.import_module(f"funrecipe.decode.{module}"), name)
+    frontend = WavFrontend.from_config(folder.config.get("frontend_conf") or {}, folder.cmvn).eval().to(device)
+    return StreamingRecognizer(
+        steps(model), OnlineFrontend(frontend), Tokenizer.from_folder(folder), folder.sample_rate_hz
+    )
+
+
+def check_streams(folder: ModelFolder) -> None:
+    """Raise a UsageError unless models of this family can take a stream piece by piece."""
     if folder.family not in STREAMERS:
         raise UsageError(
             f"a model of family '{folder.family}' recognizes whole utterances, it cannot take a stream piece by piece",
             where=str(folder.path),
             hint=f"leave out cache and is_final, or use a model of one of: {', '.join(sorted(STREAMERS))}",
         )
-    module, _, name = STREAMERS[folder.family].partition(":")
-    steps = getattr(importlib.import_module(f"funrecipe.decode.{module}"), name)
-    model = load_model(folder, device=device, weights=weights)
-    frontend = WavFrontend.from_config(folder.config.get("frontend_conf") or {}, folder.cmvn).eval().to(device)
-    return StreamingRecognizer(
-        steps(model), OnlineFrontend(frontend), Tokenizer.from_folder(folder), folder.sample_rate_hz
-    )
 
 
 def streaming_text(tokens: list[str]) -> str:
