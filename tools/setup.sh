@@ -21,7 +21,8 @@ if [ -x .venv/bin/python ] && [ -f "$stamp" ] && [ "$(cat "$stamp")" = "$wanted"
   exit 0
 fi
 echo "setup.sh: installing the $name requirements into $root/.venv (a minute or two the first time)"
-[ -x .venv/bin/python ] || "$base_python" -m venv .venv || {
+# An environment without a working pip is one whose making was interrupted.
+.venv/bin/python -m pip --version > /dev/null 2>&1 || "$base_python" -m venv --clear .venv || {
   echo "setup.sh: could not make a virtual environment; on Debian: apt-get install python3-venv" >&2; exit 2; }
 for file in "${files[@]}"; do
   .venv/bin/python -m pip install --quiet --disable-pip-version-check -r "$file"

@@ -38,17 +38,22 @@ def run(args: argparse.Namespace) -> int:
     plan = read_plan(args.plan)
     jobs = [plan.job(number) for number in args.job]
     recognizer: Recognizer | None = None
+    load_error: FunrecipeError | None = None
     worst = 0
     for job in jobs:
         started, code = time.monotonic(), 1
         with _log_of(job, args.log_dir):
             try:
-                recognizer = recognizer or load_model(plan, job)
+                if load_error:
+                    raise load_error
+                if recognizer is None:
+                    recognizer = load_model(plan, job)
                 _decode_job(plan, job, recognizer)
                 code = 0
             except FunrecipeError as error:
                 print(f"funrecipe decode: {error}", file=sys.stderr)
                 code = error.exit_code
+                load_error = error if recognizer is None else None
             except KeyboardInterrupt:
                 code = Interrupted.exit_code
                 raise

@@ -63,7 +63,8 @@ def run(args: argparse.Namespace) -> None:
 
     data = read_data_dir(args.data_dir, allow_pipes=args.allow_pipes == "true")
     entries = [_entry(utterance, data.durations_s, args.audio_fs) for utterance in data.utterances]
-    model = resolve_model(args.model, args.checkpoint_dir, args.checkpoint_name)
+    options = _decode_options(args)
+    model = record_model(args.model, args.checkpoint_dir, args.checkpoint_name, options.get("hotword"))
     layout = lay_out(
         len(entries),
         gpu_inference=args.gpu_inference,
@@ -81,7 +82,7 @@ def run(args: argparse.Namespace) -> None:
         output_dir=args.output_dir.absolute(),
         data_dir=str(args.data_dir),
         model=model,
-        options=_decode_options(args),
+        options=options,
         jobs=jobs,
         threads=layout.threads,
         max_running=layout.max_running,
@@ -101,8 +102,10 @@ def run(args: argparse.Namespace) -> None:
     _report(plan, aside)
 
 
-def resolve_model(model: str, checkpoint_dir: Path | None, checkpoint_name: str) -> ModelRecord:
+def record_model(model: str, checkpoint_dir: Path | None, checkpoint_name: str, hotword: str | None) -> ModelRecord:
     """The model folder, with the weights of a fine-tuning run laid over it if asked for; nothing is copied.
+
+    ``hotword`` may be a file: its content is part of the fingerprint, as results depend on it.
 
     Raises:
         DataError: the folder or the checkpoint is not there; names the checkpoints that are.
@@ -121,6 +124,7 @@ def resolve_model(model: str, checkpoint_dir: Path | None, checkpoint_name: str)
             "bpe_model": folder.bpe_model,
             "lm_weights": folder.lm_weights,
             "lm_config": folder.lm_config,
+            "hotword": Path(hotword) if hotword and Path(hotword).is_file() else None,
         },
         {"config": folder.config, "tokens": folder.tokens, "decoding": folder.decoding},
     )

@@ -16,7 +16,16 @@ from types import FrameType
 from typing import Protocol
 
 from funrecipe.data.results import RESULTS, read_done, unpublish
-from funrecipe.errors import DataError, Interrupted, UsageError, WorkerError, did_you_mean, list_problems
+from funrecipe.errors import (
+    DataError,
+    FunrecipeError,
+    Interrupted,
+    UnsafeFileError,
+    UsageError,
+    WorkerError,
+    did_you_mean,
+    list_problems,
+)
 from funrecipe.jobs import joblog
 from funrecipe.jobs.local import LocalBackend
 from funrecipe.jobs.plan import Job, Plan
@@ -120,7 +129,7 @@ def _run(plan: Plan, jobs: Sequence[Job], backend: Backend) -> None:
         raise _failure(plan, failed, len(jobs), backend.codes)
 
 
-def _failure(plan: Plan, failed: Sequence[Job], num_jobs: int, codes: Mapping[int, int]) -> WorkerError:
+def _failure(plan: Plan, failed: Sequence[Job], num_jobs: int, codes: Mapping[int, int]) -> FunrecipeError:
     """Each failed job with how it ended, its log, and the last error in that."""
     reports = []
     for job in failed:
@@ -131,7 +140,11 @@ def _failure(plan: Plan, failed: Sequence[Job], num_jobs: int, codes: Mapping[in
     hint = "nothing was published; the same command goes on from what is decoded"
     if shutil.disk_usage(plan.output_dir).free < FULL_DISK_BYTES:
         hint = f"No space left on the disk of {plan.output_dir}: make room; " + hint
-    return WorkerError(f"{len(failed)} of {num_jobs} jobs failed\n{list_problems(reports)}", hint=hint)
+    # Where the same mistake of the user (an option, a file) ended every job, its own exit code says more.
+    common = {codes.get(job.number) for job in failed} if len(failed) == num_jobs else set()
+    kinds: list[type[FunrecipeError]] = [UsageError, DataError, UnsafeFileError]
+    kind = next((kind for kind in kinds if common == {kind.exit_code}), WorkerError)
+    return kind(f"{len(failed)} of {num_jobs} jobs failed\n{list_problems(reports)}", hint=hint)
 
 
 def _fate(code: int) -> str:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
+import pickle
 import shutil
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -87,6 +90,10 @@ def processes_of(work: Path) -> list[int]:
     return found
 
 
+def is_verb(pid: int, verb: str) -> bool:
+    return f"\0{verb}\0".encode() in Path(f"/proc/{pid}/cmdline").read_bytes()
+
+
 def wait_until(condition: Callable[[], bool], process: subprocess.Popen[str]) -> None:
     deadline = time.monotonic() + 120
     while not condition():
@@ -163,7 +170,7 @@ def test_a_killed_worker_publishes_nothing_and_a_second_run_finishes(work: Path)
         *recipe_arguments(work, "--njob", "1", "--batch_size", "1", output="killed", data="data_blocked"), cwd=work
     )
     wait_until(lambda: num_done(output) == NUM_SPEECH, process)
-    victims = [pid for pid in processes_of(output) if b"\0decode\0" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+    victims = [pid for pid in processes_of(output) if is_verb(pid, "decode")]
     assert victims
     for pid in victims:
         os.kill(pid, signal.SIGKILL)
@@ -197,19 +204,24 @@ def test_a_killed_worker_publishes_nothing_and_a_second_run_finishes(work: Path)
     assert resumed == before - 1
 
 
-@pytest.mark.parametrize("to_group", [True, False], ids=["terminal", "shell_alone"])
-def test_an_interrupt_leaves_no_process(work: Path, to_group: bool) -> None:
-    output = work / f"interrupted {to_group}"
+@pytest.mark.parametrize("how", ["ctrl-c", "shell terminated", "launcher killed"])
+def test_an_interrupt_leaves_no_process(work: Path, how: str) -> None:
+    output = work / how
     process = recipe(*recipe_arguments(work, "--njob", "2", output=output.name, data="data_blocked"), cwd=work)
     wait_until(lambda: len(list(output.glob("output.*/done"))) == 2 and num_done(output) >= 1, process)
     started = len(processes_of(output))
     assert started >= 3
-    if to_group:
-        os.killpg(process.pid, signal.SIGINT)
-    else:
+    if how == "ctrl-c":
+        os.killpg(process.pid, signal.SIGINT)  # a terminal signals the whole foreground group, but no worker is in it
+    elif how == "shell terminated":
         os.kill(process.pid, signal.SIGTERM)
+    else:
+        os.kill(next(pid for pid in processes_of(output) if is_verb(pid, "launch")), signal.SIGKILL)
     said, _ = process.communicate(timeout=30)
-    assert process.returncode == 130, said
+    assert process.returncode == (137 if how == "launcher killed" else 130), said
+    deadline = time.monotonic() + 10  # workers look after their launcher once a second
+    while how == "launcher killed" and processes_of(output) and time.monotonic() < deadline:
+        time.sleep(0.1)
     assert processes_of(output) == []
     assert not (output / "1best_recog").exists()
 
@@ -261,7 +273,7 @@ def test_a_lost_hypothesis_never_helps(work: Path) -> None:
     shard = output / "output.1/1best_recog/text"
     shard.write_text("".join(shard.read_text().splitlines(keepends=True)[1:]))
     merge = [
-        os.environ.get("PYTHON", str(ROOT / ".venv/bin/python")),
+        sys.executable,
         "-m",
         "funrecipe",
         "merge",
@@ -307,6 +319,43 @@ def test_a_checkpoint_that_does_not_exist_lists_those_that_do(work: Path) -> Non
     code, said = infer(work, "--checkpoint_dir", str(work / "model"), output="checkpoint")
     assert code == 3, said
     assert "no checkpoint 'valid.cer_ctc.ave.pb'" in said and "there are: model.pb" in said
+
+
+def test_an_unsafe_checkpoint_is_refused_with_its_own_exit_code(work: Path) -> None:
+    checkpoints = work / "unsafe"
+    checkpoints.mkdir()
+    (checkpoints / "evil.pb").write_bytes(pickle.dumps(RunsCode()))
+    arguments = ["--checkpoint_dir", str(checkpoints), "--checkpoint_name", "evil.pb"]
+    code, said = infer(work, "--njob", "3", *arguments, output="unsafe out")
+    assert code == 6, said
+    assert "3 of 3 jobs failed" in said
+    assert not list(work.rglob("pwned")) and not Path("pwned").exists()
+    assert not (work / "unsafe out/1best_recog").exists()
+
+
+class RunsCode:
+    def __reduce__(self):
+        return os.system, ("touch pwned",)
+
+
+def test_two_runs_in_one_folder(work: Path) -> None:
+    output = work / "locked"
+    shutil.copytree(work / "out", output, dirs_exist_ok=True)
+    (output / "output.1/done").unlink()
+    with open(output / ".lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        code, said = infer(work, "--njob", "1", output="locked")
+    assert code == 3 and "another run works in this folder" in said
+
+
+def test_resume_false_starts_over(work: Path) -> None:
+    output = work / "again"
+    shutil.copytree(work / "out", output, dirs_exist_ok=True)
+    shard = [sys.executable, "-m", "funrecipe", "shard", *recipe_arguments(work, "--njob", "1", output="again")]
+    for resume, kept in [("true", True), ("false", False)]:
+        subprocess.run([*shard, "--resume", resume], cwd=ROOT, check=True, capture_output=True)
+        assert (output / "output.1/done").exists() == kept
+    assert not (output / "1best_recog").exists()
 
 
 def test_output_that_cannot_be_written(work: Path) -> None:
