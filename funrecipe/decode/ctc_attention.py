@@ -56,7 +56,8 @@ class CTCAttentionSearch:
         log_probs = self.model.ctc_log_probs(encoder_out)
         if self.mode == "ctc_greedy":
             return [[TokenHypothesis(ids, score)] for ids, score in greedy_search(log_probs, lens)]
-        beams = [prefix_beam_search(row[:n], self.beam.beam_size) for row, n in zip(log_probs, lens.tolist(), strict=True)]
+        size = self.beam.beam_size
+        beams = [prefix_beam_search(row[:frames], size) for row, frames in zip(log_probs, lens.tolist(), strict=True)]
         return [[TokenHypothesis(ids, score) for ids, score in beam[: self.nbest]] for beam in beams]
 
 

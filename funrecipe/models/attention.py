@@ -50,21 +50,18 @@ class MultiHeadedAttention(nn.Module):
     ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
         """Causal self-attention, one token of K hypotheses an utterance.
 
-        x: (B, K, D); past: keys and values so far, each (B, K, H, U, d); key_mask: (B, K, U + 1), True = may be seen.
+        x: (B, K, D); past: keys and values so far, each (B, K, U, D); key_mask: (B, K, U + 1), True = may be seen.
         Returns (B, K, D) and the keys and values with this token.
         """
-        batch, beams, _ = x.shape
-        x = x.flatten(0, 1).unsqueeze(1)
-        fresh = self.project_keys(x)
-        keys, values = (torch.cat([old.flatten(0, 1), new], dim=2) for old, new in zip(past, fresh, strict=True))
+        keys = torch.cat([past[0], self.linear_k(x).unsqueeze(2)], dim=2)
+        values = torch.cat([past[1], self.linear_v(x).unsqueeze(2)], dim=2)
+        query, k, v = (self.split_heads(part.flatten(0, 1)) for part in (self.linear_q(x).unsqueeze(2), keys, values))
         mask = None if key_mask is None else key_mask.flatten(0, 1)[:, None, None]
-        context = self.attend(self.split_heads(self.linear_q(x)), keys, values, mask)
-        grid = (batch, beams)
-        return context.view(batch, beams, -1), (keys.unflatten(0, grid), values.unflatten(0, grid))
+        return self.attend(query, k, v, mask).view_as(x), (keys, values)
 
     def no_past(self, batch: int, device: torch.device) -> Tensor:
-        """Keys or values before the first step: (B, 1, H, 0, d)."""
-        return torch.zeros(batch, 1, self.heads, 0, self.head_dim, device=device)
+        """Keys or values before the first step: (B, 1, 0, D)."""
+        return torch.zeros(batch, 1, 0, self.heads * self.head_dim, device=device)
 
 
 class RelativeAttention(MultiHeadedAttention):

@@ -118,7 +118,7 @@ class TransformerDecoderLayer(nn.Module):
     ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
         """One token of K hypotheses an utterance.
 
-        x: (B, K, D); past: keys and values so far, each (B, K, H, U, d); memory: those of the encoder frames, each
+        x: (B, K, D); past: keys and values so far, each (B, K, U, D); memory: those of the encoder frames, each
         (B, H, T, d); memory_mask: (B, T). Returns (B, K, D) and the longer keys and values.
         """
         longer = past
@@ -192,12 +192,12 @@ class TransformerDecoder(nn.Module):
         return DecoderMemory(layers, length_mask(encoder_out_lens, encoder_out.size(1)))
 
     def start(self, batch: int, device: torch.device) -> list[Tensor]:
-        """State before the first token of one hypothesis an utterance: keys and values (B, 1, H, 0, d) per layer."""
+        """State before the first token of one hypothesis an utterance: keys and values (B, 1, 0, D) per layer."""
         return [self.decoders[0].self_attn.no_past(batch, device)] * (2 * len(self.decoders))
 
     def step(self, tokens: Tensor, state: list[Tensor], memory: DecoderMemory) -> tuple[Tensor, list[Tensor]]:
         """Log-probabilities after one more token of each hypothesis. tokens: (B, K) -> (B, K, V), state."""
-        position = state[0].size(3)
+        position = state[0].size(2)
         x = self.embed[1](self.embed[0](tokens).flatten(0, 1).unsqueeze(1), start=position).view(*tokens.shape, -1)
         new_state: list[Tensor] = []
         for number, (layer, frames) in enumerate(zip(self.decoders, memory.layers, strict=True)):

@@ -66,7 +66,7 @@ def test_decoder_steps_equal_teacher_forcing():
     encoder_out, lens = torch.randn(2, 7, 8), torch.tensor([7, 4])
     tokens = torch.randint(0, 11, (2, 3, 5))  # two utterances, three hypotheses each
     memory, state = decoder.memory(encoder_out, lens), decoder.start(2, encoder_out.device)
-    state = [part.expand(-1, 3, -1, -1, -1) for part in state]
+    state = [part.expand(-1, 3, -1, -1) for part in state]
     steps = []
     for position in range(5):
         log_probs, state = decoder.step(tokens[:, :, position], state, memory)
