@@ -8,15 +8,13 @@ uses the 0.x key names, so that models and decoders know one vocabulary only.
 
 from __future__ import annotations
 
-import json
 import logging
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import yaml
-
-from funrecipe.errors import DataError, UnsafeFileError
+from funrecipe.errors import DataError
+from funrecipe.model_folder_files import read_config, read_json, read_token_file, read_yaml
 from funrecipe.model_folder_1x import is_1x, to_0x
 from funrecipe.zoo import find_row
 
@@ -138,72 +136,9 @@ def open_model_folder(path: str | Path) -> ModelFolder:
     )
 
 
-def read_yaml(path: Path) -> dict[str, Any]:
-    """A YAML file that holds a mapping (or nothing), without running anything in it."""
-    return _parse_yaml(path)[0]
-
-
-def read_config(path: Path) -> tuple[dict[str, Any], list[str] | str | None]:
-    """``config.yaml`` and its ``token_list`` apart.
-
-    The token list is taken as it is written: YAML would read the tokens ``no``, ``6`` and ``-``
-    as False, a number and a list, and published files do not quote them.
-    """
-    config, root = _parse_yaml(path)
-    token_list: list[str] | str | None = None
-    for key, value in root.value if root is not None else ():
-        if key.value == "token_list":
-            token_list = value.value if isinstance(value, yaml.ScalarNode) else [_written(node) for node in value.value]
-    config.pop("token_list", None)
-    return config, None if token_list in ("", "null", "~") else token_list
-
-
-def _parse_yaml(path: Path) -> tuple[dict[str, Any], yaml.MappingNode | None]:
-    loader_class = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # the C parser: 20 times faster on 8,404 tokens
-    loader = loader_class(_read_text(path))
-    try:
-        root = loader.get_single_node()
-        value = loader.construct_document(root) if root is not None else {}
-    except yaml.constructor.ConstructorError as error:
-        line = error.problem_mark.line + 1 if error.problem_mark else "?"
-        raise UnsafeFileError(
-            f"YAML that is not plain data: {error.problem}",
-            where=f"{path}:{line}",
-            hint="remove the tag; only strings, numbers, lists and mappings are read",
-        ) from None
-    except yaml.YAMLError as error:
-        raise DataError(f"not valid YAML: {error}", where=str(path)) from None
-    finally:
-        loader.dispose()
-    if not isinstance(value, dict) or not isinstance(root, (yaml.MappingNode, type(None))):
-        raise DataError(f"expected 'key: value' lines, found a {type(value).__name__}", where=str(path))
-    return value, root
-
-
-def _written(node: yaml.Node) -> str:
-    """A list item as the author wrote it; the token ``-`` parses as a list of one empty item."""
-    if isinstance(node, yaml.ScalarNode):
-        return str(node.value)
-    return "-" if isinstance(node, yaml.SequenceNode) else "?"
-
-
-def _read_text(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise DataError(f"not UTF-8 (byte {error.start})", where=str(path)) from None
-    except OSError as error:
-        raise DataError(f"cannot read: {error.strerror}", where=str(path)) from None
-
-
 def _read_configuration(folder: Path) -> dict[str, Any]:
     path = folder / "configuration.json"
-    if not path.is_file():
-        return {}
-    try:
-        configuration = json.loads(_read_text(path))
-    except json.JSONDecodeError as error:
-        raise DataError(f"not valid JSON: {error.msg}", where=f"{path}:{error.lineno}") from None
+    configuration = read_json(path) if path.is_file() else {}
     if not isinstance(configuration, dict):
         raise DataError("expected a JSON object", where=str(path))
     return configuration
@@ -310,7 +245,7 @@ def _read_tokens(folder: Path, listed: list[str] | str | None, named: str | None
         repeated = len(listed) - len(set(listed))
         if not repeated:
             return tuple(listed)
-        in_file = _read_token_file(path) if path else []
+        in_file = read_token_file(path) if path else []
         if len(in_file) == len(listed) and len(set(in_file)) == len(in_file):
             return tuple(in_file)
         logger.warning("%s: %d of %d tokens in the configuration are repeated", folder, repeated, len(listed))
@@ -319,29 +254,11 @@ def _read_tokens(folder: Path, listed: list[str] | str | None, named: str | None
         if required:
             raise _missing(folder, "tokens.txt or tokens.json", "and the configuration has no token_list")
         return ()
-    tokens = _read_token_file(path)
+    tokens = read_token_file(path)
     if len(set(tokens)) != len(tokens):
         twice = next(token for i, token in enumerate(tokens) if token in tokens[:i])
         raise DataError(f"the token '{twice}' stands in the list twice", where=str(path))
     return tuple(tokens)
-
-
-def _read_token_file(path: Path) -> list[str]:
-    text = _read_text(path)
-    if path.suffix != ".json":
-        tokens = [line.rstrip("\r") for line in text.split("\n")]
-        tokens = tokens[:-1] if tokens and not tokens[-1] else tokens
-    else:
-        try:
-            tokens = json.loads(text)
-        except json.JSONDecodeError as error:
-            raise DataError(f"not valid JSON: {error.msg}", where=f"{path}:{error.lineno}") from None
-        if not isinstance(tokens, list) or not all(isinstance(token, str) for token in tokens):
-            raise DataError("expected a JSON list of strings", where=str(path))
-    if not tokens or "" in tokens:
-        line = tokens.index("") + 1 if tokens else 1
-        raise DataError("a token list needs one token a line, and no empty line", where=f"{path}:{line}")
-    return tokens
 
 
 def _listing(folder: Path) -> str:
