@@ -71,6 +71,11 @@ def test_public_cases_reach_the_bar() -> None:
         ("5w人", "五万人"),
         ("5W灯泡", "五瓦灯泡"),
         ("22个和2个", "二十二个和两个"),
+        ("他1米83", "他一米八三"),
+        ("北纬39°54'", "北纬三十九度五十四分"),
+        ("-20~-10℃", "零下二十到零下十度"),
+        ("￥3,500/月", "每月三千五百元"),
+        ("iPhone 6s和4g网络", "IPHONE六S和四G网络"),
         # arithmetic and ratios
         ("10-3=7", "十减三等于七"),
         ("3≠4", "三不等于四"),
@@ -86,6 +91,8 @@ def test_public_cases_reach_the_bar() -> None:
         ("拨打110", "拨打一一零"),
         ("共110人", "共一百一十人"),
         ("COVID-19", "COVID十九"),
+        ("9·11事件和3.15晚会", "九一一事件和三一五晚会"),
+        ("2023届", "二零二三届"),
         ("歼-20", "歼二十"),
         ("第Ⅲ章", "第三章"),
         ("③", "三"),
@@ -151,6 +158,11 @@ expressions = st.text(alphabet=HANZI + SIGNS + "0123456789" * 3 + "abkmgsGhwPｖ
 def test_normalizing_twice_changes_nothing(text: str) -> None:
     once = strict(text)
     assert strict(once) == once
+
+
+@pytest.mark.parametrize("text", ["9" * 6000, "1." * 50 + "1", "the sum is " + "9" * 6000 + ".5", "1" * 30 + "年"])
+def test_numbers_of_any_length_are_read(text: str) -> None:
+    assert not re.search("[0-9]", strict(text))
 
 
 @settings(max_examples=300, deadline=None)

@@ -15,12 +15,13 @@ WEB = (
 PHONE = (
     r"(?P<phone>(?<![0-9第.])(?:(?:\(?\+?86\)?[- ]?)?1[3-9][0-9][- ]?[0-9]{4}[- ]?[0-9]{4}|"
     r"(?:\+?86[- ]?)?\(?0(?:10|2[0-9]|[3-9][0-9]{2})\)?[- ]?[1-9][0-9]{6,7}|"
-    r"[48]00[- ]?[0-9]{3}[- ]?[0-9]{4}|[48]00-[0-9]{4}-[0-9]{3}|\+[1-9][0-9]{0,2}[- ]?[0-9]{6,11})(?![0-9]))"
+    r"[48]00[- ]?[0-9]{3}[- ]?[0-9]{4}|[48]00-[0-9]{4}-[0-9]{3}|\+[1-9][0-9]{0,2}[- ]?[0-9]{6,11})(?![0-9元万亿]))"
 )
 DOTTED = r"(?P<dotted>(?<![0-9.])(?:[vV](?=[0-9]))?(?P<dotted_n>[0-9]+(?:\.[0-9]+){2,}))"
 # 3.15晚会, 9·11: the parts of a date that has become a name.
 NAMED_DAY = (
-    r"(?P<named>(?<![0-9.])[0-9]{1,2}(?:·[0-9]{1,2}|\.[0-9]{1,2}(?=晚会|购物节|事件|大促|假期|长假|地震|事变|惨案|运动))(?![0-9.]))"
+    r"(?P<named>(?<![0-9.])[0-9]{1,2}(?:·[0-9]{1,2}|\.[0-9]{1,2}"
+    r"(?=晚会|购物|事件|大促|假期|长假|地震|事变|惨案|运动|妇女节|儿童节|劳动节|青年节|建军节|国庆))(?![0-9.]))"
 )
 PLAIN = r"(?P<plain>[0-9]+(?:\.[0-9]+)?|(?<![0-9A-Za-z])\.[0-9]+)"
 
@@ -41,6 +42,7 @@ _EMERGENCY_AFTER = re.compile(r"报警|急救|火警|热线|电话|指挥|出警
 _ARITHMETIC_BEFORE = re.compile(r"(?:[加减乘除于第每]|乘以|除以|[+×÷*/=<>≤≥≈±−~—–-])$")
 _ARITHMETIC_AFTER = re.compile(r"[加减乘除+×÷*/=<>≤≥≈~—–-]|以[上下内外]|左右|上下|分之|以来")
 _LETTER_BEFORE = re.compile("[A-Za-z][- ]?$")
+_YEAR_AFTER = re.compile("[届级款版]|学年|财年|赛季|奥运|世界杯|亚运|[春夏秋冬]季?|[上下]半年|国庆|新年|春节|高考|双")
 _RANGE_BESIDE = re.compile("[-~—–到至]")
 _GENERATION = re.compile("[05-9][05]")
 
@@ -63,7 +65,8 @@ def read_dotted(m: re.Match[str]) -> str:
 
 
 def read_named_day(m: re.Match[str]) -> str:
-    return read_digits("".join(c for c in m["named"] if c.isdigit()))
+    digits = "".join(c for c in m["named"] if c.isdigit())
+    return "十一" if digits == "101" else read_digits(digits)
 
 
 def read_plain(m: re.Match[str]) -> str:
@@ -83,6 +86,8 @@ def read_plain(m: re.Match[str]) -> str:
     if _CODE_BEFORE.search(before) and before[-1:] not in "转话":
         return read_bare(number)
     if number.startswith("0"):
+        return read_digits(number)
+    if len(number) == 4 and "1950" <= number < "2050" and _YEAR_AFTER.match(after):
         return read_digits(number)
     counter = _COUNTER.match(after)
     if counter and not (after[0] in "号次路" and (len(number) > 3 or _LETTER_BEFORE.search(before))):

@@ -95,7 +95,8 @@ _GAME_AFTER = re.compile(
 
 
 def _is_game(m: re.Match[str]) -> bool:
-    return bool(_GAME_BEFORE.search(m.string[max(0, m.start() - 8) : m.start()]) or _GAME_AFTER.match(m.string, m.end()))
+    before = m.string[max(0, m.start() - 8) : m.start()]
+    return bool(_GAME_BEFORE.search(before) or _GAME_AFTER.match(m.string, m.end()))
 
 
 def _times(written: str | None) -> str:
@@ -142,7 +143,13 @@ def read_rate(m: re.Match[str]) -> str:
 def read_measure(m: re.Match[str]) -> str:
     written = m["measure_unit"]
     unit = unit_name(written)
-    if unit is None:  # letters that are a unit only in another case: M, Mw
+    if len(written) == 1:
+        before, after = m.string[max(0, m.start() - 2) : m.start()], m.string[m.end() : m.end() + 2]
+        if written == "m" and after in ("宽带", "带宽", "光纤"):
+            unit = "兆"
+        elif _NAME_BEFORE.search(before) or written in "gt" and _DATA_AFTER.match(after):
+            unit = None
+    if not unit:  # a letter that is no unit here (iPhone 6s, 4g网络), or one only in another case (mw)
         per = f" {m['measure_per']}" if m["measure_per"] else ""
         return f"{_span(m['measure_n'], m['measure_to'])}{written}{per}"
     below_zero = m.start() > 0 and m.string[m.start() - 1] in "-−"
@@ -201,6 +208,8 @@ def read_range(_: re.Match[str]) -> str:
 
 
 _CODE_BESIDE_DASH = re.compile("[0-9]{5}-|-[0-9]{5}")  # GB/T 19001-2016
+_NAME_BEFORE = re.compile("[A-Za-z] ?$")
+_DATA_AFTER = re.compile("内存|存储|硬盘|显存|流量|优盘|版|运存|网|手机|信号|时代|卡|套餐|基站|技术|通信|固态|空间")
 _TEMPERATURE = re.compile(rf"{NUMBER}(?:[-~到至]-?{NUMBER})?(?:°C|°|度|摄氏度)")
 
 
