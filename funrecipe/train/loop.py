@@ -77,6 +77,8 @@ class Trainer:
     def __post_init__(self) -> None:
         self.position = Position()
         self.epoch_mean = Mean()
+        self.stat_names: list[str] = []
+        self.metrics: MetricsFiles | None = None
         self.scaler = torch.amp.GradScaler("cuda", enabled=self.options.precision == "fp16")
         self.tensorboard = tensorboard_writer(self.output_dir / "tensorboard") if self.ranks.is_writer else None
 
@@ -86,9 +88,8 @@ class Trainer:
         """Train until ``max_epoch``, ``max_steps`` or early stopping; returns where it ended."""
         if self.options.resume and (self.output_dir / "checkpoint.pb").is_file():
             self.load_checkpoint()
-        self.metrics = (
-            MetricsFiles(self.output_dir, self.position.update, self.position.epoch) if self.ranks.is_writer else None
-        )
+        if self.ranks.is_writer:
+            self.metrics = MetricsFiles(self.output_dir, self.position.update, self.position.epoch)
         try:
             while not self.position.finished and self.position.epoch <= self.options.max_epoch:
                 self.run_epoch()
@@ -190,9 +191,7 @@ class Trainer:
         parameters = [p for p in self.model.parameters() if p.grad is not None]
         limit = self.options.grad_clip or float("inf")
         norm = nn.utils.clip_grad_norm_(parameters, limit, norm_type=self.options.grad_clip_type)
-        means = Mean()
-        for output in outputs:
-            means.add(output.stats, output.weight)
+        means, weight = self.means_over_ranks(outputs)
         rate = self.optimizer.param_groups[0]["lr"]
         if torch.isfinite(norm):
             self.scaler.step(self.optimizer)
@@ -200,7 +199,7 @@ class Trainer:
                 self.scheduler.step()
             self.position.update += 1
             self.position.epoch_updates += 1
-            self.epoch_mean.add(means.values(), sum(o.weight for o in outputs))
+            self.epoch_mean.add(means, weight)
         else:
             self.position.skipped += 1
             log.warning(
@@ -209,7 +208,25 @@ class Trainer:
         self.scaler.update() if self.scaler.is_enabled() else None
         self.optimizer.zero_grad(set_to_none=True)
         times["optim_step_time"] = time.monotonic() - started
-        return {**means.values(), "grad_norm": float(norm), "optim0_lr0": rate}
+        return {**means, "grad_norm": float(norm), "optim0_lr0": rate}
+
+    def means_over_ranks(self, outputs: list[LossOutput]) -> tuple[dict[str, float], float]:
+        """Statistics of one update over its batches and all ranks, and their weight.
+
+        Losses are already divided by the mean count of all ranks, so their plain mean over ranks is the whole's; shares
+        such as accuracy are weighted.
+        """
+        local = Mean()
+        for output in outputs:
+            local.add(output.stats, output.weight)
+        values, weight = local.values(), sum(output.weight for output in outputs)
+        if self.ranks.world_size == 1:
+            return values, weight
+        self.stat_names = self.stat_names or sorted(values)
+        shares = [values.get(name, 0.0) * (weight if name.startswith("acc") else 1.0) for name in self.stat_names]
+        *sums, total = sum_over_ranks([*shares, weight], self.ranks, self.device)
+        divisors = [total if name.startswith("acc") else self.ranks.world_size for name in self.stat_names]
+        return {name: x / n for name, x, n in zip(self.stat_names, sums, divisors) if n}, total
 
     def autocast(self) -> contextlib.AbstractContextManager[None]:
         types = {"bf16": torch.bfloat16, "fp16": torch.float16}

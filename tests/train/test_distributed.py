@@ -1,0 +1,80 @@
+"""Two processes on the CPU: the numbers of one process with the doubled batch, and no silence when one dies."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from tiny_corpus import scratch
+
+from funrecipe.commands.train import train
+from funrecipe.train.progress_log import read_json_lines
+
+
+def run_two(flags: dict[str, Any], *options: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", *options]
+    command += ["-m", "funrecipe", "train"]
+    for name, value in flags.items():
+        command += [f"--{name}", value if isinstance(value, str) else json.dumps(value)]
+    settings = {**os.environ, "OMP_NUM_THREADS": "1", "TORCH_DISABLE_SHARE_RDZV_TCP_STORE": "1", **environment}
+    return subprocess.run(command, env=settings, capture_output=True, text=True, timeout=240, check=False)
+
+
+def calm(corpus: Path, output_dir: Path, **settings: Any) -> dict[str, Any]:
+    """A run without dropout and sampling, whose numbers depend on nothing but the data."""
+    model_conf = {"sampling_ratio": 0.0}
+    return scratch(corpus, output_dir, max_epoch=2, model_conf=model_conf, **settings)
+
+
+@pytest.fixture()
+def calm_corpus(corpus: Path, tmp_path: Path) -> Path:
+    """The corpus with a model without dropout, and an odd number of utterances."""
+    root = tmp_path / "calm"
+    for name in ("train", "validation"):
+        (root / name).mkdir(parents=True)
+        for file in ("wav.scp", "text"):
+            lines = (corpus / name / file).read_text("utf-8").splitlines(keepends=True)[: 15 if name == "train" else 6]
+            (root / name / file).write_text("".join(lines).replace("wav/", f"{corpus}/{name}/wav/"), "utf-8")
+    (root / "config.yaml").write_text(
+        (corpus / "config.yaml").read_text("utf-8").replace("dropout_rate: 0.1", "dropout_rate: 0.0")
+    )
+    (root / "am.mvn").write_text((corpus / "am.mvn").read_text())
+    return root
+
+
+def test_two_processes_equal_one_with_twice_the_batch(calm_corpus: Path, tmp_path: Path) -> None:
+    result = run_two(calm(calm_corpus, tmp_path / "two", batch_bins=100))
+    assert result.returncode == 0, result.stderr[-3000:]
+    train(calm(calm_corpus, tmp_path / "one", batch_bins=200))
+    two, one = (read_json_lines(tmp_path / name / "steps.jsonl") for name in ("two", "one"))
+    assert len(two) == len(one) > 3
+    for name in ("loss", "loss_att", "loss_pre", "loss_ctc", "acc", "grad_norm"):
+        assert [r[name] for r in two] == pytest.approx([r[name] for r in one], rel=1e-3), name
+    first, second = (torch.load(tmp_path / name / "2epoch.pb", weights_only=True) for name in ("two", "one"))
+    assert max(float((first[name] - second[name]).abs().max()) for name in first) < 1e-3
+    valid_two, valid_one = (read_json_lines(tmp_path / name / "metrics.jsonl")[-1] for name in ("two", "one"))
+    assert valid_two["valid.cer_decode"] == valid_one["valid.cer_decode"]
+    assert valid_two["valid.acc"] == pytest.approx(valid_one["valid.acc"], abs=1e-6)
+
+
+def test_a_dead_rank_ends_the_others_with_a_message(calm_corpus: Path, tmp_path: Path) -> None:
+    (tmp_path / "sitecustomize.py").write_text(
+        "import os, threading, time, pathlib\n"
+        f"steps = pathlib.Path({str(tmp_path / 'out' / 'steps.jsonl')!r})\n"
+        "def watch():\n"
+        "    while not (steps.exists() and steps.stat().st_size):\n"
+        "        time.sleep(0.01)\n"
+        "    os.kill(os.getpid(), 9)\n"
+        "if os.environ.get('RANK') == '1':\n"
+        "    threading.Thread(target=watch, daemon=True).start()\n"
+    )
+    flags = calm(calm_corpus, tmp_path / "out", batch_bins=20) | {"max_epoch": 50, "process_timeout_s": 20}
+    result = run_two(flags, PYTHONPATH=f"{tmp_path}{os.pathsep}{os.environ.get('PYTHONPATH', '')}")
+    assert result.returncode != 0
+    assert "another rank died" in result.stderr or "Signal 9 (SIGKILL)" in result.stderr

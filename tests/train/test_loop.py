@@ -1,0 +1,137 @@
+"""The loop: it learns, repeats itself exactly, survives a kill, skips bad gradients."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from tiny_corpus import scratch
+
+from funrecipe.commands.train import train
+from funrecipe.train.distributed import Ranks
+from funrecipe.train.loop import Trainer
+from funrecipe.train.options import build_options
+from funrecipe.train.progress_log import read_json_lines
+from funrecipe.train.session import build_session
+
+EXPECTED = Path(__file__).parent / "expected_losses.json"
+
+
+def losses(output_dir: Path) -> list[float]:
+    return [record["loss"] for record in read_json_lines(output_dir / "steps.jsonl")]
+
+
+def trainer_of(flags: dict[str, Any]) -> Trainer:
+    Path(flags["output_dir"]).mkdir(parents=True, exist_ok=True)
+    return build_session(build_options({}, {}, flags), Ranks(), torch.device("cpu")).trainer
+
+
+@pytest.fixture(scope="module")
+def short_run(corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Three epochs with every source of randomness: shuffling, speeds, SpecAugment, dropout, sampler."""
+    torch.set_num_threads(1)
+    output_dir = tmp_path_factory.mktemp("short_run")
+    train(random_flags(corpus, output_dir))
+    return output_dir
+
+
+def random_flags(corpus: Path, output_dir: Path, **more: Any) -> dict[str, Any]:
+    return scratch(corpus, output_dir, max_epoch=3, batch_bins=100, speed_perturb=[0.9, 1.0, 1.1], specaug="specaug_lfr",
+                   specaug_conf={"apply_time_warp": False, "freq_mask_width_range": [0, 5], "num_freq_mask": 1,
+                                 "time_mask_width_range": [0, 3], "num_time_mask": 1},
+                   save_interval=1, scheduler="warmuplr", scheduler_conf={"warmup_steps": 5}, **more)  # fmt: skip
+
+
+def test_a_tiny_corpus_is_learnt_to_zero_errors(corpus: Path, tmp_path: Path) -> None:
+    for name in ("train", "validation"):
+        (tmp_path / name).symlink_to(corpus / "train")
+    flags = scratch(corpus, tmp_path / "out", max_epoch=1, passes_per_epoch=80, lr=0.005, scheduler="linear")
+    flags |= {"data_dir": str(tmp_path), "scheduler_conf": {"warmup_steps": 20, "total_steps": 240}}
+    position = trainer_of(flags).run()
+    assert position.history[1]["valid.cer_decode"] == 0.0
+    assert position.history[1]["valid.acc"] == 1.0
+
+
+def test_the_loss_sequence_is_the_stored_one(short_run: Path) -> None:
+    assert losses(short_run) == pytest.approx(json.loads(EXPECTED.read_text()), rel=2e-3)
+
+
+def test_the_order_of_work_does_not_depend_on_workers(corpus: Path, tmp_path: Path, short_run: Path) -> None:
+    train(random_flags(corpus, tmp_path, num_workers=3))
+    assert losses(tmp_path) == losses(short_run)
+
+
+def test_another_seed_gives_other_losses(corpus: Path, tmp_path: Path, short_run: Path) -> None:
+    train(random_flags(corpus, tmp_path, seed=1, max_steps=2))
+    assert losses(tmp_path) != losses(short_run)[:2]
+
+
+def test_killed_and_resumed_equals_undisturbed(corpus: Path, tmp_path: Path, short_run: Path) -> None:
+    flags = random_flags(corpus, tmp_path)
+    command = [sys.executable, "-m", "funrecipe", "train"]
+    for name, value in flags.items():
+        command += [f"--{name}", json.dumps(value) if not isinstance(value, str) else value]
+    process = subprocess.Popen(command, env={**os.environ, "OMP_NUM_THREADS": "1"}, stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 100
+    while len(read_json_lines(tmp_path / "steps.jsonl")) < 5 and time.monotonic() < deadline and process.poll() is None:
+        time.sleep(0.02)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert 0 < len(losses(tmp_path)) < len(losses(short_run)), "the run ended before it could be killed"
+    train(flags)
+    assert losses(tmp_path) == losses(short_run)
+    final, undisturbed = (torch.load(d / "3epoch.pb", weights_only=True) for d in (tmp_path, short_run))
+    assert all(torch.equal(final[name], undisturbed[name]) for name in undisturbed)
+
+
+def test_a_gradient_that_is_not_finite_is_skipped_and_counted(corpus: Path, tmp_path: Path) -> None:
+    trainer = trainer_of(scratch(corpus, tmp_path, max_epoch=1, batch_bins=100))
+    objective, calls = trainer.loss, []
+
+    def sometimes_infinite(*arguments: Any) -> Any:
+        output = objective(*arguments)
+        calls.append(1)
+        if len(calls) == 2:
+            output.loss = output.loss * float("inf")
+        return output
+
+    trainer.loss = sometimes_infinite
+    position = trainer.run()
+    assert position.skipped == 1
+    assert position.history[1]["train.loss"] < float("inf")
+    assert all(torch.isfinite(p).all() for p in trainer.model.parameters())
+
+
+def test_output_files(short_run: Path) -> None:
+    names = {path.name for path in short_run.iterdir()}
+    assert {"config.yaml", "checkpoint.pb", "latest.pb", "metrics.csv", "metrics.jsonl", "training.svg", "train.log.0",
+            "valid.acc.best.pb", "valid.acc.ave.pb", "valid.acc.ave_2best.pb", "valid.acc.ave_2best.json"} <= names  # fmt: skip
+    assert (short_run / "latest.pb").readlink() == Path("3epoch.pb")
+    log = (short_run / "train.log.0").read_text()
+    assert "epoch:train:1-1batch:1num_updates: iter_time=" in log
+    assert "1epoch results: [train] " in log
+    ranked = sorted(read_json_lines(short_run / "metrics.jsonl"), key=lambda r: -r["valid.acc"])
+    kept = {f"{record['epoch']}epoch.pb" for record in ranked[:2]} | {"3epoch.pb"}
+    assert {name for name in names if name.endswith("epoch.pb")} == kept
+
+
+def test_the_output_folder_decodes_by_itself(short_run: Path) -> None:
+    from funrecipe.decode.recognizer import load_recognizer
+    from funrecipe.model_folder import open_model_folder
+
+    recognizer = load_recognizer(open_model_folder(short_run), device="cpu")
+    assert recognizer.sample_rate_hz == 16000
+
+
+def test_early_stopping_waits_for_patience(corpus: Path, tmp_path: Path) -> None:
+    flags = scratch(corpus, tmp_path, max_epoch=9, patience=1, lr=1e-12, valid_decode=False,
+                    early_stopping_criterion=["valid", "acc", "max"])  # fmt: skip
+    assert max(trainer_of(flags).run().history) == 3  # the first sets the mark; two without gain exceed a patience of 1
