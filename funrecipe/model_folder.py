@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from funrecipe.errors import DataError
-from funrecipe.model_folder_files import read_config, read_json, read_token_file, read_yaml
 from funrecipe.model_folder_1x import is_1x, to_0x
+from funrecipe.model_folder_files import read_config, read_json, read_token_file, read_yaml
 from funrecipe.zoo import find_row
 
 logger = logging.getLogger(__name__)
@@ -117,8 +117,8 @@ def open_model_folder(path: str | Path) -> ModelFolder:
     config["token_list"] = list(tokens)
     mode = _model_config(configuration).get("mode") or MODE_OF_FAMILY.get(family, family)
     decoding = _optional(folder, named.get("decoding"), "decoding.yaml")
-    lm_weights = _optional(folder, named.get("lm_weights"), "lm/lm.pb", "lm.pb")
-    lm_config = _optional(folder, named.get("lm_config"), "lm/lm.yaml", "lm.yaml")
+    lm_weights = _optional(folder, named.get("lm_weights"), "lm/lm.pb", "lm.pb", is_needed=False)
+    lm_config = _optional(folder, named.get("lm_config"), "lm/lm.yaml", "lm.yaml", is_needed=False)
     is_lm = weights == lm_weights
     return ModelFolder(
         path=folder,
@@ -128,7 +128,7 @@ def open_model_folder(path: str | Path) -> ModelFolder:
         tokens=tokens,
         weights=weights,
         cmvn=_optional(folder, named.get("cmvn"), *_basename(config.get("cmvn_file")), "am.mvn", f"{weights.stem}.mvn"),
-        seg_dict=_optional(folder, named.get("seg_dict"), "seg_dict", "seg_dict.txt"),
+        seg_dict=_optional(folder, named.get("seg_dict"), "seg_dict", "seg_dict.txt", is_needed=False),
         bpe_model=_optional(folder, named.get("bpe_model"), *_basename(config.get("bpemodel")), "bpe.model"),
         decoding=_zoo_defaults(folder, configuration) | (read_yaml(decoding) if decoding else {}),
         lm_config=None if is_lm else lm_config,
@@ -205,13 +205,18 @@ def _inside(folder: Path, name: str) -> Path:
     return path
 
 
-def _optional(folder: Path, named: str | None, *usual: str) -> Path | None:
-    """The file that the configuration names (then it must exist), else the first usual name, else None."""
+def _optional(folder: Path, named: str | None, *usual: str, is_needed: bool = True) -> Path | None:
+    """The file that the configuration names, else the first usual name, else None.
+
+    A named file that is not there is an error where recognition needs it, else a warning.
+    """
     if named is not None and _inside(folder, named).is_file():
         return folder / named
     found = next((folder / name for name in usual if (folder / name).is_file()), None)
     if found is None and named is not None:
-        raise _missing(folder, named, "configuration.json names it")
+        if is_needed:
+            raise _missing(folder, named, "configuration.json names it")
+        logger.warning("%s: configuration.json names %s, which is not there", folder, named)
     return found
 
 

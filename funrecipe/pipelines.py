@@ -7,6 +7,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import threading
 import uuid
@@ -39,6 +40,8 @@ if TYPE_CHECKING:
     from funrecipe.decode.options import DecodeOptions
     from funrecipe.decode.recognizer import Recognizer
     from funrecipe.decode.streaming import StreamingRecognizer
+
+logger = logging.getLogger(__name__)
 
 MAX_OPTION_SETS = 8  # recognizers kept for calls with other options
 
@@ -138,6 +141,8 @@ class SpeechRecognition:
         self.folder = open_model(model)
         check_revision(self.folder.path, model_revision)
         check_mode(mode, self.folder.family)
+        if "vad" in self.folder.mode or "punc" in self.folder.mode:
+            logger.warning("%s: only its recognizer runs, without voice activity detection or punctuation", model)
         self._output_dir, self._batch_size, self._defaults = output_dir, batch_size, dict(param_dict)
         self._allow_network, self._allow_pipes = allow_network, allow_pipes
         self.device = "cuda" if ngpu and torch.cuda.is_available() else "cpu"

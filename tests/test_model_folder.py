@@ -182,6 +182,15 @@ def test_broken_folders(tmp_path, files, message):
     assert str(tmp_path) in str(caught.value)
 
 
+def test_files_that_recognition_does_without_may_be_missing(tmp_path, caplog):
+    configuration = {"model": {"am_model_name": "model.pb", "model_config": {"lm_model_name": "lm/lm.pb"}}}
+    configuration["file_path_metas"] = {"tokenizer_conf": {"seg_dict_file": "seg_dict"}}
+    files = {"configuration.json": configuration, "config.yaml": CONFIG_0X, "model.pb": "", "tokens.txt": "a\n"}
+    folder = open_model_folder(make(tmp_path, files))
+    assert folder.lm_weights is None and folder.seg_dict is None
+    assert "names lm/lm.pb, which is not there" in caplog.text and "names seg_dict" in caplog.text
+
+
 def test_a_folder_that_is_not_there(tmp_path):
     with pytest.raises(DataError, match="no model folder"):
         open_model_folder(tmp_path / "none")
