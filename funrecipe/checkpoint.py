@@ -6,6 +6,7 @@ import hashlib
 import os
 import pickle
 import re
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -19,15 +20,19 @@ UNSAFE = re.compile("Unsupported|allowlist|not allowed|disallowed|blocklisted|un
 WRAPPERS = ("state_dict", "model", "model_state_dict")  # FunASR 1.x, checkpoint.pb of 0.x, common usage
 
 
-def load_plain(path: Path | str) -> Any:
+def load_plain(path: Path | str, *, mapped: bool = False) -> Any:
     """``torch.load`` of tensors, numbers, strings and containers only, on the CPU.
+
+    Args:
+        mapped: leave the tensors in the file and read them where they are used (processes then share the memory).
 
     Raises:
         UnsafeFileError: the pickle wants to build anything else.
         DataError: no such file, or not a checkpoint.
     """
     try:
-        return torch.load(path, map_location="cpu", weights_only=True)
+        # files older than torch 1.6 are no archives and cannot be mapped
+        return torch.load(path, map_location="cpu", weights_only=True, mmap=mapped and zipfile.is_zipfile(path))
     except pickle.UnpicklingError as error:
         wanted = next((line.strip() for line in str(error).splitlines() if UNSAFE.search(line)), None)
         if wanted and _starts_like_a_checkpoint(path):
@@ -43,13 +48,13 @@ def load_plain(path: Path | str) -> Any:
         raise _not_a_checkpoint(path, error) from None
 
 
-def load_state_dict(path: Path | str) -> dict[str, Tensor]:
-    """The tensors of a bare state dict, or of one under ``state_dict`` or ``model``.
+def load_state_dict(path: Path | str, *, mapped: bool = False) -> dict[str, Tensor]:
+    """The tensors of a bare state dict, or of one under ``state_dict`` or ``model``; ``mapped`` as in `load_plain`.
 
     Raises:
         UnsafeFileError, DataError: as :func:`load_plain`, or no state dict in it.
     """
-    content = load_plain(path)
+    content = load_plain(path, mapped=mapped)
     for wrapper in WRAPPERS:
         if isinstance(content, Mapping) and isinstance(content.get(wrapper), Mapping):
             content = content[wrapper]
@@ -62,15 +67,23 @@ def load_state_dict(path: Path | str) -> dict[str, Tensor]:
 def load_weights(model: nn.Module, path: Path | str) -> None:
     """Put the tensors of ``path`` into ``model``; half precision on disk is converted to the model's type.
 
+    A model that was built on the ``meta`` device, without memory of its own, gets them without a copy.
+
     Raises:
         DataError: names that are missing, unexpected or of another shape, all listed.
         UnsafeFileError: as :func:`load_plain`.
     """
-    fit_state_dict(model, load_state_dict(path), where=str(path))
+    on_meta = any(parameter.is_meta for parameter in model.parameters())
+    fit_state_dict(model, load_state_dict(path, mapped=on_meta), where=str(path), assign=on_meta)
 
 
-def fit_state_dict(model: nn.Module, state: Mapping[str, Tensor], *, where: str) -> None:
-    """Put ``state`` into ``model``, or raise a DataError that lists every tensor that does not fit."""
+def fit_state_dict(model: nn.Module, state: Mapping[str, Tensor], *, where: str, assign: bool = False) -> None:
+    """Put ``state`` into ``model``, or raise a DataError that lists every tensor that does not fit.
+
+    Args:
+        where: what the error names as the place.
+        assign: make the tensors of ``state`` the model's own instead of copying their values.
+    """
     wanted = model.state_dict()
     problems = [f"missing: {name} {tuple(wanted[name].shape)}" for name in wanted if name not in state]
     problems += [f"unexpected: {name} {tuple(state[name].shape)}" for name in state if name not in wanted]
@@ -85,7 +98,9 @@ def fit_state_dict(model: nn.Module, state: Mapping[str, Tensor], *, where: str)
             where=where,
             hint="config.yaml and weights must come from the same model",
         )
-    model.load_state_dict(state)
+    if assign:
+        state = {name: tensor.to(wanted[name].dtype) for name, tensor in state.items()}
+    model.load_state_dict(state, assign=assign)
 
 
 def save_checkpoint(content: Any, path: Path | str) -> None:

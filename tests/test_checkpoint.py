@@ -40,6 +40,22 @@ def test_half_precision_on_disk_becomes_float32(model, tmp_path, half):
     assert torch.equal(model[0].weight, state["0.weight"].float())
 
 
+def test_a_model_without_memory_gets_the_weights_without_a_copy(model, tmp_path):
+    torch.save({k: v.half() for k, v in model.state_dict().items() if v.is_floating_point()}
+               | {"1.num_batches_tracked": torch.tensor(7)}, tmp_path / "model.pb")
+    with torch.device("meta"):
+        empty = nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4))
+    load_weights(empty, tmp_path / "model.pb")
+    assert empty[0].weight.dtype == torch.float32 and isinstance(empty[0].weight, nn.Parameter)
+    assert torch.equal(empty[0].weight, model[0].weight.half().float())
+    assert empty[1].num_batches_tracked == 7
+
+
+def test_a_checkpoint_of_the_old_format_is_read(model, tmp_path):
+    torch.save(model.state_dict(), tmp_path / "model.pb", _use_new_zipfile_serialization=False)
+    assert fingerprint(load_state_dict(tmp_path / "model.pb", mapped=True)) == fingerprint(model.state_dict())
+
+
 def test_everything_that_does_not_fit_is_listed(model):
     state = dict(model.state_dict())
     del state["0.bias"]

@@ -79,7 +79,8 @@ def load_model(folder: ModelFolder, *, device: torch.device | str, weights: Path
         UsageError: a family or setting that is not supported.
         DataError, UnsafeFileError: weights that do not fit or are not safe.
     """
-    model = build_model(folder.config, len(folder.tokens))
+    with torch.device("meta"):  # no random weights that the next line would throw away
+        model = build_model(folder.config, len(folder.tokens))
     load_weights(model, weights or folder.weights)
     return pack_linears(model.eval().requires_grad_(False).to(device))
 
