@@ -7,13 +7,17 @@ Stage 2 (``--protocol strict``, the default) writes ``text.cer`` and a JSON file
 from __future__ import annotations
 
 import argparse
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from funrecipe.errors import UsageError
 
 if TYPE_CHECKING:
     from funrecipe.jobs.run_record import RunRecord
+
+
+ONLY_STRICT = ("tokens", "missing")
+ONLY_WITH_SPLIT = ("out", "utt2spk", "utt2set", "utt2dur", "hotwords", "jsonl", "trn_dir")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -26,9 +30,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="normalize both sides: strict, itn, speechio or funasr2023 (default: not at all; in stage 3 speechio)")
     add("--out", help="text.cer to write (strict); a file of the same name with .json goes beside it")
     add("--out_dir", help="folder of ref.txt, DETAILS.txt, RESULTS.txt, RESULTS.json (speechio)")
-    add("--tokens", default="mixed", choices=("mixed", "char", "word"),
+    add("--tokens", choices=("mixed", "char", "word"),
         help="CJK per character and other scripts per word (default), every character, or every word")
-    add("--missing", default="strict", choices=("strict", "present", "error"),
+    add("--missing", choices=("strict", "present", "error"),
         help="a reference without a hypothesis is deletions (default), left out, or an error")
     add("--detail", default="full", choices=("full", "split", "totals"),
         help="full analysis in the JSON (default), the error rate with S, D and I only, or the total only (fastest)")
@@ -47,20 +51,33 @@ def run(args: argparse.Namespace) -> None:
     from funrecipe.jobs.run_record import read_run_record
     from funrecipe.score.read import read_texts
 
+    if args.protocol == "speechio":
+        _refuse(args, (*ONLY_STRICT, *ONLY_WITH_SPLIT), "--protocol speechio")
+        if not args.out_dir:
+            raise UsageError("--protocol speechio wants --out_dir", where="--out_dir")
+    else:
+        _refuse(args, ("out_dir",), "--protocol strict")
+    if args.detail == "totals":
+        _refuse(args, (*ONLY_WITH_SPLIT, "profile"), "--detail totals")
     record = read_run_record(args.plan)
     meta = {**record.summary, **parse_meta(args.meta)}
     refs, hyps = read_texts(args.ref), read_texts(args.hyp)
     if args.protocol == "speechio":
         from funrecipe.score.stage3 import score_speechio
 
-        if not args.out_dir:
-            raise UsageError("--protocol speechio wants --out_dir", where="--out_dir")
         profile_name = args.profile or "speechio"
         print("\n".join(score_speechio(refs, hyps, profile_name=profile_name, out_dir=args.out_dir, meta=meta)))
     elif args.detail == "totals":
         _print_totals(args, refs, hyps)
     else:
         _score_strict(args, refs, hyps, meta, record)
+
+
+def _refuse(args: argparse.Namespace, names: Sequence[str], mode: str) -> None:
+    """An option that would do nothing is an error, not silence."""
+    for name in names:
+        if getattr(args, name):
+            raise UsageError(f"--{name} does nothing with {mode}", where=f"--{name}", hint="leave out one of the two")
 
 
 def _score_strict(
@@ -73,12 +90,12 @@ def _score_strict(
     from funrecipe.score.export import write_json_lines, write_trn
     from funrecipe.score.rates import score_normalized
     from funrecipe.score.side_information import read_side_information
-    from funrecipe.score.summary import analysis_json, summary_json
+    from funrecipe.score.summary import analysis_json, lines_about, summary_json
     from funrecipe.score.text_cer import summary_lines, write_text_cer
     from funrecipe.score.write import write_json
 
     scoring = score_normalized(
-        refs, hyps, profile_name=args.profile, unit=args.tokens, missing_policy=args.missing
+        refs, hyps, profile_name=args.profile, unit=args.tokens or "mixed", missing_policy=args.missing or "strict"
     )
     side = read_side_information(
         args.data_dir or record.data_dir,
@@ -98,21 +115,16 @@ def _score_strict(
         write_json_lines(args.jsonl, scoring)
     if args.trn_dir:
         write_trn(args.trn_dir, scoring, side.speaker_of)
-    lines = [*summary_lines(scoring), scoring.coverage.line()]
-    if scoring.normalization:
-        lines.append(f"normalization profile: {scoring.normalization}")
-    print("\n".join(lines))
+    print("\n".join([*summary_lines(scoring), *lines_about(summary), scoring.coverage.line()]))
 
 
 def _print_totals(args: argparse.Namespace, refs: Mapping[str, str], hyps: Mapping[str, str]) -> None:
     from funrecipe.score.align import total_errors
     from funrecipe.score.rates import cover, percent, tokenize_and_encode
 
-    if args.profile:
-        raise UsageError("--detail totals scores texts as they are", where="--profile")
-    ids, coverage = cover(refs, hyps, args.missing)
+    ids, coverage = cover(refs, hyps, args.missing or "strict")
     _, _, encoded = tokenize_and_encode(
-        [refs[i].lower() for i in ids], [hyps.get(i, "").lower() for i in ids], args.tokens
+        [refs[i].lower() for i in ids], [hyps.get(i, "").lower() for i in ids], args.tokens or "mixed"
     )
     errors, tokens = int(total_errors(*encoded).sum()), sum(map(len, encoded[0]))
     print(f"%WER {percent(errors, tokens):.2f} [ {errors} / {tokens} ]\n{coverage.line()}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 from funrecipe import __version__
 from funrecipe.score import breakdown
@@ -14,7 +15,7 @@ from funrecipe.score.rates import Scoring, percent
 from funrecipe.score.side_information import SideInformation
 
 
-def summary_json(scoring: Scoring, meta: Mapping[str, str]) -> dict[str, object]:
+def summary_json(scoring: Scoring, meta: Mapping[str, str]) -> dict[str, Any]:
     """Headline, protocol, coverage, versions."""
     return {
         "protocol": {
@@ -35,11 +36,24 @@ def summary_json(scoring: Scoring, meta: Mapping[str, str]) -> dict[str, object]
     }
 
 
-def analysis_json(scoring: Scoring, side: SideInformation) -> dict[str, object]:
+def lines_about(summary: Mapping[str, Any]) -> list[str]:
+    """For people: how sure the number is, and how it came about."""
+    protocol = summary["protocol"]
+    lines = [
+        f"protocol: {protocol['name']}, tokens {protocol['tokens']}, case {protocol['case']}, "
+        f"normalization {protocol['normalization'] or 'none'}"
+    ]
+    if interval := summary.get("analysis", {}).get("interval"):
+        bounds = f"{interval['low']:.2f} to {interval['high']:.2f} %"
+        lines.insert(0, f"95 % interval: {bounds} (bootstrap over {interval['number_of_blocks']} utterances)")
+    return lines
+
+
+def analysis_json(scoring: Scoring, side: SideInformation) -> dict[str, Any]:
     """Everything else that one pass over the alignments tells; keys without data are left out."""
     mixed = scoring.in_unit("mixed")
     interval = bootstrap_interval(scoring.counts)
-    analysis: dict[str, object] = {
+    analysis: dict[str, Any] = {
         "rates": {
             "cer": scoring.in_unit("char").edits.as_json(),
             "wer": scoring.in_unit("word").edits.as_json(),

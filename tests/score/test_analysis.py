@@ -120,7 +120,7 @@ def test_hallucinations():
     assert not [flag for flag in flags if flag[0] in ("few", "laugh")]
 
 
-@pytest.mark.skipif(shutil.which("sclite", path="/usr/lib/sctk/bin") is None, reason="Debian's sctk is not installed")
+@pytest.mark.skipif(shutil.which("sclite", path="/usr/lib/sctk/bin") is None, reason="no sclite: apt-get install sctk")
 def test_trn_files_score_alike_in_sclite(tmp_path):
     refs = {"u1": "a b c", "u2": "d e", "u3": "f"}
     hyps = {"u1": "a x c", "u2": "d", "u3": "f g"}

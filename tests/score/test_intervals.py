@@ -99,7 +99,7 @@ def test_mapsswe_equals_sc_stats():
     assert result.significant and result.p == pytest.approx(1.59e-10, rel=0.01)
 
 
-@pytest.mark.skipif(shutil.which("sc_stats", path=SCTK_BIN) is None, reason="Debian's sctk is not installed")
+@pytest.mark.skipif(shutil.which("sc_stats", path=SCTK_BIN) is None, reason="no sclite: apt-get install sctk")
 @pytest.mark.parametrize(("seed", "words", "noise"), [(1, 300, (0.1, 0.08)), (2, 5, (0.4, 0.5)), (3, 40, (0.2, 0.2))])
 def test_mapsswe_equals_sc_stats_live(tmp_path, seed, words, noise):
     draw = random.Random(seed)

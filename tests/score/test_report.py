@@ -143,7 +143,7 @@ player.addEventListener("error", () => report("error " + player.error.message));
 """
 
 
-@pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed")
+@pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed (apt-get install chromium)")
 def test_sort_filter_and_play_in_chromium(run_dir, page, tmp_path):
     # Beside the real page, so that its relative links to audio are the same.
     copy = run_dir / "report with scenario.html"

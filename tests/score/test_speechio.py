@@ -95,3 +95,27 @@ def test_protocol_speechio_wants_a_folder(capsys):
     assert main(["score", "--ref", "r", "--hyp", "h", "--protocol", "speechio"]) in (2, 3)
     assert main(["score", "--ref", str(FIXTURE / "ref"), "--hyp", str(FIXTURE / "hyp"), "--protocol", "speechio"]) == 2
     assert "--out_dir" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "options",
+    [["--protocol", "speechio", "--out_dir", "x", "--missing", "present"], ["--out_dir", "x"],
+     ["--detail", "totals", "--out", "x"], ["--detail", "totals", "--profile", "strict"]],
+)
+def test_options_that_would_do_nothing_are_refused(options, capsys):
+    assert main(["score", "--ref", str(FIXTURE / "ref"), "--hyp", str(FIXTURE / "hyp"), *options]) == 2
+    assert "does nothing with" in capsys.readouterr().err
+
+
+def test_spacing_changes_nothing_under_the_strict_profile(tmp_path):
+    refs = {"a": "2023年10月我女儿买了3.5公斤iPhone配件", "b": "百分之五十一点二的人"}
+    hyps = {"a": "二零二三年十月我女儿买了三点五公斤iphone配件啊", "b": "51.2%的人们"}
+    results = []
+    for spread in (lambda text: text, lambda text: " ".join(text.replace("iphone", "|")).replace("|", "iphone")):
+        for name, texts in (("ref", refs), ("hyp", {i: spread(text) for i, text in hyps.items()})):
+            (tmp_path / name).write_text("".join(f"{i} {t}\n" for i, t in texts.items()), encoding="utf-8")
+        assert stage3(tmp_path, "strict", tmp_path / "ref", tmp_path / "hyp")[0] == 0
+        results.append((tmp_path / "out/RESULTS.txt").read_text())
+    assert results[0] == results[1]
+    # 啊 is a filler; 们 is an insertion
+    assert json.loads(results[0].splitlines()[0])["I"] == 1 and json.loads(results[0].splitlines()[0])["S"] == 0
