@@ -23,7 +23,7 @@ MAY_IMPORT = {
     "jobs": {"data"},
     "data": {"audio", "text"},
     "decode": {"models", "audio", "text", "data", "model_folder", "checkpoint", "network"},
-    "train": {"models", "audio", "text", "data", "decode", "model_folder", "checkpoint", "config", "network"},
+    "train": {"models", "audio", "text", "data", "decode", "model_folder", "checkpoint", "config", "network", "hub"},
 }
 TORCH_FREE = (
     *("errors.py", "cli.py", "config.py", "model_folder.py", "model_folder_1x.py", "hub.py", "network.py"),
