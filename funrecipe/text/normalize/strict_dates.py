@@ -22,7 +22,7 @@ YM = (
     r"(?![0-9.]*[0-9]|[%元万亿倍年月日]|[A-Za-z])月?)"
 )
 MD = (
-    r"(?P<md>(?<![0-9./-])(?P<md_m>0[1-9]|1[0-2])(?P<md_sep>[-/])(?P<md_d>0[1-9]|[12][0-9]|3[01])"
+    r"(?P<md>(?<![0-9./-])(?P<md_m>0[1-9]|1[0-2])/(?P<md_d>0[1-9]|[12][0-9]|3[01])"
     r"(?![0-9./-]|[^\W\d_]))"
 )
 MD_PADDED = r"(?P<md0>(?<![0-9./-])(?P<md0_m>0[1-9])[-/](?P<md0_d>0[1-9]|[12][0-9]|3[01])(?![0-9./-]))"
@@ -131,7 +131,7 @@ def read_time(m: re.Match[str]) -> str:
     attached = bool(half) and half.isalpha() and not _HANZI.search(m.string)
     padded = (hour.startswith("0") and hour not in ("0", "00")) or attached
     reading = f"{'两' if hour == '2' else read_cardinal(hour)}点"
-    if minute != "00" or second:
+    if minute != "00" or second and second != "00":
         zero = "零" if minute.startswith("0") and minute != "00" and not padded else ""
         reading += f"{zero}{read_cardinal(minute)}分"
     if second and second != "00":

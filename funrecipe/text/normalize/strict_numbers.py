@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from functools import lru_cache
 
 DIGITS = "零一二三四五六七八九"
 _TO_CHINESE = str.maketrans("0123456789", DIGITS)
 _LONGEST_QUANTITY = 16
+_DATE = re.compile("(?:19|20)[0-9]{2}(?:0[1-9]|1[0-2])(?:0[1-9]|[12][0-9]|3[01])")
 
 
 def read_digits(text: str) -> str:
@@ -61,16 +63,14 @@ def looks_like_identifier(digits: str) -> bool:
     """Whether bare digits, without a unit beside them, are rather a code than a quantity.
 
     People who write a quantity out in full mostly write a round one; a code looks random. Codes: a leading zero, a
-    year from 1900 to 2049, or at least three different digits other than 0 without zeros at the end.
+    year from 1901 to 2049, a date (20230506), or at least three different digits other than 0, not ending in zeros.
     """
     if digits.startswith("0") and len(digits) > 1:
         return True
-    if len(digits) < 4 or len(digits) == 4 and digits.endswith("00"):
+    if len(digits) < 4 or len(digits) <= 6 and digits.endswith("00") or digits.endswith("000"):
         return False
-    if len(digits) == 4 and (digits[:2] == "19" or "2001" <= digits < "2050"):
+    if len(digits) == 4 and "1900" < digits < "2050" or _DATE.fullmatch(digits):
         return True
-    if digits.endswith("000"):
-        return False
     return len(digits) > _LONGEST_QUANTITY or len(set(digits) - {"0"}) >= 3
 
 

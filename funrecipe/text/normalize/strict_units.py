@@ -71,7 +71,7 @@ COUNTERS = (
     "米克吨人次倍步番株架艘台套部篇句段章节项种类样份份批笔组栋间亩册封幅股则起轮届期集门副顿趟遍声滴串把包排列束团缕所"
     "站楼班级号度码点月日年时吋折票字音词卷行瓦伏安焦卡帧兆万亿千百十几多余来]"
 )
-_TWO_IS_ER = frozenset("钱两月日号楼班级度点时年级" "十百分秒元角毛吋字")
+_TWO_IS_ER = frozenset("钱两月日号楼班级度时十分秒角毛")
 
 _numbers_first = "|".join(map(re.escape, sorted(UNITS, key=len, reverse=True)))
 UNIT_PATTERN = f"(?:(?i:{_numbers_first}))(?![A-Za-z0-9])"
