@@ -39,7 +39,8 @@ _LOOSE_APOSTROPHE = re.compile("(?<![A-Z])'|'(?![A-Z])")
 def unify_forms(text: str) -> str:
     """Half width, compatibility characters decomposed but for ² and ³, ASCII digits."""
     if not text.isascii():
-        text = _EXPONENT.sub(lambda m: f"^{unicodedata.normalize('NFKC', m[0])}", text).translate(_FORMS)
+        text = text.translate(_FORMS)
+        text = _EXPONENT.sub(lambda m: f"^{unicodedata.normalize('NFKC', m[0])}", text)
         if not unicodedata.is_normalized("NFKC", text):
             pieces = re.split("([²³])", text)
             text = "".join(piece if piece in ("²", "³") else unicodedata.normalize("NFKC", piece) for piece in pieces)
