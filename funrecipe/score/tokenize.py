@@ -21,10 +21,10 @@ from collections.abc import Sequence
 
 UNITS = ("mixed", "char", "word")
 
-# Radicals to CJK ideographs with symbols, kana, bopomofo; Yi is left to words; Hangul; compatibility forms;
+# Radicals to CJK ideographs with symbols (but the blank U+3000), kana, bopomofo; Yi is left to words; Hangul; compatibility forms;
 # full-width punctuation (full-width letters and digits are words); the ideographic planes.
 CJK = (
-    "\u2e80-\u9fff\uac00-\ud7af\uf900-\ufaff\ufe30-\ufe4f"
+    "\u2e80-\u2fff\u3001-\u9fff\uac00-\ud7af\uf900-\ufaff\ufe30-\ufe4f"
     "\uff01-\uff0f\uff1a-\uff20\uff3b-\uff40\uff5b-\uffee\U00020000-\U0003ffff"
 )
 _CJK_OR_WORD = re.compile(rf"[{CJK}]|[^\s{CJK}]+")
@@ -33,14 +33,15 @@ _WORD = re.compile(rf"[^{CJK}]")
 
 def tokenize(text: str, unit: str) -> Sequence[str]:
     """The tokens of a text; ``unit`` is one of ``UNITS``."""
-    words = text.split()
     if unit == "word":
+        words = text.split()
         joined = "".join(words)
         return joined if len(joined) == len(words) else words
-    joined = "".join(words)
-    if unit == "char" or _WORD.search(joined) is None:
+    # The usual case first, since it is fast: nothing but CJK and simple blanks.
+    joined = text.replace(" ", "")
+    if _WORD.search(joined) is None:
         return joined
-    return _CJK_OR_WORD.findall(text)
+    return "".join(text.split()) if unit == "char" else _CJK_OR_WORD.findall(text)
 
 
 def is_cjk(token: str) -> bool:

@@ -13,6 +13,7 @@ from funrecipe.score.tokenize import is_cjk, tokenize
         ("mixed", "don't worry，好", ["don't", "worry", "，", "好"]),
         ("mixed", "ＡＢ１２啊 カナ 한국", ["ＡＢ１２", "啊", "カ", "ナ", "한", "국"]),
         ("mixed", "𠮷野家 naïve café", ["𠮷", "野", "家", "naïve", "café"]),
+        ("mixed", "我\u3000hello\u3000你", ["我", "hello", "你"]),
         ("char", "hi 你 好", ["h", "i", "你", "好"]),
         ("word", "你好 world", ["你好", "world"]),
         ("mixed", "  ", []),
