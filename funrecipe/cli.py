@@ -45,7 +45,8 @@ def build_parser(verb: str) -> argparse.ArgumentParser:
 def usage() -> str:
     width = max(map(len, VERBS)) + 2
     verbs = "\n".join(f"  {verb:<{width}}{text}" for verb, text in VERBS.items())
-    return f"usage: funrecipe <verb> [options]\n\n{verbs}\n\nTry 'funrecipe <verb> --help'. Exit codes: docs/exit_codes.md"
+    more = "Try 'funrecipe <verb> --help'. Exit codes: docs/exit_codes.md"
+    return f"usage: funrecipe <verb> [options]\n\n{verbs}\n\n{more}"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -60,7 +61,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 0
     verb, rest = argv[0], argv[1:]
     if verb not in VERBS:
-        print(f"funrecipe: no verb '{verb}'" + (f" ({hint})" if (hint := did_you_mean(verb, VERBS)) else ""), file=sys.stderr)
+        guess = did_you_mean(verb, VERBS)
+        print(f"funrecipe: no verb '{verb}'{f' ({guess})' if guess else ''}", file=sys.stderr)
         print("Try 'funrecipe --help'.", file=sys.stderr)
         return 2
     args = build_parser(verb).parse_args(rest)
