@@ -73,7 +73,7 @@ def read_items(path: str, file_format: str) -> Iterator[tuple[str, str]]:
 
 
 def report(done: int, log_interval: int) -> None:
-    if done % log_interval == 0:
+    if log_interval > 0 and done % log_interval == 0:
         print(f"text norm: {done} lines done.", file=sys.stderr, flush=True)
 
 
@@ -102,6 +102,21 @@ def normalize_table(args: argparse.Namespace, flags: SpeechioFlags) -> Iterator[
             args.done = done
 
 
+def write_lines(path: str, lines: Iterator[str]) -> None:
+    """A file appears only when it is complete; a pipe or /dev/stdout is written to directly."""
+    is_file = os.path.isfile(path) or not os.path.exists(path)
+    partial = f"{path}.partial" if is_file else path
+    try:
+        with open(partial, "w", encoding="utf-8") as output:
+            output.writelines(f"{line}\n" for line in lines)
+        if is_file:
+            os.replace(partial, path)
+    except BaseException:
+        if is_file:
+            Path(partial).unlink(missing_ok=True)
+        raise
+
+
 def main(argv: list[str]) -> int:
     try:
         args = parse_arguments(argv)
@@ -119,13 +134,7 @@ def main(argv: list[str]) -> int:
         )
         args.done = 0
         lines = normalize_table(args, flags) if args.format == "tsv" else normalize_lines(args, flags)
-        # A pipe or /dev/stdout is written to directly, a file under a temporary name first.
-        is_file = os.path.isfile(args.ofile) or not os.path.exists(args.ofile)
-        partial = f"{args.ofile}.partial" if is_file else args.ofile
-        with open(partial, "w", encoding="utf-8") as output:
-            output.writelines(f"{line}\n" for line in lines)
-        if is_file:
-            os.replace(partial, args.ofile)
+        write_lines(args.ofile, lines)
     except FunrecipeError as error:
         print(f"textnorm_zh.py: {error}", file=sys.stderr)
         return error.exit_code

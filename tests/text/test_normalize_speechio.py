@@ -117,6 +117,7 @@ def test_tool_refuses_what_it_cannot_read_and_leaves_the_output_alone(tmp_path: 
     done = run_tool("--has_key", tmp_path / "in", tmp_path / "out")
     assert done.returncode == 3 and "in:2" in done.stderr
     assert (tmp_path / "out").read_text(encoding="utf-8") == "before"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["in", "out"]
     assert run_tool("--has_key", "--to_upper", "--to_lower", tmp_path / "in", tmp_path / "out").returncode == 2
 
 
