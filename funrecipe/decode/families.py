@@ -33,6 +33,7 @@ SEARCHES = {
     "rnnt": "transducer:TransducerRecognition",
     "rnnt_unified": "transducer:TransducerRecognition",
     "paraformer": "paraformer:ParaformerSearch",
+    "paraformer_bert": "paraformer:ParaformerSearch",
     "paraformer_online": "paraformer_online:ChunkedParaformerSearch",
     "uniasr": "uniasr:UniASRSearch",
     "bicif_paraformer": "paraformer:BiCifParaformerSearch",

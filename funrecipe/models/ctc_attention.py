@@ -10,12 +10,13 @@ from torch import Tensor, nn
 
 from funrecipe.models.conformer import ConformerEncoder
 from funrecipe.models.ctc import CTC
+from funrecipe.models.data2vec import Data2VecEncoder
 from funrecipe.models.registry import build_component, construct
 from funrecipe.models.transformer import TransformerDecoder, TransformerEncoder
 
 DEFAULT_CTC_WEIGHT = 0.5  # FunASR's, where a configuration is silent
 DECODERS = {"transformer": TransformerDecoder}
-ENCODERS = {"conformer": ConformerEncoder, "transformer": TransformerEncoder}
+ENCODERS = {"conformer": ConformerEncoder, "transformer": TransformerEncoder, "data2vec_encoder": Data2VecEncoder}
 
 
 class CTCAttentionModel(nn.Module):

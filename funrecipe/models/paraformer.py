@@ -11,14 +11,16 @@ from torch import Tensor, nn
 from funrecipe.models.cif import CifOutput, CifPredictor, CifPredictorV2
 from funrecipe.models.conformer import ConformerEncoder
 from funrecipe.models.ctc import CTC
+from funrecipe.models.data2vec import Data2VecEncoder
 from funrecipe.models.registry import build_component, construct
 from funrecipe.models.san_decoder import ParaformerSANDecoder
 from funrecipe.models.sanm import ParaformerSANMDecoder, SANMEncoder
 
-ENCODERS = {"sanm": SANMEncoder, "conformer": ConformerEncoder}
+ENCODERS = {"sanm": SANMEncoder, "conformer": ConformerEncoder, "data2vec_encoder": Data2VecEncoder}
 DECODERS = {"paraformer_decoder_sanm": ParaformerSANMDecoder, "paraformer_decoder_san": ParaformerSANDecoder}
 PREDICTORS = {"cif_predictor": CifPredictor, "cif_predictor_v2": CifPredictorV2}
 DEFAULT_CTC_WEIGHT = 0.5  # FunASR's, where a configuration is silent
+DEFAULT_BERT_SIZE = 768
 
 
 class Paraformer(nn.Module):
@@ -65,3 +67,14 @@ def build_paraformer(config: Mapping[str, Any], input_size: int, vocab_size: int
     decoder = build_component(config, "decoder", DECODERS, vocab_size=vocab_size, encoder_output_size=size)
     predictor = build_component(config, "predictor", PREDICTORS)
     return Paraformer(encoder, predictor, decoder, build_ctc(config, vocab_size, size))
+
+
+def build_paraformer_bert(config: Mapping[str, Any], input_size: int, vocab_size: int) -> Paraformer:
+    """A Paraformer that was trained to resemble BERT (FunASR: ParaformerBert).
+
+    It recognizes as any other; the projection to BERT's embeddings, ``pro_nn``, served its training and is only kept.
+    """
+    model = build_paraformer(config, input_size, vocab_size)
+    size = int((config.get("model_conf") or {}).get("embed_dims", DEFAULT_BERT_SIZE))
+    model.pro_nn = nn.Linear(model.encoder.output_size, size)
+    return model

@@ -14,7 +14,7 @@ class ParaformerSANDecoder(TransformerDecoder):
     State-dict keys of :class:`TransformerDecoder`; ``embed`` serves the training sampler only.
     """
 
-    INERT = TransformerDecoder.INERT | {"embeds_id": -1}
+    INERT = TransformerDecoder.INERT | {"embeds_id": ...}  # whose output BERT was compared with
 
     def forward(self, encoder_out: Tensor, encoder_out_lens: Tensor, embeds: Tensor, token_lens: Tensor) -> Tensor:
         """``encoder_out (B, T, D)``, ``embeds (B, U, D)`` and their lengths -> logits ``(B, U, V)``."""

@@ -86,6 +86,31 @@ def test_layers_without_attention_when_num_blocks_exceeds_att_layer_num():
     assert log_probs.shape == (1, int(token_lens), 50)
 
 
+def test_paraformer_bert_keeps_its_projection_and_recognizes_without():
+    config = config_of("paraformer") | {"model": "paraformer_bert"}
+    config["model_conf"]["embed_dims"] = 24
+    model = build_model(config, 50).eval()
+    plain = build_model(config_of("paraformer"), 50).eval()
+    assert set(model.state_dict()) - set(plain.state_dict()) == {"pro_nn.weight", "pro_nn.bias"}
+    assert shapes(model)["pro_nn.weight"] == (24, 32)
+    plain.load_state_dict({k: v for k, v in model.state_dict().items() if not k.startswith("pro_nn")})
+    feats, lens = torch.randn(1, 20, 560), torch.tensor([20])
+    assert torch.equal(model(feats, lens)[0], plain(feats, lens)[0])
+
+
+def test_paraformer_with_a_data2vec_encoder():
+    config = config_of("paraformer")
+    config["encoder"] = "data2vec_encoder"
+    config["encoder_conf"] = {
+        "extractor_mode": "layer_norm", "encoder_embed_dim": 32, "encoder_ffn_embed_dim": 48, "encoder_layers": 2,
+        "encoder_attention_heads": 4, "conv_pos": 15, "pos_conv_depth": 3, "mask_prob": 0.65,
+        "conv_feature_layers": "[(24, 2, 2)] * 2",
+    }
+    model = build_model(config, 50).eval()
+    encoder_out, lens = model.encode(torch.randn(2, 41, 560), torch.tensor([41, 20]))
+    assert encoder_out.shape == (2, 10, 32) and lens.tolist() == [10, 5]
+
+
 def test_ctc_head_follows_ctc_weight():
     config = config_of("paraformer")
     assert build_model(config, 50).ctc is None
