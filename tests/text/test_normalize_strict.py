@@ -142,6 +142,8 @@ def test_spaced_as_a_recognizer_prints_it(spaced: str, unspaced: str) -> None:
         ("the rate was 3.14% in the 1980s", "THE RATE WAS THREE POINT ONE FOUR PERCENT IN THE NINETEEN EIGHTIES"),
         ("我用iPhone 12 don’t know", "我用IPHONE十二DO NOT KNOW"),
         ("John's Mini-LED", "JOHN'S MINI LED"),
+        ("it was -5 degrees on the 21st", "IT WAS MINUS FIVE DEGREES ON THE TWENTY FIRST"),
+        ("口号是don't stop 100 times", "口号是DO NOT STOP一百TIMES"),
     ],
 )
 def test_english(text: str, expected: str) -> None:

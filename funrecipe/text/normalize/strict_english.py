@@ -46,7 +46,8 @@ def is_english(text: str) -> bool:
 
 _NUMBER = r"[0-9]+(?:\.[0-9]+)?"
 _ENGLISH = re.compile(
-    rf"(?P<sign>[$£€¥])(?P<money>{_NUMBER})(?: (?P<scale>million|billion|thousand|trillion))?|(?P<percent>{_NUMBER})%|"
+    rf"(?P<minus>(?<![0-9A-Za-z])-(?=[0-9]))|(?P<percent>{_NUMBER})%|"
+    rf"(?P<sign>[$£€¥])(?P<money>{_NUMBER})(?: (?P<scale>million|billion|thousand|trillion))?|"
     r"(?P<ordinal>[0-9]+)(?:st|nd|rd|th)(?![A-Za-z])|(?<![0-9:])(?P<hour>[01]?[0-9]|2[0-3]):(?P<minute>[0-5][0-9])(?![0-9:])|"
     rf"(?<![0-9.])(?P<year>1[1-9][0-9]{{2}}|20[0-9]{{2}})(?P<decade>s?)(?![0-9.A-Za-z])|(?P<code>0[0-9]+|[0-9]{{7,}})|"
     rf"(?P<number>{_NUMBER})"
@@ -80,7 +81,9 @@ def _read_money(sign: str, amount: str, scale: str | None) -> str:
 
 
 def _read(m: re.Match[str]) -> str:
-    if m["sign"]:
+    if m["minus"]:
+        words = "minus"
+    elif m["sign"]:
         words = _read_money(m["sign"], m["money"], m["scale"])
     elif m["percent"]:
         words = f"{_in_words(m['percent'])} percent"
