@@ -22,7 +22,7 @@ def old_command_line() -> list[str]:
     parser.add_argument("--missing", default="strict")
     args = parser.parse_args()
     return ["score", f"--ref={args.ref}", f"--hyp={args.hyp}", f"--out={args.out}",
-            f"--tokens={args.tokens}", f"--missing={args.missing}"]
+            f"--tokens={args.tokens}", f"--missing={args.missing}", "--detail=split"]
 
 
 if __name__ == "__main__":

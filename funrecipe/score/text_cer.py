@@ -5,10 +5,12 @@ The layout is FunASR's ``compute_wer.py``; what differs is listed in ``docs/scor
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
+from functools import lru_cache
 from pathlib import Path
 
-from funrecipe.score.rates import Edits, Scoring, percent
+from funrecipe.score.rates import Scoring, percent
 from funrecipe.score.write import write_text
 
 
@@ -29,16 +31,16 @@ def summary_lines(scoring: Scoring) -> list[str]:
 
 
 def _blocks(scoring: Scoring) -> Iterator[str]:
-    for utterance_id, ref, hyp, (cor, sub, ins, dele) in zip(
-        scoring.ids, scoring.refs, scoring.hyps, scoring.counts.tolist()
-    ):
-        tokens = cor + sub + dele
-        if tokens:
-            corr, cer = cor / tokens, (sub + ins + dele) / tokens
-        else:  # nothing was there to be right; the rate is inf when something was inserted
-            corr, cer = 0.0, Edits(insertions=ins).rate / 100 if ins else 0.0
-        yield (
-            f"{utterance_id}(nwords={tokens},cor={cor},ins={ins},del={dele},sub={sub}) corr:{corr:.2%},cer:{cer:.2%}\n"
-            f"ref:\t{' '.join(ref)}\nhyp:\t{' '.join(hyp)}\n"
-        )
+    for utterance_id, ref, hyp, counts in zip(scoring.ids, scoring.refs, scoring.hyps, scoring.counts.tolist()):
+        yield f"{utterance_id}{_counts_text(*counts)}\nref:\t{' '.join(ref)}\nhyp:\t{' '.join(hyp)}\n"
     yield "\n" + "".join(line + "\n" for line in summary_lines(scoring))
+
+
+@lru_cache(maxsize=1 << 16)  # many utterances share their counts, and percentages take long to print
+def _counts_text(cor: int, sub: int, ins: int, dele: int) -> str:
+    tokens = cor + sub + dele
+    if tokens:
+        corr, cer = cor / tokens, (sub + ins + dele) / tokens
+    else:  # nothing was there to be right; the rate is inf when something was inserted
+        corr, cer = 0.0, math.inf if ins else 0.0
+    return f"(nwords={tokens},cor={cor},ins={ins},del={dele},sub={sub}) corr:{corr:.2%},cer:{cer:.2%}"

@@ -21,8 +21,8 @@ from collections.abc import Sequence
 
 UNITS = ("mixed", "char", "word")
 
-# Radicals to CJK ideographs with symbols (but the blank U+3000), kana, bopomofo; Yi is left to words; Hangul; compatibility forms;
-# full-width punctuation (full-width letters and digits are words); the ideographic planes.
+# Radicals to CJK ideographs, with symbols (but not the blank U+3000), kana and bopomofo; Hangul; compatibility forms;
+# full-width punctuation (full-width letters and digits are words); the ideographic planes. Yi is left to words.
 CJK = (
     "\u2e80-\u2fff\u3001-\u9fff\uac00-\ud7af\uf900-\ufaff\ufe30-\ufe4f"
     "\uff01-\uff0f\uff1a-\uff20\uff3b-\uff40\uff5b-\uffee\U00020000-\U0003ffff"
