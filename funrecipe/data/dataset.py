@@ -16,6 +16,7 @@ from typing import Protocol
 from torch import Tensor
 
 from funrecipe.data.batching import Batch, Example, collate
+from funrecipe.errors import DataError
 
 
 @dataclass(frozen=True)
@@ -80,6 +81,7 @@ class BatchLoader:
     ) -> None:
         self.plan, self.featurize, self.workers = plan, featurize, workers
         self.prefetch_batches, self.seed, self.augment = max(1, prefetch_batches), seed, augment
+        self.failed: dict[str, str] = {}  # key -> why it could not be read
 
     def epoch(self, epoch: int, start: int = 0) -> Iterator[tuple[int, Batch | None]]:
         """``(index, batch)`` of every batch from ``start`` on (resuming); None where this rank has nothing to do."""
@@ -104,15 +106,20 @@ class BatchLoader:
                     future.cancel()
 
     def build(self, group: Sequence[TrainItem], epoch: int) -> Batch | None:
-        """One batch; longest utterance first."""
+        """One batch, longest utterance first; None where nothing is left of it."""
         if not group:
             return None
         examples = []
-        for utterance in group:
-            chooser = chooser_for(self.seed, epoch, utterance.key) if self.augment else None
-            examples.append(
-                Example(utterance.key, self.featurize(utterance, chooser), list(utterance.text), list(utterance.phones))
-            )
+        for item in group:
+            chooser = chooser_for(self.seed, epoch, item.key) if self.augment else None
+            try:
+                feats = self.featurize(item, chooser)
+            except DataError as error:  # one damaged file must neither end a run of days nor pass unnoticed
+                self.failed[item.key] = str(error)
+                continue
+            examples.append(Example(item.key, feats, list(item.text), list(item.phones)))
+        if not examples:
+            return None
         examples.sort(key=lambda e: -len(e.feats))
         return collate(examples)
 

@@ -6,6 +6,7 @@ import random
 import threading
 from collections import OrderedDict
 
+import kaldiio
 import numpy as np
 import torch
 from torch import Tensor
@@ -13,6 +14,7 @@ from torch import Tensor
 from funrecipe.audio.augment import SpecAugment, WaveAugment, change_speed
 from funrecipe.audio.frontend import WavFrontend
 from funrecipe.audio.io import read_audio
+from funrecipe.audio.lfr import stack_frames
 from funrecipe.data.dataset import TrainItem
 from funrecipe.errors import DataError
 
@@ -68,16 +70,35 @@ class Featurizer:
         speed = self.augment.choose_speed(chooser) if self.augment and chooser else 1.0
         feats = self.cache.get((item.key, speed)) if self.cache else None
         if feats is None:
-            waveform = change_speed(self.read(item), speed)
-            if self.augment and chooser:
-                waveform = self.augment.add_room_and_noise(waveform, chooser)
-            feats = self.extract(waveform, item)
+            feats = self.ready_features(item) if item.kind == "kaldi_ark" else self.compute(item, speed, chooser)
             if self.cache:
                 self.cache.put((item.key, speed), feats)
         return self.specaug.augment_one(feats.clone(), chooser) if self.specaug and chooser else feats
 
+    def compute(self, item: TrainItem, speed: float, chooser: random.Random | None) -> Tensor:
+        waveform = change_speed(self.read(item), speed)
+        if self.augment and chooser:
+            waveform = self.augment.add_room_and_noise(waveform, chooser)
+        return self.extract(waveform, item)
+
     def read(self, item: TrainItem) -> np.ndarray:
-        return read_audio(item.audio, sample_rate_hz=self.sample_rate_hz, start_s=item.start_s, end_s=item.end_s)
+        source = read_slice(item.audio) if item.kind == "tar" else item.audio
+        return read_audio(source, sample_rate_hz=self.sample_rate_hz, start_s=item.start_s, end_s=item.end_s)
+
+    def ready_features(self, item: TrainItem) -> Tensor:
+        """Features of a Kaldi archive: plain filter banks get LFR and CMVN, ready model input is taken as it is."""
+        feats = torch.from_numpy(np.array(kaldiio.load_mat(item.audio), dtype=np.float32))
+        frontend = self.frontend
+        if feats.size(1) == frontend.output_size and frontend.lfr_m > 1:
+            return feats
+        if feats.size(1) != frontend.fbank.n_mels:
+            raise DataError(
+                f"{feats.size(1)} columns; this model takes {frontend.fbank.n_mels} (filter banks) or "
+                f"{frontend.output_size} (after LFR and CMVN)",
+                where=f"{item.key}: {item.audio}",
+            )
+        stacked, _ = stack_frames(feats[None], torch.tensor([len(feats)]), frontend.lfr_m, frontend.lfr_n)
+        return frontend.normalize(stacked[0])
 
     @torch.no_grad()
     def extract(self, waveform: np.ndarray, item: TrainItem) -> Tensor:
@@ -88,3 +109,11 @@ class Featurizer:
         if len(feats) == 0:
             raise DataError("too short for one frame of features", where=f"{item.key}: {item.audio}")
         return feats
+
+
+def read_slice(place: str) -> bytes:
+    """The bytes that ``path:offset:size`` names: a member of a tar shard."""
+    path, offset, size = place.rsplit(":", 2)
+    with open(path, "rb") as file:
+        file.seek(int(offset))
+        return file.read(int(size))

@@ -78,6 +78,7 @@ class Trainer:
         self.position = Position()
         self.epoch_mean = Mean()
         self.stat_names: list[str] = []
+        self.utterances_seen = 0
         self.metrics: MetricsFiles | None = None
         self.scaler = torch.amp.GradScaler("cuda", enabled=self.options.precision == "fp16")
         self.tensorboard = tensorboard_writer(self.output_dir / "tensorboard") if self.ranks.is_writer else None
@@ -103,6 +104,7 @@ class Trainer:
     def run_epoch(self) -> None:
         epoch, started = self.position.epoch, time.monotonic()
         reached_limit = self.train_epoch()
+        self.report_unreadable()
         if not self.position.epoch_updates:
             raise DataError(
                 f"epoch {epoch}: no update was made ({self.position.skipped} steps had a gradient that is not finite)",
@@ -111,6 +113,18 @@ class Trainer:
         valid = self.evaluate(self.model)
         train = {**self.epoch_mean.values(), "time": time.monotonic() - started}
         self.finish_epoch(train, valid, reached_limit)
+
+    def report_unreadable(self) -> None:
+        """Say which utterances could not be read; too many of them end the run."""
+        failed = self.train_loader.failed
+        if not failed:
+            return
+        log.warning(
+            "%d utterances could not be read, for example %s", len(failed), "; ".join(list(failed.values())[:3])
+        )
+        seen = max(1, self.utterances_seen + len(failed))
+        if len(failed) / seen > self.options.max_bad_share:
+            raise DataError(f"{len(failed)} of {seen} utterances could not be read", where=next(iter(failed)))
 
     def train_epoch(self) -> bool:
         """The rest of the current epoch; True when ``max_steps`` was reached."""
@@ -169,6 +183,7 @@ class Trainer:
 
     def accumulate(self, index: int, batch: Batch | None, times: dict[str, float]) -> LossOutput:
         """Forward and backward of one batch; gradients add up."""
+        self.utterances_seen += len(batch.keys) if batch else 0
         if batch is None:
             return LossOutput(torch.zeros(()), {}, 0.0)
         seed = (self.options.seed * 1_000_003 + self.position.epoch * 10_007 + index) * 4099 + self.ranks.rank

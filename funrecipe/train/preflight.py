@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections import Counter
-from collections.abc import Callable
-from dataclasses import replace
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -13,75 +13,111 @@ import numpy as np
 from funrecipe.audio.io import read_audio
 from funrecipe.data.dataset_small import Inspection, ItemLimits, inspect_data_dir, report_lines
 from funrecipe.data.kaldi_dir import Utterance
-from funrecipe.errors import DataError
+from funrecipe.errors import DataError, UsageError
 from funrecipe.model_folder import ModelFolder
+from funrecipe.train.data_plan import large_plan
 from funrecipe.train.distributed import Ranks, wait_for_all
 from funrecipe.train.initialize import extend_tokens
 from funrecipe.train.options import TrainOptions
 from funrecipe.train.references import ReferenceTokenizer, splitter_of
 
 log = logging.getLogger(__name__)
+FIRST_LOOK = 1000  # utterances of a large data set that the pre-flight looks at
 
 
-def inspect_data(start: ModelFolder, options: TrainOptions, ranks: Ranks) -> tuple[Inspection, Inspection, ModelFolder]:
-    """Pre-flight of both sets; the model's description, with a longer vocabulary where that is asked for.
+@dataclass
+class Preflight:
+    """What was found, and what training reads the data with.
 
-    One rank measures first, the others then find its measurements in the cache.
+    Attributes:
+        train: all utterances (small data), or those of a first look (large data); valid: all.
+        folder: the model's description, with a longer vocabulary where that was asked for.
+    """
+
+    train: Inspection
+    valid: Inspection
+    folder: ModelFolder
+    tokenizer: ReferenceTokenizer
+    limits: ItemLimits
+
+
+def inspect_data(start: ModelFolder, options: TrainOptions, ranks: Ranks) -> Preflight:
+    """Pre-flight of both sets. One rank measures first, the others then find its measurements in the cache.
+
+    Raises:
+        DataError: a set is missing or empty, or more than ``max_bad_share`` of it cannot be used.
     """
     data_dir, cache_dir = Path(options.data_dir), Path(options.output_dir) / "preflight"
     if not ranks.is_writer:
         wait_for_all(ranks)
-    tokenizer = ReferenceTokenizer(start.tokens, splitter_of(start))
-    train = inspect(data_dir / "train", start, options, tokenizer, cache_dir)
-    folder = start
-    if options.extend_vocab and tokenizer.unknown:
-        tokens = extend_tokens(start.tokens, tokenizer.unknown)
-        log.info(
-            "extend_vocab: %d tokens added: %s", len(tokens) - len(start.tokens), " ".join(sorted(tokenizer.unknown))
-        )
-        folder = replace(start, tokens=tuple(tokens), config={**start.config, "token_list": tokens})
-        tokenizer = ReferenceTokenizer(folder.tokens, splitter_of(folder))
-        train = inspect(data_dir / "train", folder, options, tokenizer, cache_dir)
-    valid = inspect(validation_dir(data_dir), folder, options, tokenizer, cache_dir)
+    folder, tokenizer = start, ReferenceTokenizer(start.tokens, splitter_of(start))
+    limits = ItemLimits(options.min_ms, options.max_ms, 0, options.max_tokens, ms_per_token(start))
+    if options.dataset_type == "large":
+        if options.extend_vocab or options.phone_ctc_weight:
+            raise UsageError("extend_vocab and phone_ctc_weight need all texts at once: dataset_type small only")
+        train = inspect_stream(data_dir / "train", start, options, tokenizer, limits)
+    else:
+        train = inspect(data_dir / "train", start, options, tokenizer, limits, cache_dir)
+        if options.extend_vocab and tokenizer.unknown:
+            folder = with_longer_vocabulary(start, tokenizer.unknown)
+            tokenizer = ReferenceTokenizer(folder.tokens, splitter_of(folder))
+            train = inspect(data_dir / "train", folder, options, tokenizer, limits, cache_dir)
+    valid = inspect(validation_dir(data_dir), folder, options, tokenizer, limits, cache_dir)
     if len(valid.items) < ranks.world_size:
         raise DataError(
             f"{len(valid.items)} validation utterances for {ranks.world_size} processes", where=str(data_dir)
         )
     if ranks.is_writer:
         wait_for_all(ranks)
-    return train, valid, folder
+    return Preflight(train, valid, folder, tokenizer, limits)
+
+
+def with_longer_vocabulary(start: ModelFolder, unknown: Iterable[str]) -> ModelFolder:
+    """The description of a model that knows the unknown tokens too."""
+    tokens = extend_tokens(start.tokens, unknown)
+    log.info("extend_vocab: %d tokens added: %s", len(tokens) - len(start.tokens), " ".join(sorted(unknown)))
+    return replace(start, tokens=tuple(tokens), config={**start.config, "token_list": tokens})
+
+
+def inspect_stream(
+    train_dir: Path, folder: ModelFolder, options: TrainOptions, tokenizer: ReferenceTokenizer, limits: ItemLimits
+) -> Inspection:
+    """A look at the first utterances of a large data set, as an epoch would meet them."""
+    plan = large_plan(train_dir, folder, options, limits, tokenizer, Ranks())
+    items = list(islice(plan.items(0), FIRST_LOOK))
+    found = Inspection(items, {reason: ["..."] * count for reason, count in plan.dropped.items()})
+    found.total = len(items) + sum(plan.dropped.values())
+    conclude(found, tokenizer, options, train_dir)
+    return found
 
 
 def inspect(
-    data_dir: Path, folder: ModelFolder, options: TrainOptions, tokenizer: ReferenceTokenizer, cache_dir: Path
-) -> Inspection:
-    """Pre-flight of one directory: prints what it found, raises DataError when too much is bad."""
-    frames_ms = ms_per_token(folder)
-    limits = ItemLimits(options.min_ms, options.max_ms, 0, options.max_tokens, frames_ms)
+    data_dir: Path, folder: ModelFolder, options: TrainOptions, tokenizer: ReferenceTokenizer, limits: ItemLimits,
+    cache_dir: Path,
+) -> Inspection:  # fmt: skip
+    """Pre-flight of one directory, every file of it."""
     tokenizer.unknown.clear()
     found = inspect_data_dir(
-        data_dir,
-        tokenizer,
-        make_measure(folder.sample_rate_hz),
-        limits,
-        cache_file=cache_dir / f"{data_dir.name}.durations.json",
-        workers=max(1, options.num_workers),
-    )
-    for line in report_lines(found, tokenizer.unknown, data_dir):
+        data_dir, tokenizer, make_measure(folder.sample_rate_hz), limits,
+        cache_file=cache_dir / f"{data_dir.name}.durations.json", workers=max(1, options.num_workers),
+    )  # fmt: skip
+    conclude(found, tokenizer, options, data_dir)
+    return found
+
+
+def conclude(found: Inspection, tokenizer: ReferenceTokenizer, options: TrainOptions, data_dir: Path) -> None:
+    """Log what was found; DataError when nothing, or too little, is left."""
+    lines = report_lines(found, tokenizer.unknown, data_dir)
+    for line in lines:
         log.info(line)
     if not found.items:
-        raise DataError(
-            "no utterance can be used",
-            where=str(data_dir),
-            hint="; ".join(report_lines(found, Counter(), data_dir)[1:4]),
-        )
+        raise DataError("no utterance can be used", where=str(data_dir), hint="; ".join(x.strip() for x in lines[1:4]))
     if found.bad_share > options.max_bad_share:
         raise DataError(
-            f"{found.bad_share:.1%} of the utterances cannot be used",
+            f"{found.bad_share:.1%} of the utterances cannot be used: {'; '.join(x.strip() for x in lines[1:4])}",
             where=str(data_dir),
-            hint="look at the reasons above; --max_bad_share 1 trains on the rest all the same",
+            hint="--max_bad_share 1 trains on the rest all the same",
         )
-    return found
 
 
 def make_measure(sample_rate_hz: int) -> Callable[[Utterance], tuple[float, str | None]]:

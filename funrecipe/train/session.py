@@ -2,32 +2,25 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import logging
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import numpy as np
 import torch
 import yaml
 from torch import Tensor, nn
 
-from funrecipe.audio.augment import WaveAugment, build_specaug
-from funrecipe.audio.frontend import WavFrontend
-from funrecipe.audio.io import read_audio
 from funrecipe.checkpoint import fingerprint, fit_state_dict, load_state_dict
-from funrecipe.data.batching import Batch, LengthSortedSampler
-from funrecipe.data.dataset import BatchLoader, SmallPlan, TrainItem
+from funrecipe.data.batching import Batch
+from funrecipe.data.dataset import TrainItem
 from funrecipe.data.dataset_small import Inspection
 from funrecipe.errors import DataError, UsageError
 from funrecipe.hub import resolve_model
 from funrecipe.model_folder import ModelFolder, open_model_folder
 from funrecipe.models.registry import build_model
+from funrecipe.train.data_plan import large_plan, plan_fingerprint, small_plan, training_loader, validation_loader
 from funrecipe.train.distributed import Ranks
-from funrecipe.train.featurizer import Featurizer
 from funrecipe.train.initialize import extend_state, freeze, load_init_param
 from funrecipe.train.loop import Trainer
 from funrecipe.train.lora import inject, merged_state
@@ -90,90 +83,6 @@ def starting_point(options: TrainOptions) -> ModelFolder:
     )
 
 
-def frontend_of(folder: ModelFolder) -> WavFrontend:
-    """The model's front-end without dither, which would make training depend on more than the data."""
-    return WavFrontend.from_config({**(folder.config.get("frontend_conf") or {}), "dither": 0.0}, folder.cmvn)
-
-
-def cost_of(item: TrainItem, unit: str, folder: ModelFolder) -> float:
-    """What an utterance counts in a batch."""
-    conf = folder.config.get("frontend_conf") or {}
-    shift_ms = float(conf.get("frame_shift", 10))
-    return {
-        "ms": item.duration_ms,
-        "fbank_frames": item.duration_ms / shift_ms,
-        "model_frames": item.duration_ms / (shift_ms * int(conf.get("lfr_n", 1))),
-        "tokens": float(len(item.text)),
-        "utterances": 1.0,
-    }[unit]
-
-
-def wave_augment(options: TrainOptions, sample_rate_hz: int) -> WaveAugment:
-    """Speeds, noises and responses that the options name, in memory."""
-
-    def load(scp: str) -> list[np.ndarray]:
-        if not scp:
-            return []
-        path = Path(scp)
-        lines = [line.split(maxsplit=1) for line in path.read_text("utf-8").splitlines() if line.strip()]
-        if not lines or any(len(line) != 2 for line in lines):
-            raise DataError("expected 'ID PATH' lines", where=scp)
-        places = [p if os.path.exists(p) else str(path.parent / p) for _, p in lines]
-        return [read_audio(place, sample_rate_hz=sample_rate_hz) for place in places]
-
-    low, high = options.noise_snr_db
-    return WaveAugment(
-        options.speed_perturb,
-        load(options.noise_scp),
-        options.noise_probability,
-        (low, high),
-        load(options.rir_scp),
-        options.reverb_probability,
-    )
-
-
-def loaders(
-    folder: ModelFolder, options: TrainOptions, train: Sequence[TrainItem], valid: Sequence[TrainItem], ranks: Ranks
-) -> tuple[BatchLoader, BatchLoader, str]:
-    """Training and validation batches, and a fingerprint of the training plan."""
-    frontend = frontend_of(folder)
-    mel_bins = int((folder.config.get("frontend_conf") or {}).get("n_mels", 80))
-    specaug = build_specaug(options.specaug, options.specaug_conf, mel_bins)
-    augment = wave_augment(options, folder.sample_rate_hz)
-    featurize = Featurizer(frontend, folder.sample_rate_hz, augment, options.cache_mb, specaug)
-
-    def plan(items: Sequence[TrainItem], *, shuffle: bool, passes: int) -> SmallPlan:
-        costs = [cost_of(item, options.unit, folder) for item in items]
-        sampler = LengthSortedSampler(
-            costs,
-            options.batch_bins,
-            by_count=options.unit == "utterances",
-            seed=options.seed,
-            shuffle=shuffle,
-            rank=ranks.rank,
-            world_size=ranks.world_size,
-        )
-
-        def index_batches(epoch: int) -> list[list[int]]:
-            return [batch for k in range(passes) for batch in sampler.batches(epoch * passes + k)]
-
-        return SmallPlan(items, index_batches)
-
-    print_of_plan = hashlib.sha256(json.dumps([
-        [(i.key, i.audio, i.text, i.duration_ms) for i in train], options.batch_bins, options.unit, options.seed,
-        options.passes_per_epoch, ranks.world_size, options.accum_grad, options.speed_perturb]).encode()).hexdigest()  # fmt: skip
-    training = BatchLoader(
-        plan(train, shuffle=True, passes=options.passes_per_epoch),
-        featurize,
-        workers=options.num_workers,
-        prefetch_batches=options.prefetch_batches,
-        seed=options.seed,
-    )
-    plain = Featurizer(frontend, folder.sample_rate_hz, None, options.cache_mb)
-    validating = BatchLoader(plan(valid, shuffle=False, passes=1), plain, workers=options.num_workers, augment=False)
-    return training, validating, print_of_plan
-
-
 def build_loss(folder: ModelFolder, options: TrainOptions):
     """The objective of the family, with the phone CTC where it is on."""
 
@@ -192,7 +101,8 @@ def with_phones(items: Sequence[TrainItem], tokens: Sequence[str], table: PhoneT
 def build_session(options: TrainOptions, ranks: Ranks, device: torch.device) -> Session:
     """Everything up to the first update: the pre-flight of the data, the model, optimiser and loaders."""
     start = starting_point(options)
-    train, valid, folder = inspect_data(start, options, ranks)
+    data = inspect_data(start, options, ranks)
+    folder, train, valid = data.folder, data.train, data.valid
     torch.manual_seed(options.seed)
     model = build_trainable(start, folder, options)
     if options.phone_ctc_weight > 0:
@@ -200,32 +110,23 @@ def build_session(options: TrainOptions, ranks: Ranks, device: torch.device) -> 
         train.items, valid.items = (with_phones(s.items, folder.tokens, table) for s in (train, valid))
         model.phone_ctc = PhoneCtc(model.encoder, table.size, options.phone_ctc_layer)
     model.to(device)
-    training, validating, plan = loaders(folder, options, train.items, valid.items, ranks)
-    optimizer = build_optimizer(options.optim, model.parameters(), options.learning_rate_conf)
-    scheduler = build_scheduler(options.scheduler, optimizer, options.scheduler_conf)
+    if options.dataset_type == "large":
+        plan = large_plan(Path(options.data_dir) / "train", folder, options, data.limits, data.tokenizer, ranks)
+        print_of_plan = plan_fingerprint([], options, ranks, [file for shard in plan.shards for file in shard.files])
+    else:
+        plan = small_plan(train.items, folder, options, ranks, shuffle=True, passes=options.passes_per_epoch)
+        print_of_plan = plan_fingerprint(train.items, options, ranks)
     loss = build_loss(folder, options)
     evaluate = Evaluator(
-        validating,
-        loss,
-        transcriber(folder) if options.valid_decode else None,
-        device,
-        ranks,
-        decoded_keys(valid, options),
-    )
+        validation_loader(valid.items, folder, options, ranks), loss,
+        transcriber(folder) if options.valid_decode else None, device, ranks, decoded_keys(valid, options),
+    )  # fmt: skip
+    optimizer = build_optimizer(options.optim, model.parameters(), options.learning_rate_conf)
+    scheduler = build_scheduler(options.scheduler, optimizer, options.scheduler_conf)
     trainer = Trainer(
-        model,
-        loss,
-        optimizer,
-        scheduler,
-        training,
-        plan,
-        evaluate,
-        options,
-        Path(options.output_dir),
-        device,
-        ranks,
-        state_to_save=model_state,
-    )
+        model, loss, optimizer, scheduler, training_loader(plan, folder, options), print_of_plan, evaluate, options,
+        Path(options.output_dir), device, ranks, state_to_save=model_state,
+    )  # fmt: skip
     return Session(folder, trainer, train, valid)
 
 

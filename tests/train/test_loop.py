@@ -16,6 +16,7 @@ import torch
 from tiny_corpus import scratch
 
 from funrecipe.commands.train import train
+from funrecipe.errors import DataError
 from funrecipe.train.distributed import Ranks
 from funrecipe.train.loop import Trainer
 from funrecipe.train.options import build_options
@@ -135,3 +136,56 @@ def test_early_stopping_waits_for_patience(corpus: Path, tmp_path: Path) -> None
     flags = scratch(corpus, tmp_path, max_epoch=9, patience=1, lr=1e-12, valid_decode=False,
                     early_stopping_criterion=["valid", "acc", "max"])  # fmt: skip
     assert max(trainer_of(flags).run().history) == 3  # the first sets the mark; two without gain exceed a patience of 1
+
+
+def test_large_data_is_streamed_and_resumed_in_the_same_order(corpus: Path, tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    (data / "train").mkdir(parents=True)
+    (data / "validation").symlink_to(corpus / "validation")
+    (data / "train" / "data.list").write_text(f"{corpus}/train/wav.scp {corpus}/train/text\n")
+
+    def flags(name: str, **more: Any) -> dict[str, Any]:
+        conf = {"shuffle_conf": {"shuffle_size": 8, "sort_size": 8}}
+        settings = {
+            "dataset_type": "large",
+            "batch_bins": 3000,
+            "dataset_conf": conf,
+            "max_epoch": 2,
+            "save_interval": 1,
+        }
+        return scratch(corpus, tmp_path / name, **settings, **more) | {"data_dir": str(data)}
+
+    train(flags("whole"))
+    whole = losses(tmp_path / "whole")
+    assert len(whole) > 4
+    trainer = trainer_of(flags("parts"))
+    take = trainer.update
+
+    def stop_in_the_second_epoch(*arguments: Any) -> Any:
+        if trainer.position.update == len(whole) - 2:
+            raise KeyboardInterrupt
+        return take(*arguments)
+
+    trainer.update = stop_in_the_second_epoch  # type: ignore[method-assign]
+    with pytest.raises(KeyboardInterrupt):
+        trainer.run()
+    train(flags("parts"))
+    assert losses(tmp_path / "parts") == whole
+
+
+def test_a_file_that_breaks_during_training_is_left_out_and_named(
+    corpus: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    trainer = trainer_of(scratch(corpus, tmp_path, max_epoch=1, cache_mb=0))
+    featurize = trainer.train_loader.featurize
+
+    def broken(item: Any, chooser: Any) -> Any:
+        if item.key == "utt003":
+            raise DataError("the disk is gone", where=item.audio)
+        return featurize(item, chooser)
+
+    trainer.train_loader.featurize = broken
+    with caplog.at_level("WARNING", logger="funrecipe"):
+        trainer.run()
+    assert "1 utterances could not be read" in caplog.text
+    assert "the disk is gone" in caplog.text

@@ -30,8 +30,8 @@ def data(corpus: Path, tmp_path: Path) -> Path:
 def look_at(data: Path, **settings: object) -> tuple[Inspection, Inspection]:
     flags = scratch(data, data.parent / "out", max_bad_share=1, **settings)
     options = build_options({}, {}, flags)
-    train_set, valid_set, _ = inspect_data(starting_point(options), options, Ranks())
-    return train_set, valid_set
+    found = inspect_data(starting_point(options), options, Ranks())
+    return found.train, found.valid
 
 
 def edit(path: Path, old: str, new: str) -> None:

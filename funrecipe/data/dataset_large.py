@@ -1,0 +1,267 @@
+"""The large data set: streamed from shards, never listed in memory as a whole.
+
+A list file names one shard a line, as in FunASR: ``WAV_SCP TEXT`` (sound), ``FEATS_ARK TEXT`` (kaldi_ark) or ``SHARD_TAR`` (tar, which
+holds ``KEY.wav`` or ``KEY.flac`` beside ``KEY.txt``). Within a shard, audio and text are paired by key.
+
+Order: shards are shuffled by (seed, epoch) and dealt to the ranks; utterances pass a shuffle buffer and a sort buffer, which
+is cut into batches under the budget. All of it reads headers only, so that skipping to a batch on resuming is cheap.
+"""
+
+from __future__ import annotations
+
+import io
+import random
+import struct
+import tarfile
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import soundfile
+
+from funrecipe.data.batching import group_under_budget
+from funrecipe.data.dataset import TrainItem
+from funrecipe.data.dataset_small import ItemLimits
+from funrecipe.data.durations import duration_s
+from funrecipe.data.kaldi_dir import Utterance, resolve_audio
+from funrecipe.data.list_file import Problem, read_list_file, unique_lines
+from funrecipe.errors import DataError, UsageError
+
+KINDS = {"sound": 2, "kaldi_ark": 2, "tar": 1}  # files on a line of the list
+AUDIO_SUFFIXES = (".wav", ".flac")
+MATRIX_BYTES = {b"FM ": 4, b"DM ": 8}
+COMPRESSED_BYTES = {b"CM2 ": 2, b"CM3 ": 1}
+
+
+@dataclass(frozen=True)
+class Shard:
+    kind: str
+    files: tuple[str, ...]
+
+
+def read_shard_list(path: Path, kind: str) -> list[Shard]:
+    """The shards of a list file; relative paths count from the working directory, else from the list's folder.
+
+    Raises:
+        UsageError: an unknown kind. DataError: a line with another number of files, or a file that is not there.
+    """
+    if kind not in KINDS:
+        raise UsageError(
+            f"dataset_conf: data_types '{kind}'", hint=f"sound,text  kaldi_ark,text  or tar (one of {', '.join(KINDS)})"
+        )
+    shards = []
+    for number, line in enumerate(path.read_text("utf-8").splitlines(), 1):
+        files = tuple(resolve_audio(name, path.parent) for name in line.split())
+        if not files:
+            continue
+        if len(files) != KINDS[kind]:
+            raise DataError(
+                f"{len(files)} files for a shard of kind {kind}, expected {KINDS[kind]}", where=f"{path}:{number}"
+            )
+        for name in files:
+            if not Path(name).is_file():
+                raise DataError(f"no such file: {name}", where=f"{path}:{number}")
+        shards.append(Shard(kind, files))
+    if not shards:
+        raise DataError("the list of shards is empty", where=str(path))
+    return shards
+
+
+@dataclass(frozen=True)
+class RawItem:
+    """An utterance as a shard gives it, before its text is cut into tokens."""
+
+    key: str
+    audio: str
+    text: str
+    duration_ms: float
+    kind: str
+
+
+def read_shard(shard: Shard, frame_shift_ms: float, dropped: Counter[str]) -> Iterator[RawItem]:
+    """Utterances of one shard in its order; what cannot be paired or measured is counted in ``dropped``."""
+    if shard.kind == "tar":
+        yield from _read_tar(shard.files[0], dropped)
+        return
+    texts = _read_by_key(shard.files[1])
+    sounds = _read_sounds(shard.files[0]) if shard.kind == "sound" else _read_ark(shard.files[0], frame_shift_ms)
+    for key, audio, duration_ms in sounds:
+        text = texts.pop(key, None)
+        if text is None:
+            dropped["audio without text"] += 1
+        elif duration_ms is None:
+            dropped["unreadable audio"] += 1
+        else:
+            yield RawItem(key, audio, text, duration_ms, shard.kind)
+    if texts:
+        dropped["text without audio"] += len(texts)
+
+
+def _read_by_key(path: str) -> dict[str, str]:
+    problems: list[Problem] = []
+    lines = unique_lines(read_list_file(Path(path), problems), Path(path), problems)
+    if errors := [p for p in problems if p.is_error]:
+        raise DataError(f"{len(errors)} bad lines, the first: {errors[0].what}", where=errors[0].where)
+    return {key: line.value for key, line in lines.items()}
+
+
+def _read_sounds(scp: str) -> Iterator[tuple[str, str, float | None]]:
+    for key, value in _read_by_key(scp).items():
+        audio = resolve_audio(value, Path(scp).parent)
+        seconds = None if audio.endswith("|") else duration_s(Utterance(key, audio))
+        yield key, audio, None if seconds is None else 1000.0 * seconds
+
+
+def _read_ark(path: str, frame_shift_ms: float) -> Iterator[tuple[str, str, float | None]]:
+    """Keys, ``path:offset`` and durations of a binary Kaldi archive of matrices; reads headers, skips the numbers."""
+    with open(path, "rb") as ark:
+        while key := _read_key(ark):
+            offset = ark.tell()
+            rows = _skip_matrix(ark, path, key)
+            yield key, f"{path}:{offset}", rows * frame_shift_ms
+
+
+def _read_key(ark: io.BufferedReader) -> str:
+    key = bytearray()
+    while (byte := ark.read(1)) not in (b"", b" "):
+        key += byte
+    return key.decode("utf-8").strip()
+
+
+def _skip_matrix(ark: io.BufferedReader, path: str, key: str) -> int:
+    """Move behind a binary matrix (full or compressed); returns its rows."""
+    if ark.read(2) != b"\0B":
+        raise DataError(
+            f"'{key}' is not a binary Kaldi matrix",
+            where=path,
+            hint="copy-feats ark:TEXT ark:BINARY; a *.scp is no archive",
+        )
+    kind = ark.read(3)
+    if kind in MATRIX_BYTES:
+        rows, columns = struct.unpack("<xixi", ark.read(10))
+        ark.seek(rows * columns * MATRIX_BYTES[kind], io.SEEK_CUR)
+        return rows
+    if kind[:2] == b"CM":
+        kind = kind if kind == b"CM " else kind + ark.read(1)
+        _, _, rows, columns = struct.unpack("<ffii", ark.read(16))
+        size = rows * columns * COMPRESSED_BYTES[kind] if kind in COMPRESSED_BYTES else columns * 8 + rows * columns
+        ark.seek(size, io.SEEK_CUR)
+        return rows
+    raise DataError(f"'{key}' has the type {kind!r}, not a matrix", where=path)
+
+
+def _read_tar(path: str, dropped: Counter[str]) -> Iterator[RawItem]:
+    """Pairs of ``KEY.wav`` or ``KEY.flac`` and ``KEY.txt``, in either order; audio is named ``path:offset:size``."""
+    waiting: dict[str, tuple[str, float] | str] = {}
+    with tarfile.open(path) as tar, open(path, "rb") as file:
+        for member in tar:
+            name = Path(member.name)
+            if not member.isfile() or name.suffix not in (*AUDIO_SUFFIXES, ".txt"):
+                continue
+            file.seek(member.offset_data)
+            content = file.read(member.size)
+            half: tuple[str, float] | str
+            if name.suffix == ".txt":
+                half = content.decode("utf-8").strip()
+            else:
+                half = (f"{path}:{member.offset_data}:{member.size}", _duration_ms(content))
+            other = waiting.pop(name.stem, None)
+            if other is None or isinstance(other, str) == isinstance(half, str):
+                waiting[name.stem] = half
+                continue
+            text, sound = (half, other) if isinstance(half, str) else (other, half)
+            assert isinstance(text, str) and not isinstance(sound, str)
+            if sound[1] > 0:
+                yield RawItem(name.stem, sound[0], text, sound[1], "tar")
+            else:
+                dropped["unreadable audio"] += 1
+    for half in waiting.values():
+        dropped["text without audio" if isinstance(half, str) else "audio without text"] += 1
+
+
+def _duration_ms(content: bytes) -> float:
+    try:
+        return 1000.0 * float(soundfile.info(io.BytesIO(content)).duration)
+    except RuntimeError:
+        return 0.0
+
+
+@dataclass
+class StreamedPlan:
+    """Batches of a rank, streamed. See the module's text for the order.
+
+    Attributes:
+        tokenize: text -> ids; limits: what is kept; cost_of: what an utterance counts against ``budget``.
+        shuffle_size, sort_size: sizes of the buffers, in utterances (FunASR: 2048, 500).
+        dropped: reason -> count, of the last epoch that was read.
+    """
+
+    shards: list[Shard]
+    tokenize: Callable[[str], tuple[int, ...]]
+    limits: ItemLimits
+    cost_of: Callable[[TrainItem], float]
+    budget: float
+    shuffle_size: int = 2048
+    sort_size: int = 500
+    seed: int = 0
+    rank: int = 0
+    world_size: int = 1
+    frame_shift_ms: float = 10.0
+    by_count: bool = False
+    dropped: Counter[str] = field(default_factory=Counter)
+
+    def batches(self, epoch: int) -> Iterator[list[TrainItem]]:
+        chooser = random.Random(f"{self.seed}-{epoch}-{self.rank}")
+        items = shuffled(self.items(epoch), self.shuffle_size, chooser)
+        for group in in_groups(items, max(1, self.sort_size)):
+            group.sort(key=self.cost_of)
+            batches = list(group_under_budget(group, self.cost_of, self.budget, by_count=self.by_count))
+            chooser.shuffle(batches)
+            yield from batches
+
+    def items(self, epoch: int) -> Iterator[TrainItem]:
+        """This rank's utterances: whole shards where there are enough of them, else every n-th utterance."""
+        self.dropped.clear()
+        order = self.shards[:]
+        random.Random(f"{self.seed}-{epoch}").shuffle(order)
+        by_shard = len(order) >= self.world_size
+        mine = order[self.rank :: self.world_size] if by_shard else order
+        raw = (item for shard in mine for item in read_shard(shard, self.frame_shift_ms, self.dropped))
+        for number, item in enumerate(raw):
+            if not by_shard and number % self.world_size != self.rank:
+                continue
+            text = self.tokenize(item.text)
+            fault = self.limits.fault(item.duration_ms, len(text))
+            if fault:
+                self.dropped[fault] += 1
+            else:
+                yield TrainItem(item.key, item.audio, text, item.duration_ms, item.kind)
+
+
+def shuffled(items: Iterable[TrainItem], size: int, chooser: random.Random) -> Iterator[TrainItem]:
+    """Items in random order as far as a buffer of ``size`` allows; 0 keeps the order."""
+    buffer: list[TrainItem] = []
+    for item in items:
+        if len(buffer) < size:
+            buffer.append(item)
+            continue
+        if not buffer:
+            yield item
+            continue
+        place = chooser.randrange(len(buffer))
+        buffer[place], item = item, buffer[place]
+        yield item
+    chooser.shuffle(buffer)
+    yield from buffer
+
+
+def in_groups(items: Iterable[TrainItem], size: int) -> Iterator[list[TrainItem]]:
+    group: list[TrainItem] = []
+    for item in items:
+        group.append(item)
+        if len(group) == size:
+            yield group
+            group = []
+    if group:
+        yield group

@@ -1,0 +1,149 @@
+"""From settings to batches: costs, plans of both kinds of data set, loaders with their augmentation."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from funrecipe.audio.augment import WaveAugment, build_specaug
+from funrecipe.audio.frontend import WavFrontend
+from funrecipe.audio.io import read_audio
+from funrecipe.data.batching import LengthSortedSampler
+from funrecipe.data.dataset import BatchLoader, BatchPlan, SmallPlan, TrainItem
+from funrecipe.data.dataset_large import StreamedPlan, read_shard_list
+from funrecipe.data.dataset_small import ItemLimits
+from funrecipe.errors import DataError
+from funrecipe.model_folder import ModelFolder
+from funrecipe.train.distributed import Ranks
+from funrecipe.train.featurizer import Featurizer
+from funrecipe.train.options import TrainOptions
+
+SHARD_LISTS = ("data.list", "speech_text_data.list")
+
+
+def frontend_of(folder: ModelFolder) -> WavFrontend:
+    """The model's front-end without dither, which would make training depend on more than the data."""
+    return WavFrontend.from_config({**(folder.config.get("frontend_conf") or {}), "dither": 0.0}, folder.cmvn)
+
+
+def cost_of(item: TrainItem, unit: str, folder: ModelFolder) -> float:
+    """What an utterance counts in a batch."""
+    conf = folder.config.get("frontend_conf") or {}
+    shift_ms = float(conf.get("frame_shift", 10))
+    return {
+        "ms": item.duration_ms,
+        "fbank_frames": item.duration_ms / shift_ms,
+        "model_frames": item.duration_ms / (shift_ms * int(conf.get("lfr_n", 1))),
+        "tokens": float(len(item.text)),
+        "utterances": 1.0,
+    }[unit]
+
+
+def wave_augment(options: TrainOptions, sample_rate_hz: int) -> WaveAugment:
+    """Speeds, noises and responses that the options name, in memory."""
+
+    def load(scp: str) -> list[np.ndarray]:
+        if not scp:
+            return []
+        path = Path(scp)
+        lines = [line.split(maxsplit=1) for line in path.read_text("utf-8").splitlines() if line.strip()]
+        if not lines or any(len(line) != 2 for line in lines):
+            raise DataError("expected 'ID PATH' lines", where=scp)
+        places = [p if os.path.exists(p) else str(path.parent / p) for _, p in lines]
+        return [read_audio(place, sample_rate_hz=sample_rate_hz) for place in places]
+
+    low, high = options.noise_snr_db
+    return WaveAugment(
+        options.speed_perturb,
+        load(options.noise_scp),
+        options.noise_probability,
+        (low, high),
+        load(options.rir_scp),
+        options.reverb_probability,
+    )
+
+
+def mel_bins(folder: ModelFolder) -> int:
+    return int((folder.config.get("frontend_conf") or {}).get("n_mels", 80))
+
+
+def small_plan(
+    items: Sequence[TrainItem],
+    folder: ModelFolder,
+    options: TrainOptions,
+    ranks: Ranks,
+    *,
+    shuffle: bool,
+    passes: int = 1,
+) -> SmallPlan:
+    """Batches of a list in memory, ``passes`` times over in one epoch."""
+    costs = [cost_of(item, options.unit, folder) for item in items]
+    sampler = LengthSortedSampler(
+        costs, options.batch_bins, by_count=options.unit == "utterances", seed=options.seed, shuffle=shuffle,
+        rank=ranks.rank, world_size=ranks.world_size,
+    )  # fmt: skip
+
+    def index_batches(epoch: int) -> list[list[int]]:
+        return [batch for k in range(passes) for batch in sampler.batches(epoch * passes + k)]
+
+    return SmallPlan(items, index_batches)
+
+
+def large_plan(
+    train_dir: Path, folder: ModelFolder, options: TrainOptions, limits: ItemLimits,
+    tokenize: Callable[[str], tuple[int, ...]], ranks: Ranks,
+) -> StreamedPlan:  # fmt: skip
+    """Batches streamed from the shards that ``data.list`` names; without one, wav.scp and text are the only shard.
+
+    ``dataset_conf``: ``data_types`` (``sound,text``, ``kaldi_ark,text`` or ``tar``), ``shuffle``, ``shuffle_conf``
+    {shuffle_size, sort_size}.
+    """
+    conf = options.dataset_conf
+    kind = str(conf.get("data_types", "sound,text")).split(",")[0]
+    listed = next((train_dir / name for name in SHARD_LISTS if (train_dir / name).is_file()), None)
+    if listed is None:
+        raise DataError(f"no {SHARD_LISTS[0]}", where=str(train_dir), hint="one shard a line: WAV_SCP TEXT")
+    shuffle = conf.get("shuffle_conf") or {}
+    frontend_conf = folder.config.get("frontend_conf") or {}
+    return StreamedPlan(
+        read_shard_list(listed, kind), tokenize, limits, lambda item: cost_of(item, options.unit, folder),
+        options.batch_bins, by_count=options.unit == "utterances",
+        shuffle_size=int(shuffle.get("shuffle_size", 2048)) if conf.get("shuffle", True) else 0,
+        sort_size=int(shuffle.get("sort_size", 500)), seed=options.seed, rank=ranks.rank, world_size=ranks.world_size,
+        frame_shift_ms=float(frontend_conf.get("frame_shift", 10)),
+    )  # fmt: skip
+
+
+def training_loader(plan: BatchPlan, folder: ModelFolder, options: TrainOptions) -> BatchLoader:
+    """Batches with augmentation. Features are kept in memory for the small data set only."""
+    augment = wave_augment(options, folder.sample_rate_hz)
+    specaug = build_specaug(options.specaug, options.specaug_conf, mel_bins(folder))
+    cache_mb = options.cache_mb if options.dataset_type == "small" else 0
+    featurize = Featurizer(frontend_of(folder), folder.sample_rate_hz, augment, cache_mb, specaug)
+    return BatchLoader(
+        plan, featurize, workers=options.num_workers, prefetch_batches=options.prefetch_batches, seed=options.seed
+    )
+
+
+def validation_loader(
+    items: Sequence[TrainItem], folder: ModelFolder, options: TrainOptions, ranks: Ranks
+) -> BatchLoader:
+    """Plain batches of the validation set."""
+    featurize = Featurizer(frontend_of(folder), folder.sample_rate_hz, None, options.cache_mb)
+    plan = small_plan(items, folder, options, ranks, shuffle=False)
+    return BatchLoader(plan, featurize, workers=options.num_workers, augment=False)
+
+
+def plan_fingerprint(
+    items: Sequence[TrainItem], options: TrainOptions, ranks: Ranks, shards: Sequence[str] = ()
+) -> str:
+    """Changes with anything that changes which batches an epoch has."""
+    listed = [(item.key, item.audio, item.text, item.duration_ms) for item in items]
+    settings = [options.batch_bins, options.unit, options.seed, options.passes_per_epoch, options.accum_grad,
+                options.dataset_conf, options.min_ms, options.max_ms, options.max_tokens, ranks.world_size]  # fmt: skip
+    return hashlib.sha256(json.dumps([listed, settings, list(shards)], sort_keys=True).encode()).hexdigest()

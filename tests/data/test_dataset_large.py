@@ -1,0 +1,142 @@
+"""Streaming from shards: pairing by key, order, budget, archives of features, tar shards."""
+
+from __future__ import annotations
+
+import io
+import tarfile
+from collections import Counter
+from pathlib import Path
+
+import kaldiio
+import numpy as np
+import pytest
+import soundfile
+
+from funrecipe.data.dataset import TrainItem
+from funrecipe.data.dataset_large import Shard, StreamedPlan, read_shard, read_shard_list
+from funrecipe.data.dataset_small import ItemLimits
+from funrecipe.errors import DataError, UsageError
+
+
+def tokenize(text: str) -> tuple[int, ...]:
+    return tuple(ord(c) for c in text)
+
+
+def write_sound_shard(folder: Path, name: str, seconds: list[float]) -> str:
+    """A line of the list; texts stand in another order than the audio."""
+    keys = [f"{name}{i:02d}" for i in range(len(seconds))]
+    for key, duration in zip(keys, seconds):
+        soundfile.write(folder / f"{key}.wav", np.zeros(int(16000 * duration)), 16000)
+    (folder / f"{name}.scp").write_text("".join(f"{key} {folder}/{key}.wav\n" for key in keys))
+    (folder / f"{name}.text").write_text("".join(f"{key} {key}\n" for key in reversed(keys)))
+    return f"{folder}/{name}.scp {folder}/{name}.text\n"
+
+
+@pytest.fixture()
+def shards(tmp_path: Path) -> list[Shard]:
+    lines = [write_sound_shard(tmp_path, name, [0.3 + 0.1 * i for i in range(8)]) for name in "abc"]
+    (tmp_path / "data.list").write_text("".join(lines))
+    return read_shard_list(tmp_path / "data.list", "sound")
+
+
+def plan(shards: list[Shard], **settings: object) -> StreamedPlan:
+    settings = {"budget": 3000.0, "shuffle_size": 8, "sort_size": 12, **settings}
+    return StreamedPlan(shards, tokenize, ItemLimits(), lambda item: item.duration_ms, **settings)  # type: ignore[arg-type]
+
+
+def keys(batches: list[list[TrainItem]]) -> list[str]:
+    return [item.key for batch in batches for item in batch]
+
+
+def test_audio_and_text_are_paired_by_key(shards: list[Shard]) -> None:
+    for item in plan(shards).items(1):
+        assert item.text == tokenize(item.key)
+
+
+def test_every_utterance_comes_once_in_an_order_of_its_epoch(shards: list[Shard]) -> None:
+    stream = plan(shards)
+    first, again, second = (keys(list(stream.batches(epoch))) for epoch in (1, 1, 2))
+    assert sorted(first) == sorted(second) == sorted(f"{name}{i:02d}" for name in "abc" for i in range(8))
+    assert first == again != second
+
+
+def test_batches_stay_within_milliseconds_of_padded_audio(shards: list[Shard]) -> None:
+    batches = list(plan(shards).batches(1))
+    assert all(len(batch) * max(item.duration_ms for item in batch) <= 3000 for batch in batches)
+    assert max(len(batch) for batch in batches) > 2
+
+
+@pytest.mark.parametrize("world_size", [2, 3, 5])
+def test_ranks_share_without_overlap(shards: list[Shard], world_size: int) -> None:
+    parts = [keys(list(plan(shards, rank=rank, world_size=world_size).batches(1))) for rank in range(world_size)]
+    assert sorted(key for part in parts for key in part) == sorted(keys(list(plan(shards).batches(1))))
+    assert all(parts)
+
+
+def test_what_cannot_be_paired_or_read_is_counted(tmp_path: Path) -> None:
+    (line,) = [write_sound_shard(tmp_path, "a", [0.5, 0.5, 0.05])]
+    scp, text = line.split()
+    with open(scp, "a") as file:
+        file.write(f"bad {tmp_path}/none.wav\nlone {tmp_path}/a00.wav\n")
+    with open(text, "a") as file:
+        file.write("bad x\nghost y\n")
+    stream = plan([Shard("sound", (scp, text))])
+    assert sorted(item.key for item in stream.items(1)) == ["a00", "a01"]
+    assert stream.dropped == {"unreadable audio": 1, "audio without text": 1, "text without audio": 1,
+                              "audio not longer than 100 ms": 1}  # fmt: skip
+
+
+@pytest.mark.parametrize("compression", [0, 1, 2, 3])
+def test_archives_of_features_are_read_by_their_headers(tmp_path: Path, compression: int) -> None:
+    matrices = {f"k{n}": np.random.default_rng(n).standard_normal((10 * n, 4)).astype(np.float32) for n in (2, 3, 5)}
+    with kaldiio.WriteHelper(f"ark:{tmp_path}/feats.ark", compression_method=compression or None) as writer:
+        for key, matrix in matrices.items():
+            writer(key, matrix)
+    (tmp_path / "text").write_text("k5 e\nk2 a\nk3 c\n")
+    shard = Shard("kaldi_ark", (f"{tmp_path}/feats.ark", f"{tmp_path}/text"))
+    items = list(read_shard(shard, 10.0, Counter()))
+    assert [(item.key, item.text, item.duration_ms) for item in items] == [
+        ("k2", "a", 200),
+        ("k3", "c", 300),
+        ("k5", "e", 500),
+    ]
+    for item in items:
+        assert np.allclose(kaldiio.load_mat(item.audio), matrices[item.key], atol=0.05)
+
+
+def test_tar_shards_hold_audio_and_text_in_any_order(tmp_path: Path) -> None:
+    sound = io.BytesIO()
+    soundfile.write(sound, np.zeros(8000), 16000, format="FLAC")
+    members = {"x/one.txt": "一二".encode(), "x/one.flac": sound.getvalue(), "two.flac": sound.getvalue(),
+               "two.txt": b"three", "lone.txt": b"-", "readme.md": b"#"}  # fmt: skip
+    with tarfile.open(tmp_path / "s.tar", "w") as tar:
+        for name, content in members.items():
+            info = tarfile.TarInfo(name)
+            info.size = len(content)
+            tar.addfile(info, io.BytesIO(content))
+    dropped: Counter[str] = Counter()
+    items = list(read_shard(Shard("tar", (f"{tmp_path}/s.tar",)), 10.0, dropped))
+    assert [(item.key, item.text, item.duration_ms) for item in items] == [("one", "一二", 500), ("two", "three", 500)]
+    assert dropped == {"text without audio": 1}
+    path, offset, size = items[0].audio.rsplit(":", 2)
+    with open(path, "rb") as file:
+        file.seek(int(offset))
+        assert file.read(int(size)) == sound.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("line", "kind", "error", "said"),
+    [("a.scp\n", "sound", DataError, "1 files"), ("", "sound", DataError, "empty"),
+     ("no.scp no.text\n", "sound", DataError, "no such file"), ("x", "mp3", UsageError, "kaldi_ark")],
+)  # fmt: skip
+def test_bad_lists_are_refused(tmp_path: Path, line: str, kind: str, error: type[Exception], said: str) -> None:
+    (tmp_path / "data.list").write_text(line)
+    with pytest.raises(error, match=said):
+        read_shard_list(tmp_path / "data.list", kind)
+
+
+def test_an_scp_in_place_of_an_archive_is_named(tmp_path: Path) -> None:
+    (tmp_path / "feats.scp").write_text("k1 feats.ark:3\n")
+    (tmp_path / "text").write_text("k1 a\n")
+    with pytest.raises(DataError, match="not a binary Kaldi matrix"):
+        list(read_shard(Shard("kaldi_ark", (f"{tmp_path}/feats.scp", f"{tmp_path}/text")), 10.0, Counter()))
