@@ -52,7 +52,7 @@ if stage 1; then
   given checkpoint_dir ncpu audio_fs "${decoding[@]}"
   funrecipe shard --model "$model" --data_dir "$data_dir" --output_dir "$output_dir" --batch_size "$batch_size" \
     --gpu_inference "$gpu_inference" --gpuid_list "$gpuid_list" --njob "$njob" --checkpoint_name "$checkpoint_name" \
-    --resume "$resume" --allow_pipes "$allow_pipes" "${flags[@]}"
+    --resume "$resume" --allow_pipes "$allow_pipes" --backend "$backend" "${flags[@]}"
   funrecipe launch --plan "$plan" --backend "$backend"
   funrecipe merge --plan "$plan" --max_failed "$max_failed"
 fi

@@ -37,6 +37,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--resume", choices=BOOLEAN, default="true", help="keep what an interrupted run of this plan decoded"
     )
+    parser.add_argument("--backend", default="local", help="what will run the jobs (default: %(default)s)")
     parser.add_argument("--allow_pipes", choices=BOOLEAN, default="false", help="run commands that wav.scp names")
     parser.add_argument("--audio_fs", type=positive, help="sampling rate of raw .pcm files, in Hz")
     parser.add_argument("--decoding_mode", help="fast, normal or offline (UniASR)")
@@ -59,8 +60,10 @@ def run(args: argparse.Namespace) -> None:
     from funrecipe.data.results import RESULTS
     from funrecipe.data.shards import balance, write_lists
     from funrecipe.jobs import plan as planning
+    from funrecipe.jobs.launch import check_backend
     from funrecipe.jobs.resources import lay_out
 
+    check_backend(args.backend)
     data = read_data_dir(args.data_dir, allow_pipes=args.allow_pipes == "true")
     entries = [_entry(utterance, data.durations_s, args.audio_fs) for utterance in data.utterances]
     options = _decode_options(args)

@@ -70,12 +70,7 @@ def launch(plan: Plan, backend_name: str = "local") -> LaunchReport:
         Interrupted: Ctrl-C, SIGTERM or SIGHUP; every process has been ended.
         UsageError: no such back end. DataError: another run works in the same folder.
     """
-    if backend_name not in BACKENDS:
-        raise UsageError(
-            f"no back end '{backend_name}'",
-            where="--backend",
-            hint=did_you_mean(backend_name, BACKENDS) or f"there are: {', '.join(BACKENDS)}",
-        )
+    check_backend(backend_name)
     with _only_run_in(plan.output_dir):
         jobs = [job for job in plan.jobs if not is_complete(plan, job)]
         if not jobs:
@@ -86,6 +81,13 @@ def launch(plan: Plan, backend_name: str = "local") -> LaunchReport:
         report = LaunchReport(len(jobs), time.monotonic() - started, _decoded_s(plan) - before_s)
         _record(plan, report)
         return report
+
+
+def check_backend(name: str) -> None:
+    """Raises UsageError if there is no such back end."""
+    if name not in BACKENDS:
+        hint = did_you_mean(name, BACKENDS) or f"there are: {', '.join(BACKENDS)}"
+        raise UsageError(f"no back end '{name}'", where="--backend", hint=hint)
 
 
 def is_complete(plan: Plan, job: Job) -> bool:

@@ -21,6 +21,15 @@ def test_python_blocks_run() -> None:
         assert result.stdout == "今像下督花园\n"
 
 
+def test_the_example_of_the_page_on_exit_codes() -> None:
+    page = (ROOT / "docs/exit_codes.md").read_text(encoding="utf-8")
+    shown = [line.removeprefix("    ") for line in page.splitlines() if line.startswith("    ")]
+    assert shown[0].startswith("$ bash ")
+    result = subprocess.run(shown[0].split()[1:], cwd=ROOT, capture_output=True, text=True)
+    assert result.returncode == 2
+    assert result.stderr.splitlines() == shown[1:]
+
+
 def test_links_of_the_pages_lead_somewhere() -> None:
     pages = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), *sorted((ROOT / "egs").rglob("README.md"))]
     broken = [

@@ -27,8 +27,9 @@ NUM_SPEECH = 5
 
 def recipe(*arguments: str, cwd: Path) -> subprocess.Popen[str]:
     command = ["bash", str(ROOT / "egs/asr/infer.sh"), *map(str, arguments)]
+    environment = {**os.environ, "PYTHON": sys.executable}
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
-    return subprocess.Popen(command, cwd=cwd, start_new_session=True, **pipes)
+    return subprocess.Popen(command, cwd=cwd, env=environment, start_new_session=True, **pipes)
 
 
 def run(*arguments: str, cwd: Path) -> tuple[int, str]:
@@ -290,6 +291,12 @@ def test_without_text_there_is_no_score_and_no_error(work: Path) -> None:
     shutil.copytree(work / "out", output, dirs_exist_ok=True)
     code, said = infer(work, "--stage", "2", output="no text", data="data_no_text")
     assert code == 0 and "no text" in said
+
+
+def test_an_unknown_back_end_is_named(work: Path) -> None:
+    code, said = infer(work, "--backend", "lcoal", output="backend")
+    assert code == 2 and "no back end 'lcoal'" in said and "did you mean 'local'?" in said
+    assert not (work / "backend").exists()
 
 
 def test_nothing_in_an_option_is_run(work: Path, tmp_path: Path) -> None:
