@@ -39,7 +39,7 @@ _RULES: list[tuple[str, str, Reader]] = [
     ("dotted", codes.DOTTED, codes.read_dotted),
     ("named", codes.NAMED_DAY, codes.read_named_day),
     ("angle", quantities.ANGLE, quantities.read_angle),
-    ("height", quantities.HEIGHT, quantities.read_height),
+    ("split", quantities.SPLIT_UNIT, quantities.read_split_unit),
     ("minutes", quantities.MINUTES, quantities.read_minutes),
     ("resolution", quantities.RESOLUTION, quantities.read_resolution),
     ("ratio", quantities.RATIO, quantities.read_ratio),

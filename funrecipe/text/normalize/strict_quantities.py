@@ -69,7 +69,11 @@ PLUS = r"(?P<plus>(?<=[0-9wW万千])\+(?![0-9A-Za-z(.+]))"
 RESOLUTION = r"(?P<resolution>(?<![0-9.])(?P<resolution_x>[0-9]{3,4})[xX*×](?P<resolution_y>[0-9]{3,4})(?![0-9.]|.*=))"
 ANGLE = r"""(?P<angle>(?P<angle_d>[0-9]+)°(?P<angle_m>[0-9]{1,2})'(?:(?P<angle_s>[0-9.]+)(?:"|''))?)"""
 MINUTES = r"""(?P<minutes>(?P<minutes_m>[0-9]+)'(?P<minutes_s>[0-9]+)(?:"|''))"""
-HEIGHT = r"(?P<height>(?<![0-9.])(?P<height_m>[0-9]{1,2})米(?P<height_cm>[0-9]{1,2})(?![0-9.%A-Za-z米厘多]))"
+# 1米83, 9秒83: what stands behind the unit is read digit by digit.
+SPLIT_UNIT = (
+    r"(?P<split>(?<![0-9.])(?P<split_n>[0-9]{1,2})(?P<split_unit>米|秒(?=[0-9]{2}))(?P<split_rest>[0-9]{1,2})"
+    r"(?![0-9.%A-Za-z米厘多]))"
+)
 ORDINAL = r"(?P<ordinal>(?P<ordinal_n>[0-9]+)(?:st|nd|rd|th)(?![A-Za-z]))"
 ROOT = r"(?P<root>√(?=[0-9A-Za-z(]))"
 
@@ -90,7 +94,7 @@ _GAME_BEFORE = re.compile(
 )
 _CLUB_BEFORE = re.compile(rf"(?:比分[^0-9]{{0,4}}|血压[是为]?|{_CLUBS})$")
 _GAME_AFTER = re.compile(
-    rf"[的大完险]?(?:战胜|击败|大胜|完胜|险胜|战平|打败|逆转|横扫|力克|领先|落后|不敌|惜败|取胜|获胜|平局|{_CLUBS})"
+    rf"[的大完险]?(?:战胜|击败|大胜|完胜|险胜|战平|打败|逆转|横扫|力克|领先|落后|不敌|惜败|小胜|绝杀|淘汰|取胜|获胜|平局|{_CLUBS})"
 )
 
 
@@ -241,8 +245,8 @@ def read_angle(m: re.Match[str]) -> str:
     return f"{read_cardinal(m['angle_d'])}度{read_cardinal(m['angle_m'])}分{seconds}"
 
 
-def read_height(m: re.Match[str]) -> str:
-    return f"{read_counted(m['height_m'])}米{read_digits(m['height_cm'])}"
+def read_split_unit(m: re.Match[str]) -> str:
+    return f"{read_counted(m['split_n'])}{m['split_unit']}{read_digits(m['split_rest'])}"
 
 
 def read_minutes(m: re.Match[str]) -> str:
