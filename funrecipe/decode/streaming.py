@@ -109,6 +109,7 @@ class StreamingModel(Protocol):
 class StreamState:
     """All that is remembered between two calls of one stream."""
 
+    recognizer: StreamingRecognizer
     options: StreamOptions
     frontend: FrontendState
     model: Any
@@ -123,14 +124,13 @@ class StreamState:
 class StreamUpdate:
     """What one call added. ``text`` of all calls, concatenated as it is, is the text of the stream.
 
-    ``total`` is the hypothesis of the whole stream so far, post-processed like an offline one.
+    ``total``, of the final call only, is the hypothesis of the whole stream, post-processed like an offline one.
     """
 
     tokens: list[str]
     text: str
     score: float
-    is_final: bool
-    total: Hypothesis
+    total: Hypothesis | None = None
 
 
 # family -> "module:class" under funrecipe.decode, a StreamingModel made from the model
@@ -181,17 +181,19 @@ class StreamingRecognizer:
         new_ids, score = self._run_steps(state, is_final)
         state.token_ids += new_ids
         state.score += score
-        tokens, all_tokens = self._tokenizer.tokens_of(new_ids), self._tokenizer.tokens_of(state.token_ids)
+        tokens = self._tokenizer.tokens_of(new_ids)
+        if not is_final:
+            return StreamUpdate(tokens, streaming_text(tokens), score)
+        cache.clear()
+        all_tokens = self._tokenizer.tokens_of(state.token_ids)
         total = Hypothesis(all_tokens, " ".join(postprocess(all_tokens).words), state.score)
-        if is_final:
-            cache.clear()
-        return StreamUpdate(tokens, streaming_text(tokens), score, is_final, total)
+        return StreamUpdate(tokens, streaming_text(tokens), score, total)
 
     def _state(self, cache: MutableMapping[str, Any], options: StreamOptions) -> StreamState:
         if not cache:
-            cache[_STATE_KEY] = StreamState(options, self._frontend.start(), self._model.start(options))
+            cache[_STATE_KEY] = StreamState(self, options, self._frontend.start(), self._model.start(options))
         state = cache.get(_STATE_KEY)
-        if not isinstance(state, StreamState):
+        if not isinstance(state, StreamState) or state.recognizer is not self:
             raise UsageError(
                 f"the cache holds {sorted(map(str, cache))}, not a stream of this pipeline",
                 where="param_dict['cache']",

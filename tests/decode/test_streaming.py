@@ -142,6 +142,13 @@ def test_options_cannot_change_within_a_stream(recognizer):
         recognizer.feed(np.zeros(960, np.float32), cache, True, StreamOptions((8, 8, 4)))
 
 
+def test_a_stream_of_another_recognizer_is_refused(recognizer):
+    cache = {}
+    recognizer.feed(np.zeros(960, np.float32), cache, False)
+    with pytest.raises(UsageError, match="not a stream of this pipeline"):
+        load_streaming_recognizer(open_model_folder(FOLDER)).feed(np.zeros(960, np.float32), cache, False)
+
+
 def test_a_foreign_cache_is_refused(recognizer):
     with pytest.raises(UsageError, match="start with an empty dict"):
         recognizer.feed(np.zeros(960, np.float32), {"encoder": {}}, False)
