@@ -26,7 +26,7 @@ class Trainers:
 
 
 class ASRDataset(dict):
-    """``{"train": folder, "validation": folder}`` of a data directory that holds ``train/`` and ``validation/`` (or ``dev/``)."""
+    """``{"train": folder, "validation": folder}`` of a folder with ``train/`` and ``validation/`` (or ``dev/``)."""
 
     path: Path
 
@@ -96,10 +96,12 @@ def build_trainer(
 
 
 class SpeechTrainer:
-    """One fine-tuning run. Arguments: ModelScope's (``model data_dir work_dir dataset_type batch_bins max_epoch lr ...``) and
+    """One fine-tuning run. Arguments: ModelScope's (``model data_dir work_dir dataset_type batch_bins max_epoch lr
+    ...``) and
     every setting of ``funrecipe train``; None leaves a setting to the model's files.
 
-    Without a launcher it uses one GPU if there is one; under ``torchrun`` or ``torch.distributed.launch``, one per process.
+    Without a launcher it uses one GPU if there is one; under ``torchrun`` or ``torch.distributed.launch``, one per
+    process.
     """
 
     def __init__(self, **arguments: Any) -> None:
@@ -145,5 +147,5 @@ def default_gpus() -> int:
 
 
 def launcher_arguments(parser: argparse.ArgumentParser) -> None:
-    """Accept what launchers append: ``--local-rank`` (torch 2) and ``--local_rank`` (before); the environment says the same."""
+    """Accept what launchers append, ``--local-rank`` or (before torch 2) ``--local_rank``; the environment says it too."""
     parser.add_argument("--local-rank", "--local_rank", type=int, dest="local_rank", help=argparse.SUPPRESS)

@@ -94,7 +94,8 @@ def width_range(value: Any) -> tuple[int, int]:
 
 
 class SpecAugment:
-    """Time warping, frequency masks and time masks on a padded batch (Park et al. 2019; FunASR ``SpecAug``, ``SpecAugLFR``).
+    """Time warping, frequency masks and time masks on a padded batch (Park et al. 2019; FunASR ``SpecAug``,
+    ``SpecAugLFR``).
 
     Masked values become 0, the mean of features after CMVN. In LFR mode (``lfr_rate`` > 1) a frame is a row of several
     stacked filter-bank frames, and a frequency mask covers the same mel bands in each of them.

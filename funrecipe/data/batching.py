@@ -32,7 +32,8 @@ class Batch:
         text_lens: ``(B,)``.
         phones: ``(B, P)`` padded with -1, ids of the auxiliary phone CTC; None when it is off.
         phone_lens: ``(B,)``.
-        normalizer_tokens, normalizer_utterances: what sums over tokens and over utterances are divided by. They differ from
+        normalizer_tokens, normalizer_utterances: what sums over tokens and over utterances are divided by. They differ
+        from
             the counts of this batch when it is one rank's part of a larger batch: then they are the mean over ranks,
             and averaged gradients equal those of the whole batch.
     """
@@ -122,7 +123,8 @@ def group_under_budget(
 
 
 class LengthSortedSampler:
-    """The batches of one epoch, as lists of indices: similar lengths together, their order shuffled by ``(seed, epoch)``.
+    """The batches of one epoch, as lists of indices: similar lengths together, their order shuffled by ``(seed,
+    epoch)``.
 
     Ties in length are broken by a shuffle too, so that the same utterances do not meet in every epoch.
     Every rank computes the same global batches and takes every ``world_size``-th item of each, so no utterance

@@ -1,4 +1,5 @@
-"""Training data: utterances -> batches of features, prefetched, in an order that does not depend on the number of workers.
+"""Training data: utterances -> batches of features, prefetched, in an order that does not depend on the number of
+workers.
 
 The two kinds of data set, small (``dataset_small``: everything listed in memory) and large (``dataset_large``: streamed
 from shards), both give lists of :class:`TrainItem`; from there on one loader turns each list into a :class:`Batch`.
@@ -59,7 +60,8 @@ def chooser_for(seed: int, epoch: int, key: str) -> random.Random:
 
 
 class BatchLoader:
-    """Features and padding of planned batches, computed ahead by threads (audio decoding and FFTs release Python's lock).
+    """Features and padding of planned batches, computed ahead by threads (audio decoding and FFTs release Python's
+    lock).
 
     Args:
         plan: the batches.

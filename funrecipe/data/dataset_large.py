@@ -1,9 +1,11 @@
 """The large data set: streamed from shards, never listed in memory as a whole.
 
-A list file names one shard a line, as in FunASR: ``WAV_SCP TEXT`` (sound), ``FEATS_ARK TEXT`` (kaldi_ark) or ``SHARD_TAR`` (tar, which
+A list file names one shard a line, as in FunASR: ``WAV_SCP TEXT`` (sound), ``FEATS_ARK TEXT`` (kaldi_ark) or
+``SHARD_TAR`` (tar, which
 holds ``KEY.wav`` or ``KEY.flac`` beside ``KEY.txt``). Within a shard, audio and text are paired by key.
 
-Order: shards are shuffled by (seed, epoch) and dealt to the ranks; utterances pass a shuffle buffer and a sort buffer, which
+Order: shards are shuffled by (seed, epoch) and dealt to the ranks; utterances pass a shuffle buffer and a sort buffer,
+which
 is cut into batches under the budget. All of it reads headers only, so that skipping to a batch on resuming is cheap.
 """
 

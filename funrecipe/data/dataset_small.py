@@ -18,7 +18,7 @@ from funrecipe.errors import DataError
 
 @dataclass(frozen=True)
 class ItemLimits:
-    """What is kept: durations and token counts strictly between these (FunASR's large data set: 100-15000 ms, 0-200)."""
+    """What is kept: durations and token counts strictly between these (FunASR, large: 100-15000 ms, 0-200)."""
 
     min_ms: float = 100.0
     max_ms: float = 30000.0
@@ -79,7 +79,8 @@ def inspect_data_dir(
     """Pair audio and text by key, look at every file, and sort out what cannot be trained on.
 
     Args:
-        cache_file: measurements are kept here with path, size and time of each file, and used only where they still agree.
+        cache_file: measurements are kept here with path, size and time of each file, and used only where they still
+        agree.
 
     Raises:
         DataError: the lists themselves are broken, or there is no text.
@@ -167,7 +168,7 @@ def report_lines(found: Inspection, unknown: Counter[str], data_dir: Path) -> li
     if unknown:
         listed = " ".join(f"{token}x{count}" for token, count in unknown.most_common(30))
         lines.append(
-            f"  {sum(unknown.values())} tokens of {len(unknown)} kinds are not in the vocabulary and became <unk>: {listed}"
-            + (" ..." if len(unknown) > 30 else "")
+            f"  {sum(unknown.values())} tokens of {len(unknown)} kinds are not in the vocabulary and became <unk>: "
+            f"{listed}" + (" ..." if len(unknown) > 30 else "")
         )
     return lines

@@ -15,7 +15,8 @@ from funrecipe.errors import DataError
 
 
 def average_state_dicts(paths: Sequence[Path]) -> dict[str, Tensor]:
-    """Arithmetic mean of float tensors in float32; integer tensors (BatchNorm's step counters) are summed, as in ESPnet.
+    """Arithmetic mean of float tensors in float32; integer tensors (BatchNorm's step counters) are summed, as in
+    ESPnet.
 
     One file is in memory at a time. Raises DataError when files do not hold the same keys and shapes.
     """
@@ -70,8 +71,8 @@ def average_best(
     Args:
         output_dir: holds ``<N>epoch.pb``.
         history: epoch -> validation values.
-        nbest: how many epochs to average. Where fewer exist, all of them are averaged under the asked-for name: the name
-            is what decoding commands refer to, the JSON says which epochs are inside.
+        nbest: how many epochs to average. Where fewer exist, all of them are averaged under the asked-for name: the
+            name is what decoding commands refer to, the JSON says which epochs are inside.
 
     Returns:
         The averages written, the largest last. Empty when no epoch has the value.

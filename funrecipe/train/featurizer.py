@@ -1,4 +1,4 @@
-"""Audio of one utterance -> model input ``(T, D)``: reading, augmentation, front-end; with a cache of plain features."""
+"""Audio of one utterance -> model input ``(T, D)``: reading, augmentation, front-end, and a cache."""
 
 from __future__ import annotations
 

@@ -17,7 +17,8 @@ UNKNOWN = "<unk>"
 
 
 def load_init_param(model: nn.Module, spec: str, *, ignore_mismatch: bool) -> list[str]:
-    """Load ``PATH[:SOURCE_PREFIX[:TARGET_PREFIX[:EXCLUDED_PREFIXES]]]`` (ESPnet's syntax; excluded ones joined by commas).
+    """Load ``PATH[:SOURCE_PREFIX[:TARGET_PREFIX[:EXCLUDED_PREFIXES]]]`` (ESPnet's syntax; excluded ones joined by
+    commas).
 
     Tensors below the source prefix of the file go below the target prefix of the model. The names are logged:
     loaded, left out for another shape, and not in the model.
@@ -83,8 +84,10 @@ def extend_state(
 ) -> dict[str, Tensor]:
     """``state`` of a model over ``old_tokens`` with rows for ``new_tokens``.
 
-    Rows follow their token. A new row of a weight is the mean of the old ones and a little of what ``target``, a freshly
-    initialised model, has there: likely neither to be chosen at once nor to be stuck; new biases are the smallest old one.
+    Rows follow their token. A new row of a weight is the mean of the old ones and a little of what ``target``, a
+    freshly
+    initialised model, has there: likely neither to be chosen at once nor to be stuck; new biases are the smallest old
+    one.
     """
     old_size, new_size = len(old_tokens), len(new_tokens)
     places = {token: i for i, token in enumerate(new_tokens)}

@@ -1,7 +1,7 @@
 """The training loop: epochs, updates, validation, checkpoints, early stopping, exact resuming.
 
-All random choices of a batch follow from (seed, epoch, index of the batch, rank): a run that was killed and goes on from
-``checkpoint.pb`` repeats what an undisturbed run would have done, number for number.
+All random choices of a batch follow from (seed, epoch, index of the batch, rank): a run that was killed and goes on
+from ``checkpoint.pb`` repeats what an undisturbed run would have done, number for number.
 """
 
 from __future__ import annotations
@@ -56,8 +56,8 @@ class Trainer:
     Attributes:
         model: on its device.
         loss: objective of the model's family, auxiliary parts included.
-        train_loader, plan_fingerprint: batches, and what they were made from: another plan cannot be resumed in mid-epoch.
-        evaluate: validation values of a model (loss, acc, cer_decode, ...), the same on every rank.
+        train_loader, plan_fingerprint: batches, and what they were made from: another plan cannot be resumed in
+        mid-epoch. evaluate: validation values of a model (loss, acc, cer_decode, ...), the same on every rank.
         state_to_save: state dict of the checkpoints (without auxiliary heads, LoRA included).
     """
 

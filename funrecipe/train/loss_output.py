@@ -21,8 +21,8 @@ class LossOutput:
     Attributes:
         loss: the scalar to differentiate.
         stats: its parts by FunASR's names (loss_att, loss_pre, acc, ...), detached.
-        weight: how much this batch counts in a mean over batches: tokens when the loss is length-normalised, else utterances.
-        extras: tensors that only checks look at.
+        weight: how much this batch counts in a mean over batches: tokens when the loss is length-normalised, else
+        utterances. extras: tensors that only checks look at.
     """
 
     loss: Tensor

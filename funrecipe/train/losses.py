@@ -10,7 +10,8 @@ IGNORE_ID = -1
 
 
 def label_smoothing_loss(logits: Tensor, targets: Tensor, smoothing: float, denominator: float | Tensor) -> Tensor:
-    """Kullback-Leibler divergence to ``1 - s`` on the target and ``s / (V - 1)`` elsewhere (ESPnet's LabelSmoothingLoss).
+    """Kullback-Leibler divergence to ``1 - s`` on the target and ``s / (V - 1)`` elsewhere (ESPnet's
+    LabelSmoothingLoss).
 
     Args:
         logits: ``(B, U, V)`` before softmax.

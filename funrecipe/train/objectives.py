@@ -1,6 +1,7 @@
 """What is minimised: one table, architecture family -> loss function.
 
-Every function is ``(model, batch, generator) -> LossOutput`` and reads its settings from ``model.config["model_conf"]``.
+Every function is ``(model, batch, generator) -> LossOutput`` and reads its settings from
+``model.config["model_conf"]``.
 """
 
 from __future__ import annotations
@@ -123,7 +124,7 @@ def paraformer_loss(model: nn.Module, batch: Batch, generator: torch.Generator) 
 
 
 def encode_for_training(model: nn.Module, batch: Batch, text_lens: Tensor, generator: torch.Generator):
-    """Encoder output and its lengths, CIF scaled to ``text_lens``, and ``embeds -> logits``; in chunks where the model has them."""
+    """Encoder output and lengths, CIF scaled to ``text_lens``, ``embeds -> logits``; in chunks where it has them."""
     if hasattr(model.encoder, "encode_chunks"):
         index = shape_index(model.encoder, model.training, generator)
         encoder_out, layout = model.encoder.encode_chunks(batch.feats, batch.feat_lens, index)

@@ -19,7 +19,7 @@ from funrecipe.train.losses import ctc_loss
 
 
 def phones_of_characters(characters: Sequence[str]) -> list[str]:
-    """Initials and toned finals of a sentence's characters (pypinyin reads words in context); other tokens as they are."""
+    """Initials and toned finals of a sentence (pypinyin reads words in context); other tokens as they are."""
     try:
         from pypinyin import Style, lazy_pinyin
     except ImportError:

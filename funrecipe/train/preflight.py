@@ -121,7 +121,7 @@ def conclude(found: Inspection, tokenizer: ReferenceTokenizer, options: TrainOpt
 
 
 def make_measure(sample_rate_hz: int) -> Callable[[Utterance], tuple[float, str | None]]:
-    """``utterance -> (duration_ms, fault)``: reads all of the audio, so that damage and NaN are found before training."""
+    """``utterance -> (duration_ms, fault)``: reads all of the audio, so that damage is found before training."""
 
     def measure(utterance: Utterance) -> tuple[float, str | None]:
         try:

@@ -72,7 +72,7 @@ class MetricsFiles:
         keep_lines(self.steps_path, lambda record: record["update"] <= resumed_update)
         keep_lines(self.epochs_path, lambda record: record["epoch"] < resumed_epoch)
         self.csv_path = output_dir / "metrics.csv"
-        self._steps = open(self.steps_path, "a", encoding="utf-8")
+        self._steps = open(self.steps_path, "a", encoding="utf-8")  # noqa: SIM115  (closed by close)
 
     def add_step(self, record: Mapping[str, Any]) -> None:
         self._steps.write(json.dumps(record) + "\n")
@@ -144,7 +144,8 @@ def write_plot(path: Path, records: Sequence[Mapping[str, float]], names: Iterab
         parts.append(
             f'<g transform="translate({index % 3 * width},{index // 3 * height})">'
             f'<text x="{margin}" y="20">{name}: {points[-1][1]:.4g} (epoch {points[-1][0]})</text>'
-            f'<text x="2" y="{margin + 4}" font-size="9">{y1:.3g}</text><text x="2" y="{height - margin}" font-size="9">{y0:.3g}</text>'
+            f'<text x="2" y="{margin + 4}" font-size="9">{y1:.3g}</text>'
+            f'<text x="2" y="{height - margin}" font-size="9">{y0:.3g}</text>'
             f'<polyline fill="none" stroke="#1f5fa8" stroke-width="1.5" points="{line}"/></g>'
         )
     rows = (len(charts) + 2) // 3

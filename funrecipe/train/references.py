@@ -43,8 +43,8 @@ def splitter_of(folder: ModelFolder) -> Callable[[str], list[str]]:
 class ReferenceTokenizer:
     """Callable ``text -> ids``.
 
-    Marks that the vocabulary does not have are dropped; other unknown tokens become ``<unk>``. Both are counted, so that
-    a run can list them.
+    Marks that the vocabulary does not have are dropped; other unknown tokens become ``<unk>``. Both are counted, so
+    that a run can list them.
 
     Args:
         tokens: the vocabulary, in the order of ids.

@@ -17,7 +17,7 @@ from funrecipe.errors import UsageError, did_you_mean
 
 
 def warmup_lr(optimizer: Optimizer, warmup_steps: int = 25000) -> LambdaLR:
-    """``lr * w**0.5 * min(s**-0.5, s * w**-1.5)`` at step ``s >= 1``: the peak ``lr`` is reached at ``s = w`` (ESPnet)."""
+    """``lr * w**0.5 * min(s**-0.5, s * w**-1.5)`` at step ``s >= 1``, with its peak ``lr`` at ``s = w`` (ESPnet)."""
     w = float(warmup_steps)
     if w <= 0:
         return LambdaLR(optimizer, lambda step: (step + 1) ** -0.5)

@@ -131,7 +131,7 @@ def build_session(options: TrainOptions, ranks: Ranks, device: torch.device) -> 
 
 
 def build_trainable(start: ModelFolder, folder: ModelFolder, options: TrainOptions) -> nn.Module:
-    """The model over the vocabulary of ``folder`` with the weights of ``start``, frozen or adapted as the options say."""
+    """The model over the tokens of ``folder`` with the weights of ``start``, frozen or adapted as the options say."""
     model = build_model(folder.config, len(folder.tokens))
     if start.weights.is_file():
         state = load_state_dict(start.weights)

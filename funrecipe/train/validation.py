@@ -87,7 +87,7 @@ class Evaluator:
         return sum(edit_distance(hypotheses[i], references[i]) for i in chosen), sum(len(references[i]) for i in chosen)
 
     def combine(self, sums: dict[str, list[float]], errors: int, tokens: int) -> dict[str, float]:
-        """Means over all ranks. Ranks without a batch have no names of their own, so names come sorted from rank sums."""
+        """Means over all ranks; every rank has had at least one batch, so all know the same names."""
         names = sorted(sums)
         flat = [x for name in names for x in sums[name]] + [float(errors), float(tokens)]
         total = sum_over_ranks(flat, self.ranks, self.device)
@@ -98,7 +98,7 @@ class Evaluator:
 
 
 def transcriber(folder: ModelFolder) -> Transcribe | None:
-    """Greedy decoding with the family's own search: token ids of each utterance. None where the family has no search."""
+    """Greedy decoding with the family's own search, giving token ids; None where the family has no search."""
     if folder.family not in SEARCHES:
         return None
 

@@ -21,7 +21,8 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
     mean = "-12.0 " * 160
     scale = "0.25 " * 160
     (root / "am.mvn").write_text(
-        f"<Nnet>\n<AddShift> 160 160\n<LearnRateCoef> 0 [ {mean}]\n<Rescale> 160 160\n<LearnRateCoef> 0 [ {scale}]\n</Nnet>\n"
+        f"<Nnet>\n<AddShift> 160 160\n<LearnRateCoef> 0 [ {mean}]\n"
+        f"<Rescale> 160 160\n<LearnRateCoef> 0 [ {scale}]\n</Nnet>\n"
     )
     return root
 

@@ -13,7 +13,7 @@ from funrecipe.train.averaging import average_best, average_state_dicts, rank_ep
 
 
 def write_epochs(folder: Path, values: list[float]) -> dict[int, dict[str, float]]:
-    for epoch, value in enumerate(values, 1):
+    for epoch in range(1, len(values) + 1):
         state = {"w": torch.full((2,), float(epoch)), "half": torch.full((1,), float(epoch), dtype=torch.float16),
                  "bn.num_batches_tracked": torch.tensor(10 * epoch)}  # fmt: skip
         torch.save(state, folder / f"{epoch}epoch.pb")

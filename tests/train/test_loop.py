@@ -45,7 +45,8 @@ def short_run(corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def random_flags(corpus: Path, output_dir: Path, **more: Any) -> dict[str, Any]:
-    return scratch(corpus, output_dir, max_epoch=3, batch_bins=100, speed_perturb=[0.9, 1.0, 1.1], specaug="specaug_lfr",
+    return scratch(corpus, output_dir, max_epoch=3, batch_bins=100, speed_perturb=[0.9, 1.0, 1.1],
+                   specaug="specaug_lfr",
                    specaug_conf={"apply_time_warp": False, "freq_mask_width_range": [0, 5], "num_freq_mask": 1,
                                  "time_mask_width_range": [0, 3], "num_time_mask": 1},
                    save_interval=1, scheduler="warmuplr", scheduler_conf={"warmup_steps": 5}, **more)  # fmt: skip
@@ -114,7 +115,8 @@ def test_a_gradient_that_is_not_finite_is_skipped_and_counted(corpus: Path, tmp_
 def test_output_files(short_run: Path) -> None:
     names = {path.name for path in short_run.iterdir()}
     assert {"config.yaml", "checkpoint.pb", "latest.pb", "metrics.csv", "metrics.jsonl", "training.svg", "train.log.0",
-            "valid.acc.best.pb", "valid.acc.ave.pb", "valid.acc.ave_2best.pb", "valid.acc.ave_2best.json"} <= names  # fmt: skip
+            "valid.acc.best.pb", "valid.acc.ave.pb", "valid.acc.ave_2best.pb",
+            "valid.acc.ave_2best.json"} <= names  # fmt: skip
     assert (short_run / "latest.pb").readlink() == Path("3epoch.pb")
     log = (short_run / "train.log.0").read_text()
     assert "epoch:train:1-1batch:1num_updates: iter_time=" in log

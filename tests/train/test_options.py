@@ -47,8 +47,10 @@ def test_a_models_files_cannot_say_where_to_write_or_what_to_read() -> None:
     ("flags", "said"),
     [
         ({"max_epochs": 3}, "max_epoch"), ({"batch_bins": 0}, "batch_bins"), ({"lr": -1}, "lr"), ({"lr": "fast"}, "lr"),
-        ({"batch_unit": "frames"}, "batch_unit"), ({"dataset_type": "medium"}, "dataset_type"), ({"accum_grad": 1.5}, "accum_grad"),
-        ({"precision": "fp16"}, "GPU"), ({"resume": "maybe"}, "resume"), ({"best_model_criterion": [["valid", "acc"]]}, "best_model"),
+        ({"batch_unit": "frames"}, "batch_unit"), ({"dataset_type": "medium"}, "dataset_type"),
+        ({"accum_grad": 1.5}, "accum_grad"),
+        ({"precision": "fp16"}, "GPU"), ({"resume": "maybe"}, "resume"),
+        ({"best_model_criterion": [["valid", "acc"]]}, "best_model"),
         ({"early_stopping_criterion": ["valid", "acc", "up"]}, "min, max"), ({"precision": "int8"}, "precision"),
     ],
 )  # fmt: skip
@@ -88,11 +90,13 @@ BASE: dict[str, Any] = {
     "save_interval": 0,
 }
 CHANGES: dict[str, Any] = {
-    "batch_bins": 80, "batch_unit": "ms", "passes_per_epoch": 2, "max_epoch": 1, "max_steps": 1, "accum_grad": 2, "seed": 4,
-    "lr": 0.001, "optim": "sgd", "optim_conf": {"weight_decay": 0.5}, "scheduler": "warmuplr",
+    "batch_bins": 80, "batch_unit": "ms", "passes_per_epoch": 2, "max_epoch": 1, "max_steps": 1, "accum_grad": 2,
+    "seed": 4, "lr": 0.001, "optim": "sgd", "optim_conf": {"weight_decay": 0.5}, "scheduler": "warmuplr",
     "scheduler_conf": {"warmup_steps": 2}, "grad_clip": 0.01, "grad_clip_type": 1.0, "precision": "bf16",
-    "speed_perturb": [0.9], "specaug": "specaug_lfr", "specaug_conf": {"num_time_mask": 9}, "model_conf": {"ctc_weight": 0.9},
-    "freeze_param": ["encoder"], "lora_rank": 2, "lora_alpha": 64.0, "lora_targets": ["linear_out"], "phone_ctc_weight": 0.3,
+    "speed_perturb": [0.9], "specaug": "specaug_lfr", "specaug_conf": {"num_time_mask": 9},
+    "model_conf": {"ctc_weight": 0.9},
+    "freeze_param": ["encoder"], "lora_rank": 2, "lora_alpha": 64.0, "lora_targets": ["linear_out"],
+    "phone_ctc_weight": 0.3,
     "phone_ctc_layer": 2, "min_ms": 700.0, "max_ms": 1200.0, "max_tokens": 4,
 }  # fmt: skip
 # A setting that only matters together with another one is compared with that one alone.

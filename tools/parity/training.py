@@ -83,7 +83,7 @@ def leak_padding(model: nn.Module) -> None:
 
 
 def layer_drop_draws(model: nn.Module) -> int:
-    """Random numbers that FunASR draws before the sampler: one for every layer of a ``MultiSequential`` (layer drop)."""
+    """Random numbers that FunASR draws before the sampler: one for every layer of a MultiSequential (layer drop)."""
     encoder, decoder = model.encoder, getattr(model, "decoder", None)
     if decoder is None or not hasattr(model, "predictor"):
         return 0

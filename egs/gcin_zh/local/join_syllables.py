@@ -1,7 +1,7 @@
 """Recorded syllables -> sentences: a data directory with joined audio.
 
-Run: ``join_syllables.py VOICE_DIR TEXT DATA_DIR``. ``VOICE_DIR`` holds one folder per syllable in zhuyin (a trailing 2, 3, 4
-is the tone, 1 the neutral tone) with one Ogg file per speaker, as in Debian's gcin-voice. Each line of ``TEXT``
+Run: ``join_syllables.py VOICE_DIR TEXT DATA_DIR``. ``VOICE_DIR`` holds one folder per syllable in zhuyin (a trailing
+2, 3, 4 is the tone, 1 the neutral tone) with one Ogg file per speaker, as in Debian's gcin-voice. Each line of ``TEXT``
 is ``ID SENTENCE``; sentences with a syllable that nobody recorded are left out and counted.
 """
 
@@ -37,7 +37,7 @@ def find_recordings(voice_dir: Path) -> list[Recording]:
 def split_recordings(
     recordings: list[Recording], held_out_share: float, seed: int
 ) -> tuple[set[Recording], set[Recording]]:
-    """Recordings to train on and to hold out; a syllable is held out for one speaker only, so every syllable is heard."""
+    """Recordings to train on, and held out; a syllable is held out for one speaker only, so every one is heard."""
     chooser = random.Random(seed)
     shuffled = recordings[:]
     chooser.shuffle(shuffled)
@@ -80,7 +80,7 @@ def level(wave: np.ndarray, rms: float = 0.07) -> np.ndarray:
 
 
 def join(parts: list[np.ndarray], chooser: random.Random) -> np.ndarray:
-    """Parts cut to a lively pace, overlapping by 20 to 60 ms, with silence around, faint noise, and a speed of its own."""
+    """Parts cut to a lively pace, overlapping by 20 to 60 ms; silence around, faint noise, a speed of its own."""
     longest_s = chooser.uniform(0.22, 0.38)
     joined = np.zeros(int(chooser.uniform(0.1, 0.3) * SAMPLE_RATE_HZ), dtype=np.float32)
     for part in parts:

@@ -1,4 +1,5 @@
-"""Sentences of a small domain: numbers, dates, times, telephone numbers, commands to a home. About a hundred characters.
+"""Sentences of a small domain: numbers, dates, times, telephone numbers, commands to a home. About a hundred
+characters.
 
 Run: ``sentences.py --count N --seed S --exclude FILE ...`` prints ``ID SENTENCE`` lines without repeats and without any
 sentence of the excluded lists.
@@ -43,10 +44,11 @@ def number(n: int) -> str:
 def sentence(chooser: random.Random) -> str:
     kind = chooser.randrange(6)
     if kind == 0:
-        return f"{chooser.choice(['今天', '明天', '后天'])}是{number(chooser.randint(1, 12))}月{number(chooser.randint(1, 31))}日"
+        month, day = number(chooser.randint(1, 12)), number(chooser.randint(1, 31))
+        return f"{chooser.choice(['今天', '明天', '后天'])}是{month}月{day}日"
     if kind == 1:
-        day = chooser.choice(["上午", "下午", "晚上"])
-        return f"{day}{number(chooser.randint(1, 12))}点{number(chooser.randint(1, 59))}分{chooser.choice(['叫我', '开会', '出门'])}"
+        hour, minute = number(chooser.randint(1, 12)), number(chooser.randint(1, 59))
+        return f"{chooser.choice(['上午', '下午', '晚上'])}{hour}点{minute}分{chooser.choice(['叫我', '开会', '出门'])}"
     if kind == 2:
         return "电话号码是" + "".join(chooser.choice(DIGITS) for _ in range(chooser.randint(5, 8)))
     if kind == 3:
