@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import ClassVar
 
 from torch import Tensor
@@ -9,17 +10,16 @@ from torch import Tensor
 from funrecipe.decode.beam_search import BeamHypothesis, BeamOptions, JointBeamSearch, Scorer
 from funrecipe.decode.ctc_prefix import CTCPrefixScorer, greedy_search, prefix_beam_search
 from funrecipe.decode.hypothesis import TokenHypothesis
-from funrecipe.decode.language_model import load_language_model
+from funrecipe.decode.language_model import FUSION_OPTIONS, load_fusion
 from funrecipe.decode.options import DecodeOptions
-from funrecipe.decode.scorers import DecoderScorer, lm_scorers
+from funrecipe.decode.scorers import DecoderScorer, LMScorer
 from funrecipe.errors import UsageError, did_you_mean
 from funrecipe.model_folder import ModelFolder
 from funrecipe.models.ctc_attention import CTCAttentionModel
-from funrecipe.models.lm import LanguageModel
 
 DEFAULT_BEAM_SIZE = 10
 DEFAULT_CTC_WEIGHT = 0.5
-JOINT_OPTIONS = frozenset({"ctc_weight", "lm_weight", "penalty", "maxlenratio", "minlenratio"})
+JOINT_OPTIONS = FUSION_OPTIONS | {"ctc_weight", "penalty", "maxlenratio", "minlenratio"}
 # decoding_mode -> which options it uses beside beam_size and nbest
 MODES = {"joint": JOINT_OPTIONS, "ctc_greedy": frozenset(), "ctc_prefix": frozenset()}
 
@@ -43,15 +43,13 @@ class CTCAttentionSearch:
             options.beam_size or max(DEFAULT_BEAM_SIZE, self.nbest), ctc_weight, options.penalty or 0.0,
             options.maxlenratio or 0.0, options.minlenratio or 0.0,
         )
-        self.lm_weight = options.lm_weight or 0.0
-        device = next(model.parameters()).device
-        self.lm = load_language_model(folder, device=device) if self.lm_weight else None
+        self.fusion = load_fusion(folder, options, device=next(model.parameters()).device)
 
     def decode(self, feats: Tensor, feat_lens: Tensor) -> list[list[TokenHypothesis]]:
         """See :class:`funrecipe.decode.families.Search`; an utterance shorter than one encoder frame gives none."""
         encoder_out, lens = self.model.encode(feats, feat_lens)
         if self.mode == "joint":
-            found = joint_search(self.model, encoder_out, lens, self.beam, lm=self.lm, lm_weight=self.lm_weight)
+            found = joint_search(self.model, encoder_out, lens, self.beam, self.fusion)
             return [[text_hypothesis(hyp) for hyp in hyps[: self.nbest]] for hyps in found]
         log_probs = self.model.ctc_log_probs(encoder_out)
         if self.mode == "ctc_greedy":
@@ -62,8 +60,7 @@ class CTCAttentionSearch:
 
 
 def joint_search(
-    model: CTCAttentionModel, encoder_out: Tensor, lens: Tensor, options: BeamOptions, *,
-    lm: LanguageModel | None = None, lm_weight: float = 0.0,
+    model: CTCAttentionModel, encoder_out: Tensor, lens: Tensor, options: BeamOptions, fusion: Sequence[LMScorer] = ()
 ) -> list[list[BeamHypothesis]]:
     """Joint CTC/attention/LM beam search of a batch: every ended hypothesis of each utterance, best first.
 
@@ -73,7 +70,7 @@ def joint_search(
     if options.ctc_weight < 1.0:
         memory = model.decoder.memory(encoder_out, lens)
         scorers.append(DecoderScorer(model.decoder, memory, 1.0 - options.ctc_weight))
-    scorers += lm_scorers(lm, lm_weight)
+    scorers += fusion
     ctc = CTCPrefixScorer(model.ctc_log_probs(encoder_out), lens, model.eos_id) if options.ctc_weight > 0 else None
     search = JointBeamSearch(scorers, ctc, options, vocab_size=model.vocab_size)
     frames = lens.tolist()

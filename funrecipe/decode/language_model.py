@@ -1,13 +1,58 @@
-"""The language model of a model folder, for fusion in a beam search."""
+"""What a beam search fuses with the acoustic scores: the language models of a folder, n-grams, hot words."""
 
 from __future__ import annotations
 
 import torch
 
 from funrecipe.checkpoint import load_weights
+from funrecipe.decode.hotword_bias import HotwordBias
+from funrecipe.decode.hotwords import read_hotwords, spell_hotwords
+from funrecipe.decode.ngram import NgramModel, read_arpa
+from funrecipe.decode.options import DecodeOptions
+from funrecipe.decode.scorers import LMScorer
 from funrecipe.errors import UsageError
 from funrecipe.model_folder import ModelFolder, read_config
 from funrecipe.models.lm import LanguageModel, build_language_model
+from funrecipe.text.tokenizer import Tokenizer
+
+FUSION_OPTIONS = frozenset({"lm_weight", "ngram_weight", "hotword"})
+NGRAM_FILES = ("ngram.arpa", "ngram.arpa.gz", "lm.arpa", "lm.arpa.gz")
+
+
+def load_fusion(folder: ModelFolder, options: DecodeOptions, *, device: torch.device) -> list[LMScorer]:
+    """The scorers that ``lm_weight``, ``ngram_weight`` and ``hotword`` ask for.
+
+    Raises:
+        UsageError: the folder lacks what an option needs, or no hot word can be spelled.
+        DataError, UnsafeFileError: files that do not fit or are not safe.
+    """
+    scorers = []
+    if options.lm_weight:
+        lm = load_language_model(folder, device=device)
+        scorers.append(LMScorer(lm.lm, options.lm_weight, device))
+    if options.ngram_weight:
+        scorers.append(LMScorer(load_ngram(folder), options.ngram_weight, device, "ngram"))
+    words = read_hotwords(options.hotword, allow_network=options.allow_network)
+    spelled = spell_hotwords(words, Tokenizer.from_folder(folder)) if words else []
+    if words and not spelled:
+        raise UsageError("the vocabulary cannot spell any of the hot words", where="hotword")
+    if spelled:
+        scorers.append(LMScorer(HotwordBias(spelled, len(folder.tokens)), 1.0, device, "hotword"))
+    return scorers
+
+
+def load_ngram(folder: ModelFolder) -> NgramModel:
+    """The ARPA file of ``folder``.
+
+    Raises:
+        UsageError: there is none.
+        DataError: it is not ARPA, or of another vocabulary.
+    """
+    path = next((folder.path / name for name in NGRAM_FILES if (folder.path / name).is_file()), None)
+    if path is None:
+        raise UsageError("ngram_weight was given, but the model folder has no n-gram model", where=str(folder.path),
+                         hint=f"put one there, named {' or '.join(NGRAM_FILES)}, or leave ngram_weight out")
+    return read_arpa(path, folder.tokens)
 
 
 def load_language_model(folder: ModelFolder, *, device: torch.device | str = "cpu") -> LanguageModel:

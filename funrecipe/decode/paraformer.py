@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from funrecipe.decode.beam_search import BeamOptions
 from funrecipe.decode.hotwords import read_hotwords, spell_hotwords
 from funrecipe.decode.hypothesis import TokenHypothesis
-from funrecipe.decode.language_model import load_language_model
+from funrecipe.decode.language_model import load_fusion
 from funrecipe.decode.options import DecodeOptions
 from funrecipe.decode.paraformer_beam import paraformer_beam_search
 from funrecipe.decode.timestamps import align, token_times_ms
@@ -31,12 +31,13 @@ class ParaformerSearch:
     """
 
     honours: ClassVar[frozenset[str]] = frozenset(
-        {"beam_size", "nbest", "ctc_weight", "lm_weight", "penalty", "minlenratio"}
+        {"beam_size", "nbest", "ctc_weight", "lm_weight", "ngram_weight", "penalty", "minlenratio"}
     )
 
     def __init__(self, model: nn.Module, folder: ModelFolder, options: DecodeOptions) -> None:
         self.model, self.nbest = model, options.nbest or 1
-        self.lm_weight = options.lm_weight or 0.0
+        device = next(model.parameters()).device
+        self.fusion = load_fusion(folder, replace(options, hotword=None), device=device)
         ctc_weight = options.ctc_weight or 0.0
         if ctc_weight > 0.0 and model.ctc is None:
             raise UsageError(
@@ -45,15 +46,13 @@ class ParaformerSearch:
                 hint="leave it out; the model was trained with ctc_weight 0",
             )
         self.beam: BeamOptions | None = None
-        if ctc_weight > 0.0 or self.lm_weight > 0.0 or self.nbest > 1:
+        if ctc_weight > 0.0 or self.fusion or self.nbest > 1:
             self.beam = BeamOptions(
                 options.beam_size or max(DEFAULT_BEAM_SIZE, self.nbest),
                 ctc_weight,
                 options.penalty or 0.0,
                 minlenratio=options.minlenratio or 0.0,
             )
-        device = next(model.parameters()).device
-        self.lm = load_language_model(folder, device=device) if self.lm_weight > 0.0 else None
 
     def decode(self, feats: Tensor, feat_lens: Tensor) -> list[list[TokenHypothesis]]:
         """See :class:`funrecipe.decode.families.Search`; an utterance without tokens gives an empty hypothesis."""
@@ -81,8 +80,7 @@ class ParaformerSearch:
             log_probs,
             token_lens,
             self.beam,
-            lm=self.lm,
-            lm_weight=self.lm_weight,
+            self.fusion,
             ctc_log_probs=ctc,
             ctc_lens=encoder_out_lens,
         )

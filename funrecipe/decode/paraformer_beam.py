@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from torch import Tensor
 
 from funrecipe.decode.beam_search import BeamHypothesis, BeamOptions, JointBeamSearch
 from funrecipe.decode.ctc_prefix import CTCPrefixScorer
-from funrecipe.decode.scorers import AcousticScorer, lm_scorers
-from funrecipe.models.lm import LanguageModel
+from funrecipe.decode.scorers import AcousticScorer, LMScorer
 
 EOS_ID = 2
 
 
 def paraformer_beam_search(
-    log_probs: Tensor, token_lens: Tensor, options: BeamOptions, *, lm: LanguageModel | None = None,
-    lm_weight: float = 0.0, ctc_log_probs: Tensor | None = None, ctc_lens: Tensor | None = None,
+    log_probs: Tensor, token_lens: Tensor, options: BeamOptions, fusion: Sequence[LMScorer] = (), *,
+    ctc_log_probs: Tensor | None = None, ctc_lens: Tensor | None = None,
 ) -> list[list[BeamHypothesis]]:
     """Search one token per predicted position; the decoder counts with weight 1. FunASR: BeamSearchPara.
 
@@ -22,12 +23,13 @@ def paraformer_beam_search(
         log_probs: (B, U, V) of the parallel decoder.
         token_lens: (B,) int64, positions of each utterance; the text ends there at the latest.
         options: beam size and weights; a maxlenratio other than 0 only switches the end detection off.
+        fusion: language models.
         ctc_log_probs, ctc_lens: (B, T, V), (B,) of the CTC head; needed if ``options.ctc_weight`` > 0.
 
     Returns:
         Every ended hypothesis of each utterance, best first; none where no token was predicted.
     """
-    scorers = [AcousticScorer(log_probs), *lm_scorers(lm, lm_weight)]
+    scorers = [AcousticScorer(log_probs), *fusion]
     ctc = CTCPrefixScorer(ctc_log_probs, ctc_lens, EOS_ID) if options.ctc_weight > 0 else None
     search = JointBeamSearch(scorers, ctc, options, vocab_size=log_probs.size(-1), eos_id=EOS_ID)
     limits = token_lens.tolist()

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from torch import Tensor
 
 from funrecipe.decode.beam_search import BeamHypothesis, BeamOptions, JointBeamSearch, Scorer
-from funrecipe.decode.scorers import lm_scorers
-from funrecipe.models.lm import LanguageModel
+from funrecipe.decode.scorers import LMScorer
 from funrecipe.models.uniasr import Pass, ScamaDecoder, ScamaMemory
 
 
@@ -36,15 +36,13 @@ def scama_search(
     passed: Pass,
     options: BeamOptions,
     token_num_relax: int,
-    *,
-    lm: LanguageModel | None = None,
-    lm_weight: float = 0.0,
+    fusion: Sequence[LMScorer] = (),
 ) -> list[list[BeamHypothesis]]:
     """Beam search of a batch; every ended hypothesis of each utterance, best first. FunASR: BeamSearchScama.
 
     A text has at most ``int(token_num + token_num_relax)`` tokens; an utterance in which no token fires has none.
     """
     limits = (passed.cif.token_num + token_num_relax).to(int).masked_fill(passed.token_lens == 0, 0).tolist()
-    scorers: list[Scorer] = [ScamaScorer(decoder, decoder.memory(passed)), *lm_scorers(lm, lm_weight)]
+    scorers: list[Scorer] = [ScamaScorer(decoder, decoder.memory(passed)), *fusion]
     search = JointBeamSearch(scorers, None, options, vocab_size=decoder.output_layer.out_features)
     return search.run(limits, [0] * len(limits), passed.encoder_out.device)

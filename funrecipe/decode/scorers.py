@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Protocol
 
 import torch
 from torch import Tensor
 
-from funrecipe.models.lm import SequentialRNNLM, TransformerLM
 from funrecipe.models.transformer import DecoderMemory, TransformerDecoder
 
 
@@ -30,16 +30,27 @@ class DecoderScorer:
         return DecoderScorer(self.decoder, self.memory.rows(rows), self.weight)
 
 
+class TokenModel(Protocol):
+    """What scores the next token from the tokens alone: neural and n-gram language models, hot words."""
+
+    def start(self, batch: int, device: torch.device) -> list[Tensor]:
+        """State of one empty hypothesis an utterance; every tensor begins with (B, 1)."""
+
+    def step(self, tokens: Tensor, state: list[Tensor]) -> tuple[Tensor, list[Tensor]]:
+        """tokens: (B, K), beginning with sos -> scores (B, K, V) and the state after them."""
+
+
 @dataclass(frozen=True)
 class LMScorer:
-    """Shallow fusion with a language model (Gulcehre et al. 2015)."""
+    """Shallow fusion (Gulcehre et al. 2015) with a language model, or with anything else that scores tokens."""
 
-    lm: TransformerLM | SequentialRNNLM
+    lm: TokenModel
     weight: float
+    device: torch.device
     name: str = "lm"
 
     def start(self, batch: int) -> list[Tensor]:
-        return self.lm.start(batch, next(self.lm.parameters()).device)
+        return self.lm.start(batch, self.device)
 
     def step(self, tokens: Tensor, state: list[Tensor], position: int) -> tuple[Tensor, list[Tensor]]:
         return self.lm.step(tokens, state)
@@ -64,8 +75,3 @@ class AcousticScorer:
 
     def rows(self, rows: Tensor) -> AcousticScorer:
         return AcousticScorer(self.log_probs[rows])
-
-
-def lm_scorers(lm: torch.nn.Module | None, weight: float) -> list[LMScorer]:
-    """The scorer of a LanguageModel, none without one or without weight."""
-    return [LMScorer(lm.lm, weight)] if lm is not None and weight else []

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from funrecipe.decode.ctc_attention import check_mode
 from funrecipe.decode.hypothesis import TokenHypothesis
-from funrecipe.decode.language_model import load_language_model
+from funrecipe.decode.language_model import FUSION_OPTIONS, load_fusion
 from funrecipe.decode.options import DecodeOptions
 from funrecipe.decode.streaming import StreamOptions
 from funrecipe.decode.transducer_search import TransducerHypothesis, TransducerOptions, TransducerSearch
@@ -29,8 +29,8 @@ class TransducerRecognition:
     """Offline search over whole utterances; the encoder runs batched, the search utterance by utterance."""
 
     honours: ClassVar[frozenset[str]] = frozenset(
-        {"beam_size", "nbest", "lm_weight", "search_type", "score_norm", "decoding_mode"}
-    )
+        {"beam_size", "nbest", "search_type", "score_norm", "decoding_mode"}
+    ) | FUSION_OPTIONS
 
     def __init__(self, model: TransducerModel, folder: ModelFolder, options: DecodeOptions) -> None:
         self.model, self.nbest = model, options.nbest or 1
@@ -38,7 +38,8 @@ class TransducerRecognition:
         if self.mode == "simu_chunk" and not hasattr(model.encoder, "forward_chunked"):
             raise UsageError("decoding_mode 'simu_chunk' needs a chunk_conformer encoder", where=str(folder.path),
                              hint="leave decoding_mode out")
-        self.search = TransducerSearch(model, *search_settings(model, folder, options, self.nbest))
+        fusion = load_fusion(folder, options, device=model.device)
+        self.search = TransducerSearch(model, search_options(model, options, self.nbest), fusion)
 
     def decode(self, feats: Tensor, feat_lens: Tensor) -> list[list[TokenHypothesis]]:
         """See :class:`funrecipe.decode.families.Search`."""
@@ -57,23 +58,18 @@ class TransducerRecognition:
         return list(texts.values())[: self.nbest]
 
 
-def search_settings(
-    model: TransducerModel, folder: ModelFolder, options: DecodeOptions, nbest: int
-) -> tuple[TransducerOptions, torch.nn.Module | None]:
-    """Search options and the language model, if it has a weight.
+def search_options(model: TransducerModel, options: DecodeOptions, nbest: int) -> TransducerOptions:
+    """What the options ask of the search.
 
     Raises:
-        UsageError: an unknown search_type, or no language model to weigh.
+        UsageError: an unknown search_type.
     """
-    lm_weight = options.lm_weight or 0.0
-    settings = TransducerOptions(
-        beam_size=min(options.beam_size or max(DEFAULT_BEAM_SIZE, nbest), model.decoder.vocab_size - 1),
-        search_type=options.search_type or "default", score_norm=bool(options.score_norm), lm_weight=lm_weight,
-    )
-    if settings.search_type not in TransducerSearch.ALGORITHMS:
-        raise UsageError(f"unknown search_type '{settings.search_type}'", where="--search_type or decoding.yaml",
+    search_type = options.search_type or "default"
+    if search_type not in TransducerSearch.ALGORITHMS:
+        raise UsageError(f"unknown search_type '{search_type}'", where="--search_type or decoding.yaml",
                          hint=f"known: {', '.join(TransducerSearch.ALGORITHMS)}")
-    return settings, load_language_model(folder, device=model.device) if lm_weight else None
+    beam_size = min(options.beam_size or max(DEFAULT_BEAM_SIZE, nbest), model.decoder.vocab_size - 1)
+    return TransducerOptions(beam_size, search_type, bool(options.score_norm))
 
 
 @dataclass

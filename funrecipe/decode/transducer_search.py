@@ -15,10 +15,10 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from funrecipe.models.lm import LanguageModel
+from funrecipe.decode.scorers import LMScorer
 from funrecipe.models.transducer import PredictionState, TransducerModel
 
-BLANK_ID = 0
+BLANK_ID, SOS_ID = 0, 1
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,6 @@ class TransducerOptions:
     beam_size: int = 5
     search_type: str = "default"
     score_norm: bool = False
-    lm_weight: float = 0.0
     max_symbols: int = 3
     max_labels: int = 50
     expansion_steps: int = 2
@@ -46,12 +45,12 @@ class TransducerOptions:
 
 @dataclass(frozen=True)
 class Prediction:
-    """What follows a label sequence: the projected prediction (J,), its state, weighted LM scores and their state."""
+    """What follows a label sequence: the projected prediction (J,), its state, what fusion adds, and its states."""
 
     joint_part: Tensor
     state: PredictionState
-    lm_scores: list[float] | None = None
-    lm_state: list[Tensor] | None = None
+    fusion_scores: list[float] | None = None
+    fusion_states: tuple[list[Tensor], ...] = ()
 
 
 @dataclass
@@ -70,9 +69,8 @@ class TransducerSearch:
         "default": "_default", "tsd": "_time_sync", "alsd": "_alignment_sync", "maes": "_adaptive_expansion",
     }
 
-    def __init__(self, model: TransducerModel, options: TransducerOptions, lm: LanguageModel | None = None) -> None:
-        self.model, self.options = model, options
-        self.lm = lm if options.lm_weight else None
+    def __init__(self, model: TransducerModel, options: TransducerOptions, fusion: Sequence[LMScorer] = ()) -> None:
+        self.model, self.options, self.fusion = model, options, tuple(fusion)
         self.algorithm: Callable[..., list[TransducerHypothesis]] = getattr(self, self.ALGORITHMS[options.search_type])
 
     def start(self) -> list[TransducerHypothesis]:
@@ -105,17 +103,18 @@ class TransducerSearch:
             joint_parts = self.model.joint_network.lin_dec(out[:, 0])
             for row, (tokens, hyp) in enumerate(missing.items()):
                 state = tuple(part[:, row : row + 1] for part in after)
-                cache[tokens] = self._with_lm(Prediction(joint_parts[row], state), tokens, hyp.before)
+                cache[tokens] = self._fused(Prediction(joint_parts[row], state), tokens, hyp.before)
         return [cache[hyp.tokens] for hyp in hyps]
 
-    def _with_lm(self, prediction: Prediction, tokens: tuple[int, ...], before: Prediction | None) -> Prediction:
-        if self.lm is None:
+    def _fused(self, prediction: Prediction, tokens: tuple[int, ...], before: Prediction | None) -> Prediction:
+        """With the scores of the language models, for which a text begins with sos."""
+        if not self.fusion:
             return prediction
-        device = prediction.joint_part.device
-        state = before.lm_state if before else self.lm.lm.start(1, device)
-        last = tokens[-1] if len(tokens) > 1 else self.lm.sos_id
-        log_probs, state = self.lm.lm.step(torch.tensor([[last]], device=device), state)
-        return replace(prediction, lm_scores=(self.options.lm_weight * log_probs[0, 0]).tolist(), lm_state=state)
+        states = before.fusion_states if before else tuple(scorer.start(1) for scorer in self.fusion)
+        last = torch.tensor([[tokens[-1] if len(tokens) > 1 else SOS_ID]], device=prediction.joint_part.device)
+        steps = [scorer.step(last, state, 0) for scorer, state in zip(self.fusion, states, strict=True)]
+        total = sum(scorer.weight * scores[0, 0] for scorer, (scores, _) in zip(self.fusion, steps, strict=True))
+        return replace(prediction, fusion_scores=total.tolist(), fusion_states=tuple(state for _, state in steps))
 
     def _log_probs(self, frame: Tensor, predictions: Sequence[Prediction]) -> Tensor:
         """(N, V) for encoder parts (J,) or (N, J) and N predictions."""
@@ -125,8 +124,8 @@ class TransducerSearch:
     def _grown(
         self, hyp: TransducerHypothesis, token: int, log_prob: float, prediction: Prediction
     ) -> TransducerHypothesis:
-        """``hyp`` and one label, with the language model's part of its score."""
-        bonus = prediction.lm_scores[token] if prediction.lm_scores else 0.0
+        """``hyp`` and one label, with the part of its score that fusion adds."""
+        bonus = prediction.fusion_scores[token] if prediction.fusion_scores else 0.0
         return TransducerHypothesis((*hyp.tokens, token), hyp.score + log_prob + bonus, prediction)
 
     def _default(self, beam: list[TransducerHypothesis], frames: Tensor) -> list[TransducerHypothesis]:

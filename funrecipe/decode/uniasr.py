@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from funrecipe.decode.beam_search import BeamOptions
 from funrecipe.decode.hypothesis import TokenHypothesis
-from funrecipe.decode.language_model import load_language_model
+from funrecipe.decode.language_model import load_fusion
 from funrecipe.decode.options import DecodeOptions
 from funrecipe.decode.paraformer_online import check_shape_index
 from funrecipe.decode.scama import scama_search
@@ -32,7 +32,8 @@ class UniASRSearch:
     """
 
     honours: ClassVar[frozenset[str]] = frozenset(
-        {"decoding_mode", "decoding_ind", "token_num_relax", "beam_size", "nbest", "penalty", "lm_weight"}
+        {"decoding_mode", "decoding_ind", "token_num_relax", "beam_size", "nbest", "penalty"}
+        | {"lm_weight", "ngram_weight"}
     )
 
     def __init__(self, model: nn.Module, folder: ModelFolder, options: DecodeOptions) -> None:
@@ -45,9 +46,7 @@ class UniASRSearch:
         )
         self._relax = 1 if options.token_num_relax is None else options.token_num_relax
         self._nbest = options.nbest or 1
-        self._lm_weight = options.lm_weight or 0.0
-        device = next(model.parameters()).device
-        self._lm = load_language_model(folder, device=device) if self._lm_weight else None
+        self._fusion = load_fusion(folder, options, device=next(model.parameters()).device)
         self._dropped = {BLANK_ID, *(i for i, token in enumerate(folder.tokens) if token == GARBAGE)}
 
     def decode(self, feats: Tensor, feat_lens: Tensor) -> list[list[TokenHypothesis]]:
@@ -56,7 +55,7 @@ class UniASRSearch:
             decoder, passed = self._model.decoder, self._model.first_pass(feats, feat_lens, self._shape_index)
         else:
             decoder, passed = self._model.decoder2, self._model.second_pass(feats, feat_lens, self._shape_index)
-        nbests = scama_search(decoder, passed, self._options, self._relax, lm=self._lm, lm_weight=self._lm_weight)
+        nbests = scama_search(decoder, passed, self._options, self._relax, self._fusion)
         return [
             [
                 TokenHypothesis([i for i in hyp.tokens[1:-1] if i not in self._dropped], hyp.score, None, hyp.scores)

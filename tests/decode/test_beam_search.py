@@ -8,6 +8,7 @@ import torch
 from funrecipe.decode.beam_search import BeamHypothesis, BeamOptions, end_detected
 from funrecipe.decode.ctc_attention import joint_search
 from funrecipe.decode.paraformer_beam import paraformer_beam_search
+from funrecipe.decode.scorers import LMScorer
 from funrecipe.models.ctc import CTC
 from funrecipe.models.ctc_attention import CTCAttentionModel
 from funrecipe.models.lm import LanguageModel, SequentialRNNLM
@@ -32,12 +33,16 @@ def lm():
     return LanguageModel(SequentialRNNLM(VOCAB, unit=7, nlayers=1), VOCAB).eval()
 
 
+def fused(lm, weight):
+    return [LMScorer(lm.lm, weight, torch.device("cpu"))]
+
+
 @torch.inference_mode()
 def test_a_wide_beam_finds_the_best_of_all_texts(model, lm):
     torch.manual_seed(7)
     encoder_out, lens = torch.randn(1, 5, WIDTH), torch.tensor([5])
     options = BeamOptions(beam_size=400, ctc_weight=0.0, penalty=0.3, maxlenratio=-3)
-    found = joint_search(model, encoder_out, lens, options, lm=lm, lm_weight=0.4)[0]
+    found = joint_search(model, encoder_out, lens, options, fused(lm, 0.4))[0]
 
     def score(text):
         """By teacher forcing; at the length limit eos is added without a score."""
@@ -63,11 +68,11 @@ def test_a_batch_gives_what_each_utterance_gives_alone(model, lm, ctc_weight, be
     lens = torch.tensor([12, 0, 5, 9])
     encoder_out = torch.randn(4, 12, WIDTH)
     options = BeamOptions(beam_size, ctc_weight)
-    together = joint_search(model, encoder_out, lens, options, lm=lm, lm_weight=0.2)
+    together = joint_search(model, encoder_out, lens, options, fused(lm, 0.2))
     assert together[1] == []
     for row in (0, 2, 3):
         frames, length = encoder_out[row : row + 1, : lens[row]], lens[row : row + 1]
-        alone = joint_search(model, frames, length, options, lm=lm, lm_weight=0.2)
+        alone = joint_search(model, frames, length, options, fused(lm, 0.2))
         assert [h.tokens for h in together[row]] == [h.tokens for h in alone[0]]
         assert [h.score for h in together[row]] == pytest.approx([h.score for h in alone[0]], abs=1e-4)
 
@@ -76,7 +81,7 @@ def test_a_batch_gives_what_each_utterance_gives_alone(model, lm, ctc_weight, be
 def test_scores_are_the_weighted_sum_of_their_parts(model, lm):
     torch.manual_seed(9)
     options = BeamOptions(4, 0.4, 0.5)
-    found = joint_search(model, torch.randn(1, 9, WIDTH), torch.tensor([9]), options, lm=lm, lm_weight=0.3)[0]
+    found = joint_search(model, torch.randn(1, 9, WIDTH), torch.tensor([9]), options, fused(lm, 0.3))[0]
     assert found[0].score > -1e3
     weights = {"decoder": 0.6, "ctc": 0.4, "length_bonus": 0.5, "lm": 0.3}
     for hyp in (h for h in found if h.score > -1e3):  # not those that CTC calls impossible

@@ -66,7 +66,8 @@ def test_prefix_search_is_at_least_as_probable_as_the_best_path(folder, waves):
     ("options", "named"),
     [
         ({"search_type": "tsd"}, "search_type"),
-        ({"hotword": "word"}, "hotword"),
+        ({"hotword": "qq"}, "hot words"),
+        ({"ngram_weight": 0.3}, "n-gram"),
         ({"token_num_relax": 5}, "token_num_relax"),
         ({"decoding_mode": "ctc_gredy"}, "ctc_gredy"),
         ({"decoding_mode": "ctc_greedy", "lm_weight": 0.1}, "lm_weight"),

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from funrecipe.decode.options import DecodeOptions
 from funrecipe.decode.recognizer import load_recognizer
+from funrecipe.decode.scorers import LMScorer
 from funrecipe.decode.streaming import StreamOptions, load_streaming_recognizer
 from funrecipe.decode.transducer import TransducerSteps
 from funrecipe.decode.transducer_search import TransducerOptions, TransducerSearch
@@ -62,6 +63,21 @@ def test_a_wide_time_synchronous_beam_sums_all_alignments():
     assert search.results(search.advance(search.start(), frames))[0].tokens[1:] == max(texts, key=texts.get)
 
 
+def test_fusion_adds_the_weighted_score_of_the_text():
+    model = small_model(4)
+    torch.manual_seed(5)
+    lm = LanguageModel(SequentialRNNLM(5, unit=4, nlayers=1), 5).eval()
+    frames = torch.randn(3, 4)
+    wide = TransducerSearch(
+        model, TransducerOptions(200, "tsd", max_symbols=3), [LMScorer(lm.lm, 0.4, torch.device("cpu"))]
+    )
+    found = {hyp.tokens[1:]: hyp.score for hyp in wide.results(wide.advance(wide.start(), frames))}
+    for labels, probability in text_probabilities(model, frames, 2).items():
+        language = lm.lm(torch.tensor([[1, *labels]])).detach().log_softmax(-1)[0]
+        bonus = 0.4 * sum(float(language[i, label]) for i, label in enumerate(labels))
+        assert found[labels] == pytest.approx(math.log(probability) + bonus, abs=1e-3)
+
+
 @pytest.mark.parametrize("kind", ALGORITHMS)
 def test_results_are_sorted_and_scores_are_log_probabilities(kind):
     model = small_model(1, vocab=12)
@@ -76,7 +92,7 @@ def test_frames_in_pieces_give_what_they_give_at_once(kind):
     model = small_model(2, vocab=12)
     torch.manual_seed(3)
     lm = LanguageModel(SequentialRNNLM(12, unit=5, nlayers=1), 12).eval()
-    search = TransducerSearch(model, TransducerOptions(3, kind, lm_weight=0.3), lm)
+    search = TransducerSearch(model, TransducerOptions(3, kind), [LMScorer(lm.lm, 0.3, torch.device("cpu"))])
     frames = torch.randn(9, 4)
     beam = search.start()
     for piece in frames.split(2):

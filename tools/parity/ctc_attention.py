@@ -10,6 +10,7 @@ from torch import Tensor
 
 from funrecipe.decode.beam_search import BeamHypothesis, BeamOptions
 from funrecipe.decode.ctc_attention import joint_search
+from funrecipe.decode.scorers import LMScorer
 from funrecipe.models.ctc_attention import CTCAttentionModel
 from funrecipe.models.lm import LanguageModel
 from tools.parity.case import Case
@@ -35,13 +36,17 @@ def beam_options(settings: dict[str, float]) -> BeamOptions:
     )
 
 
+def fusion_of(settings: dict[str, float], lm: LanguageModel | None) -> list[LMScorer]:
+    return [LMScorer(lm.lm, settings["lm"], torch.device("cpu"))] if "lm" in settings else []
+
+
 def run_search(
     model: CTCAttentionModel, lm: LanguageModel | None, encoder_out: Tensor, lens: Tensor, name: str
 ) -> list[list[BeamHypothesis]]:
     """Every ended hypothesis of each utterance for the search a golden array is named after."""
     settings = parse_search(name)
     options = beam_options(settings)
-    return joint_search(model, encoder_out, lens, options, lm=lm, lm_weight=settings.get("lm", 0.0))
+    return joint_search(model, encoder_out, lens, options, fusion_of(settings, lm))
 
 
 def compare_nbest(case: Case, prefix: str, found: list[BeamHypothesis], note: str = "") -> None:

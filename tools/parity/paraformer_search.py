@@ -6,7 +6,7 @@ import torch
 
 from funrecipe.decode.paraformer_beam import paraformer_beam_search
 from tools.parity.case import Case
-from tools.parity.ctc_attention import beam_options, compare_nbest, parse_search, search_names
+from tools.parity.ctc_attention import beam_options, compare_nbest, fusion_of, parse_search, search_names
 from tools.parity.lm import load_lm
 from tools.parity.paraformer import load_model
 
@@ -24,8 +24,8 @@ def check(case: Case) -> None:
             cif = model.predict(encoder_out, lens)
             token_lens = cif.token_num.long()
             found = paraformer_beam_search(
-                model.decode(encoder_out, lens, cif.embeds, token_lens), token_lens, beam_options(settings), lm=lm,
-                lm_weight=settings.get("lm", 0.0), ctc_log_probs=model.ctc.log_probs(encoder_out), ctc_lens=lens,
+                model.decode(encoder_out, lens, cif.embeds, token_lens), token_lens, beam_options(settings),
+                fusion_of(settings, lm), ctc_log_probs=model.ctc.log_probs(encoder_out), ctc_lens=lens,
             )[0]
             compare_nbest(case, f"search.{name}.u{row}", found)
 
