@@ -123,7 +123,7 @@ def _decode_job(plan: Plan, job: Job, recognizer: Recognizer) -> None:
             write_status(folder, _status(job, writer))
 
     folder = plan.shard_folder(job.number)
-    with ShardWriter(folder, {entry.id: entry.stamp for entry in job.utterances}) as writer:
+    with ShardWriter(folder, job.stamps) as writer:
         print(f"job {job.number}: {len(job.utterances)} utterances, {len(writer.done)} of them decoded before")
         started = time.monotonic()
         beat()

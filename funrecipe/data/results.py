@@ -63,10 +63,18 @@ def read_lines(path: Path) -> list[tuple[str, str]]:
 def read_done(path: Path) -> dict[str, Done]:
     done = {}
     for line in _complete_lines(path):
-        fields = line.split("\t")
-        if len(fields) == 4:
-            done[fields[0]] = Done(float(fields[1]), float(fields[2]), fields[3])
+        with contextlib.suppress(ValueError):  # a line that a crash of the machine garbled is no result
+            key, audio_s, decode_s, stamp = line.split("\t")
+            done[key] = Done(float(audio_s), float(decode_s), stamp)
     return done
+
+
+def is_shard_complete(folder: Path, stamps: Mapping[str, str]) -> bool:
+    """True if every utterance stands once in every file, decoded from the audio as it is now, and nothing else does."""
+    done = read_done(folder / "done")
+    return {key: entry.stamp for key, entry in done.items()} == stamps and all(
+        sorted(key for key, _ in read_lines(folder / RESULTS / name)) == sorted(stamps) for name in REQUIRED
+    )
 
 
 def read_failed(path: Path) -> dict[str, tuple[str, str]]:

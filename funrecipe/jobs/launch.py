@@ -15,7 +15,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Protocol
 
-from funrecipe.data.results import RESULTS, read_done, unpublish
+from funrecipe.data.results import is_shard_complete, read_done, unpublish
 from funrecipe.errors import (
     DataError,
     FunrecipeError,
@@ -72,7 +72,7 @@ def launch(plan: Plan, backend_name: str = "local") -> LaunchReport:
     """
     check_backend(backend_name)
     with _only_run_in(plan.output_dir):
-        jobs = [job for job in plan.jobs if not is_complete(plan, job)]
+        jobs = [job for job in plan.jobs if not is_shard_complete(plan.shard_folder(job.number), job.stamps)]
         if not jobs:
             return LaunchReport(0, 0.0, 0.0)
         unpublish(plan.output_dir)
@@ -88,14 +88,6 @@ def check_backend(name: str) -> None:
     if name not in BACKENDS:
         hint = did_you_mean(name, BACKENDS) or f"there are: {', '.join(BACKENDS)}"
         raise UsageError(f"no back end '{name}'", where="--backend", hint=hint)
-
-
-def is_complete(plan: Plan, job: Job) -> bool:
-    """True if every utterance of the job is decoded from the audio as it is now. Failed ones are tried again."""
-    done = read_done(plan.shard_folder(job.number) / "done")
-    return all(entry.id in done and done[entry.id].stamp == entry.stamp for entry in job.utterances) and all(
-        (plan.shard_folder(job.number) / RESULTS / name).exists() for name in ("text", "token", "score", "rtf")
-    )
 
 
 def read_launches(plan: Plan) -> tuple[float, float]:

@@ -56,6 +56,11 @@ class Job:
     def cost_s(self) -> float:
         return sum(utterance.cost_s for utterance in self.utterances)
 
+    @property
+    def stamps(self) -> dict[str, str]:
+        """id -> stamp of its audio"""
+        return {utterance.id: utterance.stamp for utterance in self.utterances}
+
 
 @dataclass(frozen=True)
 class Plan:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from funrecipe.data.results import ShardWriter, merge_shards, read_lines, replace_file
+from funrecipe.data.results import ShardWriter, is_shard_complete, merge_shards, read_lines, replace_file
 from funrecipe.errors import IncompleteRunError, WorkerError
 
 IDS = [f"utt{n}" for n in range(6)]
@@ -68,6 +68,25 @@ def test_a_kill_at_any_byte_of_any_file_is_mended(tmp_path_factory, cuts) -> Non
         name: sorted(text.splitlines()) for name, text in whole.items()
     }
     assert merge_shards([(tmp_path, IDS)], tmp_path / "out").num_utterances == 6
+
+
+def test_a_shard_is_complete_only_if_every_file_says_so(tmp_path: Path) -> None:
+    write_all(tmp_path)
+    assert is_shard_complete(tmp_path, STAMPS)
+    assert not is_shard_complete(tmp_path, STAMPS | {"utt0": "new"})
+    assert not is_shard_complete(tmp_path, STAMPS | {"utt9": ""})
+    assert not is_shard_complete(tmp_path / "none", STAMPS)
+    for name in ("done", "1best_recog/text", "1best_recog/score"):
+        whole = (tmp_path / name).read_text()
+        for spoilt in (
+            whole[:-1],
+            whole[whole.index("\n") + 1 :],
+            whole + "other x\n" * (name != "done"),
+            "\0" * 9 + "\n",
+        ):
+            (tmp_path / name).write_text(spoilt)
+            assert is_shard_complete(tmp_path, STAMPS) == (spoilt == whole)
+        (tmp_path / name).write_text(whole)
 
 
 def test_a_torn_line_is_not_a_result(tmp_path: Path) -> None:

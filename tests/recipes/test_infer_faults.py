@@ -284,6 +284,11 @@ def test_a_lost_hypothesis_never_helps(work: Path) -> None:
     merged = subprocess.run(merge, cwd=ROOT, capture_output=True, text=True)
     assert merged.returncode == 4 and "is missing" in merged.stderr
     assert not (output / "1best_recog").exists()
+    # The same command decodes what is missing, and only that.
+    code, said = infer(work, "--njob", "1", output="lost")
+    assert code == 0, said
+    assert "7 utterances, 6 of them decoded before" in (output / "log/decode.1.log").read_text()
+    assert_same_results(output, work / "out")
 
 
 def test_without_text_there_is_no_score_and_no_error(work: Path) -> None:
