@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from funrecipe.decode.hypothesis import TokenHypothesis
 from funrecipe.decode.options import DecodeOptions
-from funrecipe.decode.paraformer import BLANK_ID, EOS_ID, greedy
+from funrecipe.decode.paraformer import BLANK_ID, EOS_ID, ParaformerSearch, greedy
 from funrecipe.decode.streaming import StreamOptions
 from funrecipe.errors import UsageError
 from funrecipe.model_folder import ModelFolder
@@ -24,7 +24,11 @@ class ParaformerOnlineSteps:
     the last window, which was held back; if less than one frame of audio (60 ms) is left, the cached frames once more.
     """
 
-    def __init__(self, model: ParaformerOnline) -> None:
+    # a beam without a language model is greedy, and decoding_ind is for whole files
+    honours: ClassVar[frozenset[str]] = frozenset({"beam_size", "decoding_ind"})
+
+    def __init__(self, model: nn.Module, folder: ModelFolder, options: DecodeOptions) -> None:
+        options.check_honoured(self.honours, f"{folder.family} on a stream")
         self._model = model
 
     def start(self, options: StreamOptions) -> StreamCache:
@@ -54,18 +58,24 @@ class ParaformerOnlineSteps:
         return [i for i in best.indices.tolist() if i not in (BLANK_ID, EOS_ID)], float(best.values.sum())
 
 
-class ChunkedParaformerSearch:
+class ChunkedParaformerSearch(ParaformerSearch):
     """Whole files through chunk masks; ``decoding_ind`` chooses the chunk shape among those of ``encoder_conf``."""
 
-    honours: ClassVar[frozenset[str]] = frozenset({"decoding_ind"})
+    honours: ClassVar[frozenset[str]] = ParaformerSearch.honours | {"decoding_ind"}
 
     def __init__(self, model: nn.Module, folder: ModelFolder, options: DecodeOptions) -> None:
-        self._model = model
+        super().__init__(model, folder, options)
         self._shape_index = check_shape_index(options.decoding_ind or 0, len(model.encoder.chunk_shapes))
 
     def decode(self, feats: Tensor, feat_lens: Tensor) -> list[list[TokenHypothesis]]:
         """See :class:`funrecipe.decode.families.Search`."""
-        return [[hypothesis] for hypothesis in greedy(*self._model(feats, feat_lens, self._shape_index))]
+        output = self.model.recognize_chunked(feats, feat_lens, self._shape_index)
+        nbests = [[hypothesis] for hypothesis in greedy(output.log_probs, output.token_lens)]
+        if self.beam is None:
+            return nbests
+        encoder_out = output.layout.join(output.encoder_out)
+        found = self.search(output.log_probs, output.token_lens, encoder_out, feat_lens)
+        return [beam or best for beam, best in zip(found, nbests)]
 
 
 def check_shape_index(index: int, shapes: int) -> int:

@@ -21,6 +21,7 @@ from torch import nn
 from funrecipe.audio.frontend import WavFrontend
 from funrecipe.audio.online import FrontendState, OnlineFrontend
 from funrecipe.decode.hypothesis import Hypothesis
+from funrecipe.decode.options import DecodeOptions
 from funrecipe.decode.recognizer import load_model
 from funrecipe.errors import UsageError, did_you_mean
 from funrecipe.model_folder import ModelFolder
@@ -133,7 +134,7 @@ class StreamUpdate:
     total: Hypothesis | None = None
 
 
-# family -> "module:class" under funrecipe.decode, a StreamingModel made from the model
+# family -> "module:class" under funrecipe.decode, a StreamingModel made from (model, folder, options)
 STREAMERS = {
     "rnnt": "transducer:TransducerSteps",
     "rnnt_unified": "transducer:TransducerSteps",
@@ -248,9 +249,10 @@ def make_streaming_recognizer(
     check_streams(folder)
     module, _, name = STREAMERS[folder.family].partition(":")
     steps = getattr(importlib.import_module(f"funrecipe.decode.{module}"), name)
+    options = DecodeOptions.from_mapping(folder.decoding, where=f"{folder.path}/decoding.yaml")
     frontend = WavFrontend.from_config(folder.config.get("frontend_conf") or {}, folder.cmvn).eval().to(device)
     return StreamingRecognizer(
-        steps(model), OnlineFrontend(frontend), Tokenizer.from_folder(folder), folder.sample_rate_hz
+        steps(model, folder, options), OnlineFrontend(frontend), Tokenizer.from_folder(folder), folder.sample_rate_hz
     )
 
 

@@ -87,17 +87,21 @@ class TransducerStream:
 class TransducerSteps:
     """``StreamingModel`` of an RNN transducer (see funrecipe.decode.streaming).
 
-    ``chunk_size`` of the options is (left, chunk, right) in encoder frames (40 ms at a subsampling of 4). Tokens are
+    ``chunk_size`` of a stream is (left, chunk, right) in encoder frames (40 ms at a subsampling of 4). Tokens are
     given out when every hypothesis of the beam agrees on them, so nothing said is taken back.
     """
 
-    def __init__(self, model: TransducerModel, options: TransducerOptions | None = None) -> None:
+    def __init__(self, model: TransducerModel, folder: ModelFolder, options: DecodeOptions) -> None:
         if not getattr(model.encoder, "can_stream", False):
-            raise UsageError("this transducer was not trained for streaming", where="config.yaml: encoder_conf",
+            raise UsageError("this transducer was not trained for streaming", where=f"{folder.path}: encoder_conf",
                              hint="it needs a chunk_conformer encoder with unified_model_training or "
                                   "dynamic_chunk_training; recognize whole utterances with it")
+        settings = search_options(model, options, nbest=1)
+        if settings.search_type == "alsd":
+            raise UsageError("search_type 'alsd' needs the whole utterance", where="decoding.yaml",
+                             hint="use default, tsd or maes on a stream")
         self.model = model
-        self.search = TransducerSearch(model, options or TransducerOptions(beam_size=DEFAULT_BEAM_SIZE))
+        self.search = TransducerSearch(model, settings, load_fusion(folder, options, device=model.device))
 
     def start(self, options: StreamOptions) -> TransducerStream:
         for name in ("encoder_chunk_look_back", "decoder_chunk_look_back"):

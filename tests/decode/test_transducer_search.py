@@ -3,6 +3,7 @@
 import itertools
 import math
 from collections import defaultdict
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,8 +15,7 @@ from hypothesis import strategies as st
 from funrecipe.decode.options import DecodeOptions
 from funrecipe.decode.recognizer import load_recognizer
 from funrecipe.decode.scorers import LMScorer
-from funrecipe.decode.streaming import StreamOptions, load_streaming_recognizer
-from funrecipe.decode.transducer import TransducerSteps
+from funrecipe.decode.streaming import StreamOptions, load_streaming_recognizer, make_streaming_recognizer
 from funrecipe.decode.transducer_search import TransducerOptions, TransducerSearch
 from funrecipe.errors import UsageError
 from funrecipe.model_folder import open_model_folder
@@ -165,11 +165,22 @@ def test_score_of_a_stream_is_that_of_the_golden_search(streamer, waves):
     assert [transcript(streamer, [w], options=options)[2] for w in waves] == pytest.approx(expected, abs=2e-3)
 
 
-def test_look_back_and_a_model_that_cannot_stream_are_refused(streamer, waves):
+def test_what_a_stream_cannot_do_is_refused(folder, streamer, waves):
     with pytest.raises(UsageError, match="encoder_chunk_look_back"):
         streamer.feed(waves[0], {}, False, StreamOptions(encoder_chunk_look_back=1))
     with pytest.raises(UsageError, match="streaming"):
-        TransducerSteps(small_model())
+        make_streaming_recognizer(small_model(), folder)
+    alsd = replace(folder, decoding={"search_type": "alsd"})
+    with pytest.raises(UsageError, match="alsd"):
+        load_streaming_recognizer(alsd)
+
+
+def test_a_stream_searches_as_decoding_yaml_says(folder, waves):
+    greedy = load_streaming_recognizer(replace(folder, decoding={"beam_size": 1}))
+    with np.load(FOLDER / "io.npz") as arrays:
+        expected = float(arrays["out.stream.beam1.u1.nbest_score"][0])
+    score = transcript(greedy, [waves[1]], options=StreamOptions(chunk_size=(16, 8, 0)))[2]
+    assert score == pytest.approx(expected, abs=2e-3)
 
 
 @pytest.mark.parametrize("options", [{}, {"search_type": "maes"}, {"decoding_mode": "simu_chunk", "nbest": 2}])
