@@ -29,6 +29,8 @@ VERBS: dict[str, str] = {
     "compare": "paired significance of two scored runs",
     "train": "fine-tune or train a model",
     "average": "average the n best checkpoints of a training run",
+    "prepare": "token list and feature statistics of a training set",
+    "pack": "one checkpoint of a training run as a model folder",
     "download": "get a model from the hub (the only verb that uses the network)",
 }
 

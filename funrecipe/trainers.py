@@ -147,5 +147,5 @@ def default_gpus() -> int:
 
 
 def launcher_arguments(parser: argparse.ArgumentParser) -> None:
-    """Accept what launchers append, ``--local-rank`` or (before torch 2) ``--local_rank``; the environment says it too."""
+    """Accept what launchers append: ``--local-rank``, before torch 2 ``--local_rank``; the environment says it too."""
     parser.add_argument("--local-rank", "--local_rank", type=int, dest="local_rank", help=argparse.SUPPRESS)

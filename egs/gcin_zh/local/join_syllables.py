@@ -97,28 +97,46 @@ def join(parts: list[np.ndarray], chooser: random.Random) -> np.ndarray:
     return np.clip(joined + noise * chooser.uniform(0.0003, 0.002), -1, 1)
 
 
+def choose_recordings(
+    syllables: list[str], preferred: set[Recording], others: set[Recording], chooser: random.Random
+) -> list[Recording] | None:
+    """One recording for each syllable: of one speaker where there is one, from ``preferred`` where there is one.
+
+    None when a syllable has no recording at all.
+    """
+    speakers = sorted({speaker for speaker, _ in preferred | others})
+    chooser.shuffle(speakers)
+    found = []
+    for syllable in syllables:
+        candidates = [(speaker, syllable) for speaker in speakers]
+        able = [c for c in candidates if c in preferred] or [c for c in candidates if c in others]
+        if not able:
+            return None
+        found.append(able[0])
+    return found
+
+
 def write_sentences(
-    lines: list[tuple[str, str]], voice: Voice, allowed: set[Recording], data_dir: Path, seed: int
-) -> int:
-    """One FLAC per sentence, ``wav.scp`` and ``text``; returns how many sentences were left out."""
+    lines: list[tuple[str, str]], voice: Voice, preferred: set[Recording], others: set[Recording], data_dir: Path,
+    seed: int,
+) -> tuple[int, float]:  # fmt: skip
+    """One FLAC per sentence, ``wav.scp``, ``text``; sentences left out, and share of syllables from ``preferred``."""
     (data_dir / "wav").mkdir(parents=True, exist_ok=True)
-    speakers = sorted({speaker for speaker, _ in allowed})
-    listed, texts, left_out = [], [], 0
+    listed, texts, left_out, used, total = [], [], 0, 0, 0
     for key, text in lines:
         chooser = random.Random(f"{seed}-{key}")
-        wanted = syllables_of(text)
-        able = [s for s in speakers if all((s, syllable) in allowed for syllable in wanted)]
-        if not able:
+        recordings = choose_recordings(syllables_of(text), preferred, others, chooser)
+        if recordings is None:
             left_out += 1
             continue
-        speaker = chooser.choice(able)
-        wave = join([voice((speaker, syllable)) for syllable in wanted], chooser)
+        wave = join([voice(recording) for recording in recordings], chooser)
         soundfile.write(data_dir / "wav" / f"{key}.flac", wave, SAMPLE_RATE_HZ, subtype="PCM_16")
         listed.append(f"{key} wav/{key}.flac\n")
         texts.append(f"{key} {text}\n")
+        used, total = used + sum(r in preferred for r in recordings), total + len(recordings)
     (data_dir / "wav.scp").write_text("".join(listed), "utf-8")
     (data_dir / "text").write_text("".join(texts), "utf-8")
-    return left_out
+    return left_out, used / max(1, total)
 
 
 def main() -> None:
@@ -131,20 +149,19 @@ def main() -> None:
         "--held_out_share", type=float, default=0.15, help="share of the recordings that training never hears"
     )
     parser.add_argument(
-        "--use",
-        choices=("train", "all"),
-        default="train",
-        help="train: only recordings that are not held out; all: every recording",
-    )
+        "--use", choices=("train", "held_out", "all"), default="train",
+        help="train: no held-out recording; held_out: those wherever there is one; all: every recording",
+    )  # fmt: skip
     args = parser.parse_args()
-    allowed, held_out = split_recordings(find_recordings(args.voice_dir), args.held_out_share, args.seed)
-    if args.use == "all":
-        allowed |= held_out
-    lines = [
-        (key, text) for key, text in (line.split(maxsplit=1) for line in args.text.read_text("utf-8").splitlines())
-    ]
-    left_out = write_sentences(lines, Voice(args.voice_dir), allowed, args.data_dir, args.seed)
-    print(f"{args.data_dir}: {len(lines) - left_out} sentences, {left_out} left out for want of a syllable")
+    training, held_out = split_recordings(find_recordings(args.voice_dir), args.held_out_share, args.seed)
+    preferred, others = {
+        "train": (training, set()), "held_out": (held_out, training), "all": (training | held_out, set())
+    }[args.use]  # fmt: skip
+    listed = (line.split(maxsplit=1) for line in args.text.read_text("utf-8").splitlines())
+    lines = [(key, text) for key, text in listed]
+    left_out, share = write_sentences(lines, Voice(args.voice_dir), preferred, others, args.data_dir, args.seed)
+    print(f"{args.data_dir}: {len(lines) - left_out} sentences, {left_out} left out for want of a syllable; "
+          f"{share:.0%} of the syllables are {args.use} recordings")  # fmt: skip
 
 
 if __name__ == "__main__":

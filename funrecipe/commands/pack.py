@@ -1,0 +1,22 @@
+"""``funrecipe pack``: one checkpoint of a training run as a ModelScope folder."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--run_dir", type=Path, required=True, help="output_dir of the training run")
+    parser.add_argument("--checkpoint_name", default="valid.acc.ave.pb", help="which weights")
+    parser.add_argument("--target", type=Path, required=True, help="the new folder")
+    parser.add_argument("--half", action="store_true", help="store weights as float16: half the size")
+
+
+def run(args: argparse.Namespace) -> int:
+    from funrecipe.train.from_scratch import pack_model
+
+    target = pack_model(args.run_dir, args.checkpoint_name, args.target, half=args.half)
+    size_mb = sum(path.stat().st_size for path in target.iterdir()) / 1e6
+    print(f"{target}: {size_mb:.1f} MB")
+    return 0

@@ -1,0 +1,111 @@
+"""Before training from scratch: token list and feature statistics. After it: a model folder to give away."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import yaml
+
+from funrecipe.audio.cmvn import cmvn_from_statistics, write_cmvn
+from funrecipe.audio.frontend import WavFrontend
+from funrecipe.audio.io import read_audio
+from funrecipe.checkpoint import load_state_dict, save_checkpoint
+from funrecipe.data.kaldi_dir import read_data_dir
+from funrecipe.errors import DataError
+from funrecipe.model_folder import open_model_folder
+from funrecipe.train.output_folder import write_text
+from funrecipe.train.references import is_mark, split_characters
+
+SPECIAL = ("<blank>", "<s>", "</s>")
+UNKNOWN = "<unk>"
+
+
+def count_characters(texts: Iterable[str]) -> Counter[str]:
+    """How often each character occurs; marks are no tokens."""
+    return Counter(c for text in texts for c in split_characters(text) if not is_mark(c))
+
+
+def write_token_list(data_dir: Path, path: Path, *, min_count: int = 1, further: Iterable[str] = ()) -> int:
+    """``tokens.txt`` of a training set: blank, sos, eos, sorted characters, unknown. Returns its length."""
+    texts = read_data_dir(data_dir).texts
+    if not texts:
+        raise DataError("no text to take tokens from", where=str(data_dir))
+    characters = {c for c, n in count_characters(texts.values()).items() if n >= min_count} | set(further)
+    tokens = [*SPECIAL, *sorted(characters), UNKNOWN]
+    write_text(path, "".join(f"{token}\n" for token in tokens))
+    return len(tokens)
+
+
+def write_statistics(data_dir: Path, frontend_conf: Mapping[str, Any], path: Path, *, max_utterances: int = 0) -> int:
+    """``am.mvn`` over the features of a training set, low frame rate included. Returns the number of frames.
+
+    Args:
+        max_utterances: only so many, evenly spread; 0: all.
+
+    Raises:
+        DataError: a file that cannot be read, or no frame at all.
+    """
+    frontend = WavFrontend.from_config({**frontend_conf, "dither": 0.0})
+    utterances = read_data_dir(data_dir).utterances
+    if max_utterances and len(utterances) > max_utterances:
+        utterances = utterances[:: -(-len(utterances) // max_utterances)]
+    sums, squares, frames = np.zeros(frontend.output_size), np.zeros(frontend.output_size), 0
+    rate = int(frontend_conf.get("fs", 16000))
+    for utterance in utterances:
+        wave = read_audio(utterance.audio, sample_rate_hz=rate, start_s=utterance.start_s, end_s=utterance.end_s)
+        with torch.inference_mode():
+            feats, _ = frontend(torch.from_numpy(wave)[None], torch.tensor([len(wave)]))
+        values = feats[0].double().numpy()
+        sums, squares, frames = sums + values.sum(0), squares + (values**2).sum(0), frames + len(values)
+    write_cmvn(path, cmvn_from_statistics(sums, squares, frames))
+    return frames
+
+
+# What a configuration keeps when it is given away: the model, not the run.
+MODEL_KEYS = ("model", "model_conf", "frontend", "frontend_conf", "specaug", "specaug_conf", "encoder", "encoder_conf",
+              "encoder2", "encoder2_conf", "decoder", "decoder_conf", "decoder2", "decoder2_conf", "predictor",
+              "predictor_conf", "predictor2", "predictor2_conf", "stride_conv", "stride_conv_conf", "ctc_conf",
+              "rnnt_decoder", "rnnt_decoder_conf", "joint_network", "joint_network_conf", "input_size", "token_type",
+              "split_with_space", "lm", "lm_conf", "optim", "optim_conf", "scheduler", "scheduler_conf",
+              "token_list")  # fmt: skip
+
+
+def pack_model(run_dir: Path, checkpoint: str, target: Path, *, half: bool = False) -> Path:
+    """A ModelScope folder of one checkpoint: ``model.pb``, configuration, tokens, statistics, and nothing of the run.
+
+    Args:
+        half: store weights as float16; loading converts them back.
+
+    Raises:
+        DataError: the target holds something already, or the run or checkpoint is not there.
+    """
+    folder = open_model_folder(run_dir)
+    weights = run_dir / checkpoint
+    if not weights.is_file():
+        found = ", ".join(sorted(p.name for p in run_dir.glob("*.pb")))
+        raise DataError(f"no checkpoint '{checkpoint}'", where=str(run_dir), hint=f"there are: {found}")
+    if target.exists() and any(target.iterdir()):
+        raise DataError("the target folder is not empty", where=str(target))
+    target.mkdir(parents=True, exist_ok=True)
+    state = load_state_dict(weights)
+    if half:
+        state = {name: value.half() if value.is_floating_point() else value for name, value in state.items()}
+    save_checkpoint({name: value.clone() for name, value in state.items()}, target / "model.pb")
+    config = {key: folder.config[key] for key in MODEL_KEYS if key in folder.config}
+    write_text(target / "config.yaml", yaml.safe_dump(config, allow_unicode=True, sort_keys=False))
+    configuration = json.loads((run_dir / "configuration.json").read_text("utf-8"))
+    configuration["model"]["am_model_name"] = "model.pb"
+    configuration["model"]["model_config"]["model"] = target.name
+    write_text(target / "configuration.json", json.dumps(configuration, indent=2, ensure_ascii=False) + "\n")
+    write_text(target / "tokens.json", json.dumps(list(folder.tokens), ensure_ascii=False) + "\n")
+    for name in ("tokens.txt", "am.mvn", "seg_dict", "bpe.model", "decoding.yaml"):
+        if (run_dir / name).is_file():
+            shutil.copyfile(run_dir / name, target / name)
+    return target
