@@ -49,7 +49,7 @@ CONFIG = {
 }  # fmt: skip
 
 
-def make_folder(folder: Path) -> None:
+def make_folder(folder: Path, config: dict = CONFIG) -> None:
     """A model folder with random weights that both sides read."""
     import torch
     import yaml
@@ -58,7 +58,7 @@ def make_folder(folder: Path) -> None:
     from funrecipe.models.registry import build_model
 
     tokens = ["<blank>", "<s>", "</s>", *(chr(0x4E00 + i) for i in range(VOCAB_SIZE - 4)), "<unk>"]
-    (folder / "config.yaml").write_text(yaml.safe_dump(CONFIG, sort_keys=False), encoding="utf-8")
+    (folder / "config.yaml").write_text(yaml.safe_dump(config, sort_keys=False), encoding="utf-8")
     (folder / "tokens.json").write_text(json.dumps(tokens, ensure_ascii=False), encoding="utf-8")
     size = FRONTEND["n_mels"] * FRONTEND["lfr_m"]
     shift, scale = " ".join(["-8.0"] * size), " ".join(["0.25"] * size)
@@ -67,7 +67,7 @@ def make_folder(folder: Path) -> None:
         f"<Rescale> {size} {size}\n<LearnRateCoef> 0 [ {scale} ]\n</Nnet>\n"
     )
     torch.manual_seed(1234)
-    model = build_model(to_0x(CONFIG), VOCAB_SIZE)
+    model = build_model(to_0x(config), VOCAB_SIZE)
     with torch.no_grad():
         model.predictor.cif_output.weight.mul_(0.3)
         model.predictor.cif_output.bias.fill_(math.log(ALPHA / (1 - ALPHA)))
