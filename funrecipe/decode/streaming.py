@@ -9,6 +9,7 @@ state: a plain dict, empty at the start of a stream and empty again after its fi
 from __future__ import annotations
 
 import importlib
+import uuid
 from collections.abc import Mapping, MutableMapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -110,7 +111,7 @@ class StreamingModel(Protocol):
 class StreamState:
     """All that is remembered between two calls of one stream."""
 
-    recognizer: StreamingRecognizer
+    recognizer_id: str
     options: StreamOptions
     frontend: FrontendState
     model: Any
@@ -157,6 +158,7 @@ class StreamingRecognizer:
     ) -> None:
         self._model, self._frontend, self._tokenizer = model, frontend, tokenizer
         self.sample_rate_hz = sample_rate_hz
+        self._id = uuid.uuid4().hex  # a cache must not wander to another model
 
     @torch.inference_mode()
     def feed(
@@ -192,9 +194,9 @@ class StreamingRecognizer:
 
     def _state(self, cache: MutableMapping[str, Any], options: StreamOptions) -> StreamState:
         if not cache:
-            cache[_STATE_KEY] = StreamState(self, options, self._frontend.start(), self._model.start(options))
+            cache[_STATE_KEY] = StreamState(self._id, options, self._frontend.start(), self._model.start(options))
         state = cache.get(_STATE_KEY)
-        if not isinstance(state, StreamState) or state.recognizer is not self:
+        if not isinstance(state, StreamState) or state.recognizer_id != self._id:
             raise UsageError(
                 f"the cache holds {sorted(map(str, cache))}, not a stream of this pipeline",
                 where="param_dict['cache']",

@@ -1,5 +1,7 @@
 """Streaming Paraformer: FunASR's texts call by call, and the same text however the audio is cut."""
 
+import copy
+import dataclasses
 import json
 import threading
 from pathlib import Path
@@ -147,6 +149,21 @@ def test_a_stream_of_another_recognizer_is_refused(recognizer):
     recognizer.feed(np.zeros(960, np.float32), cache, False)
     with pytest.raises(UsageError, match="not a stream of this pipeline"):
         load_streaming_recognizer(open_model_folder(FOLDER)).feed(np.zeros(960, np.float32), cache, False)
+
+
+def test_a_copy_of_a_cache_goes_its_own_way(recognizer):
+    cache, wave = {}, WAVES["wave_s0"]
+    begun = recognizer.feed(wave[:15000], cache, False).text
+    fork = copy.deepcopy(cache)
+    one = recognizer.feed(wave[15000:], cache, True).text
+    assert recognizer.feed(wave[15000:], fork, True).text == one
+    assert begun + one == "".join(TEXTS["c5_10_5"])
+
+
+def test_search_options_that_a_stream_ignores_are_refused():
+    folder = dataclasses.replace(open_model_folder(FOLDER), decoding={"lm_weight": 0.15, "beam_size": 10})
+    with pytest.raises(UsageError, match="lm_weight"):
+        load_streaming_recognizer(folder)
 
 
 def test_a_foreign_cache_is_refused(recognizer):

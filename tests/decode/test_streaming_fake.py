@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from funrecipe.decode.options import DecodeOptions
 from funrecipe.decode.recognizer import load_recognizer
@@ -37,14 +38,20 @@ def test_batch_equals_alone(waves, shape_index):
 def test_ids_equal_funasr(shape_index):
     case = Case(FOLDER, FOLDER.parent)
     recognizer = load_recognizer(open_model_folder(FOLDER), options=DecodeOptions(decoding_ind=shape_index))
-    import torch
-
     feats, lens = torch.from_numpy(case.inputs["feats"]), torch.from_numpy(case.inputs["feats_lens"])
     with torch.inference_mode():
         nbests = recognizer.search.decode(feats, lens)
     for i, (hypothesis,) in enumerate(nbests):
         expected = case.expected[f"fake.ind{shape_index}.u{i}.argmax_ids"][0].tolist()
         assert hypothesis.ids == [token for token in expected if token not in (0, 2)]
+
+
+def test_the_best_of_a_beam_is_the_greedy_result(waves):
+    """Without a language model the positions are independent, so the beam's best is the best of every position."""
+    greedy = load_recognizer(open_model_folder(FOLDER)).transcribe(waves)
+    nbests = load_recognizer(open_model_folder(FOLDER), options=DecodeOptions(nbest=3)).transcribe_nbest(waves)
+    assert [nbest[0].tokens for nbest in nbests] == [hypothesis.tokens for hypothesis in greedy]
+    assert all(len(nbest) == 3 for nbest in nbests)
 
 
 def test_a_chunk_shape_that_is_not_there():
