@@ -25,12 +25,15 @@ declare_option allow_pipes false "run the commands that wav.scp names"
 declare_option audio_fs "" "sampling rate of raw .pcm files, in Hz" integer
 declare_option textnorm_profile speechio "normalization of stage 3: speechio, funasr2023 or strict"
 # Decoding; empty: as the model's decoding.yaml says.
-decoding=(decoding_mode hotword_txt beam_size ctc_weight lm_weight penalty maxlenratio minlenratio nbest token_num_relax decoding_ind)
-declare_option decoding_mode "" "fast, normal or offline (models that have modes)"
+decoding=(decoding_mode search_type hotword_txt beam_size ctc_weight lm_weight ngram_weight penalty maxlenratio
+  minlenratio nbest token_num_relax decoding_ind)
+declare_option decoding_mode "" "UniASR: fast, normal, offline; conformer: joint, ctc_greedy, ctc_prefix; rnnt: full_utt, simu_chunk"
+declare_option search_type "" "rnnt: default, tsd, alsd or maes"
 declare_option hotword_txt "" "file of hot words, or the words"
 declare_option beam_size "" "hypotheses kept by the search" integer
 declare_option ctc_weight "" "weight of the CTC scores in the search"
 declare_option lm_weight "" "weight of the language model in the search"
+declare_option ngram_weight "" "weight of the model folder's ngram.arpa in the search"
 declare_option penalty "" "score added per token"
 declare_option maxlenratio "" "longest hypothesis, as a share of the encoder frames"
 declare_option minlenratio "" "shortest hypothesis, as a share of the encoder frames"

@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 
 BOOLEAN = ("true", "false")
 # Decoding options that the recipe passes on; unset ones keep what the model's decoding.yaml says.
-FLOAT_OPTIONS = ("ctc_weight", "lm_weight", "penalty", "maxlenratio", "minlenratio")
+FLOAT_OPTIONS = ("ctc_weight", "lm_weight", "ngram_weight", "penalty", "maxlenratio", "minlenratio")
+TEXT_OPTIONS = ("decoding_mode", "search_type")
 INTEGER_OPTIONS = ("beam_size", "nbest", "token_num_relax", "decoding_ind")
 
 
@@ -40,7 +41,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--backend", default="local", help="what will run the jobs (default: %(default)s)")
     parser.add_argument("--allow_pipes", choices=BOOLEAN, default="false", help="run commands that wav.scp names")
     parser.add_argument("--audio_fs", type=positive, help="sampling rate of raw .pcm files, in Hz")
-    parser.add_argument("--decoding_mode", help="fast, normal or offline (UniASR)")
+    parser.add_argument("--decoding_mode", help="a way to decode, if the family has several (docs: DecodeOptions)")
+    parser.add_argument("--search_type", help="search of a transducer: default, tsd, alsd or maes")
     parser.add_argument("--hotword_txt", help="file with hot words, or the words")
     for name in FLOAT_OPTIONS:
         parser.add_argument(f"--{name}", type=float)
@@ -168,7 +170,7 @@ def _decode_options(args: argparse.Namespace) -> dict[str, Any]:
     """Only what was asked for. The text "None" is how old recipes said "no hot words"."""
     from funrecipe.decode.options import DecodeOptions
 
-    options = {name: getattr(args, name) for name in (*FLOAT_OPTIONS, *INTEGER_OPTIONS, "decoding_mode")}
+    options = {name: getattr(args, name) for name in (*FLOAT_OPTIONS, *INTEGER_OPTIONS, *TEXT_OPTIONS)}
     if args.hotword_txt and args.hotword_txt.lower() != "none":
         path = Path(args.hotword_txt)
         options["hotword"] = str(path.resolve()) if path.is_file() else args.hotword_txt
