@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import importlib
 import uuid
-from collections.abc import Mapping, MutableMapping
+from collections.abc import Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, field, fields
+from numbers import Integral
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -64,7 +65,7 @@ class StreamOptions:
                 )
         chunk_size = param_dict.get("chunk_size")
         if chunk_size is not None:
-            chunk_size = tuple(chunk_size) if isinstance(chunk_size, (list, tuple)) else (chunk_size,)
+            chunk_size = tuple(chunk_size) if isinstance(chunk_size, (Sequence, np.ndarray)) else (chunk_size,)
             if len(chunk_size) != 3 or not all(_is_int(n) and n >= 0 for n in chunk_size) or chunk_size[1] < 1:
                 raise UsageError(
                     f"chunk_size is [left, chunk, right] in frames, not {param_dict['chunk_size']!r}",
@@ -278,4 +279,4 @@ def streaming_text(tokens: list[str]) -> str:
 
 
 def _is_int(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)
+    return isinstance(value, Integral) and not isinstance(value, bool)

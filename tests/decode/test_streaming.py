@@ -177,6 +177,7 @@ def test_a_foreign_cache_is_refused(recognizer):
         ({"chunk_size": [5, 10]}, "chunk_size is"),
         ({"chunk_size": [5, 0, 5]}, "chunk_size is"),
         ({"chunk_size": 10}, "chunk_size is"),
+        ({"chunk_size": "5,10,5"}, "chunk_size is"),
         ({"chunk_size": [5, -1, 5]}, "chunk_size is"),
         ({"encoder_chunk_look_back": "4"}, "encoder_chunk_look_back is"),
         ({"decoder_chunk_look_back": -2}, "decoder_chunk_look_back is"),
@@ -191,6 +192,15 @@ def test_wrong_options_are_named(param_dict, message):
 def test_an_offline_model_is_refused():
     with pytest.raises(UsageError, match="whole utterances"):
         load_streaming_recognizer(open_model_folder(PARITY / "uniasr"))
+
+
+@pytest.mark.parametrize("chunk_size", [(0, 10, 0), (5, 10, 0), (0, 1, 3), (20, 3, 1)])
+@pytest.mark.parametrize("look_backs", [(0, 0), (2, 1), (-1, -1)])
+def test_odd_windows(recognizer, chunk_size, look_backs):
+    options, wave = StreamOptions(chunk_size, *look_backs), WAVES["wave_s1"][:15000]
+    whole = feed(recognizer, wave, [], options)
+    assert whole[-1].text
+    assert text(feed(recognizer, wave, [3000, 3001, 9600, 14999], options)) == text(whole)
 
 
 def test_streaming_text():
