@@ -31,6 +31,7 @@ VERBS: dict[str, str] = {
     "average": "average the n best checkpoints of a training run",
     "prepare": "token list and feature statistics of a training set",
     "pack": "one checkpoint of a training run as a model folder",
+    "perplexity": "how well a language model predicts a text",
     "download": "get a model from the hub (the only verb that uses the network)",
 }
 

@@ -56,22 +56,25 @@ def load_ngram(folder: ModelFolder) -> NgramModel:
 
 
 def load_language_model(folder: ModelFolder, *, device: torch.device | str = "cpu") -> LanguageModel:
-    """Load ``lm.yaml`` and ``lm.pb`` of ``folder``, ready for inference.
+    """The language model that ``folder`` is, or its ``lm.yaml`` and ``lm.pb``, ready for inference.
 
     Raises:
         UsageError: the folder has no language model, or one of an unknown kind.
         DataError, UnsafeFileError: weights that do not fit (another vocabulary, say) or are not safe.
     """
-    if folder.lm_config is None or folder.lm_weights is None:
+    if folder.family == "lm":
+        config, weights, where = folder.config, folder.weights, folder.path
+    elif folder.lm_config is not None and folder.lm_weights is not None:
+        config, weights, where = read_config(folder.lm_config)[0], folder.lm_weights, folder.lm_config
+    else:
         raise UsageError(
-            "a language model weight was given, but the model folder has no language model",
+            "a language model was asked for, but the model folder has none",
             where=str(folder.path),
             hint="put lm.yaml and lm.pb there, or leave lm_weight out",
         )
-    config, _ = read_config(folder.lm_config)
     try:
         model = build_language_model(config, len(folder.tokens))
     except ValueError as error:
-        raise UsageError(str(error), where=str(folder.lm_config)) from None
-    load_weights(model, folder.lm_weights)
+        raise UsageError(str(error), where=str(where)) from None
+    load_weights(model, weights)
     return model.eval().requires_grad_(False).to(device)
