@@ -6,10 +6,43 @@ import torch
 from funrecipe.errors import UsageError
 from funrecipe.models.attention import shift_legacy, shift_relative
 from funrecipe.models.conformer import ConformerEncoder
+from funrecipe.models.lm import build_language_model
 from funrecipe.models.registry import build_model
 from funrecipe.models.transformer import TransformerDecoder, TransformerEncoder
 
 SMALL = {"output_size": 8, "attention_heads": 2, "linear_units": 12, "num_blocks": 2, "dropout_rate": 0.0}
+
+
+AISHELL_CONFORMER = {
+    "model": "asr", "model_conf": {"ctc_weight": 0.3}, "encoder": "conformer", "decoder": "transformer",
+    "encoder_conf": {"output_size": 256, "linear_units": 2048, "num_blocks": 12, "macaron_style": True,
+                     "cnn_module_kernel": 15},
+    "decoder_conf": {"linear_units": 2048, "num_blocks": 6},
+}
+AISHELL_TRANSDUCER = {
+    "model": "rnnt_unified", "encoder": "chunk_conformer", "rnnt_decoder": "rnnt",
+    "encoder_conf": {"output_size": 512, "attention_heads": 8, "linear_units": 2048, "num_blocks": 12,
+                     "cnn_module_kernel": 15, "subsampling_factor": 4, "unified_model_training": True},
+    "rnnt_decoder_conf": {"embed_size": 512, "hidden_size": 512}, "joint_network_conf": {"joint_space_size": 512},
+}
+TRANSFORMER_LM = {"lm": "transformer", "lm_conf": {"embed_unit": 128, "att_unit": 512, "head": 8, "unit": 2048,
+                                                   "layer": 16}}
+
+
+@pytest.mark.parametrize(
+    ("build", "config", "vocab", "tensors", "elements"),
+    [
+        (build_model, AISHELL_CONFORMER, 4234, 651, 46_204_192),
+        (build_model, AISHELL_TRANSDUCER, 4234, 498, 90_111_638),
+        (build_language_model, TRANSFORMER_LM, 8404, 265, 55_893_204),
+        (build_language_model, {"lm": "seq_rnn", "lm_conf": {"unit": 650, "nlayers": 2}}, 8404, 11, 17_704_004),
+    ],
+    ids=["conformer", "transducer", "transformer_lm", "rnn_lm"],
+)
+def test_real_models_have_the_published_tensors(build, config, vocab, tensors, elements):
+    with torch.device("meta"):
+        state = build(config, vocab).state_dict()
+    assert (len(state), sum(tensor.numel() for tensor in state.values())) == (tensors, elements)
 
 
 def assert_batch_equals_alone(encoder, width=20):
