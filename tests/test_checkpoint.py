@@ -76,7 +76,7 @@ class Runs:
         return os.system, ("touch pwned",)
 
 
-@pytest.mark.parametrize("write", [torch.save, lambda content, path: path.write_bytes(pickle.dumps(content))])
+@pytest.mark.parametrize("write", [torch.save, lambda content, path: path.write_bytes(pickle.dumps(content, 2))])
 def test_a_pickle_that_wants_to_run_code_is_refused(tmp_path, monkeypatch, write):
     monkeypatch.chdir(tmp_path)
     write({"weight": torch.zeros(1), "trap": Runs()}, tmp_path / "model.pb")

@@ -1,8 +1,8 @@
 """Continuous integrate-and-fire (CIF): how many tokens, and one acoustic embedding for each.
 
 Source: Dong & Xu 2020, "CIF: Continuous Integrate-and-Fire for End-to-End Speech Recognition";
-``funasr.models.predictor.cif`` (0.8.8). FunASR walks over the frames; here the running sum is taken once, in float64,
-and the weight of every frame for every token follows from it, so a batch decides as each utterance alone.
+``funasr.models.predictor.cif`` (0.8.8). FunASR walks over the frames; here running sums are taken once, in float64, and
+the tokens read off them, so a batch decides as each utterance alone.
 """
 
 from __future__ import annotations
@@ -60,35 +60,26 @@ def accumulator(alphas: Tensor, threshold: float = 1.0, step: float = 1.0) -> Te
 
 
 def integrate_and_fire(hidden: Tensor, alphas: Tensor, threshold: float = 1.0) -> tuple[Tensor, Tensor, Tensor]:
-    """Weighted sums of ``hidden (B, T, D)``, one per firing of ``alphas (B, T)``.
+    """Weighted sums of ``hidden (B, T, D)``, one per firing of ``alphas (B, T)``. Differentiable.
+
+    A frame at which token k is completed gives it what is missing to k + 1 and leaves the rest to token k + 1. So all
+    tokens up to k together are the weighted sum of the frames up to there less that rest, and token k is a difference.
 
     Returns:
         embeds ``(B, max(fired), D)``, fired ``(B,)`` int64, peaks ``(B, T)`` as in :func:`accumulator`.
     """
-    weights, fired, peaks = firing_weights(alphas, threshold)
-    return torch.bmm(weights.to(hidden.dtype), hidden), fired, peaks
-
-
-def firing_weights(alphas: Tensor, threshold: float = 1.0) -> tuple[Tensor, Tensor, Tensor]:
-    """``(B, U, T)`` share of each frame in each token, with ``fired (B,)`` and ``peaks (B, T)``. Differentiable.
-
-    A frame at which token k is completed gives it what is missing to k + 1 and leaves the rest to token k + 1.
-    """
     sums, fired = firings(alphas, threshold)
-    before = F.pad(fired[:, :-1], (1, 0))
-    sums_before = F.pad(sums[:, :-1], (1, 0))
-    fires = fired > before
-    share = sums - sums_before
-    to_current = torch.where(fires, (before + 1) - sums_before, share)
-    to_next = torch.where(fires, share - to_current, torch.zeros_like(share))
-    tokens = int(fired[:, -1].max()) if fired.numel() else 0
-    # one row more than tokens: what is left behind the last firing falls there and is dropped
-    weights = share.new_zeros(alphas.size(0), tokens + 2, alphas.size(1))
-    weights = weights.scatter_add(1, before[:, None, :], to_current[:, None, :])
-    weights = weights.scatter_add(1, before[:, None, :] + 1, to_next[:, None, :])
-    complete = torch.arange(tokens, device=alphas.device) < fired[:, -1:]
-    weights = weights[:, :tokens] * complete[:, :, None]
-    return weights, fired[:, -1], (sums - before).to(alphas.dtype)
+    peaks = sums - F.pad(fired[:, :-1], (1, 0))
+    counts = fired[:, -1]
+    tokens = torch.arange(1, int(counts.max()) + 1 if counts.numel() else 1, device=alphas.device)
+    # the frame of each firing; behind the last one any frame will do, its token is set to zero below
+    frames = torch.searchsorted(fired, tokens.repeat(len(fired), 1)).clamp(max=alphas.size(1) - 1)
+    exact = hidden.double()
+    columns = frames[:, :, None].expand(-1, -1, hidden.size(2))
+    rest = (sums - fired).gather(1, frames)[:, :, None] * exact.gather(1, columns)
+    up_to = (alphas.double()[:, :, None] * exact).cumsum(dim=1).gather(1, columns) - rest
+    embeds = (up_to - F.pad(up_to[:, :-1], (0, 0, 1, 0))) * (tokens <= counts[:, None])[:, :, None]
+    return embeds.to(hidden.dtype), counts, peaks.to(alphas.dtype)
 
 
 class CifPredictorV2(nn.Module):
