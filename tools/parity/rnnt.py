@@ -48,7 +48,8 @@ def check_stream(case: Case, model: TransducerModel, name: str, row: int, feats:
     chunks[-1] = torch.nn.functional.pad(chunks[-1], (0, 0, 0, max(0, least - chunks[-1].size(1))))
     search, cache = TransducerSearch(model, search_options(name)), model.encoder.start(conf["left_context"])
     beam, outputs, lengths = search.start(), [], []
-    for chunk in chunks:
+    for number, chunk in enumerate(chunks):
+        cache.seen_frames = number * conf["chunk_size"]  # FunASR's count, which differs where right_context > 0
         outputs.append(model.encoder.step(chunk, cache, right))
         beam = search.advance(beam, outputs[-1][0])
         lengths.append(len(max(beam, key=lambda hyp: hyp.score).tokens) - 1)
