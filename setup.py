@@ -9,7 +9,7 @@ setup(
     license="Apache-2.0",
     python_requires=">=3.10",
     packages=find_packages(include=["funrecipe", "funrecipe.*"]),
-    package_data={"funrecipe": ["**/*.html", "**/*.j2", "**/*.txt", "**/*.tsv", "**/*.yaml", "**/*.css", "**/*.js", "py.typed"]},
+    package_data={"funrecipe": [f"**/*.{ending}" for ending in ("html", "j2", "txt", "tsv", "yaml", "css", "js")]},
     install_requires=[
         "torch>=2.2",
         "numpy",

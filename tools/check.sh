@@ -6,7 +6,8 @@ cd "$root"
 bash tools/setup.sh --dev
 .venv/bin/ruff check .
 # Types are checked where no torch is imported: lists, jobs, scoring, text.
-.venv/bin/mypy funrecipe/errors.py funrecipe/cli.py funrecipe/data funrecipe/jobs funrecipe/score funrecipe/text
+.venv/bin/mypy funrecipe/{errors,cli,zoo,network}.py funrecipe/hub*.py funrecipe/model_folder*.py funrecipe/audio/{io,resample}.py \
+  funrecipe/decode/options.py funrecipe/{data,jobs,score,text}
 mapfile -t scripts < <(git ls-files '*.sh' '.ci/run')
 .venv/bin/shellcheck -x "${scripts[@]}"
 echo "check.sh: clean"

@@ -54,7 +54,7 @@ def read_shard_list(path: Path, kind: str) -> list[Shard]:
         )
     shards = []
     for number, line in enumerate(path.read_text("utf-8").splitlines(), 1):
-        files = tuple(resolve_audio(name, path.parent) for name in line.split())
+        files = tuple(resolve_audio(name, str(path.parent)) for name in line.split())
         if not files:
             continue
         if len(files) != KINDS[kind]:
@@ -110,7 +110,7 @@ def _read_by_key(path: str) -> dict[str, str]:
 
 def _read_sounds(scp: str) -> Iterator[tuple[str, str, float | None]]:
     for key, value in _read_by_key(scp).items():
-        audio = resolve_audio(value, Path(scp).parent)
+        audio = resolve_audio(value, str(Path(scp).parent))
         seconds = None if audio.endswith("|") else duration_s(Utterance(key, audio))
         yield key, audio, None if seconds is None else 1000.0 * seconds
 

@@ -57,8 +57,10 @@ class Case:
         """Compare with a value that is not an array of io.npz (a JSON text, an offline reference)."""
         self._named.add(key)
         if isinstance(ours, str) or isinstance(theirs, str) or tolerance == 0.0:
-            equal = bool(np.array_equal(np.asarray(ours), np.asarray(theirs))) if not isinstance(ours, (str, list, dict)) else ours == theirs
-            return self._record(key, 0.0 if equal else float("inf"), 0.0, note if equal else f"{ours!r} != {theirs!r}; {note}")
+            exact = isinstance(ours, (str, list, dict))
+            equal = bool(ours == theirs if exact else np.array_equal(np.asarray(ours), np.asarray(theirs)))
+            remark = note if equal else f"{ours!r} != {theirs!r}; {note}"
+            return self._record(key, 0.0 if equal else float("inf"), 0.0, remark)
         ours, theirs = np.asarray(ours), np.asarray(theirs)
         if ours.shape != theirs.shape:
             return self._record(key, float("inf"), tolerance, f"shape {ours.shape}, expected {theirs.shape}; {note}")
