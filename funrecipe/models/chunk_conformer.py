@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from funrecipe.models.attention import RelativeAttention
+from funrecipe.models.conformer import pointwise
 from funrecipe.models.layers import FeedForward, LayerNorm, activation, length_mask
 from funrecipe.models.positions import sinusoid
 
@@ -99,10 +100,11 @@ class ChunkConvolution(nn.Module):
         return self._filtered(x), x[:, :, keep : keep + past.size(2)]
 
     def _gated(self, x: Tensor) -> Tensor:
-        return F.glu(self.pointwise_conv1(x.transpose(1, 2)), dim=1)
+        return F.glu(pointwise(self.pointwise_conv1, x), dim=-1).transpose(1, 2)
 
     def _filtered(self, x: Tensor) -> Tensor:
-        return self.pointwise_conv2(self.activation(self.norm(self.depthwise_conv(x)))).transpose(1, 2)
+        x = self.activation(self.norm(self.depthwise_conv(x)))
+        return pointwise(self.pointwise_conv2, x.transpose(1, 2))
 
 
 class ChunkConformerBlock(nn.Module):

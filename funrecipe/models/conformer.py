@@ -4,12 +4,18 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from funrecipe.models.attention import MultiHeadedAttention, RelativeAttention
 from funrecipe.models.input_layers import build_input_layer
 from funrecipe.models.layers import FeedForward, LayerNorm, activation, length_mask
 from funrecipe.models.positions import PositionalEncoding, RelativePositionalEncoding, ScaledPositionalEncoding
+
+
+def pointwise(conv: nn.Conv1d, x: Tensor) -> Tensor:
+    """A convolution of width 1 as the matrix product that it is: (B, T, D) -> (B, T, D')."""
+    return F.linear(x, conv.weight.squeeze(-1), conv.bias)
 
 
 class ConvolutionModule(nn.Module):
@@ -27,11 +33,11 @@ class ConvolutionModule(nn.Module):
 
     def forward(self, x: Tensor, frame_mask: Tensor | None) -> Tensor:
         """x: (B, T, D), frame_mask: (B, T) bool or None -> (B, T, D). Masked frames count as zeros."""
-        x = nn.functional.glu(self.pointwise_conv1(x.transpose(1, 2)), dim=1)
+        x = F.glu(pointwise(self.pointwise_conv1, x), dim=-1)
         if frame_mask is not None:
-            x = x.masked_fill(~frame_mask.unsqueeze(1), 0.0)
-        x = self.activation(self.norm(self.depthwise_conv(x)))
-        return self.pointwise_conv2(x).transpose(1, 2)
+            x = x.masked_fill(~frame_mask.unsqueeze(-1), 0.0)
+        x = self.activation(self.norm(self.depthwise_conv(x.transpose(1, 2))))
+        return pointwise(self.pointwise_conv2, x.transpose(1, 2))
 
 
 class ConformerLayer(nn.Module):
