@@ -1,0 +1,239 @@
+"""CPU time of a training step, beside FunASR's own trainer on the same data in the same run.
+
+    .venv/bin/python -m tools.bench.bench_train [--peer_python OTHER_VENV/bin/python] [--utterances 32] [--batch_size 8]
+
+Both sides train the same Paraformer (12 encoder blocks of 256, 6 decoder blocks, CTC 0.3) from the same weights on the
+same wav files and texts: batches of ``batch_size`` utterances of similar length, Adam, WarmupLR, clipping, one thread,
+audio and features in the training process. One epoch warms up; then each epoch's CPU time is divided by its steps.
+That both do the same work shows in the loss of one utterance at the start (no sampler), which has to agree. Feature caching, which
+FunASR does not have, is switched off. The peer's Python needs ``torch`` and ``funasr`` (1.4.16 was used); its trainer
+and data loader are driven as its ``train_ds`` does, which itself insists on a GPU.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+VOCAB_SIZE = 4233  # AISHELL-1
+TOKENS_PER_S = 4.3
+OPTIM_CONF = {"lr": 0.0005}
+SCHEDULER_CONF = {"warmup_steps": 25000}
+FRONTEND_CONF = {"fs": 16000, "window": "hamming", "n_mels": 80, "frame_length": 25, "frame_shift": 10, "dither": 0.0,
+                 "lfr_m": 7, "lfr_n": 6}  # fmt: skip
+MODEL_CONF = {"ctc_weight": 0.3, "lsm_weight": 0.1, "length_normalized_loss": True, "predictor_weight": 1.0,
+              "predictor_bias": 1, "sampling_ratio": 0.75}  # fmt: skip
+ENCODER_CONF = {"output_size": 256, "attention_heads": 4, "linear_units": 2048, "num_blocks": 12, "dropout_rate": 0.1,
+                "positional_dropout_rate": 0.1, "attention_dropout_rate": 0.1, "input_layer": "pe", "kernel_size": 11,
+                "sanm_shfit": 0, "selfattention_layer_type": "sanm"}  # fmt: skip
+DECODER_CONF = {"attention_heads": 4, "linear_units": 2048, "num_blocks": 6, "att_layer_num": 6, "kernel_size": 11,
+                "sanm_shfit": 0, "dropout_rate": 0.1, "positional_dropout_rate": 0.1,
+                "self_attention_dropout_rate": 0.1, "src_attention_dropout_rate": 0.1}  # fmt: skip
+PREDICTOR_CONF = {"idim": 256, "threshold": 1.0, "l_order": 1, "r_order": 1, "tail_threshold": 0.45}
+CONFIG_OURS = {
+    "model": "paraformer", "model_conf": MODEL_CONF, "frontend": "wav_frontend", "frontend_conf": FRONTEND_CONF,
+    "encoder": "sanm", "encoder_conf": ENCODER_CONF, "decoder": "paraformer_decoder_sanm", "decoder_conf": DECODER_CONF,
+    "predictor": "cif_predictor_v2", "predictor_conf": PREDICTOR_CONF,
+}  # fmt: skip
+CONFIG_FUNASR = {
+    "model": "Paraformer", "model_conf": MODEL_CONF, "frontend": "WavFrontend", "encoder": "SANMEncoder",
+    "encoder_conf": ENCODER_CONF, "decoder": "ParaformerSANMDecoder", "decoder_conf": DECODER_CONF,
+    "predictor": "CifPredictorV2", "predictor_conf": PREDICTOR_CONF, "tokenizer": "CharTokenizer",
+}  # fmt: skip
+
+
+def write_corpus(folder: Path, utterances: int) -> None:
+    """Noise of 2 to 8 s with random texts, as a Kaldi data directory and as FunASR's jsonl; weights for both sides."""
+    import numpy as np
+    import soundfile
+    import torch
+    import yaml
+
+    from funrecipe.models.registry import build_model
+
+    chooser = np.random.default_rng(1)
+    tokens = ["<blank>", "<s>", "</s>", *(chr(0x4E00 + i) for i in range(VOCAB_SIZE - 4)), "<unk>"]
+    for part, durations_s in (("train", np.linspace(2, 8, utterances)), ("validation", [4.0])):
+        (folder / part).mkdir()
+        scp, texts, records = [], [], []
+        for i, duration_s in enumerate(durations_s):
+            key, path = f"{part}{i:03d}", folder / part / f"{i:03d}.wav"
+            samples = int(16000 * duration_s)
+            soundfile.write(path, chooser.normal(0, 0.05, samples), 16000, subtype="PCM_16")
+            text = "".join(chooser.choice(tokens[3:-1], int(duration_s * TOKENS_PER_S)))
+            scp.append(f"{key} {path}\n")
+            texts.append(f"{key} {text}\n")
+            frames = samples // 160
+            records.append({"key": key, "source": str(path), "source_len": frames, "target": text,
+                            "target_len": len(text)})  # fmt: skip
+        (folder / part / "wav.scp").write_text("".join(scp), "utf-8")
+        (folder / part / "text").write_text("".join(texts), "utf-8")
+        (folder / f"{part}.jsonl").write_text(
+            "".join(json.dumps(r, ensure_ascii=False) + "\n" for r in records), "utf-8"
+        )
+    (folder / "tokens.txt").write_text("".join(f"{token}\n" for token in tokens), "utf-8")
+    (folder / "tokens.json").write_text(json.dumps(tokens, ensure_ascii=False), "utf-8")
+    (folder / "config.yaml").write_text(yaml.safe_dump(CONFIG_OURS), "utf-8")
+    size = 560
+    (folder / "am.mvn").write_text(
+        f"<Nnet>\n<Splice> {size} {size}\n[ 0 ]\n<AddShift> {size} {size}\n<LearnRateCoef> 0 [ {'-8.0 ' * size}]\n"
+        f"<Rescale> {size} {size}\n<LearnRateCoef> 0 [ {'0.25 ' * size}]\n</Nnet>\n"
+    )
+    torch.manual_seed(0)
+    model = build_model(CONFIG_OURS, VOCAB_SIZE)
+    torch.save(model.state_dict(), folder / "model.pt")
+    print(f"model: {sum(p.numel() for p in model.parameters()) / 1e6:.1f} M parameters, random")
+
+
+def ours(folder: Path, batch_size: int) -> tuple[Callable[[], float], Callable[[int], int]]:
+    """``loss()`` of the validation utterance and ``train(epoch) -> steps``."""
+    import torch
+
+    from funrecipe.train.distributed import Ranks
+    from funrecipe.train.options import build_options
+    from funrecipe.train.session import build_session
+
+    flags = {"config": str(folder / "config.yaml"), "token_list": str(folder / "tokens.txt"),
+             "cmvn_file": str(folder / "am.mvn"), "data_dir": str(folder), "output_dir": str(folder / "ours"),
+             "init_param": [str(folder / "model.pt")], "batch_bins": batch_size, "batch_unit": "utterances",
+             "num_workers": 0, "cache_mb": 0, "valid_decode": False, "save_interval": 0, "optim": "adam",
+             "optim_conf": OPTIM_CONF, "scheduler": "warmuplr", "scheduler_conf": SCHEDULER_CONF,
+             "grad_clip": 5.0}  # fmt: skip
+    trainer = build_session(build_options({}, {}, flags), Ranks(), torch.device("cpu")).trainer
+
+    def train(epoch: int) -> int:
+        before = trainer.position.update
+        trainer.position.epoch, trainer.position.next_batch = epoch, 0
+        trainer.train_epoch()
+        return trainer.position.update - before
+
+    def loss() -> float:
+        conf = trainer.model.model_conf
+        trainer.model.model_conf = {**conf, "sampling_ratio": 0.0}
+        value = trainer.evaluate(trainer.model)["loss"]
+        trainer.model.model_conf = conf
+        return value
+
+    return loss, train
+
+
+def funasr(folder: Path, batch_size: int) -> tuple[Callable[[], float], Callable[[int], int]]:
+    """The same with FunASR 1.x, in the order of its ``train_ds``."""
+    import torch
+    from funasr import AutoModel
+    from funasr.datasets.dataloader_entry import DataloaderMapStyle
+    from funasr.train_utils.trainer_ds import Trainer
+
+    dataset_conf = {"index_ds": "IndexDSJsonl", "batch_sampler": "EspnetStyleBatchSampler", "batch_type": "example",
+                    "batch_size": batch_size, "num_workers": 0, "pin_memory": False}  # fmt: skip
+    settings = {**CONFIG_FUNASR, "device": "cpu", "ncpu": 1, "disable_update": True, "log_level": "ERROR",
+                "frontend_conf": {**FRONTEND_CONF, "cmvn_file": str(folder / "am.mvn")},
+                "tokenizer_conf": {"token_list": str(folder / "tokens.json"), "unk_symbol": "<unk>",
+                                   "split_with_space": False},
+                "init_param": str(folder / "model.pt"), "optim": "adam", "optim_conf": OPTIM_CONF,
+                "scheduler": "warmuplr", "scheduler_conf": SCHEDULER_CONF, "dataset": "AudioDataset",
+                "dataset_conf": dataset_conf, "train_data_set_list": str(folder / "train.jsonl"),
+                "valid_data_set_list": str(folder / "validation.jsonl")}  # fmt: skip
+    auto = AutoModel(**settings)
+    built = {**auto.kwargs, "device": "cpu"}
+    built.pop("model")
+    trainer = Trainer(device="cpu", grad_clip=5.0, output_dir=str(folder / "funasr"), log_interval=50)
+    model = trainer.warp_model(auto.model, **built)
+    model, optim, scheduler = trainer.warp_optim_scheduler(model, **built)
+    loader = DataloaderMapStyle(**built)
+
+    def loss() -> float:
+        _, valid = loader.build_iter(0)
+        model.eval()
+        model.sampling_ratio = 0.0
+        with torch.no_grad():
+            value = float(model(**next(iter(valid)))[0])
+        model.sampling_ratio = MODEL_CONF["sampling_ratio"]
+        return value
+
+    def train(epoch: int) -> int:
+        batches, valid = loader.build_iter(epoch)
+        before = trainer.batch_total
+        trainer.train_epoch(model=model, optim=optim, scheduler=scheduler, scaler=None, dataloader_train=batches,
+                            dataloader_val=valid, epoch=epoch)  # fmt: skip
+        return trainer.batch_total - before
+
+    return loss, train
+
+
+def run_side(side: str, folder: Path, batch_size: int, epochs: int) -> None:
+    """Train a warm-up epoch and ``epochs`` more; print the seconds of a step in each as one line of JSON."""
+    import torch
+
+    torch.set_num_threads(1)
+    loss, train = {"ours": ours, "funasr": funasr}[side](folder, batch_size)
+    first_loss = loss()
+    train(1)
+    cpu_s, wall_s = [], []
+    for epoch in range(2, 2 + epochs):
+        cpu, wall = time.process_time(), time.perf_counter()
+        steps = train(epoch)
+        cpu_s.append((time.process_time() - cpu) / steps)
+        wall_s.append((time.perf_counter() - wall) / steps)
+    print("\n" + json.dumps({"cpu_s": cpu_s, "wall_s": wall_s, "first_loss": first_loss, "steps": steps}))
+
+
+def measure(python: str, side: str, folder: Path, args: argparse.Namespace) -> dict[str, Any]:
+    command = [python, "-m", "tools.bench.bench_train", "--side", side, "--folder", str(folder),
+               "--batch_size", str(args.batch_size), "--epochs", str(args.epochs)]  # fmt: skip
+    root = str(Path(__file__).resolve().parents[2])
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": root}
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False, cwd=root)
+    if done.returncode != 0:
+        sys.exit(f"bench_train: {side} failed:\n{done.stdout[-1000:]}\n{done.stderr[-3000:]}")
+    return json.loads(done.stdout.strip().splitlines()[-1])
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--peer_python", help="Python of an environment with FunASR; without it only ours is measured")
+    parser.add_argument("--utterances", type=int, default=32)
+    parser.add_argument("--batch_size", type=int, default=8, help="utterances")
+    parser.add_argument("--epochs", type=int, default=2, help="measured epochs of each run")
+    parser.add_argument("--rounds", type=int, default=2, help="runs of each side, in turns")
+    parser.add_argument("--side", choices=("ours", "funasr"), help=argparse.SUPPRESS)
+    parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
+    args = parser.parse_args()
+    if args.side:
+        run_side(args.side, args.folder, args.batch_size, args.epochs)
+        return 0
+    sides = {"ours": sys.executable} | ({"funasr": args.peer_python} if args.peer_python else {})
+    runs: dict[str, list[dict[str, Any]]] = {side: [] for side in sides}
+    with tempfile.TemporaryDirectory() as name:
+        write_corpus(Path(name), args.utterances)
+        print(f"load average {os.getloadavg()[0]:.1f}, {args.utterances} utterances of 2 to 8 s")
+        for _ in range(args.rounds):
+            for side, python in sides.items():
+                runs[side].append(measure(python, side, Path(name), args))
+    best = {}
+    for side, done in runs.items():
+        cpu, wall = ([s for run in done for s in run[clock]] for clock in ("cpu_s", "wall_s"))
+        best[side] = min(cpu)
+        print(f"{side:>8}: CPU per step best {min(cpu):.2f} s, median {statistics.median(cpu):.2f} s; "
+              f"wall median {statistics.median(wall):.2f} s; {done[0]['steps']} steps an epoch; "
+              f"loss at the start {done[0]['first_loss']:.4f}")  # fmt: skip
+    if "funasr" not in runs:
+        print("  funasr: not measured, because --peer_python names no environment with FunASR")
+        return 0
+    same = abs(runs["ours"][0]["first_loss"] - runs["funasr"][0]["first_loss"]) < 0.01
+    ratio = best["ours"] / best["funasr"]
+    print(f"ours takes {ratio:.2f} of FunASR's CPU time; losses {'agree' if same else 'DIFFER'}")
+    return 0 if same and ratio <= 1 else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
