@@ -45,6 +45,8 @@ def build_optimizer(name: str, parameters: Iterable[nn.Parameter], conf: Mapping
             "nothing to train: every parameter is frozen", hint="freeze_param names prefixes of parameters; give fewer"
         )
     settings = dict(conf)
+    if "fused" in known and "foreach" not in settings:
+        settings.setdefault("fused", True)  # one kernel for all parameters: a tenth of a small model's step on a CPU
     if "lr" in settings:
         settings["lr"] = float(settings["lr"])  # YAML reads 5e-4 as text
     return maker(trainable, **settings)
