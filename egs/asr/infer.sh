@@ -64,13 +64,14 @@ if stage 2 || stage 3; then
   if [ ! -e "$data_dir/text" ]; then
     log "$data_dir has no text: nothing to score"
     stop_stage=1
+  elif [ ! -e "$results/text" ]; then
+    die "there is no $results/text: run stage 1 first" 3
   fi
 fi
 
 if stage 2; then
   log "Stage 2: Computing WER ..."
-  cp "$results/text" "$results/text.proc"
-  cp "$data_dir/text" "$results/text.ref"
+  cp "$results/text" "$results/text.proc" && cp "$data_dir/text" "$results/text.ref" || die "cannot write in $results" 3
   funrecipe score --ref "$results/text.ref" --hyp "$results/text.proc" --out "$results/text.cer" --data_dir "$data_dir" --plan "$plan"
 fi
 

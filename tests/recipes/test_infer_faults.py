@@ -304,6 +304,11 @@ def test_an_unknown_back_end_is_named(work: Path) -> None:
     assert not (work / "backend").exists()
 
 
+def test_scoring_before_decoding_is_an_error(work: Path) -> None:
+    code, said = infer(work, "--stage", "2", output="nothing here")
+    assert code == 3 and "run stage 1 first" in said
+
+
 def test_nothing_in_an_option_is_run(work: Path, tmp_path: Path) -> None:
     for value in ("$(touch pwned)", "`touch pwned`", "'; touch pwned; '"):
         code, said = run("--data_dir", value, "--model", value, "--output_dir", "out", cwd=tmp_path)
