@@ -7,6 +7,7 @@ sixty initials and toned finals are learnt quickly and shape the lower encoder. 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import groupby
 
 import torch
 from torch import Tensor, nn
@@ -24,13 +25,16 @@ def phones_of_characters(characters: Sequence[str]) -> list[str]:
         from pypinyin import Style, lazy_pinyin
     except ImportError:
         raise UsageError("phone_ctc_weight needs the package pypinyin", hint="pip install pypinyin") from None
-    initials = lazy_pinyin(list(characters), style=Style.INITIALS, strict=True, errors=lambda x: [""] * len(x))
-    finals = lazy_pinyin(
-        list(characters), style=Style.FINALS_TONE3, strict=True, neutral_tone_with_five=True, errors=lambda x: list(x)
-    )
-    if not len(initials) == len(finals) == len(characters):  # a token of several letters: character by character
-        return [p for c in characters for p in phones_of_characters([c])] if len(characters) > 1 else list(characters)
-    return [phone for pair in zip(initials, finals) for phone in pair if phone]
+    phones: list[str] = []
+    for is_han, group in groupby(characters, key=lambda c: len(c) == 1 and "\u4e00" <= c <= "\u9fff"):
+        if not is_han:
+            phones += group
+            continue
+        text = "".join(group)
+        initials = lazy_pinyin(text, style=Style.INITIALS)
+        finals = lazy_pinyin(text, style=Style.FINALS_TONE3, neutral_tone_with_five=True)
+        phones += [phone for pair in zip(initials, finals) for phone in pair if phone]
+    return phones
 
 
 class PhoneTable:

@@ -1,0 +1,102 @@
+"""The façade with ModelScope's names: every documented parameter arrives or is refused."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tiny_corpus import scratch
+
+from funrecipe import ASRDataset, Trainers, build_trainer, modelscope_args
+from funrecipe.commands.train import train
+from funrecipe.errors import DataError, UsageError
+from funrecipe.train.options import build_options
+
+SCRIPT = Path(__file__).parents[2] / "egs" / "asr" / "finetune.py"
+DOCUMENTED: dict[str, Any] = {
+    "dataset_type": "small", "batch_bins": 1234.0, "max_epoch": 3, "accum_grad": 2, "keep_nbest_models": 4,
+    "optim": "adamw",
+    "lr": 0.002, "scheduler": "linear", "scheduler_conf": {"warmup_steps": 7}, "specaug": "specaug_lfr",
+    "specaug_conf": {"num_time_mask": 3},
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def base_model(corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model folder: the output of a run of one update."""
+    output_dir = tmp_path_factory.mktemp("base")
+    train(scratch(corpus, output_dir, max_steps=1))
+    return output_dir
+
+
+@pytest.mark.parametrize("name", sorted(DOCUMENTED))
+def test_every_documented_parameter_arrives(name: str, corpus: Path) -> None:
+    params = modelscope_args(model="some/model", data_path=str(corpus), output_dir="out")
+    setattr(params, name, DOCUMENTED[name])
+    arguments = {
+        **vars(params),
+        "data_dir": ASRDataset.load(corpus, namespace="speech_asr"),
+        "work_dir": params.output_dir,
+    }
+    del arguments["data_path"], arguments["output_dir"]
+    options = build_options({}, {}, build_trainer(Trainers.speech_asr_trainer, default_args=arguments).flags)
+    assert getattr(options, name) == DOCUMENTED[name]
+    assert (options.model, options.output_dir, options.data_dir) == ("some/model", "out", str(corpus))
+
+
+def test_none_leaves_a_setting_to_the_models_files(corpus: Path) -> None:
+    flags = build_trainer(default_args={"data_dir": str(corpus), "lr": None, "max_epoch": None}).flags
+    assert "lr" not in flags
+    assert build_options({"max_epoch": 9}, {}, flags).max_epoch == 9
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ({"max_epochs": 2}, "max_epoch"),
+        ({"model_revision": "v1.0.2"}, "funrecipe download"),
+        ({"data_dir": None}, "data_dir"),
+    ],
+)
+def test_what_cannot_be_honoured_is_refused(arguments: dict[str, Any], said: str, corpus: Path) -> None:
+    with pytest.raises(UsageError, match=said):
+        build_trainer(default_args={"data_dir": str(corpus), **arguments})
+
+
+def test_other_trainers_are_refused() -> None:
+    with pytest.raises(UsageError, match="speech-asr-trainer"):
+        build_trainer("nlp-trainer", default_args={})
+
+
+def test_a_data_set_of_the_hub_is_not_downloaded() -> None:
+    with pytest.raises(DataError, match="speech_asr_aishell1_trainsets"):
+        ASRDataset.load("speech_asr_aishell1_trainsets", namespace="speech_asr")
+
+
+def test_training_through_the_facade(base_model: Path, corpus: Path, tmp_path: Path) -> None:
+    arguments = {
+        "model": str(base_model),
+        "data_dir": ASRDataset.load(corpus),
+        "work_dir": str(tmp_path),
+        "max_epoch": 1,
+    }
+    build_trainer(Trainers.speech_asr_trainer, default_args=arguments).train()
+    assert (tmp_path / "valid.acc.ave.pb").is_file()
+
+
+@pytest.mark.parametrize("launcher", [[], ["-m", "torch.distributed.launch", "--nproc_per_node", "2"]])
+def test_the_script_starts_alone_and_under_the_old_launcher(
+    launcher: list[str], base_model: Path, corpus: Path, tmp_path: Path
+) -> None:
+    command = [sys.executable, *launcher, str(SCRIPT), "--model", str(base_model), "--data_path", str(corpus)]
+    command += ["--output_dir", str(tmp_path), "--max_epoch", "1", "--lr", "0.001"]
+    settings = {**os.environ, "OMP_NUM_THREADS": "1", "TORCH_DISABLE_SHARE_RDZV_TCP_STORE": "1"}
+    settings["PYTHONPATH"] = str(SCRIPT.parents[2])
+    result = subprocess.run(command, env=settings, capture_output=True, text=True, timeout=240, check=False)
+    assert result.returncode == 0, result.stderr[-3000:]
+    assert "1epoch results" in (tmp_path / "train.log.0").read_text()
+    assert (tmp_path / "train.log.1").exists() == bool(launcher)
