@@ -29,6 +29,7 @@ setup(
         "report": ["jinja2", "matplotlib"],
         "opencc": ["OpenCC"],
         "tensorboard": ["tensorboard"],
+        "phones": ["pypinyin"],
     },
     entry_points={"console_scripts": ["funrecipe = funrecipe.cli:main"]},
 )
