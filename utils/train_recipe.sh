@@ -1,72 +1,133 @@
 # shellcheck shell=bash
-# Training from nothing: what egs/<corpus>/run.sh sources. The recipe defines prepare_data, which fills
-# $data_dir/{train,validation,test} (and any $test_sets), and may set other defaults before it calls train_recipe "$@".
-# Stages: 0 data, 1 token list and CMVN, 2 train, 3 average, 4 decode and score, 5 pack as a model folder.
-# shellcheck disable=SC2154  # options are set by declare_option
+# Training from nothing: the stages of every egs/<corpus>/run.sh. A recipe sets recipe_dir, sources this file, defines
+# prepare_data, which fills $data_dir/{train,validation,test} (and any $test_sets), may change defaults with
+# set_default, and calls train_recipe "$@". Guide: egs/TEMPLATE/README.md
+# Stages: -1 get the corpus, 0 data, 1 CMVN, 2 token list, 3 language model (with --lm_config), 4 train and average,
+# 5 decode and score, 6 pack as a ModelScope folder.
+# shellcheck disable=SC2154  # options are set by declare_option, recipe_dir by the recipe
 # shellcheck source=utils/recipe.sh
 source "$(dirname "${BASH_SOURCE[0]}")/recipe.sh"
 
-declare_option stage 0 "first stage to run" integer
-declare_option stop_stage 5 "last stage to run" integer
-declare_option data_dir ./data "data directories of the recipe"
-declare_option exp_dir ./exp "training run, results, packed model"
-declare_option train_config "" "architecture and training settings; default: conf/train.yaml of the recipe"
+declare_option stage 0 "first stage to run; -1 gets the corpus" integer
+declare_option stop_stage 6 "last stage to run" integer
+declare_option data_dir "$recipe_dir/data" "data directories: train, validation (or dev), and the test sets"
+declare_option exp_dir "$recipe_dir/exp" "token list and CMVN, training run, results, packed model"
+declare_option train_config "" "architecture and training; default: conf/train.yaml of the recipe, else egs/asr/conf/paraformer_base.yaml"
 declare_option min_count 1 "characters that occur less often in the training text become <unk>" integer
+declare_option cmvn_utterances 2000 "utterances, evenly spread, that the feature statistics are of; 0: all" integer
+declare_option lm_config "" "language model of stage 3, for example egs/asr/conf/transformer_lm.yaml; empty: none"
+declare_option lm_data_dir "" "train/text and validation/text of the language model; empty: those of data_dir"
 declare_option max_epoch "" "number of epochs; empty: as train_config says" integer
+declare_option lm_max_epoch "" "the same for the language model" integer
 declare_option num_gpus 0 "GPUs, one process each; 0: CPU" integer
 declare_option num_processes 1 "processes on the CPU (with --num_gpus 0)" integer
-declare_option test_sets test "folders of data_dir that are decoded, separated by blanks"
 declare_option nbest 5 "epochs that are averaged" integer
 declare_option criterion valid,cer_decode,min "what ranks epochs: phase,value,min|max"
+declare_option test_sets test "folders of data_dir that are decoded, separated by blanks"
 declare_option njob 2 "decoding jobs" integer
-declare_option half true "store the packed weights as float16"
+declare_option gpu_inference auto "decode on GPUs in stage 5" "auto|true|false"
+declare_option beam_size "" "hypotheses kept in stage 5; empty: as the model's decoding.yaml says" integer
+declare_option lm_weight "" "weight of the language model in stage 5; needs one, and a beam"
+declare_option half true "store the packed weights as float16: half the size"
+
+# set_default NAME VALUE: another default for a declared option.
+set_default() {
+  option_default[$1]=$2
+  printf -v "$1" '%s' "$2"
+}
+
+# train_from CONFIG DATA_DIR OUTPUT_DIR [option ...]: stage 3 or 4, in as many processes as asked for
+train_from() {
+  local config=$1 from=$2 to=$3 processes=$num_processes command=(funrecipe train)
+  shift 3
+  if [ "$num_gpus" -gt 0 ]; then processes=$num_gpus; fi
+  if [ "$processes" -gt 1 ]; then
+    # One store per restart: with torch's shared one, restarted ranks may read the addresses of dead ones and hang.
+    export TORCH_DISABLE_SHARE_RDZV_TCP_STORE=1 OMP_NUM_THREADS=${OMP_NUM_THREADS:-1}
+    command=("$PYTHON" -m torch.distributed.run --standalone --nproc-per-node "$processes" -m funrecipe train)
+  fi
+  "${command[@]}" --config "$config" --token_list "$lang/tokens.txt" --data_dir "$from" --output_dir "$to" \
+    --num_gpus "$num_gpus" "$@"
+}
+
+train_language_model() {
+  local epochs=()
+  if [ -n "$lm_max_epoch" ]; then epochs=(--max_epoch "$lm_max_epoch"); fi
+  train_from "$lm_config" "${lm_data_dir:-$data_dir}" "$exp_dir/lm" "${epochs[@]}"
+}
+
+train_model() {
+  local phase value mode
+  IFS=, read -r phase value mode <<< "$criterion"
+  given max_epoch
+  train_from "$config" "$data_dir" "$run" --cmvn_file "$lang/am.mvn" "${flags[@]}" \
+    --best_model_criterion "[[$phase, $value, $mode]]" --keep_nbest_models "$nbest"
+  funrecipe average --output_dir "$run" --criterion "$criterion" --nbest "$nbest"
+}
+
+decode_and_score() {
+  local part
+  if [ -n "$lm_config" ]; then
+    cp "$exp_dir/lm/config.yaml" "$run/lm.yaml"
+    cp "$exp_dir/lm/valid.loss.ave.pb" "$run/lm.pb"
+  fi
+  given beam_size lm_weight
+  for part in $test_sets; do
+    bash "$recipe_root/egs/asr/infer.sh" --model "$run" --checkpoint_dir "$run" --checkpoint_name "$checkpoint" \
+      --data_dir "$data_dir/$part" --output_dir "$exp_dir/results/$part" --njob "$njob" --gpu_inference "$gpu_inference" \
+      "${flags[@]}"
+  done
+  for part in $test_sets; do
+    log "$part: $(grep '^%WER' "$exp_dir/results/$part/1best_recog/text.cer" || echo 'not scored: no text')"
+  done
+}
 
 train_recipe() {
   parse_options "$@"
-  local run=$exp_dir/train phase value mode config=${train_config:-$recipe_dir/conf/train.yaml}
-  IFS=, read -r phase value mode <<< "$criterion"
-  mkdir -p "$data_dir" "$exp_dir"
+  local lang=$exp_dir/lang run=$exp_dir/train config=$train_config part phase value checkpoint half_flag=()
+  if [ -z "$config" ]; then
+    config=$recipe_dir/conf/train.yaml
+    if [ ! -f "$config" ]; then config=$recipe_root/egs/asr/conf/paraformer_base.yaml; fi
+  fi
+  IFS=, read -r phase value _ <<< "$criterion"
+  checkpoint=$phase.$value.ave.pb
+
+  if stage -1; then
+    log "Stage -1: Getting the corpus ..."
+    declare -F get_corpus > /dev/null || die "this recipe has no stage -1: give it a copy of the corpus"
+    get_corpus
+  fi
   if stage 0; then
     log "Stage 0: Preparing the data ..."
+    mkdir -p "$data_dir"
     prepare_data
-    for part in train validation $test_sets; do funrecipe validate --data_dir "$data_dir/$part"; done
+    for part in train validation dev $test_sets; do
+      if [ -d "$data_dir/$part" ]; then funrecipe validate --data_dir "$data_dir/$part"; fi
+    done
   fi
   if stage 1; then
-    log "Stage 1: Token list and feature statistics ..."
-    funrecipe prepare --data_dir "$data_dir/train" --config "$config" --output_dir "$exp_dir/lang" --min_count "$min_count"
+    log "Stage 1: Computing CMVN ..."
+    funrecipe cmvn --data_dir "$data_dir/train" --config "$config" --out "$lang/am.mvn" --max_utterances "$cmvn_utterances"
   fi
   if stage 2; then
-    log "Stage 2: Training ..."
-    given max_epoch
-    local launcher=(funrecipe train) processes=$num_processes
-    if [ "$num_gpus" -gt 0 ]; then processes=$num_gpus; fi
-    if [ "$processes" -gt 1 ]; then
-      export TORCH_DISABLE_SHARE_RDZV_TCP_STORE=1
-      launcher=("$PYTHON" -m torch.distributed.run --standalone --nproc-per-node "$processes" -m funrecipe train)
-    fi
-    "${launcher[@]}" --config "$config" --token_list "$exp_dir/lang/tokens.txt" --cmvn_file "$exp_dir/lang/am.mvn" \
-      --data_dir "$data_dir" --output_dir "$run" --num_gpus "$num_gpus" "${flags[@]}" \
-      --best_model_criterion "[[$phase, $value, $mode]]" --keep_nbest_models "$nbest"
+    log "Stage 2: Making the token list ..."
+    funrecipe tokens --data_dir "$data_dir/train" --out "$lang/tokens.txt" --min_count "$min_count"
   fi
-  if stage 3; then
-    log "Stage 3: Averaging ..."
-    funrecipe average --output_dir "$run" --criterion "$criterion" --nbest "$nbest"
+  if stage 3 && [ -n "$lm_config" ]; then
+    log "Stage 3: Training the language model ..."
+    train_language_model
   fi
   if stage 4; then
-    log "Stage 4: Decoding and scoring ..."
-    for part in $test_sets; do
-      bash "$recipe_root/egs/asr/infer.sh" --model "$run" --checkpoint_dir "$run" --checkpoint_name "$phase.$value.ave.pb" \
-        --data_dir "$data_dir/$part" --output_dir "$exp_dir/results/$part" --njob "$njob"
-    done
-    for part in $test_sets; do
-      log "$part: $(grep '^%WER' "$exp_dir/results/$part/1best_recog/text.cer" || echo 'no result')"
-    done
+    log "Stage 4: Training ..."
+    train_model
   fi
   if stage 5; then
-    log "Stage 5: Packing ..."
-    rm -rf "$exp_dir/model"
-    local half_flag=()
+    log "Stage 5: Decoding and scoring ..."
+    decode_and_score
+  fi
+  if stage 6; then
+    log "Stage 6: Packing ..."
     if [ "$half" = true ]; then half_flag=(--half); fi
-    funrecipe pack --run_dir "$run" --checkpoint_name "$phase.$value.ave.pb" --target "$exp_dir/model" "${half_flag[@]}"
+    funrecipe pack --run_dir "$run" --checkpoint_name "$checkpoint" --target "$exp_dir/model" --overwrite "${half_flag[@]}"
   fi
 }

@@ -11,12 +11,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--checkpoint_name", default="valid.acc.ave.pb", help="which weights")
     parser.add_argument("--target", type=Path, required=True, help="the new folder")
     parser.add_argument("--half", action="store_true", help="store weights as float16: half the size")
+    parser.add_argument("--overwrite", action="store_true", help="replace a target that is a model folder")
 
 
 def run(args: argparse.Namespace) -> int:
     from funrecipe.train.from_scratch import pack_model
 
-    target = pack_model(args.run_dir, args.checkpoint_name, args.target, half=args.half)
+    target = pack_model(args.run_dir, args.checkpoint_name, args.target, half=args.half, overwrite=args.overwrite)
     size_mb = sum(path.stat().st_size for path in target.iterdir()) / 1e6
     print(f"{target}: {size_mb:.1f} MB")
     return 0

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import logging
+import os
 import shutil
 from collections import Counter
 from collections.abc import Iterable, Mapping
@@ -17,14 +19,16 @@ from funrecipe.audio.cmvn import cmvn_from_statistics, write_cmvn
 from funrecipe.audio.frontend import WavFrontend
 from funrecipe.audio.io import read_audio
 from funrecipe.checkpoint import load_state_dict, save_checkpoint
-from funrecipe.data.kaldi_dir import read_data_dir
-from funrecipe.errors import DataError
-from funrecipe.model_folder import open_model_folder
+from funrecipe.data.kaldi_dir import Utterance, read_data_dir
+from funrecipe.errors import DataError, list_problems
+from funrecipe.model_folder import ModelFolder, open_model_folder
 from funrecipe.train.output_folder import write_text
 from funrecipe.train.references import is_mark, split_characters
 
+log = logging.getLogger(__name__)
 SPECIAL = ("<blank>", "<s>", "</s>")
 UNKNOWN = "<unk>"
+MAX_UNREADABLE_SHARE = 0.1  # as in training
 
 
 def count_characters(texts: Iterable[str]) -> Counter[str]:
@@ -50,22 +54,36 @@ def write_statistics(data_dir: Path, frontend_conf: Mapping[str, Any], path: Pat
         max_utterances: only so many, evenly spread; 0: all.
 
     Raises:
-        DataError: a file that cannot be read, or no frame at all.
+        DataError: more than a tenth of the files cannot be read, or there is no frame at all.
     """
     frontend = WavFrontend.from_config({**frontend_conf, "dither": 0.0})
     utterances = read_data_dir(data_dir).utterances
     if max_utterances and len(utterances) > max_utterances:
         utterances = utterances[:: -(-len(utterances) // max_utterances)]
     sums, squares, frames = np.zeros(frontend.output_size), np.zeros(frontend.output_size), 0
-    rate = int(frontend_conf.get("fs", 16000))
+    unreadable = []
     for utterance in utterances:
-        wave = read_audio(utterance.audio, sample_rate_hz=rate, start_s=utterance.start_s, end_s=utterance.end_s)
-        with torch.inference_mode():
-            feats, _ = frontend(torch.from_numpy(wave)[None], torch.tensor([len(wave)]))
-        values = feats[0].double().numpy()
+        try:
+            values = features_of(utterance, frontend, int(frontend_conf.get("fs", 16000)))
+        except DataError as error:
+            unreadable.append(str(error))
+            continue
         sums, squares, frames = sums + values.sum(0), squares + (values**2).sum(0), frames + len(values)
+    if unreadable:
+        found = f"{len(unreadable)} of {len(utterances)} files cannot be read\n{list_problems(unreadable)}"
+        if len(unreadable) > MAX_UNREADABLE_SHARE * len(utterances):
+            raise DataError(found, where=str(data_dir))
+        log.warning("%s: %s", data_dir, found)
     write_cmvn(path, cmvn_from_statistics(sums, squares, frames))
     return frames
+
+
+def features_of(utterance: Utterance, frontend: WavFrontend, sample_rate_hz: int) -> np.ndarray:
+    """``(T, D)`` float64. Raises DataError."""
+    wave = read_audio(utterance.audio, sample_rate_hz=sample_rate_hz, start_s=utterance.start_s, end_s=utterance.end_s)
+    with torch.inference_mode():
+        feats, feat_lens = frontend(torch.from_numpy(wave)[None], torch.tensor([len(wave)]))
+    return feats[0, : int(feat_lens[0])].double().numpy()
 
 
 # What a configuration keeps when it is given away: the model, not the run.
@@ -77,35 +95,51 @@ MODEL_KEYS = ("model", "model_conf", "frontend", "frontend_conf", "specaug", "sp
               "token_list")  # fmt: skip
 
 
-def pack_model(run_dir: Path, checkpoint: str, target: Path, *, half: bool = False) -> Path:
+# Files that go into the packed folder as they are; lm.*: what --lm_weight uses.
+MODEL_FILES = ("tokens.txt", "am.mvn", "seg_dict", "bpe.model", "decoding.yaml", "lm.yaml", "lm.pb")
+
+
+def pack_model(run_dir: Path, checkpoint: str, target: Path, *, half: bool = False, overwrite: bool = False) -> Path:
     """A ModelScope folder of one checkpoint: ``model.pb``, configuration, tokens, statistics, and nothing of the run.
 
     Args:
         half: store weights as float16; loading converts them back.
+        overwrite: replace a target that is a model folder. The target is complete or not there at all.
 
     Raises:
-        DataError: the target holds something already, or the run or checkpoint is not there.
+        DataError: the target holds something else already, or the run or checkpoint is not there.
     """
     folder = open_model_folder(run_dir)
-    weights = run_dir / checkpoint
-    if not weights.is_file():
+    if not (run_dir / checkpoint).is_file():
         found = ", ".join(sorted(p.name for p in run_dir.glob("*.pb")))
         raise DataError(f"no checkpoint '{checkpoint}'", where=str(run_dir), hint=f"there are: {found}")
-    if target.exists() and any(target.iterdir()):
-        raise DataError("the target folder is not empty", where=str(target))
-    target.mkdir(parents=True, exist_ok=True)
-    state = load_state_dict(weights)
+    if target.exists() and any(target.iterdir()) and not (overwrite and (target / "configuration.json").is_file()):
+        raise DataError("the target is not empty", where=str(target), hint="--overwrite replaces a model folder")
+    new = target.with_name(f".{target.name}.{os.getpid()}")
+    new.mkdir(parents=True)
+    try:
+        fill_folder(new, folder, run_dir, checkpoint, half)
+        description = json.loads((run_dir / "configuration.json").read_text("utf-8"))
+        description["model"]["am_model_name"] = "model.pb"
+        description["model"]["model_config"]["model"] = target.name
+        write_text(new / "configuration.json", json.dumps(description, indent=2, ensure_ascii=False) + "\n")
+        if target.exists():
+            shutil.rmtree(target)
+        os.replace(new, target)
+    finally:
+        shutil.rmtree(new, ignore_errors=True)
+    return target
+
+
+def fill_folder(new: Path, folder: ModelFolder, run_dir: Path, checkpoint: str, half: bool) -> None:
+    """Everything of a packed folder but ``configuration.json``."""
+    state = load_state_dict(run_dir / checkpoint)
     if half:
         state = {name: value.half() if value.is_floating_point() else value for name, value in state.items()}
-    save_checkpoint({name: value.clone() for name, value in state.items()}, target / "model.pb")
+    save_checkpoint({name: value.clone() for name, value in state.items()}, new / "model.pb")
     config = {key: folder.config[key] for key in MODEL_KEYS if key in folder.config}
-    write_text(target / "config.yaml", yaml.safe_dump(config, allow_unicode=True, sort_keys=False))
-    configuration = json.loads((run_dir / "configuration.json").read_text("utf-8"))
-    configuration["model"]["am_model_name"] = "model.pb"
-    configuration["model"]["model_config"]["model"] = target.name
-    write_text(target / "configuration.json", json.dumps(configuration, indent=2, ensure_ascii=False) + "\n")
-    write_text(target / "tokens.json", json.dumps(list(folder.tokens), ensure_ascii=False) + "\n")
-    for name in ("tokens.txt", "am.mvn", "seg_dict", "bpe.model", "decoding.yaml"):
+    write_text(new / "config.yaml", yaml.safe_dump(config, allow_unicode=True, sort_keys=False))
+    write_text(new / "tokens.json", json.dumps(list(folder.tokens), ensure_ascii=False) + "\n")
+    for name in MODEL_FILES:
         if (run_dir / name).is_file():
-            shutil.copyfile(run_dir / name, target / name)
-    return target
+            shutil.copyfile(run_dir / name, new / name)

@@ -5,9 +5,9 @@
 Both sides train the same Paraformer (12 encoder blocks of 256, 6 decoder blocks, CTC 0.3) from the same weights on the
 same wav files and texts: batches of ``batch_size`` utterances of similar length, Adam, WarmupLR, clipping, one thread,
 audio and features in the training process. One epoch warms up; then each epoch's CPU time is divided by its steps.
-That both do the same work shows in the loss of one utterance at the start (no sampler), which has to agree. Feature caching, which
-FunASR does not have, is switched off. The peer's Python needs ``torch`` and ``funasr`` (1.4.16 was used); its trainer
-and data loader are driven as its ``train_ds`` does, which itself insists on a GPU.
+That both do the same work shows in the loss of one utterance at the start (no sampler), which has to agree. Feature
+caching, which FunASR does not have, is switched off. The peer's Python needs ``torch`` and ``funasr`` (1.4.16 was
+used); its trainer and data loader are driven as its ``train_ds`` does, which itself insists on a GPU.
 """
 
 from __future__ import annotations
