@@ -58,7 +58,8 @@ PROFILES = tuple(_TABLE)
 
 
 def _rules_hash(prefixes: tuple[str, ...]) -> str:
-    files = [f for f in resources.files(__package__).iterdir() if f.name.startswith(prefixes) and f.name[-3:] == ".py"]
+    folder = resources.files(__package__)
+    files = [f for f in folder.iterdir() if f.name.startswith(prefixes) and f.name.endswith((".py", ".txt"))]
     digest = hashlib.sha256()
     for file in sorted(files, key=lambda f: f.name):
         digest.update(file.read_bytes())

@@ -1,6 +1,6 @@
 """The ``strict`` normalization: text as it is spoken in Mandarin, one canonical spelling, invariant to spacing.
 
-The order is: width and compatibility forms → spaces joined → numbers (one pass of one compiled pattern, see
+The order is: width, compatibility and simplified forms → spaces joined → numbers (one pass of one compiled pattern, see
 ``_RULES``) → punctuation and symbols out → upper case → spaces only between Latin words → fillers, erhua, variants.
 The result holds only letters, hanzi, single blanks between Latin words, and apostrophes inside them, so that
 normalizing it once more changes nothing.
@@ -15,7 +15,7 @@ from funrecipe.text.normalize import strict_codes as codes
 from funrecipe.text.normalize import strict_dates as dates
 from funrecipe.text.normalize import strict_quantities as quantities
 from funrecipe.text.normalize.strict_english import expand_contractions, is_english, read_english_numbers
-from funrecipe.text.normalize.strict_forms import join_spaces, keep_letters, unify_forms
+from funrecipe.text.normalize.strict_forms import SIMPLIFIED, join_spaces, keep_letters, unify_forms
 from funrecipe.text.normalize.strict_words import normalize_words
 
 Reader = Callable[[re.Match[str]], str]
@@ -29,6 +29,7 @@ _RULES: list[tuple[str, str, Reader]] = [
     ("ym", dates.YM, dates.read_ym),
     ("md", dates.MD, dates.read_md),
     ("md0", dates.MD_PADDED, dates.read_md0),
+    ("md1", dates.MD_CLOCK, dates.read_md1),
     ("era", dates.ERA, dates.read_era),
     ("year", dates.YEAR, dates.read_year_match),
     ("decade", dates.DECADE, dates.read_decade),
@@ -36,10 +37,12 @@ _RULES: list[tuple[str, str, Reader]] = [
     ("day", dates.DAY, dates.read_day),
     ("time", dates.TIME, quantities.read_clock),
     ("hour", dates.HOUR, dates.read_hour),
+    ("to", codes.LETTER_TO_LETTER, codes.read_letter_to_letter),
     ("dotted", codes.DOTTED, codes.read_dotted),
     ("named", codes.NAMED_DAY, codes.read_named_day),
     ("angle", quantities.ANGLE, quantities.read_angle),
     ("split", quantities.SPLIT_UNIT, quantities.read_split_unit),
+    ("hours", quantities.HOURS_MINUTES, quantities.read_hours_minutes),
     ("minutes", quantities.MINUTES, quantities.read_minutes),
     ("resolution", quantities.RESOLUTION, quantities.read_resolution),
     ("ratio", quantities.RATIO, quantities.read_ratio),
@@ -65,7 +68,7 @@ _READERS: dict[str, Reader] = {name: reader for name, _, reader in _RULES}
 _NUMBERS = re.compile("(?=[^一-鿿])(?:" + "|".join(pattern for _, pattern, _ in _RULES) + ")")
 
 _PLAIN = re.compile("[一-鿿，。！？、；：]*")
-_HANZI_PUNCTUATION = str.maketrans("", "", "，。！？、；：")
+_PLAIN_FORMS = SIMPLIFIED | dict.fromkeys(map(ord, "，。！？、；："), "")
 _NUMBER_OR_SIGN = re.compile("[0-9²³√±×÷≈≠≤≥<>=@]|www")
 _HANZI = re.compile("[一-鿿]")
 
@@ -78,7 +81,7 @@ def _read(match: re.Match[str]) -> str:
 def normalize(text: str) -> str:
     """The canonical spoken form of ``text``; the empty string when only fillers and punctuation were there."""
     if _PLAIN.fullmatch(text):
-        return normalize_words(text.translate(_HANZI_PUNCTUATION))
+        return normalize_words(text.translate(_PLAIN_FORMS))
     text = join_spaces(unify_forms(text))
     if _NUMBER_OR_SIGN.search(text):
         if not _HANZI.search(text) and is_english(text):

@@ -18,10 +18,12 @@ PHONE = (
     r"[48]00[- ]?[0-9]{3}[- ]?[0-9]{4}|[48]00-[0-9]{4}-[0-9]{3}|\+[1-9][0-9]{0,2}[- ]?[0-9]{6,11})(?![0-9元万亿]))"
 )
 DOTTED = r"(?P<dotted>(?<![0-9.])(?:[vV](?=[0-9]))?(?P<dotted_n>[0-9]+(?:\.[0-9]+){2,}))"
+# B2B, O2O: the digit is said as the English word.
+LETTER_TO_LETTER = r"(?P<to>(?<![A-Za-z0-9])(?i:[BCFGMOPSV]2[BCFGMOPSV])(?![A-Za-z0-9]))"
 # 3.15晚会, 9·11: the parts of a date that has become a name.
 NAMED_DAY = (
     r"(?P<named>(?<![0-9.])[0-9]{1,2}(?:·[0-9]{1,2}|\.[0-9]{1,2}"
-    r"(?=晚会|购物|事件|大促|假期|长假|地震|事变|惨案|运动|妇女节|儿童节|劳动节|青年节|建军节|国庆))(?![0-9.]))"
+    r"(?=晚会|购物|事件|大促|假期|长假|黄金周|地震|事变|惨案|运动|妇女节|儿童节|劳动节|青年节|建军节|国庆))(?![0-9.]))"
 )
 PLAIN = r"(?P<plain>[0-9]+(?:\.[0-9]+)?|(?<![0-9A-Za-z])\.[0-9]+)"
 
@@ -37,8 +39,8 @@ _CODE_AFTER = re.compile(
     r"年中|路(?!人)|航班|次列车|次高铁|专线|合金|法案|厂|高地|行动|惨案|热线|工作制|活动|计划|政策|条款|新规|号文|飞机|客机|战机"
 )
 _EMERGENCY = re.compile("11[024790]|12[012]|911|999|1211[0-9]|12345")
-_EMERGENCY_CONTEXT = re.compile(r"(?:打|拨|呼叫|报警|电话|热线)[了通过个]?$")
-_EMERGENCY_AFTER = re.compile(r"报警|急救|火警|热线|电话|指挥|出警|接警|救护|平台|客服")
+_EMERGENCY_CONTEXT = re.compile(r"(?:打|拨|呼叫|报警|火警|匪警|急救|电话|热线)[了通过个]?[是为：:]?$")
+_EMERGENCY_AFTER = re.compile(r"报警|急救|火警|热线|电话|指挥|出警|接警|救护|平台|客服|查询|查号|联动")
 _ARITHMETIC_BEFORE = re.compile(r"(?:[加减乘除于第每]|乘以|除以|[+×÷*/=<>≤≥≈±−~—–-])$")
 _ARITHMETIC_AFTER = re.compile(r"[加减乘除+×÷*/=<>≤≥≈~—–-]|以[上下内外]|左右|上下|分之|以来")
 _LETTER_BEFORE = re.compile("[A-Za-z]-?$|(?<![A-Za-z])[A-Z]{1,4} $")
@@ -53,6 +55,10 @@ def read_web(m: re.Match[str]) -> str:
 
 def read_phone(m: re.Match[str]) -> str:
     return read_digits("".join(c for c in m["phone"] if c.isdigit()))
+
+
+def read_letter_to_letter(m: re.Match[str]) -> str:
+    return f"{m['to'][0]} TO {m['to'][2]}"
 
 
 def read_dotted(m: re.Match[str]) -> str:

@@ -18,7 +18,7 @@ DMY = (
     r"(?P<dmy_y>[12][0-9]{3})(?![0-9]))"
 )
 YM = (
-    r"(?P<ym>(?<![0-9.])(?P<ym_y>(?:19|20)[0-9]{2})[-/.](?P<ym_m>0[1-9]|1[0-2])"
+    r"(?P<ym>(?<![0-9.])(?P<ym_y>(?:19|20)[0-9]{2})(?:[-/.](?=0[1-9]|1[0-2])|[-/])(?P<ym_m>0[1-9]|1[0-2]|[1-9])"
     r"(?![0-9.]*[0-9]|[%元万亿倍年月日]|[A-Za-z])月?)"
 )
 MD = (
@@ -26,8 +26,13 @@ MD = (
     r"(?![0-9./-]|[^\W\d_]))"
 )
 MD_PADDED = r"(?P<md0>(?<![0-9./-])(?P<md0_m>0[1-9])[-/](?P<md0_d>0[1-9]|[12][0-9]|3[01])(?![0-9./-]))"
+# 12-24 15:00
+MD_CLOCK = (
+    rf"(?P<md1>(?<![0-9./-])(?P<md1_m>{_MONTH})[-/](?P<md1_d>{_DAY})"
+    r"(?= (?:[01]?[0-9]|2[0-4]):[0-5][0-9](?![0-9])))"
+)
 ERA = r"(?P<era>(?<![0-9])(?P<era_y>[0-9]{1,4})年? ?(?P<era_name>(?i:a\.d\.?|b\.c\.?)|AD|BC|CE|BCE)(?![A-Za-z]))"
-YEAR = r"(?P<year>(?<![0-9.])(?:(?P<year_from>[0-9]{4}|[0-9]{2})年?[-~—–])?(?P<year_y>[0-9]{2,4})年)"
+YEAR = r"(?P<year>(?<![0-9.])(?:(?P<year_from>[0-9]{4}|[0-9]{2})(?P<year_mark>年?)[-~—–])?(?P<year_y>[0-9]{2,4})年)"
 MONTH = rf"(?P<month>(?<![0-9.])(?:(?P<month_from>{_MONTH})[-~—–])?(?P<month_m>{_MONTH})月(?!球))"
 DECADE = r"(?P<decade>(?<![0-9])(?P<decade_y>(?:1[89]|20)[0-9]0)s(?![A-Za-z]))"
 DAY = rf"(?P<day>(?<![0-9.])(?:(?P<day_from>{_DAY})[-~—–])?(?P<day_d>0[1-9])(?=[日号]))"
@@ -88,6 +93,10 @@ def read_md0(m: re.Match[str]) -> str:
     return f"{read_cardinal(m['md0_m'])}月{read_cardinal(m['md0_d'])}日"
 
 
+def read_md1(m: re.Match[str]) -> str:
+    return f"{read_cardinal(m['md1_m'])}月{read_cardinal(m['md1_d'])}日"
+
+
 def read_era(m: re.Match[str]) -> str:
     before_christ = m["era_name"][0] in "bB"
     return f"公元{'前' if before_christ else ''}{read_digits(m['era_y'])}年"
@@ -101,7 +110,7 @@ def read_year_match(m: re.Match[str]) -> str:
     if m["year_from"]:
         as_years = len(m["year_from"]) == 4
         read = read_digits if as_years else read_cardinal
-        return f"{read(m['year_from'])}到{read(m['year_y'])}年"
+        return f"{read(m['year_from'])}{m['year_mark']}到{read(m['year_y'])}年"
     return f"{read_year(m['year_y'], before, after)}年"
 
 
@@ -130,7 +139,7 @@ def read_time(m: re.Match[str]) -> str:
     # In a padded clock (03:04, 10:04am) the zero of the minutes is padding; in 5:02 it is spoken.
     attached = bool(half) and half.isalpha() and not _HANZI.search(m.string)
     padded = (hour.startswith("0") and hour not in ("0", "00")) or attached
-    reading = f"{'两' if hour == '2' else read_cardinal(hour)}点"
+    reading = f"{'两' if int(hour) == 2 else read_cardinal(hour)}点"
     if minute != "00" or second and second != "00":
         zero = "零" if minute.startswith("0") and minute != "00" and not padded else ""
         reading += f"{zero}{read_cardinal(minute)}分"
@@ -143,5 +152,5 @@ def read_time(m: re.Match[str]) -> str:
 
 
 def read_hour(m: re.Match[str]) -> str:
-    hour = "两" if m["hour_h"] == "2" else read_cardinal(m["hour_h"])
+    hour = "两" if int(m["hour_h"]) == 2 else read_cardinal(m["hour_h"])
     return f"{_half_of_day(m['hour_half'], m.string[: m.start()])}{hour}点"

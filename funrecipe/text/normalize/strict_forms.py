@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from importlib import resources
 
 _FORMS: dict[int, str] = (
     {code: chr(code - 0xFEE0) for code in range(0xFF01, 0xFF5F)}
@@ -13,9 +14,18 @@ _FORMS: dict[int, str] = (
         {"\u3000": " ", "〜": "~", "∼": "~", "‑": "-", "‐": "-", "−": "-", "﹣": "-", "⁄": "/", "㎡": "m²", "㎥": "m³"}
         | {"￥": "¥", "℃": "°C", "℉": "°F", "º": "°", "˚": "°", "µ": "μ", "№": "No", "﹪": "%", "✕": "×", "☓": "×"}
         | {"’": "'", "‘": "'", "ʼ": "'", "′": "'", "…": " ", "⩽": "≤", "⩾": "≥"}
-        | {"½": "1/2", "⅓": "1/3", "⅔": "2/3", "¼": "1/4", "¾": "3/4"}
+        | {"½": " 1/2", "⅓": " 1/3", "⅔": " 2/3", "¼": " 1/4", "¾": " 3/4"}
     )
 )
+
+
+def _read_simplified() -> dict[int, str]:
+    lines = resources.files(__package__).joinpath("strict_traditional.txt").read_text(encoding="utf-8").splitlines()
+    pairs = "".join(line for line in lines if not line.startswith("#"))
+    return {ord(traditional): simplified for traditional, simplified in zip(pairs[::2], pairs[1::2])}
+
+
+SIMPLIFIED = _read_simplified()
 _EXPONENT = re.compile("(?<=[0-9])(?:[⁻⁰¹⁴-⁹][⁻⁰¹²³⁴-⁹]*|[²³][⁻⁰¹²³⁴-⁹]+)")
 _OTHER_DIGIT = re.compile(r"(?![0-9])\d")
 _THOUSANDS_COMMA = re.compile(r"(?<![0-9.,])[0-9]{1,3}(?:,[0-9]{3})+(?![0-9]|,[0-9])")
@@ -37,13 +47,14 @@ _LOOSE_APOSTROPHE = re.compile("(?<![A-Z])'|'(?![A-Z])")
 
 
 def unify_forms(text: str) -> str:
-    """Half width, compatibility characters decomposed but for ² and ³, ASCII digits."""
+    """Half width, compatibility characters decomposed but for ² and ³, simplified characters, ASCII digits."""
     if not text.isascii():
         text = text.translate(_FORMS)
         text = _EXPONENT.sub(lambda m: f"^{unicodedata.normalize('NFKC', m[0])}", text)
         if not unicodedata.is_normalized("NFKC", text):
             pieces = re.split("([²³])", text)
             text = "".join(piece if piece in ("²", "³") else unicodedata.normalize("NFKC", piece) for piece in pieces)
+        text = text.translate(SIMPLIFIED)
         if _OTHER_DIGIT.search(text):
             text = _OTHER_DIGIT.sub(lambda m: str(int(m[0])), text)
     return text

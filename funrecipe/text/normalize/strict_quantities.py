@@ -39,7 +39,7 @@ PERCENT = (
 )
 FRACTION = (
     rf"(?P<fraction>(?<![0-9/])(?:(?P<fraction_whole>[0-9]+) )?(?P<fraction_n>{NUMBER})/"
-    r"(?P<fraction_d>[0-9]+)(?![0-9/]))"
+    rf"(?P<fraction_d>{NUMBER})(?![0-9/])(?: ?(?P<fraction_unit>{UNIT_PATTERN}))?)"
 )
 RATE = (
     rf"(?P<rate>(?P<rate_n>{NUMBER})(?P<rate_unit>[一-鿿]{{1,3}})/"
@@ -49,9 +49,9 @@ MEASURE = (
     rf"(?P<measure>(?P<measure_n>{NUMBER})(?:{_TO}(?P<measure_to>{NUMBER}))?(?: (?!(?:{_SHORT_UNITS})))?"
     rf"(?P<measure_power>平方|立方)?(?P<measure_unit>{UNIT_PATTERN})(?:/(?P<measure_per>{PER_PATTERN}|{PER_HANZI})(?![A-Za-z0-9]))?)"
 )
-TEN_THOUSANDS = rf"(?P<wan>(?P<wan_n>{NUMBER})(?:w|W(?!灯|功率|快充|充电|的灯|音箱|适配))(?=[一-鿿+，。]|$))"
+TEN_THOUSANDS = rf"(?P<wan>(?P<wan_n>{NUMBER})[wW](?=[一-鿿+，。]|$))"
 THOUSANDS = rf"(?P<kilo>(?P<kilo_n>{NUMBER})[kK](?=[个人元块张粉次单步字]))"
-RATIO = r"(?P<ratio>(?<![0-9:])[0-9]+(?:\.[0-9]+)?(?::[0-9]+(?:\.[0-9]+)?)+(?![0-9:]))"
+RATIO = r"(?P<ratio>(?<![0-9:A-Za-z])[0-9]+(?:\.[0-9]+)?(?::[0-9]+(?:\.[0-9]+)?)+(?![0-9:]))"
 GAME = r"(?P<game>(?<![0-9./-])(?P<game_a>[0-9]{1,3})-(?P<game_b>[0-9]{1,3})(?![0-9./-]))"
 
 OPERATOR = (
@@ -60,15 +60,21 @@ OPERATOR = (
 )
 RANGE = (
     r"(?P<range>(?<=[0-9][点月日号年时分秒元米%万亿千百个人次岁度楼层])[-—–~](?=[0-9])|"
-    r"(?<=[0-9一-鿿])[~—–](?=[-0-9.]))"
+    r"(?:(?<=[0-9][A-Za-z°])|(?<=[0-9][A-Za-zμ°][A-Za-z])|(?<=[0-9][A-Za-z]{3}))[-~—–]"
+    rf"(?=[-+]?{NUMBER} ?{UNIT_PATTERN})|"
+    r"(?<=[0-9][apAP][mM])[-~—–](?=[0-9])|(?<=[0-9一-鿿])[~—–](?=[-0-9.]))"
 )
 # Not a sign: 歼-20, 东风-41, 长征-5.
 SIGN = r"(?P<sign>(?<![0-9A-Za-z%)歼轰运直风征舟娥苏格图旗宫击浪])[-−+](?=[.0-9$¥€£百])|(?:\+/-|±)(?=[.0-9]))"
-POWER = r"(?P<power>(?:(?<=[0-9A-Za-z)])\^(?P<power_n>-?[0-9]+)|[²³]))"
+POWER = (
+    rf"(?P<power>(?:(?<=[0-9A-Za-z)])\^(?P<power_n>-?[0-9]+) ?"
+    rf"(?:(?P<power_unit>{UNIT_PATTERN})(?:/(?P<power_per>{PER_PATTERN})(?![A-Za-z0-9]))?)?|[²³]))"
+)
 PLUS = r"(?P<plus>(?<=[0-9wW万千])\+(?![0-9A-Za-z(.+]))"
 RESOLUTION = r"(?P<resolution>(?<![0-9.])(?P<resolution_x>[0-9]{3,4})[xX*×](?P<resolution_y>[0-9]{3,4})(?![0-9.]|.*=))"
 ANGLE = r"""(?P<angle>(?P<angle_d>[0-9]+)°(?P<angle_m>[0-9]{1,2})'(?:(?P<angle_s>[0-9.]+)(?:"|''))?)"""
 MINUTES = r"""(?P<minutes>(?P<minutes_m>[0-9]+)'(?P<minutes_s>[0-9]+)(?:"|''))"""
+HOURS_MINUTES = r"(?P<hours>(?P<hours_h>[0-9]+) ?h(?:rs?)? ?(?P<hours_m>[0-9]+) ?m(?:ins?)?(?![A-Za-z0-9]))"
 # 1米83, 9秒83: what stands behind the unit is read digit by digit.
 SPLIT_UNIT = (
     r"(?P<split>(?<![0-9.])(?P<split_n>[0-9]{1,2})(?P<split_unit>米|秒(?=[0-9]{2}))(?P<split_rest>[0-9]{1,2})"
@@ -133,10 +139,20 @@ def read_percent(m: re.Match[str]) -> str:
 
 def read_fraction(m: re.Match[str]) -> str:
     numerator, denominator = m["fraction_n"], m["fraction_d"]
-    if _CLUB_BEFORE.search(m.string[max(0, m.start() - 8) : m.start()]):
-        return f"{read_cardinal(numerator)}比{read_cardinal(denominator)}"
+    unit = unit_name(m["fraction_unit"] or "") or m["fraction_unit"] or ""
+    if unit == "毫米汞柱" or _CLUB_BEFORE.search(m.string[max(0, m.start() - 8) : m.start()]):
+        return f"{read_cardinal(numerator)}比{read_cardinal(denominator)}{unit}"
+    if denominator == "1" and numerator.isdigit() and int(numerator) <= 12:  # 10/1 is no fraction
+        return f"{read_cardinal(numerator)}月一日"
+    if is_season(numerator, denominator):  # 2019/2020赛季
+        return f"{read_digits(numerator)}到{read_digits(denominator)}"
     whole = f"{read_cardinal(m['fraction_whole'])}又" if m["fraction_whole"] else ""
-    return f"{whole}{read_cardinal(denominator)}分之{read_cardinal(numerator)}"
+    return f"{whole}{read_cardinal(denominator)}分之{read_cardinal(numerator)}{unit}"
+
+
+def is_season(first: str, second: str) -> bool:
+    """Whether two numbers are a year and the next one."""
+    return len(first) == len(second) == 4 and first[:2] in ("19", "20") and int(second) == int(first) + 1
 
 
 def read_rate(m: re.Match[str]) -> str:
@@ -156,7 +172,7 @@ def read_measure(m: re.Match[str]) -> str:
     if not unit:  # a letter that is no unit here (iPhone 6s, 4g网络), or one only in another case (mw)
         per = f" {m['measure_per']}" if m["measure_per"] else ""
         return f"{_span(m['measure_n'], m['measure_to'])}{written}{per}"
-    below_zero = m.start() > 0 and m.string[m.start() - 1] in "-−"
+    below_zero = bool(_MINUS_BEFORE.search(m.string, max(0, m.start() - 2), m.start()))
     if unit == "摄氏度" and below_zero and not m["measure_to"]:
         unit = "度"  # 零下十度
     quantity = f"{_span(m['measure_n'], m['measure_to'])}{m['measure_power'] or ''}{unit}"
@@ -166,7 +182,10 @@ def read_measure(m: re.Match[str]) -> str:
 
 
 def read_ten_thousands(m: re.Match[str]) -> str:
-    return f"{read_counted(m['wan_n'])}万"
+    text = m.string
+    is_power = _POWER_BEFORE.search(text, 0, m.start()) or _POWER_AFTER.match(text, m.end())
+    is_watts = is_power or m["wan"] == text and text.endswith("W")
+    return f"{read_counted(m['wan_n'])}{'瓦' if is_watts else '万'}"
 
 
 def read_thousands(m: re.Match[str]) -> str:
@@ -185,7 +204,7 @@ def read_game(m: re.Match[str]) -> str:
     else:
         alone = len(m.string) == len(m["game"])
         between = "减" if alone or "=" in m.string or int(first) > int(second) else "到"
-    return f"{read_cardinal(first)}{between}{read_counted(second)}"
+    return f"{read_cardinal(first)}{between}{read_cardinal(second)}"
 
 
 def read_clock(m: re.Match[str]) -> str:
@@ -202,6 +221,8 @@ def read_operator(m: re.Match[str]) -> str:
         return " " if is_code else "减" if "=" in m.string else "到"
     before, after = m.string[m.start() - 1], m.string[m.end()]
     in_word = before.isalpha() and (m.start() > 1 and m.string[m.start() - 2].isalpha())
+    if written in "+×*xX" and after.isdigit():  # 5cm×3cm, GMT+8
+        in_word = False
     if written != "=" and (in_word or (before.isalpha() and after.isalpha() and m.string[m.end() + 1 :][:1].isalpha())):
         return " "
     return _OPERATORS[written]
@@ -213,6 +234,9 @@ def read_range(_: re.Match[str]) -> str:
 
 _CODE_BESIDE_DASH = re.compile("[0-9]{5}-|-[0-9]{5}")  # GB/T 19001-2016
 _NAME_BEFORE = re.compile("[A-Za-z] ?$")
+_MINUS_BEFORE = re.compile(r"(?<![0-9A-Za-z%)°])[-−]$")
+_POWER_BEFORE = re.compile("(?:功率|电|灯泡?|充|瓦数)[是为达到约：:]{0,2}$")
+_POWER_AFTER = re.compile("的?灯|功率|快充|充电|音箱|适配|电[源机炉热视]")
 _DATA_AFTER = re.compile("内存|存储|硬盘|显存|流量|优盘|版|运存|网|手机|信号|时代|卡|套餐|基站|技术|通信|固态|空间")
 _TEMPERATURE = re.compile(rf"{NUMBER}(?:[-~到至]-?{NUMBER})?(?:°C|°|度|摄氏度)")
 
@@ -229,7 +253,10 @@ def read_power(m: re.Match[str]) -> str:
     if written in "²³":
         return "的平方" if written == "²" else "的立方"
     exponent = m["power_n"]
-    return f"的{'负' if exponent.startswith('-') else ''}{read_cardinal(exponent.lstrip('-'))}次方"
+    unit, per = unit_name(m["power_unit"] or "") or m["power_unit"] or "", m["power_per"]
+    if per:
+        unit = f"{unit}每{PER[per]}"
+    return f"的{'负' if exponent.startswith('-') else ''}{read_cardinal(exponent.lstrip('-'))}次方{unit}"
 
 
 def read_plus(_: re.Match[str]) -> str:
@@ -247,6 +274,10 @@ def read_angle(m: re.Match[str]) -> str:
 
 def read_split_unit(m: re.Match[str]) -> str:
     return f"{read_counted(m['split_n'])}{m['split_unit']}{read_digits(m['split_rest'])}"
+
+
+def read_hours_minutes(m: re.Match[str]) -> str:
+    return f"{read_counted(m['hours_h'])}小时{read_counted(m['hours_m'])}分钟"
 
 
 def read_minutes(m: re.Match[str]) -> str:
