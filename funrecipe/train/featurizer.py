@@ -67,6 +67,8 @@ class Featurizer:
         self.cache = FeatureCache(cache_mb << 20) if cache_mb and not varies else None
 
     def __call__(self, item: TrainItem, chooser: random.Random | None) -> Tensor:
+        if item.kind == "text":  # a language model's sentence
+            return torch.zeros(1, 1)
         speed = self.augment.choose_speed(chooser) if self.augment and chooser else 1.0
         feats = self.cache.get((item.key, speed)) if self.cache else None
         if feats is None:

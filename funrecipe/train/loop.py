@@ -8,6 +8,9 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import signal
+import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -17,11 +20,12 @@ import torch
 from torch import nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
+from tqdm import tqdm
 
 from funrecipe.checkpoint import load_plain, save_checkpoint
 from funrecipe.data.batching import Batch
 from funrecipe.data.dataset import BatchLoader
-from funrecipe.errors import DataError, WorkerError
+from funrecipe.errors import DataError, Interrupted
 from funrecipe.train.averaging import average_best, rank_epochs, replace_link
 from funrecipe.train.distributed import Ranks, average_gradients, sum_over_ranks, wait_for_all
 from funrecipe.train.loss_output import LossOutput
@@ -29,6 +33,7 @@ from funrecipe.train.options import TrainOptions
 from funrecipe.train.progress_log import Mean, MetricsFiles, epoch_line, interval_line, tensorboard_writer, write_plot
 
 log = logging.getLogger(__name__)
+STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 Loss = Callable[[nn.Module, Batch, torch.Generator], LossOutput]
 Evaluate = Callable[[nn.Module], dict[str, float]]
@@ -79,6 +84,7 @@ class Trainer:
         self.epoch_mean = Mean()
         self.stat_names: list[str] = []
         self.utterances_seen = 0
+        self.stop_signal = 0
         self.metrics: MetricsFiles | None = None
         self.scaler = torch.amp.GradScaler("cuda", enabled=self.options.precision == "fp16")
         self.tensorboard = tensorboard_writer(self.output_dir / "tensorboard") if self.ranks.is_writer else None
@@ -91,15 +97,24 @@ class Trainer:
             self.load_checkpoint()
         if self.ranks.is_writer:
             self.metrics = MetricsFiles(self.output_dir, self.position.update, self.position.epoch)
+        before = (
+            {number: signal.signal(number, self.note_signal) for number in STOP_SIGNALS} if in_main_thread() else {}
+        )
         try:
             while not self.position.finished and self.position.epoch <= self.options.max_epoch:
                 self.run_epoch()
         finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
             if self.metrics:
                 self.metrics.close()
             if self.tensorboard:
                 self.tensorboard.close()
         return self.position
+
+    def note_signal(self, number: int, frame: object) -> None:
+        """Ctrl-C and SIGTERM: the current update is finished and saved first."""
+        self.stop_signal = number
 
     def run_epoch(self) -> None:
         epoch, started = self.position.epoch, time.monotonic()
@@ -132,7 +147,9 @@ class Trainer:
         self.optimizer.zero_grad(set_to_none=True)
         interval, first, waited = Mean(), self.position.next_batch + 1, time.monotonic()
         pending: list[LossOutput] = []
-        for index, batch in self.all_have_ended(self.train_loader.epoch(self.position.epoch, self.position.next_batch)):
+        batches = self.all_have_ended(self.train_loader.epoch(self.position.epoch, self.position.next_batch))
+        shown = self.ranks.is_writer and sys.stderr.isatty()
+        for index, batch in tqdm(batches, f"epoch {self.position.epoch}", unit="batch", leave=False, disable=not shown):
             times = {"iter_time": time.monotonic() - waited}
             last_of_update = (index + 1) % self.options.accum_grad == 0
             pending.append(self.accumulate(index, batch, times))
@@ -143,8 +160,14 @@ class Trainer:
                 self.record_step(index, values)
                 pending = []
                 self.position.next_batch = index + 1
-                if self.options.save_interval and self.position.update % self.options.save_interval == 0:
+                wanted = self.options.save_interval and self.position.update % self.options.save_interval == 0
+                if wanted or self.stop_signal:
                     self.save_checkpoint()
+                if self.stop_signal:
+                    raise Interrupted(
+                        f"stopped by signal {self.stop_signal} after update {self.position.update}",
+                        hint="the same command goes on from here",
+                    )
             if (index + 1) % self.options.log_interval == 0:
                 log.info(interval_line(self.position.epoch, first, index + 1, self.position.update, interval.values()))
                 interval, first = Mean(), index + 2
@@ -380,8 +403,5 @@ class Trainer:
         )
 
 
-def require_finite_state(model: nn.Module) -> None:
-    """Raise WorkerError when a parameter is not finite."""
-    for name, parameter in model.named_parameters():
-        if not torch.isfinite(parameter).all():
-            raise WorkerError(f"parameter {name} is not finite after training", hint="lower lr, or a smaller grad_clip")
+def in_main_thread() -> bool:
+    return threading.current_thread() is threading.main_thread()

@@ -20,6 +20,7 @@ from funrecipe.train.distributed import Ranks, wait_for_all
 from funrecipe.train.initialize import extend_tokens
 from funrecipe.train.options import TrainOptions
 from funrecipe.train.references import ReferenceTokenizer, splitter_of
+from funrecipe.train.text_data import check_unit, inspect_text
 
 log = logging.getLogger(__name__)
 FIRST_LOOK = 1000  # utterances of a large data set that the pre-flight looks at
@@ -52,6 +53,8 @@ def inspect_data(start: ModelFolder, options: TrainOptions, ranks: Ranks) -> Pre
         wait_for_all(ranks)
     folder, tokenizer = start, ReferenceTokenizer(start.tokens, splitter_of(start))
     limits = ItemLimits(options.min_ms, options.max_ms, 0, options.max_tokens, ms_per_token(start))
+    if start.family == "lm":
+        check_unit(options.unit, options.dataset_type)
     if options.dataset_type == "large":
         if options.extend_vocab or options.phone_ctc_weight:
             raise UsageError("extend_vocab and phone_ctc_weight need all texts at once: dataset_type small only")
@@ -97,10 +100,13 @@ def inspect(
 ) -> Inspection:  # fmt: skip
     """Pre-flight of one directory, every file of it."""
     tokenizer.unknown.clear()
-    found = inspect_data_dir(
-        data_dir, tokenizer, make_measure(folder.sample_rate_hz), limits,
-        cache_file=cache_dir / f"{data_dir.name}.durations.json", workers=max(1, options.num_workers),
-    )  # fmt: skip
+    if folder.family == "lm":
+        found = inspect_text(data_dir, tokenizer, max_tokens=options.max_tokens)
+    else:
+        found = inspect_data_dir(
+            data_dir, tokenizer, make_measure(folder.sample_rate_hz), limits,
+            cache_file=cache_dir / f"{data_dir.name}.durations.json", workers=max(1, options.num_workers),
+        )  # fmt: skip
     conclude(found, tokenizer, options, data_dir)
     return found
 

@@ -18,6 +18,7 @@ from funrecipe.data.dataset_small import Inspection
 from funrecipe.errors import DataError, UsageError
 from funrecipe.hub import resolve_model
 from funrecipe.model_folder import ModelFolder, open_model_folder
+from funrecipe.models.lm import build_language_model
 from funrecipe.models.registry import build_model
 from funrecipe.train.data_plan import large_plan, plan_fingerprint, small_plan, training_loader, validation_loader
 from funrecipe.train.distributed import Ranks
@@ -132,7 +133,8 @@ def build_session(options: TrainOptions, ranks: Ranks, device: torch.device) -> 
 
 def build_trainable(start: ModelFolder, folder: ModelFolder, options: TrainOptions) -> nn.Module:
     """The model over the tokens of ``folder`` with the weights of ``start``, frozen or adapted as the options say."""
-    model = build_model(folder.config, len(folder.tokens))
+    build = build_language_model if folder.family == "lm" else build_model
+    model = build(folder.config, len(folder.tokens))
     if start.weights.is_file():
         state = load_state_dict(start.weights)
         if folder.tokens != start.tokens:
@@ -140,7 +142,7 @@ def build_trainable(start: ModelFolder, folder: ModelFolder, options: TrainOptio
         fit_state_dict(model, state, where=str(start.weights))
     for spec in options.init_param:
         load_init_param(model, spec, ignore_mismatch=options.ignore_init_mismatch)
-    model.model_conf = {**model.model_conf, **options.model_conf}
+    model.model_conf = {**(folder.config.get("model_conf") or {}), **options.model_conf}
     if options.lora_rank:
         chosen = inject(model, options.lora_targets, options.lora_rank, options.lora_alpha)
         log.info("LoRA of rank %d on %d linear layers", options.lora_rank, len(chosen))

@@ -16,7 +16,7 @@ import torch
 from tiny_corpus import scratch
 
 from funrecipe.commands.train import train
-from funrecipe.errors import DataError
+from funrecipe.errors import DataError, Interrupted
 from funrecipe.train.distributed import Ranks
 from funrecipe.train.loop import Trainer
 from funrecipe.train.options import build_options
@@ -191,3 +191,19 @@ def test_a_file_that_breaks_during_training_is_left_out_and_named(
         trainer.run()
     assert "1 utterances could not be read" in caplog.text
     assert "the disk is gone" in caplog.text
+
+
+def test_sigterm_finishes_the_update_and_leaves_a_checkpoint(corpus: Path, tmp_path: Path, short_run: Path) -> None:
+    trainer = trainer_of(random_flags(corpus, tmp_path) | {"save_interval": 0})
+    take = trainer.update
+
+    def signalled(*arguments: Any) -> Any:
+        if trainer.position.update == 3:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return take(*arguments)
+
+    trainer.update = signalled  # type: ignore[method-assign]
+    with pytest.raises(Interrupted, match="after update 4"):
+        trainer.run()
+    train(random_flags(corpus, tmp_path) | {"save_interval": 0})
+    assert losses(tmp_path) == losses(short_run)

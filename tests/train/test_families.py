@@ -1,0 +1,79 @@
+"""Every family that has an objective goes through the whole loop: updates, validation, decoding, checkpoints."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import yaml
+from tiny_corpus import CONFIG, scratch
+
+from funrecipe.commands.train import train
+from funrecipe.errors import UsageError
+from funrecipe.train.objectives import OBJECTIVES, compute_loss
+from funrecipe.train.progress_log import read_json_lines
+
+SMALL = {"attention_heads": 2, "linear_units": 32, "num_blocks": 1, "dropout_rate": 0.1}
+CHUNKS = {"chunk_size": [6, 12], "stride": [4, 8], "pad_left": [1, 2], "encoder_att_look_back_factor": [1, 1],
+          "decoder_att_look_back_factor": [1, 1]}  # fmt: skip
+SANM_CHUNK = {"output_size": 16, **SMALL, "kernel_size": 5, "sanm_shfit": 0, **CHUNKS}
+SCAMA = {"attention_dim": 16, **SMALL, "att_layer_num": 1, "kernel_size": 5, "concat_embeds": True}
+CIF = {"idim": 16, "threshold": 1.0, "l_order": 1, "r_order": 1, "tail_threshold": 0.45}
+FAMILIES: dict[str, dict[str, Any]] = {
+    "bicif_paraformer": {
+        "predictor": "cif_predictor_v3",
+        "predictor_conf": {**CIF, "idim": 32, "upsample_times": 3, "upsample_type": "cnn_blstm", "use_cif1_cnn": False},
+    },
+    "paraformer_online": {
+        "encoder": "sanm_chunk_opt", "encoder_conf": SANM_CHUNK, "predictor_conf": CIF,
+        "decoder_conf": {**SMALL, "att_layer_num": 1, "kernel_size": 5, "sanm_shfit": 2},
+    },
+    "uniasr": {
+        "encoder": "sanm_chunk_opt", "encoder_conf": SANM_CHUNK,
+        "encoder2": "sanm_chunk_opt", "encoder2_conf": SANM_CHUNK,
+        "decoder": "fsmn_scama_opt", "decoder_conf": SCAMA, "decoder2": "fsmn_scama_opt", "decoder2_conf": SCAMA,
+        "predictor_conf": {**CIF, "tail_threshold": 0.0}, "predictor2": "cif_predictor_v2",
+        "predictor2_conf": {**CIF, "tail_threshold": 0.0}, "stride_conv": "stride_conv1d",
+        "stride_conv_conf": {"kernel_size": 2, "stride": 2, "pad": [0, 1]},
+        "model_conf": {"predictor_weight": 1.0, "predictor_weight2": 1.0, "length_normalized_loss": True,
+                       "decoder_attention_chunk_type": "chunk", "decoder_attention_chunk_type2": "chunk"},
+    },
+    "asr": {
+        "encoder": "conformer",
+        "encoder_conf": {"output_size": 16, **SMALL, "input_layer": "conv2d", "cnn_module_kernel": 5},
+        "decoder": "transformer", "decoder_conf": SMALL, "predictor": None, "predictor_conf": {},
+        "model_conf": {"ctc_weight": 0.3, "lsm_weight": 0.1},
+    },
+    "rnnt_unified": {
+        "encoder": "chunk_conformer", "decoder": None, "decoder_conf": {}, "predictor": None, "predictor_conf": {},
+        "encoder_conf": {"output_size": 16, **SMALL, "cnn_module_kernel": 5, "unified_model_training": True,
+                         "default_chunk_size": 4, "jitter_range": 2, "subsampling_factor": 4},
+        "rnnt_decoder": "rnnt", "rnnt_decoder_conf": {"embed_size": 8, "hidden_size": 16, "num_layers": 1},
+        "joint_network": "joint_network", "joint_network_conf": {"joint_space_size": 16},
+        "model_conf": {"auxiliary_ctc_weight": 0.0},
+    },
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("family", sorted(FAMILIES))
+def test_a_family_trains_validates_and_decodes(family: str, corpus: Path, tmp_path: Path) -> None:
+    config = {**CONFIG, "model": family, **FAMILIES[family]}
+    if family in ("asr", "rnnt_unified"):  # these subsample on their own
+        config["frontend_conf"] = {**CONFIG["frontend_conf"], "lfr_m": 1, "lfr_n": 1}
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump(config, allow_unicode=True), "utf-8")
+    flags = scratch(corpus, tmp_path / "out", max_epoch=2, batch_bins=2000, batch_unit="ms")
+    train({**flags, "config": str(tmp_path / "config.yaml")})
+    losses = [record["loss"] for record in read_json_lines(tmp_path / "out" / "steps.jsonl")]
+    assert len(losses) > 8
+    assert sum(losses[-3:]) < sum(losses[:3])
+    values = read_json_lines(tmp_path / "out" / "metrics.jsonl")[-1]
+    assert values["valid.cer_decode"] >= 0.0
+    assert values["valid.loss"] == values["valid.loss"]
+
+
+def test_what_cannot_be_trained_says_what_can() -> None:
+    with pytest.raises(UsageError, match="paraformer"):
+        compute_loss("paraformr", torch.nn.Module(), None, torch.Generator())  # type: ignore[arg-type]
+    assert set(FAMILIES) < set(OBJECTIVES)
