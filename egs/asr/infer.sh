@@ -26,7 +26,7 @@ declare_option audio_fs "" "sampling rate of raw .pcm files, in Hz" integer
 declare_option textnorm_profile speechio "normalization of stage 3: speechio, funasr2023 or strict"
 # Decoding; empty: as the model's decoding.yaml says.
 decoding=(decoding_mode search_type hotword_txt beam_size ctc_weight lm_weight ngram_weight penalty maxlenratio
-  minlenratio nbest token_num_relax decoding_ind)
+  minlenratio nbest token_num_relax decoding_ind precision)
 declare_option decoding_mode "" "UniASR: fast, normal, offline; conformer: joint, ctc_greedy, ctc_prefix; rnnt: full_utt, simu_chunk"
 declare_option search_type "" "rnnt: default, tsd, alsd or maes"
 declare_option hotword_txt "" "file of hot words, or the words"
@@ -40,6 +40,7 @@ declare_option minlenratio "" "shortest hypothesis, as a share of the encoder fr
 declare_option nbest "" "hypotheses kept per utterance" integer
 declare_option token_num_relax "" "tokens more than predicted that a hypothesis may have" integer
 declare_option decoding_ind "" "chunk configuration of streaming and two-pass models" integer
+declare_option precision "" "fp32, or on the CPU bf16 or int8: faster, results change a little (docs/speed.md)"
 parse_options "$@"
 
 results=$output_dir/1best_recog
@@ -71,7 +72,8 @@ fi
 
 if stage 2; then
   log "Stage 2: Computing WER ..."
-  cp "$results/text" "$results/text.proc" && cp "$data_dir/text" "$results/text.ref" || die "cannot write in $results" 3
+  cp "$results/text" "$results/text.proc" || die "cannot write in $results" 3
+  cp "$data_dir/text" "$results/text.ref" || die "cannot write in $results" 3
   funrecipe score --ref "$results/text.ref" --hyp "$results/text.proc" --out "$results/text.cer" --data_dir "$data_dir" --plan "$plan"
 fi
 
