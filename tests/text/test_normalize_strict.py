@@ -155,6 +155,13 @@ def test_fillers_erhua_and_variants_go_by_word(text: str, expected: str) -> None
         ("用 chat gpt 4 . 0 做", "用chat gpt 4.0做"),
         ("$ 5 . 5", "$5.5"),
         ("1 , 2 3 4 元", "1,234元"),
+        ("38 ° C", "38°C"),
+        ("1 0 ℃ - 2 0 ℃", "10℃-20℃"),
+        ("限速 80 km / h", "限速80km/h"),
+        ("120 m ²", "120m²"),
+        ("300 w 张", "300w张"),
+        ("1920 x 1080 分辨率", "1920x1080分辨率"),
+        ("62% ~ 70% 的", "62%~70%的"),
     ],
 )
 def test_spaced_as_a_recognizer_prints_it(spaced: str, unspaced: str) -> None:

@@ -98,7 +98,7 @@ def read_plain(m: re.Match[str]) -> str:
     counter = _COUNTER.match(after)
     if counter and not (after[0] in "号次路" and (len(number) > 3 or _LETTER_BEFORE.search(before))):
         return read_cardinal(number) if two_is_er(counter[0]) else read_counted(number)
-    if len(number) >= 3 and (_LETTER_BEFORE.search(before) or after[:1] in ("P", "p")):
+    if len(number) >= 3 and (_LETTER_BEFORE.search(before) or after.lstrip()[:1] in ("P", "p")):
         return read_digits(number)
     if len(number) == 4 and "1900" <= number < "2050" and _RANGE_BESIDE.search(f"{before[-1:]} {after[:1]}"):
         return read_digits(number)

@@ -49,7 +49,7 @@ MEASURE = (
     rf"(?P<measure>(?P<measure_n>{NUMBER})(?:{_TO}(?P<measure_to>{NUMBER}))?(?: (?!(?:{_SHORT_UNITS})))?"
     rf"(?P<measure_power>平方|立方)?(?P<measure_unit>{UNIT_PATTERN})(?:/(?P<measure_per>{PER_PATTERN}|{PER_HANZI})(?![A-Za-z0-9]))?)"
 )
-TEN_THOUSANDS = rf"(?P<wan>(?P<wan_n>{NUMBER})[wW](?=[一-鿿+，。]|$))"
+TEN_THOUSANDS = rf"(?P<wan>(?P<wan_n>{NUMBER}) ?[wW](?=[一-鿿+，。]|$))"
 THOUSANDS = rf"(?P<kilo>(?P<kilo_n>{NUMBER})[kK](?=[个人元块张粉次单步字]))"
 RATIO = r"(?P<ratio>(?<![0-9:A-Za-z])[0-9]+(?:\.[0-9]+)?(?::[0-9]+(?:\.[0-9]+)?)+(?![0-9:]))"
 GAME = r"(?P<game>(?<![0-9./-])(?P<game_a>[0-9]{1,3})-(?P<game_b>[0-9]{1,3})(?![0-9./-]))"
