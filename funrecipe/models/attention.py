@@ -87,9 +87,18 @@ class RelativeAttention(MultiHeadedAttention):
         mask: (B, 1 or U, T). ``shift_lens`` (B,): the length each utterance has alone, for the legacy shift, which
         depends on it; None shifts by the padded length.
         """
-        keys, values = self.project_keys(memory)
+        return self.relate(query, *self.project_keys(memory), mask, self.project_positions(table), shift_lens)
+
+    def project_positions(self, table: Tensor) -> Tensor:
+        """(rows, D) -> (H, D / H, rows); cacheable."""
+        return self.linear_pos(table).unflatten(-1, (self.heads, self.head_dim)).permute(1, 2, 0)
+
+    def relate(
+        self, query: Tensor, keys: Tensor, values: Tensor, mask: Tensor, positions: Tensor,
+        shift_lens: Tensor | None = None,
+    ) -> Tensor:
+        """``forward`` with keys, values (B, H, T, D / H) and positions that are projected already."""
         q = self.split_heads(self.linear_q(query))
-        positions = self.linear_pos(table).unflatten(-1, (self.heads, self.head_dim)).permute(1, 2, 0)
         by_position = torch.matmul(q + self.pos_bias_v.unsqueeze(1), positions)
         if self.legacy:
             shifted = shift_legacy_ragged(by_position, shift_lens)

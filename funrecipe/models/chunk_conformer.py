@@ -129,14 +129,17 @@ class ChunkConformerBlock(nn.Module):
         x = x + 0.5 * self.dropout(self.feed_forward(self.norm_feed_forward(x)))
         return self.norm_final(x)
 
-    def step(self, x: Tensor, cache: BlockCache, mask: Tensor, table: Tensor, keep: int) -> Tensor:
+    def step(self, x: Tensor, cache: BlockCache, mask: Tensor, positions: Tensor, keep: int) -> Tensor:
         """One chunk. mask: (1, 1, left + T); ``keep``: frames of the chunk that later chunks may see as their past."""
         x = x + 0.5 * self.feed_forward_macaron(self.norm_macaron(x))
         y = self.norm_self_att(x)
-        memory = torch.cat([cache.attention, y], dim=1)
-        left = cache.attention.size(1)
-        cache.attention = memory[:, keep : keep + left]
-        x = x + self.self_att(y, memory, mask, table)
+        keys, values = (
+            torch.cat([old, new], dim=2)
+            for old, new in zip((cache.keys, cache.values), self.self_att.project_keys(y), strict=True)
+        )
+        left = cache.keys.size(2)
+        cache.keys, cache.values = keys[:, :, keep : keep + left], values[:, :, keep : keep + left]
+        x = x + self.self_att.relate(y, keys, values, mask, positions)
         y, cache.convolution = self.conv_mod.step(self.norm_conv(x), cache.convolution, keep)
         x = x + y
         x = x + 0.5 * self.feed_forward(self.norm_feed_forward(x))
@@ -154,18 +157,28 @@ class ChunkConformerBlocks(nn.Module):
 
 @dataclass
 class BlockCache:
-    """attention (1, left, D): normalized inputs; convolution (1, D, kernel - 1): gated inputs."""
+    """keys, values: (1, H, left, D / H) of the last frames; convolution: (1, D, kernel - 1), gated inputs."""
 
-    attention: Tensor
+    keys: Tensor
+    values: Tensor
     convolution: Tensor
 
 
 @dataclass
 class EncoderCache:
-    """What the encoder remembers of a stream: per block caches, and how many frames (after subsampling) it has seen."""
+    """What the encoder remembers of a stream.
 
-    blocks: list[BlockCache] = field(default_factory=list)
+    Attributes:
+        blocks: caches of each block.
+        left_context: frames (after subsampling) that attention looks back.
+        seen_frames: frames so far.
+        positions: frames of a chunk -> projected relative positions of each block, the same for every such chunk.
+    """
+
+    blocks: list[BlockCache]
+    left_context: int
     seen_frames: int = 0
+    positions: dict[int, list[Tensor]] = field(default_factory=dict)
 
 
 class ChunkConformerEncoder(nn.Module):
@@ -235,11 +248,12 @@ class ChunkConformerEncoder(nn.Module):
     def start(self, left_context: int) -> EncoderCache:
         """An empty cache with ``left_context`` frames (after subsampling) for the attention."""
         like = self.embed.conv[0].weight
-        return EncoderCache([
-            BlockCache(like.new_zeros(1, left_context, self.output_size),
-                       like.new_zeros(1, self.output_size, block.conv_mod.margins[0]))
-            for block in self.encoders.blocks
-        ])
+        blocks = []
+        for block in self.encoders.blocks:
+            nothing = like.new_zeros(1, block.self_att.heads, left_context, block.self_att.head_dim)
+            silence = like.new_zeros(1, self.output_size, block.conv_mod.margins[0])
+            blocks.append(BlockCache(nothing, nothing, silence))
+        return EncoderCache(blocks, left_context)
 
     def step(self, feats: Tensor, cache: EncoderCache, right_context: int = 0) -> Tensor:
         """One chunk of a stream (``chunk_forward``): feats (1, T, F) -> (1, T', D).
@@ -247,13 +261,16 @@ class ChunkConformerEncoder(nn.Module):
         The last ``right_context`` outputs before time reduction are only looked at. Updates ``cache``.
         """
         x, lens = self.embed(feats, torch.tensor([feats.size(1)], device=feats.device), None)
-        left, frames = cache.blocks[0].attention.size(1), x.size(1)
+        left, frames = cache.left_context, x.size(1)
         age = torch.arange(left - 1, -1, -1, device=x.device)
         mask = torch.cat([age < cache.seen_frames, torch.ones(frames, dtype=torch.bool, device=x.device)])[None, None]
-        table = sinusoid(torch.arange(frames + left - 1, -frames, -1, device=x.device), self.output_size)
+        if frames not in cache.positions:
+            table = sinusoid(torch.arange(frames + left - 1, -frames, -1, device=x.device), self.output_size)
+            cache.positions[frames] = [block.self_att.project_positions(table) for block in self.encoders.blocks]
         keep = frames - right_context
-        for block, block_cache in zip(self.encoders.blocks, cache.blocks, strict=True):
-            x = block.step(x, block_cache, mask, table, keep)
+        layers = zip(self.encoders.blocks, cache.blocks, cache.positions[frames], strict=True)
+        for block, block_cache, positions in layers:
+            x = block.step(x, block_cache, mask, positions, keep)
         cache.seen_frames += keep
         return self.encoders.norm_blocks(x)[:, : keep : self.time_reduction_factor]
 
