@@ -92,7 +92,7 @@ def _read_ahead(
                 ahead_s -= entry.cost_s
                 try:
                     waveform = future.result()
-                except (FunrecipeError, OSError, ValueError, MemoryError) as error:
+                except Exception as error:  # whatever a decoder of audio raises is about this file only
                     writer.fail(entry.id, entry.audio, _reason(error))
                     continue
                 yield Loaded(entry, waveform)
@@ -124,7 +124,9 @@ def _decode_batch(batch: Sequence[Loaded], writer: ShardWriter, recognizer: Reco
     started = time.perf_counter()
     try:
         hypotheses = recognizer.transcribe([item.waveform for item in batch])
-    except (RuntimeError, ValueError, IndexError, ArithmeticError, MemoryError, DataError) as error:
+    except Exception as error:
+        if isinstance(error, FunrecipeError) and not isinstance(error, DataError):
+            raise
         if len(batch) > 1:
             middle = len(batch) // 2
             _decode_batch(batch[:middle], writer, recognizer)
