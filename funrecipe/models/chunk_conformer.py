@@ -13,8 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from funrecipe.models.attention import RelativeAttention
-from funrecipe.models.conformer import pointwise
-from funrecipe.models.layers import FeedForward, LayerNorm, activation, length_mask
+from funrecipe.models.layers import FeedForward, LayerNorm, PointwiseConv, activation, length_mask
 from funrecipe.models.positions import sinusoid
 
 # subsampling_factor -> (kernel, time stride, time padding) of the two convolutions; over frequency the second one has
@@ -82,10 +81,10 @@ class ChunkConvolution(nn.Module):
         super().__init__()
         if kernel % 2 == 0:
             raise ValueError(f"cnn_module_kernel must be odd, got {kernel}")
-        self.pointwise_conv1 = nn.Conv1d(dim, 2 * dim, 1)
+        self.pointwise_conv1 = PointwiseConv(dim, 2 * dim)
         self.depthwise_conv = nn.Conv1d(dim, dim, kernel, groups=dim)
         self.norm = nn.BatchNorm1d(dim, eps=eps, momentum=momentum)
-        self.pointwise_conv2 = nn.Conv1d(dim, dim, 1)
+        self.pointwise_conv2 = PointwiseConv(dim, dim)
         self.activation = activation(act)
         self.margins = (kernel - 1, 0) if causal else ((kernel - 1) // 2, (kernel - 1) // 2)
 
@@ -100,11 +99,11 @@ class ChunkConvolution(nn.Module):
         return self._filtered(x), x[:, :, keep : keep + past.size(2)]
 
     def _gated(self, x: Tensor) -> Tensor:
-        return F.glu(pointwise(self.pointwise_conv1, x), dim=-1).transpose(1, 2)
+        return F.glu(self.pointwise_conv1(x), dim=-1).transpose(1, 2)
 
     def _filtered(self, x: Tensor) -> Tensor:
         x = self.activation(self.norm(self.depthwise_conv(x)))
-        return pointwise(self.pointwise_conv2, x.transpose(1, 2))
+        return self.pointwise_conv2(x.transpose(1, 2))
 
 
 class ChunkConformerBlock(nn.Module):

@@ -9,13 +9,8 @@ from torch import Tensor, nn
 
 from funrecipe.models.attention import MultiHeadedAttention, RelativeAttention
 from funrecipe.models.input_layers import build_input_layer
-from funrecipe.models.layers import FeedForward, LayerNorm, activation, length_mask
+from funrecipe.models.layers import FeedForward, LayerNorm, PointwiseConv, activation, length_mask
 from funrecipe.models.positions import PositionalEncoding, RelativePositionalEncoding, ScaledPositionalEncoding
-
-
-def pointwise(conv: nn.Conv1d, x: Tensor) -> Tensor:
-    """A convolution of width 1 as the matrix product that it is: (B, T, D) -> (B, T, D')."""
-    return F.linear(x, conv.weight.squeeze(-1), conv.bias)
 
 
 class ConvolutionModule(nn.Module):
@@ -25,19 +20,19 @@ class ConvolutionModule(nn.Module):
         super().__init__()
         if kernel % 2 == 0:
             raise ValueError(f"cnn_module_kernel must be odd, got {kernel}")
-        self.pointwise_conv1 = nn.Conv1d(dim, 2 * dim, 1)
+        self.pointwise_conv1 = PointwiseConv(dim, 2 * dim)
         self.depthwise_conv = nn.Conv1d(dim, dim, kernel, padding=(kernel - 1) // 2, groups=dim)
         self.norm = nn.BatchNorm1d(dim)
-        self.pointwise_conv2 = nn.Conv1d(dim, dim, 1)
+        self.pointwise_conv2 = PointwiseConv(dim, dim)
         self.activation = activation(act)
 
     def forward(self, x: Tensor, frame_mask: Tensor | None) -> Tensor:
         """x: (B, T, D), frame_mask: (B, T) bool or None -> (B, T, D). Masked frames count as zeros."""
-        x = F.glu(pointwise(self.pointwise_conv1, x), dim=-1)
+        x = F.glu(self.pointwise_conv1(x), dim=-1)
         if frame_mask is not None:
             x = x.masked_fill(~frame_mask.unsqueeze(-1), 0.0)
         x = self.activation(self.norm(self.depthwise_conv(x.transpose(1, 2))))
-        return pointwise(self.pointwise_conv2, x.transpose(1, 2))
+        return self.pointwise_conv2(x.transpose(1, 2))
 
 
 class ConformerLayer(nn.Module):

@@ -53,6 +53,23 @@ def activation(name: str) -> Callable[[Tensor], Tensor]:
     return ACTIVATIONS[name]
 
 
+class PointwiseConv(nn.Conv1d):
+    """A convolution of width 1 as the matrix product that it is: ``(B, T, D) -> (B, T, D')``; a Conv1d's keys."""
+
+    def __init__(self, in_channels: int, out_channels: int) -> None:
+        super().__init__(in_channels, out_channels, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.linear(x, self.weight.squeeze(-1), self.bias)
+
+    def as_linear(self) -> nn.Linear:
+        """The same product as an ``nn.Linear`` that shares the weights."""
+        linear = nn.Linear(self.in_channels, self.out_channels, device="meta")
+        linear.weight = nn.Parameter(self.weight.detach().squeeze(-1), requires_grad=False)
+        linear.bias = None if self.bias is None else nn.Parameter(self.bias.detach(), requires_grad=False)
+        return linear
+
+
 class FeedForward(nn.Module):
     """``w_2(dropout(act(w_1 x)))``, ``(B, T, D) -> (B, T, D)``; state-dict keys ``w_1``, ``w_2``."""
 
