@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 BOOLEAN = ("true", "false")
 # Decoding options that the recipe passes on; unset ones keep what the model's decoding.yaml says.
 FLOAT_OPTIONS = ("ctc_weight", "lm_weight", "ngram_weight", "penalty", "maxlenratio", "minlenratio")
-TEXT_OPTIONS = ("decoding_mode", "search_type")
+TEXT_OPTIONS = ("decoding_mode", "search_type", "precision")
 INTEGER_OPTIONS = ("beam_size", "nbest", "token_num_relax", "decoding_ind")
 
 
@@ -43,6 +43,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--audio_fs", type=positive, help="sampling rate of raw .pcm files, in Hz")
     parser.add_argument("--decoding_mode", help="a way to decode, if the family has several (docs: DecodeOptions)")
     parser.add_argument("--search_type", help="search of a transducer: default, tsd, alsd or maes")
+    parser.add_argument("--precision", help="fp32, or on the CPU bf16 or int8: faster, results change a little")
     parser.add_argument("--hotword_txt", help="file with hot words, or the words")
     for name in FLOAT_OPTIONS:
         parser.add_argument(f"--{name}", type=float)

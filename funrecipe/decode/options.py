@@ -9,6 +9,8 @@ from typing import Any
 from funrecipe.errors import UsageError, did_you_mean
 
 # What FunASR's pipelines write beside the search options; nothing here depends on it.
+PRECISIONS = ("fp32", "bf16", "int8")
+RECOGNIZER_KEYS = frozenset({"allow_network", "precision"})  # they concern no search
 RUNTIME_KEYS = frozenset({"num_workers", "seed", "log_level", "ngpu", "ncpu", "batch_size", "dtype"})
 
 
@@ -28,6 +30,8 @@ class DecodeOptions:
         search_type, score_norm: transducer: ``default``, ``tsd``, ``alsd``, ``maes``; order by score per token.
         hotword: a file (one a line), a URL, or words separated by blanks.
         clas_scale: weight of the hot words in a contextual model, 0 to 1.
+        precision: ``fp32`` (default), ``bf16`` or ``int8``: how linear layers are multiplied, on CPU only. The other
+            two are faster and change results a little; utterances are then computed one at a time.
         allow_network: whether ``hotword`` may be fetched from a URL.
     """
 
@@ -46,9 +50,13 @@ class DecodeOptions:
     score_norm: bool | None = None
     hotword: str | None = None
     clas_scale: float | None = None
+    precision: str | None = None
     allow_network: bool = False
 
     def __post_init__(self) -> None:
+        if self.precision is not None and self.precision not in PRECISIONS:
+            hint = f"give one of {', '.join(PRECISIONS)}"
+            raise UsageError(f"precision is {self.precision!r}", where="precision", hint=hint)
         for name, kind, low, high in BOUNDS:
             value = getattr(self, name)
             if value is None:
@@ -84,7 +92,7 @@ class DecodeOptions:
         return {
             key: value
             for key, value in asdict(self).items()
-            if value is not None and key != "allow_network" and value not in NEUTRAL.get(key, ())
+            if value is not None and key not in RECOGNIZER_KEYS and value not in NEUTRAL.get(key, ())
         }
 
     def check_honoured(self, honours: frozenset[str], family: str) -> None:

@@ -15,6 +15,7 @@ from funrecipe.checkpoint import load_weights
 from funrecipe.decode.families import Search, make_search
 from funrecipe.decode.hypothesis import EMPTY, Hypothesis, TokenHypothesis
 from funrecipe.decode.options import DecodeOptions
+from funrecipe.errors import UsageError
 from funrecipe.model_folder import ModelFolder
 from funrecipe.models.packed import pack_linears
 from funrecipe.models.registry import build_model
@@ -31,13 +32,21 @@ class Recognizer:
         frontend: features; model and search: of one family; tokenizer: its vocabulary.
         sample_rate_hz: of the waveforms.
         device: where to compute.
+        one_by_one: compute utterances singly, because a batch would change what the model gives.
     """
 
     def __init__(
-        self, frontend: WavFrontend, search: Search, tokenizer: Tokenizer, sample_rate_hz: int, device: torch.device
+        self,
+        frontend: WavFrontend,
+        search: Search,
+        tokenizer: Tokenizer,
+        sample_rate_hz: int,
+        device: torch.device,
+        *,
+        one_by_one: bool = False,
     ) -> None:
         self.frontend, self.search, self.tokenizer = frontend, search, tokenizer
-        self.sample_rate_hz, self.device = sample_rate_hz, device
+        self.sample_rate_hz, self.device, self.one_by_one = sample_rate_hz, device, one_by_one
 
     def transcribe(self, waveforms: Sequence[np.ndarray]) -> list[Hypothesis]:
         """The best hypothesis of every waveform, float ``(S,)`` in [-1, 1] at ``sample_rate_hz``.
@@ -50,6 +59,8 @@ class Recognizer:
     @torch.inference_mode()
     def transcribe_nbest(self, waveforms: Sequence[np.ndarray]) -> list[list[Hypothesis]]:
         """Like :meth:`transcribe`, with all hypotheses that the search returns, best first."""
+        if self.one_by_one and len(waveforms) > 1:
+            return [self.transcribe_nbest([waveform])[0] for waveform in waveforms]
         results = [[EMPTY] for _ in waveforms]
         if not waveforms:
             return results
@@ -72,17 +83,25 @@ class Recognizer:
         return Hypothesis(tokens, text, hypothesis.score, hypothesis.timestamp_ms)
 
 
-def load_model(folder: ModelFolder, *, device: torch.device | str, weights: Path | None = None) -> nn.Module:
+def load_model(
+    folder: ModelFolder, *, device: torch.device | str, weights: Path | None = None, precision: str | None = None
+) -> nn.Module:
     """The model of a folder with its weights (or those of ``weights``), ready for inference and for nothing else.
+
+    Args:
+        precision: as in ``DecodeOptions``; None: as ``decoding.yaml`` says, else fp32.
 
     Raises:
         UsageError: a family or setting that is not supported.
         DataError, UnsafeFileError: weights that do not fit or are not safe.
     """
+    precision = precision or with_defaults(None, folder).precision or "fp32"
     with torch.device("meta"):  # no random weights that the next line would throw away
         model = build_model(folder.config, len(folder.tokens))
     load_weights(model, weights or folder.weights)
-    return pack_linears(model.eval().requires_grad_(False).to(device))
+    model = pack_linears(model.eval().requires_grad_(False).to(device), precision)
+    model.precision = precision
+    return model
 
 
 def load_recognizer(
@@ -103,15 +122,34 @@ def load_recognizer(
         UsageError: an option that the family ignores, or a model that is not supported.
         DataError, UnsafeFileError: files that do not fit or are not safe.
     """
-    return make_recognizer(load_model(folder, device=device, weights=weights), folder, device=device, options=options)
+    options = with_defaults(options, folder)
+    model = load_model(folder, device=device, weights=weights, precision=options.precision)
+    return make_recognizer(model, folder, device=device, options=options)
 
 
 def make_recognizer(
     model: nn.Module, folder: ModelFolder, *, device: torch.device | str = "cpu", options: DecodeOptions | None = None
 ) -> Recognizer:
-    """A recognizer around a model that is loaded already; recognizers with other options may share it."""
-    device = torch.device(device)
-    defaults = DecodeOptions.from_mapping(folder.decoding, where=f"{folder.path}/decoding.yaml")
-    search = make_search(model, folder, options.over(defaults) if options else defaults)
+    """A recognizer around a model that is loaded already; recognizers with other options may share it.
+
+    Raises:
+        UsageError: as :func:`load_recognizer`, or another precision than the model was loaded in.
+    """
+    options, device = with_defaults(options, folder), torch.device(device)
+    precision = getattr(model, "precision", "fp32")
+    if options.precision not in (None, precision):
+        raise UsageError(
+            f"the model is loaded in {precision}, not in {options.precision}",
+            where="precision",
+            hint="it is chosen when a model is loaded: --precision, or decoding.yaml",
+        )
+    search = make_search(model, folder, options)
     frontend = WavFrontend.from_config(folder.config.get("frontend_conf") or {}, folder.cmvn).eval().to(device)
-    return Recognizer(frontend, search, Tokenizer.from_folder(folder), folder.sample_rate_hz, device)
+    tokenizer = Tokenizer.from_folder(folder)
+    return Recognizer(frontend, search, tokenizer, folder.sample_rate_hz, device, one_by_one=precision != "fp32")
+
+
+def with_defaults(options: DecodeOptions | None, folder: ModelFolder) -> DecodeOptions:
+    """``options`` over those of the folder's ``decoding.yaml``."""
+    defaults = DecodeOptions.from_mapping(folder.decoding, where=f"{folder.path}/decoding.yaml")
+    return options.over(defaults) if options else defaults

@@ -11,7 +11,7 @@ import torch
 from funrecipe.audio.io import read_audio
 from funrecipe.decode.hotwords import read_hotwords, spell_hotwords
 from funrecipe.decode.options import DecodeOptions
-from funrecipe.decode.recognizer import load_recognizer
+from funrecipe.decode.recognizer import load_model, load_recognizer, make_recognizer
 from funrecipe.errors import DataError, UsageError
 from funrecipe.model_folder import open_model_folder
 from funrecipe.text.tokenizer import Tokenizer
@@ -82,13 +82,40 @@ def test_hot_words_change_the_scores_and_a_scale_of_zero_takes_that_back():
     assert silent.score == pytest.approx(silent_too.score, abs=1e-5)
 
 
+@pytest.mark.parametrize("precision", ["bf16", "int8"])
+def test_lower_precision_is_close_and_independent_of_the_batch(precision):
+    folder = open_model_folder(QUICKSTART / "model")
+    data = QUICKSTART / "data"
+    waves = [read_audio(data / path, sample_rate_hz=16000) for path in list(read_pairs(data / "wav.scp").values())[:6]]
+    try:
+        quick = load_recognizer(folder, options=DecodeOptions(precision=precision))
+    except UsageError as error:
+        pytest.skip(str(error))
+    exact = load_recognizer(folder).transcribe(waves)
+    together, alone = quick.transcribe(waves), [quick.transcribe([wave])[0] for wave in waves]
+    assert together == alone
+    assert together != exact
+    assert sum(len(h.tokens) for h in together) == pytest.approx(sum(len(h.tokens) for h in exact), rel=0.05)
+    scores, exact_scores = sum(h.score for h in together), sum(h.score for h in exact)
+    assert scores == pytest.approx(exact_scores, rel=0.05)
+
+
+def test_another_precision_than_the_loaded_one_is_refused():
+    folder = open_model_folder(GOLDEN / "paraformer")
+    model = load_model(folder, device="cpu")
+    with pytest.raises(UsageError, match="loaded in fp32"):
+        make_recognizer(model, folder, options=DecodeOptions(precision="int8"))
+    with pytest.raises(UsageError, match="precision is 'fp8'"):
+        DecodeOptions(precision="fp8")
+
+
 @pytest.mark.parametrize(
     "options,message",
     [
         ({"hotword": "你好"}, "hotword='你好' has no effect"),
         ({"decoding_mode": "fast"}, "decoding_mode='fast' has no effect"),
         ({"ctc_weight": 0.3}, "no CTC head"),
-        ({"lm_weight": 0.15}, "no language model"),
+        ({"lm_weight": 0.15}, "model folder has none"),
     ],
 )
 def test_options_that_cannot_be_honoured_are_refused(options, message):

@@ -46,11 +46,12 @@ def make_waves(seconds: list[float]) -> list[Any]:
     return waves
 
 
-def ours(folder: Path) -> Callable[[Any], list[str]]:
+def ours(folder: Path, precision: str) -> Callable[[Any], list[str]]:
+    from funrecipe.decode.options import DecodeOptions
     from funrecipe.decode.recognizer import load_recognizer
     from funrecipe.model_folder import open_model_folder
 
-    recognizer = load_recognizer(open_model_folder(folder))
+    recognizer = load_recognizer(open_model_folder(folder), options=DecodeOptions(precision=precision))
     return lambda wave: recognizer.transcribe([wave])[0].tokens
 
 
@@ -63,12 +64,12 @@ def funasr(folder: Path) -> Callable[[Any], list[str]]:
     return lambda wave: list(model.generate(input=wave)[0]["text"].replace(" ", ""))
 
 
-def run_side(side: str, folder: Path, seconds: list[float]) -> None:
+def run_side(side: str, folder: Path, seconds: list[float], precision: str) -> None:
     """Recognize every wave once after a warm-up; print CPU and wall seconds and the tokens as one line of JSON."""
     import torch
 
     torch.set_num_threads(1)
-    recognize = {"ours": ours, "funasr": funasr}[side](folder)
+    recognize = ours(folder, precision) if side == "ours" else funasr(folder)
     waves = make_waves(seconds)
     recognize(waves[0])
     cpu, wall = time.process_time(), time.perf_counter()
@@ -77,8 +78,9 @@ def run_side(side: str, folder: Path, seconds: list[float]) -> None:
     print("\n" + json.dumps(spent | {"tokens": tokens}))
 
 
-def measure(python: str, side: str, folder: Path, seconds: str) -> dict[str, Any]:
-    command = [python, "-m", "tools.bench.bench_offline", "--side", side, "--folder", str(folder), "--seconds", seconds]
+def measure(python: str, side: str, folder: Path, args: argparse.Namespace) -> dict[str, Any]:
+    command = [python, "-m", "tools.bench.bench_offline", "--side", side, "--folder", str(folder)]
+    command += ["--seconds", args.seconds, "--precision", args.precision]
     root = str(Path(__file__).resolve().parents[2])
     environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": root}
     done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False, cwd=root)
@@ -91,23 +93,25 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--peer_python", help="Python of an environment with FunASR; without it only ours is measured")
     parser.add_argument("--seconds", default="2.3,3.1,4,5,6.2,11.2", help="durations of the utterances")
+    parser.add_argument("--precision", default="fp32", help="of ours: fp32, bf16, int8 (default: %(default)s)")
     parser.add_argument("--rounds", type=int, default=3, help="runs of each side, in turns")
     parser.add_argument("--side", choices=("ours", "funasr"), help=argparse.SUPPRESS)
     parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
     args = parser.parse_args()
     seconds = [float(duration) for duration in args.seconds.split(",")]
     if args.side:
-        run_side(args.side, args.folder, seconds)
+        run_side(args.side, args.folder, seconds, args.precision)
         return 0
     sides = {"ours": sys.executable} | ({"funasr": args.peer_python} if args.peer_python else {})
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         bench_streaming.make_folder(folder, CONFIG)
-        print(f"load average {os.getloadavg()[0]:.1f}, {len(seconds)} utterances, {sum(seconds):.1f} s")
+        print(f"load average {os.getloadavg()[0]:.1f}; {len(seconds)} utterances, {sum(seconds):.1f} s")
+        print(f"ours in {args.precision}")
         runs: dict[str, list[dict[str, Any]]] = {side: [] for side in sides}
         for _ in range(args.rounds):
             for side, python in sides.items():
-                runs[side].append(measure(python, side, folder, args.seconds))
+                runs[side].append(measure(python, side, folder, args))
     speeds = {}
     for side, done in runs.items():
         cpu = [run["cpu_s"] for run in done]
@@ -117,7 +121,7 @@ def main() -> int:
     if "funasr" not in speeds:
         print("  funasr: not measured, because --peer_python names no environment with FunASR")
         return 0
-    same = "agree" if runs["ours"][0]["tokens"] == runs["funasr"][0]["tokens"] else "DIFFER"
+    same = "agree" if runs["ours"][0]["tokens"] == runs["funasr"][0]["tokens"] else "differ"
     print(f"ours is {speeds['ours'] / speeds['funasr']:.2f} times as fast as FunASR; tokens {same}")
     return 0 if speeds["ours"] > speeds["funasr"] else 1
 
