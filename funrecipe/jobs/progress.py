@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 import time
 
@@ -18,8 +19,10 @@ class ProgressBar:
     def __init__(self, total: int) -> None:
         self.total = total
         self._is_terminal = sys.stderr.isatty()
+        # Asked of shutil, since tqdm writes nothing on a terminal that says it has 0 columns (containers, CI).
+        columns, rows = shutil.get_terminal_size()
         self._bar = tqdm(
-            total=total, unit="utt", dynamic_ncols=True, smoothing=0.05, disable=not self._is_terminal, file=sys.stderr
+            total=total, unit="utt", ncols=columns, nrows=rows, disable=not self._is_terminal, file=sys.stderr
         )
         self._started = self._last_line = time.monotonic()
         self._at_start: int | None = None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 from pathlib import Path
 
 import pytest
@@ -62,3 +63,15 @@ def test_wording() -> None:
         *("0.2 s", "59.9 s", "1 min 01 s", "59 min 59 s", "1 h 00 min", "25 h 00 min")
     ]
     assert (count(1, "job"), count(0, "job"), count(2, "thread")) == ("1 job", "0 jobs", "2 threads")
+
+
+def test_on_a_terminal_one_bar_even_if_it_has_no_size(monkeypatch) -> None:
+    leader, follower = os.openpty()  # 0 rows, 0 columns, as in a container
+    with os.fdopen(follower, "w") as terminal:
+        monkeypatch.setattr(progress.sys, "stderr", terminal)
+        with ProgressBar(100) as bar:
+            bar.update(0, 0)
+            bar.update(50, 2)
+        shown = os.read(leader, 100_000).decode()
+    os.close(leader)
+    assert "50/100" in shown and "2 failed" in shown and "%" in shown
