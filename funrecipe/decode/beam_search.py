@@ -50,6 +50,14 @@ class BeamOptions:
     maxlenratio: float = 0.0
     minlenratio: float = 0.0
 
+    def long_enough(self, hyps: list[BeamHypothesis], frames: int) -> list[BeamHypothesis]:
+        """Without the texts shorter than ``minlenratio`` wants, unless there are no others.
+
+        FunASR takes this option and does not use it; here it chooses among the results and leaves the search alone.
+        """
+        least = int(self.minlenratio * frames)
+        return [hyp for hyp in hyps if hyp.n_tokens >= least] or hyps
+
     def max_length(self, frames: int) -> int:
         """Most steps for an utterance: its frames, a share of them, or (negative ratio) a constant."""
         if self.maxlenratio < 0:
@@ -64,6 +72,12 @@ class BeamHypothesis:
     tokens: list[int]
     score: float
     scores: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def n_tokens(self) -> int:
+        """Tokens of the text; at the length limit eos may stand twice at the end."""
+        ends = 2 if self.tokens[-2] == self.tokens[-1] else 1
+        return len(self.tokens) - 1 - ends
 
 
 @dataclass
@@ -96,9 +110,7 @@ class JointBeamSearch:
         self.scorers, self.ctc, self.options = list(scorers), ctc, options
         self.vocab_size, self.sos_id, self.eos_id = vocab_size, sos_id, eos_id
 
-    def run(
-        self, max_lengths: Sequence[int], min_lengths: Sequence[int], device: torch.device
-    ) -> list[list[BeamHypothesis]]:
+    def run(self, max_lengths: Sequence[int], device: torch.device) -> list[list[BeamHypothesis]]:
         """All ended hypotheses of each utterance, best first; none for an utterance with no step to make."""
         ended: list[list[BeamHypothesis]] = [[] for _ in max_lengths]
         rows = torch.tensor([i for i, limit in enumerate(max_lengths) if limit > 0], device=device, dtype=torch.long)
@@ -107,7 +119,7 @@ class JointBeamSearch:
         self._keep(rows)
         beam = self._start(rows, device)
         for position in range(max(max_lengths)):
-            beam = self._advance(beam, position, max_lengths, min_lengths, ended)
+            beam = self._advance(beam, position, max_lengths, ended)
             if beam is None:
                 break
         return [sorted(hyps, key=lambda hyp: hyp.score, reverse=True) for hyps in ended]
@@ -128,8 +140,7 @@ class JointBeamSearch:
         )
 
     def _advance(
-        self, beam: _Beam, position: int, max_lengths: Sequence[int], min_lengths: Sequence[int],
-        ended: list[list[BeamHypothesis]],
+        self, beam: _Beam, position: int, max_lengths: Sequence[int], ended: list[list[BeamHypothesis]]
     ) -> _Beam | None:
         """One more token: score, select, move the ended out. None when no hypothesis runs on."""
         added, totals, candidates, ctc_scores = self._score(beam, position)
@@ -145,7 +156,7 @@ class JointBeamSearch:
             table = table.expand(-1, totals.size(1), -1)
             parts[name] = so_far[grid, parents] + table[grid, parents, column]
         tokens = torch.cat([beam.tokens[grid, parents], new.unsqueeze(2)], dim=2)
-        runs = self._collect(beam, tokens, scores, parts, position, max_lengths, min_lengths, ended)
+        runs = self._collect(beam, tokens, scores, parts, position, max_lengths, ended)
         return self._shrink(beam, runs, parents, tokens, scores, parts, ctc_scores, within)
 
     def _score(self, beam: _Beam, position: int) -> tuple[dict[str, Tensor], Tensor, Tensor | None, Tensor | None]:
@@ -171,7 +182,7 @@ class JointBeamSearch:
 
     def _collect(
         self, beam: _Beam, tokens: Tensor, scores: Tensor, parts: dict[str, Tensor], position: int,
-        max_lengths: Sequence[int], min_lengths: Sequence[int], ended: list[list[BeamHypothesis]],
+        max_lengths: Sequence[int], ended: list[list[BeamHypothesis]],
     ) -> Tensor:
         """Move what ended into ``ended``; returns (A, K) bool, which hypotheses run on."""
         alive = scores > -math.inf
@@ -181,10 +192,8 @@ class JointBeamSearch:
             at_limit = position == max_lengths[utterance] - 1
             for place in torch.nonzero(alive[row] if at_limit else alive[row] & is_eos[row]).flatten().tolist():
                 ids = tokens[row, place].tolist() + [self.eos_id] * at_limit
-                # a text shorter than asked for leaves the beam without being a result
-                if position >= min_lengths[utterance] or at_limit:
-                    by_name = {name: float(part[row, place]) for name, part in parts.items()}
-                    ended[utterance].append(BeamHypothesis(ids, float(scores[row, place]), by_name))
+                by_name = {name: float(part[row, place]) for name, part in parts.items()}
+                ended[utterance].append(BeamHypothesis(ids, float(scores[row, place]), by_name))
             if at_limit or (self.options.maxlenratio == 0 and end_detected(ended[utterance], position)):
                 runs[row] = False
         return runs

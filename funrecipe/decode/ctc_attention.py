@@ -50,7 +50,8 @@ class CTCAttentionSearch:
         encoder_out, lens = self.model.encode(feats, feat_lens)
         if self.mode == "joint":
             found = joint_search(self.model, encoder_out, lens, self.beam, self.fusion)
-            return [[text_hypothesis(hyp) for hyp in hyps[: self.nbest]] for hyps in found]
+            kept = [self.beam.long_enough(hyps, frames) for hyps, frames in zip(found, lens.tolist(), strict=True)]
+            return [[text_hypothesis(hyp) for hyp in hyps[: self.nbest]] for hyps in kept]
         log_probs = self.model.ctc_log_probs(encoder_out)
         if self.mode == "ctc_greedy":
             return [[TokenHypothesis(ids, score)] for ids, score in greedy_search(log_probs, lens)]
@@ -73,9 +74,7 @@ def joint_search(
     scorers += fusion
     ctc = CTCPrefixScorer(model.ctc_log_probs(encoder_out), lens, model.eos_id) if options.ctc_weight > 0 else None
     search = JointBeamSearch(scorers, ctc, options, vocab_size=model.vocab_size)
-    frames = lens.tolist()
-    max_lengths = [options.max_length(n) if n else 0 for n in frames]
-    return search.run(max_lengths, [int(options.minlenratio * n) for n in frames], encoder_out.device)
+    return search.run([options.max_length(frames) if frames else 0 for frames in lens.tolist()], encoder_out.device)
 
 
 def text_hypothesis(hyp: BeamHypothesis) -> TokenHypothesis:

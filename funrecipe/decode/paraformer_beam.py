@@ -22,7 +22,8 @@ def paraformer_beam_search(
     Args:
         log_probs: (B, U, V) of the parallel decoder.
         token_lens: (B,) int64, positions of each utterance; the text ends there at the latest.
-        options: beam size and weights; a maxlenratio other than 0 only switches the end detection off.
+        options: beam size and weights; ``minlenratio`` counts in predicted tokens, and a ``maxlenratio`` other than 0
+            only switches the end detection off.
         fusion: language models.
         ctc_log_probs, ctc_lens: (B, T, V), (B,) of the CTC head; needed if ``options.ctc_weight`` > 0.
 
@@ -33,4 +34,5 @@ def paraformer_beam_search(
     ctc = CTCPrefixScorer(ctc_log_probs, ctc_lens, EOS_ID) if options.ctc_weight > 0 else None
     search = JointBeamSearch(scorers, ctc, options, vocab_size=log_probs.size(-1), eos_id=EOS_ID)
     limits = token_lens.tolist()
-    return search.run(limits, [int(options.minlenratio * n) for n in limits], log_probs.device)
+    found = search.run(limits, log_probs.device)
+    return [options.long_enough(hyps, limit) for hyps, limit in zip(found, limits, strict=True)]

@@ -45,4 +45,4 @@ def scama_search(
     limits = (passed.cif.token_num + token_num_relax).to(int).masked_fill(passed.token_lens == 0, 0).tolist()
     scorers: list[Scorer] = [ScamaScorer(decoder, decoder.memory(passed)), *fusion]
     search = JointBeamSearch(scorers, None, options, vocab_size=decoder.output_layer.out_features)
-    return search.run(limits, [0] * len(limits), passed.encoder_out.device)
+    return search.run(limits, passed.encoder_out.device)

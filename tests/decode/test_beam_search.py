@@ -92,18 +92,24 @@ def test_scores_are_the_weighted_sum_of_their_parts(model, lm):
 @torch.inference_mode()
 def test_minlenratio_keeps_short_texts_out(model):
     torch.manual_seed(10)
-    encoder_out, lens = torch.randn(1, 10, WIDTH), torch.tensor([10])
-    free = joint_search(model, encoder_out, lens, BeamOptions(6))[0]
-    bound = joint_search(model, encoder_out, lens, BeamOptions(6, minlenratio=0.5))[0]
-    assert min(len(h.tokens) - 2 for h in free) < 5
-    assert bound and all(len(h.tokens) - 2 >= 5 for h in bound)
+    found = joint_search(model, torch.randn(1, 10, WIDTH), torch.tensor([10]), BeamOptions(6))[0]
+    kept = BeamOptions(6, minlenratio=0.5).long_enough(found, 10)
+    assert min(h.n_tokens for h in found) < 5
+    assert kept == [h for h in found if h.n_tokens >= 5] != []
+    assert BeamOptions(6, minlenratio=3.0).long_enough(found, 10) == found  # rather too short than nothing
+
+
+def test_a_forced_end_does_not_count_as_a_token():
+    assert BeamHypothesis([1, 5, 6, 2], 0.0).n_tokens == 2
+    assert BeamHypothesis([1, 5, 6, 2, 2], 0.0).n_tokens == 2
+    assert BeamHypothesis([1, 2], 0.0).n_tokens == 0
 
 
 @torch.inference_mode()
 def test_maxlenratio_bounds_the_length(model):
     torch.manual_seed(11)
     found = joint_search(model, torch.randn(1, 10, WIDTH), torch.tensor([10]), BeamOptions(6, maxlenratio=0.3))[0]
-    assert found and max(len(h.scores and h.tokens) - 2 for h in found) <= 3
+    assert found and max(h.n_tokens for h in found) == 3
 
 
 def test_end_is_detected_when_three_lengths_end_far_below_the_best():
