@@ -95,7 +95,7 @@ RULES: list[tuple[re.Pattern[str], Callable[[str], str]]] = [
     (re.compile(r"\D((?:0(?:10|2[1-3]|[3-9]\d{2})-?)?[1-9]\d{6,7})\D"), read_digits),
     (re.compile(r"(\d+/\d+)"), _read_fraction),
     (re.compile(r"(\d+(?:\.\d+)?%)"), _read_percentage),
-    (re.compile(rf"(\d+(?:\.\d+)?)[多余几]?(?:[{_MEASURE}]|[千微]克|千米)"), read_cardinal),
+    (re.compile(rf"(\d+(?:\.\d+)?)[多余几]?(?:[{_MEASURE}]|[千微][克米])"), read_cardinal),
     (re.compile(r"(\d{4,32})"), read_digits),
     (re.compile(r"(\d+(?:\.\d+)?)"), read_cardinal),
 ]
