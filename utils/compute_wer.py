@@ -10,6 +10,10 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+from funrecipe.interpreter import use_repository_python  # noqa: E402
+
+use_repository_python("rapidfuzz")
+
 from funrecipe.cli import main  # noqa: E402
 
 

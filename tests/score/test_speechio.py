@@ -36,6 +36,18 @@ def test_error_rate_zh_writes_the_published_bytes(tmp_path):
     assert "2 references whose hypothesis is missing or empty" in run.stderr
 
 
+@pytest.mark.parametrize("tool", ["error_rate_zh", "compute_wer.py"])
+def test_a_python_without_the_requirements_hands_over_to_the_repositorys(tool, tmp_path):
+    options = {"error_rate_zh": ["--ref", "ref.norm", "--hyp", "hyp.ne"], "compute_wer.py": ["ref.norm", "hyp.ne"]}
+    bare_python = [sys.executable, "-S", REPO / "utils" / tool]
+    command = [*bare_python, *options[tool], tmp_path / "out"]
+    run = subprocess.run(command, cwd=FIXTURE, capture_output=True, text=True, encoding="utf-8")
+    if (REPO / ".venv").exists():
+        assert run.returncode == 0 and "%WER" in run.stdout and (tmp_path / "out").exists()
+    else:
+        assert run.returncode == 2 and "tools/setup.sh" in run.stderr
+
+
 def test_whitespace_is_the_default_tokenizer(tmp_path):
     (tmp_path / "ref").write_text("a hello 世界\n", encoding="utf-8")
     run = error_rate_zh("--ref", "ref", "--hyp", "ref", "D", cwd=tmp_path)
