@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from funrecipe.errors import UsageError
+from funrecipe.models.layers import PointwiseConv
 
 ROWS_HINT = 64  # rows of the usual input, for which oneDNN chooses the layout
 
@@ -55,9 +56,10 @@ class Int8Linear(nn.Module):
 
 
 def pack_linears(model: nn.Module, precision: str = "fp32") -> nn.Module:
-    """Replace every ``nn.Linear`` of a model in fp32 on CPU by a packed one, in place; elsewhere nothing changes.
+    """Replace every ``nn.Linear`` and ``PointwiseConv`` of a model in fp32 on CPU by a packed one, in place.
 
-    For models that will neither be trained nor saved again, and whose layers are called, not read.
+    Elsewhere nothing changes. For models that will neither be trained nor saved again, and whose layers are called, not
+    read.
 
     Args:
         precision: ``fp32``, ``bf16`` or ``int8``; layers with a single output (CIF's alphas) stay fp32.
@@ -70,8 +72,10 @@ def pack_linears(model: nn.Module, precision: str = "fp32") -> nn.Module:
         return model
     for module in model.modules():
         for name, child in module.named_children():
-            if type(child) is nn.Linear and child.weight.device.type == "cpu" and child.weight.dtype is torch.float32:
-                setattr(module, name, _packed(child, precision if child.out_features > 1 else "fp32"))
+            linear = child.as_linear() if type(child) is PointwiseConv else child
+            weight = linear.weight if type(linear) is nn.Linear else None
+            if weight is not None and weight.device.type == "cpu" and weight.dtype is torch.float32:
+                setattr(module, name, _packed(linear, precision if linear.out_features > 1 else "fp32"))
     return model
 
 
