@@ -87,9 +87,10 @@ class CTCPrefixScorer:
         # a repeated token needs a blank between
         repeated = torch.logsumexp(after_blank + self._frames_of(state.last.clamp(min=0)), dim=-1)
         total = torch.where(tokens == state.last.unsqueeze(-1), repeated.unsqueeze(-1), total)
-        total = total.masked_fill(tokens == BLANK_ID, LOG_ZERO)
         total = torch.where(tokens == self.eos_id, self._whole_text(state).unsqueeze(-1), total)
-        return total.clamp(min=LOG_ZERO) - state.prefix_score.unsqueeze(-1)
+        added = total.clamp(min=LOG_ZERO) - state.prefix_score.unsqueeze(-1)
+        # blank is no token: a text with one would be found again, at no cost, by what follows it
+        return added.masked_fill(tokens == BLANK_ID, -torch.inf)
 
     def extend(self, state: PrefixState, rows: Tensor, parents: Tensor, tokens: Tensor, added: Tensor) -> PrefixState:
         """The prefixes ``state[rows][parents] + tokens``.
@@ -105,7 +106,7 @@ class CTCPrefixScorer:
         before = torch.full_like(arrival[..., :1], LOG_ZERO)
         blanks = self.by_token[rows, BLANK_ID].double().unsqueeze(1)
         blank = forward_sum(torch.cat([before, non_blank[..., :-1]], dim=-1), blanks)
-        return PrefixState(non_blank, blank, state.prefix_score[pick] + added, tokens, False)
+        return PrefixState(non_blank, blank, state.prefix_score[pick] + added.clamp(min=LOG_ZERO), tokens, False)
 
     def _frames_of(self, tokens: Tensor) -> Tensor:
         """Per-frame log-probabilities of tokens (B, ...) -> (B, ..., T) float64."""

@@ -7,6 +7,7 @@ from collections import defaultdict
 import pytest
 import torch
 
+from funrecipe.decode.beam_search import BeamOptions, JointBeamSearch
 from funrecipe.decode.ctc_prefix import CTCPrefixScorer, greedy_search, prefix_beam_search
 
 EOS = 2
@@ -77,3 +78,16 @@ def test_no_frames_give_no_tokens():
     log_probs = torch.zeros(1, 4, 3)
     assert greedy_search(log_probs, torch.tensor([0])) == [([], 0.0)]
     assert prefix_beam_search(log_probs[0, :0], 3) == [([], 0.0)]
+
+
+def test_a_beam_wider_than_the_vocabulary_finds_the_most_probable_text(lattice):
+    """Among others, the empty token must not be taken for one: what follows it would bring its cost back."""
+    log_probs, lens, texts = lattice
+    search = JointBeamSearch(
+        [], CTCPrefixScorer(log_probs, lens, EOS), BeamOptions(1000, 1.0, maxlenratio=1.0), vocab_size=4
+    )
+    for nbest, exact in zip(search.run(lens.tolist(), log_probs.device), texts):
+        exact = {text: p for text, p in exact.items() if EOS not in text}
+        best = max(exact, key=exact.get)
+        assert tuple(i for i in nbest[0].tokens[1:] if i != EOS) == best
+        assert math.exp(nbest[0].score) == pytest.approx(exact[best], rel=1e-5)
