@@ -4,6 +4,7 @@ set -euo pipefail
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 cd "$root"
 bash tools/setup.sh --dev
-# One thread for each of two test processes: torch jobs that share cores run several times slower, not twice.
+# One test process per core with one thread each: torch jobs that share cores run several times slower, not twice.
+cores=$(env -u OMP_NUM_THREADS nproc)  # nproc would answer with OMP_NUM_THREADS
 export OMP_NUM_THREADS=1 MKL_NUM_THREADS=1
-exec .venv/bin/python -m pytest -q -n "$(nproc)" --dist worksteal "$@"
+exec .venv/bin/python -m pytest -q -n "$cores" --dist worksteal "$@"
