@@ -15,7 +15,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from funrecipe.decode.ctc_prefix import CTCPrefixScorer
+from funrecipe.decode.ctc_prefix import BLANK_ID, CTCPrefixScorer
 
 PRE_BEAM_RATIO = 1.5
 END_DETECT_LENGTHS, END_DETECT_MARGIN = 3, -10.0
@@ -175,6 +175,8 @@ class JointBeamSearch:
             pre_beam = int(PRE_BEAM_RATIO * self.options.beam_size)
             if self.options.ctc_weight < 1.0 and pre_beam < self.vocab_size:
                 weighted = weighted.expand(-1, last.size(1), -1)
+                if pre_beam == 1:  # the only candidate must not be the blank, which no text holds
+                    weighted = weighted.index_fill(-1, torch.tensor([BLANK_ID], device=last.device), -torch.inf)
                 weighted, candidates = weighted.topk(pre_beam, dim=-1)
             ctc_scores = self.ctc.score(beam.prefix, candidates).float()
             weighted = weighted + self.options.ctc_weight * ctc_scores

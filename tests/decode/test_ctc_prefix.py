@@ -9,6 +9,7 @@ import torch
 
 from funrecipe.decode.beam_search import BeamOptions, JointBeamSearch
 from funrecipe.decode.ctc_prefix import CTCPrefixScorer, greedy_search, prefix_beam_search
+from funrecipe.decode.scorers import AcousticScorer
 
 EOS = 2
 
@@ -91,3 +92,12 @@ def test_a_beam_wider_than_the_vocabulary_finds_the_most_probable_text(lattice):
         best = max(exact, key=exact.get)
         assert tuple(i for i in nbest[0].tokens[1:] if i != EOS) == best
         assert math.exp(nbest[0].score) == pytest.approx(exact[best], rel=1e-5)
+
+
+def test_a_beam_of_one_passes_over_a_blank_that_the_decoder_likes(lattice):
+    log_probs, lens, _ = lattice
+    likes_blank = torch.tensor([0.9, 0.05, 0.02, 0.03]).log().expand(2, 5, 4)
+    scorer = CTCPrefixScorer(log_probs, lens, EOS)
+    search = JointBeamSearch([AcousticScorer(likes_blank)], scorer, BeamOptions(1, 0.3), vocab_size=4)
+    for nbest in search.run([2, 2], log_probs.device):
+        assert len(nbest) == 1 and 0 not in nbest[0].tokens and nbest[0].score > -100
