@@ -6,11 +6,17 @@ from typing import Any
 
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn.utils.rnn import pad_sequence
 
 from funrecipe.models.attention import MultiHeadedAttention, RelativeAttention
 from funrecipe.models.input_layers import build_input_layer
 from funrecipe.models.layers import FeedForward, LayerNorm, PointwiseConv, activation, length_mask
-from funrecipe.models.positions import PositionalEncoding, RelativePositionalEncoding, ScaledPositionalEncoding
+from funrecipe.models.positions import (
+    LEGACY_TABLE_POSITIONS,
+    PositionalEncoding,
+    RelativePositionalEncoding,
+    ScaledPositionalEncoding,
+)
 
 
 class ConvolutionModule(nn.Module):
@@ -118,6 +124,7 @@ class ConformerEncoder(nn.Module):
             for _ in range(num_blocks)
         )
         self.after_norm = LayerNorm(output_size) if normalize_before else None
+        self.legacy = getattr(position, "legacy", False)
 
     @staticmethod
     def _positions(
@@ -142,6 +149,10 @@ class ConformerEncoder(nn.Module):
         """feats: (B, T, F), feat_lens: (B,) -> (B, T', D), (B,). Frames behind a length are zeros if pad_invariant."""
         embedded = self.embed(feats, feat_lens, self.pad_invariant)
         x, lens = embedded.x, embedded.lens
+        if self.pad_invariant and len(x) > 1 and self.legacy and x.size(1) > LEGACY_TABLE_POSITIONS:
+            # beyond its table the legacy encoding counts from the longest utterance, so each has to be by itself
+            alone = [self(feats[i : i + 1, :n], feat_lens[i : i + 1])[0][0] for i, n in enumerate(feat_lens.tolist())]
+            return pad_sequence(alone, batch_first=True), lens
         frame_mask = length_mask(lens, x.size(1))
         shift_lens, conv_mask = (lens, frame_mask) if self.pad_invariant else (None, None)
         for layer in self.encoders:

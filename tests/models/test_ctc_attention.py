@@ -65,6 +65,12 @@ def test_conformer_batch_equals_alone(input_layer, rel_pos_type):
     assert_batch_equals_alone(ConformerEncoder(20, **SMALL, **conf))
 
 
+def test_conformer_batch_equals_alone_beyond_the_legacy_table(monkeypatch):
+    monkeypatch.setattr("funrecipe.models.conformer.LEGACY_TABLE_POSITIONS", 9)
+    monkeypatch.setattr("funrecipe.models.positions.LEGACY_TABLE_POSITIONS", 9)
+    assert_batch_equals_alone(ConformerEncoder(20, **SMALL, cnn_module_kernel=5))
+
+
 @pytest.mark.parametrize("normalize_before", [True, False])
 def test_transformer_batch_equals_alone(normalize_before):
     assert_batch_equals_alone(TransformerEncoder(20, **SMALL, normalize_before=normalize_before))
