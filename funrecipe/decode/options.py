@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
 from funrecipe.errors import UsageError, did_you_mean
 
-# What FunASR's pipelines write beside the search options; nothing here depends on it.
+logger = logging.getLogger(__name__)
+
 PRECISIONS = ("fp32", "bf16", "int8")
 RECOGNIZER_KEYS = frozenset({"allow_network", "precision"})  # they concern no search
+# What FunASR's command lines write beside the search options; flags say these, not a model.
 RUNTIME_KEYS = frozenset({"num_workers", "seed", "log_level", "ngpu", "ncpu", "batch_size", "dtype"})
+TEXTS = ("decoding_mode", "search_type", "hotword", "precision")
 
 
 @dataclass(frozen=True)
@@ -54,6 +58,11 @@ class DecodeOptions:
     allow_network: bool = False
 
     def __post_init__(self) -> None:
+        for name in TEXTS:
+            if not isinstance(getattr(self, name), (str, type(None))):
+                raise UsageError(f"{name} is {getattr(self, name)!r}", where=name, hint="give a text")
+        if self.score_norm not in (None, True, False):
+            raise UsageError(f"score_norm is {self.score_norm!r}", where="score_norm", hint="give true or false")
         if self.precision is not None and self.precision not in PRECISIONS:
             hint = f"give one of {', '.join(PRECISIONS)}"
             raise UsageError(f"precision is {self.precision!r}", where="precision", hint=hint)
@@ -71,20 +80,26 @@ class DecodeOptions:
 
     @classmethod
     def from_mapping(cls, values: Mapping[str, Any], *, where: str) -> DecodeOptions:
-        """Options of a ``decoding.yaml`` or a ``param_dict``.
+        """Options of a ``decoding.yaml``, which may not allow the network.
 
         Raises:
             UsageError: a key that no search knows, or a value out of range.
         """
-        known = {field.name for field in fields(cls)}
+        known = {field.name for field in fields(cls)} - {"allow_network"}
         for key in values:
-            if key not in known and key not in RUNTIME_KEYS:
-                raise UsageError(f"unknown decoding option '{key}'", where=where, hint=did_you_mean(key, known))
-        return cls(**{key: value for key, value in values.items() if key in known and value is not None})
+            if key in RUNTIME_KEYS:
+                logger.warning("%s: '%s' is no search option and changes nothing here", where, key)
+            elif key not in known:
+                hint = did_you_mean(key, known) or f"known: {', '.join(sorted(known))}"
+                raise UsageError(f"unknown decoding option '{key}'", where=where, hint=hint)
+        try:
+            return cls(**{key: value for key, value in values.items() if key in known})
+        except UsageError as error:
+            raise UsageError(error.what, where=where, hint=error.hint) from None
 
     def over(self, defaults: DecodeOptions) -> DecodeOptions:
         """These options, and those of ``defaults`` where these are not given."""
-        given = {key: value for key, value in asdict(self).items() if value is not None and value is not False}
+        given = {key: value for key, value in asdict(self).items() if value is not None}
         return replace(defaults, **given)
 
     def asked_for(self) -> dict[str, Any]:

@@ -34,8 +34,24 @@ def test_unknown_keys_are_refused_with_a_hint():
         DecodeOptions.from_mapping({"beamsize": 3}, where="decoding.yaml")
 
 
-def test_runtime_keys_of_funasr_pass():
+def test_runtime_keys_of_funasr_pass_with_a_warning(caplog):
     assert DecodeOptions.from_mapping({"num_workers": 0, "seed": 0}, where="decoding.yaml") == DecodeOptions()
+    assert "num_workers" in caplog.text and "seed" in caplog.text
+
+
+def test_a_model_folder_cannot_allow_the_network():
+    with pytest.raises(UsageError, match="unknown decoding option 'allow_network'"):
+        DecodeOptions.from_mapping({"hotword": "http://example.com/words", "allow_network": True}, where="decoding.yaml")
+
+
+def test_a_wrong_value_names_the_file():
+    with pytest.raises(UsageError, match="beam_size is 'ten'") as caught:
+        DecodeOptions.from_mapping({"beam_size": "ten"}, where="model/decoding.yaml")
+    assert caught.value.where == "model/decoding.yaml"
+
+
+def test_false_overrides_true():
+    assert DecodeOptions(score_norm=False).over(DecodeOptions(score_norm=True)).score_norm is False
 
 
 @pytest.mark.parametrize(
@@ -47,6 +63,9 @@ def test_runtime_keys_of_funasr_pass():
         {"ctc_weight": "0.3"},
         {"nbest": True},
         {"lm_weight": -1},
+        {"hotword": ["one", "two"]},
+        {"decoding_mode": 1},
+        {"score_norm": "yes"},
     ],
 )
 def test_values_out_of_range_are_named(bad):
