@@ -87,6 +87,9 @@ class LocalBackend:
             code = process.poll()
             if code is not None:
                 self._running.remove(entry)
+                if code != 0:  # commands of wav.scp that a killed worker was reading from
+                    with contextlib.suppress(ProcessLookupError):
+                        os.killpg(process.pid, signal.SIGKILL)
                 self._collect(group, code, time.monotonic() - started)
         return bool(self._running)
 
