@@ -103,8 +103,8 @@ def normalize_table(args: argparse.Namespace, flags: SpeechioFlags) -> Iterator[
 
 
 def write_lines(path: str, lines: Iterator[str]) -> None:
-    """A file appears only when it is complete; a pipe or /dev/stdout is written to directly."""
-    is_file = os.path.isfile(path) or not os.path.exists(path)
+    """A file appears only when it is complete; a pipe or a link (/dev/stdout) is written to directly."""
+    is_file = not os.path.islink(path) and (os.path.isfile(path) or not os.path.exists(path))
     partial = f"{path}.partial" if is_file else path
     try:
         with open(partial, "w", encoding="utf-8") as output:
@@ -138,7 +138,10 @@ def main(argv: list[str]) -> int:
     except FunrecipeError as error:
         print(f"textnorm_zh.py: {error}", file=sys.stderr)
         return error.exit_code
-    except (OSError, UnicodeDecodeError) as error:
+    except UnicodeDecodeError as error:
+        print(f"textnorm_zh.py: {args.ifile} is not UTF-8: {error}", file=sys.stderr)
+        return 3
+    except OSError as error:
         print(f"textnorm_zh.py: {error}", file=sys.stderr)
         return 3
     print(f"text norm: {args.done} lines done in total.", file=sys.stderr, flush=True)

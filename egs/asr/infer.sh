@@ -23,13 +23,13 @@ declare_option max_failed 0 "publish although so many utterances cannot be decod
 declare_option validate true "check lists, ids and texts first (stage 0)"
 declare_option allow_pipes false "run the commands that wav.scp names"
 declare_option audio_fs "" "sampling rate of raw .pcm files, in Hz" integer
-declare_option textnorm_profile speechio "normalization of stage 3: speechio, funasr2023 or strict"
+declare_option textnorm_profile speechio "normalization of stage 3: speechio, funasr2023, strict or itn"
 # Decoding; empty: as the model's decoding.yaml says.
 decoding=(decoding_mode search_type hotword_txt beam_size ctc_weight lm_weight ngram_weight penalty maxlenratio
   minlenratio nbest token_num_relax decoding_ind precision)
 declare_option decoding_mode "" "UniASR: fast, normal, offline; conformer: joint, ctc_greedy, ctc_prefix; rnnt: full_utt, simu_chunk"
 declare_option search_type "" "rnnt: default, tsd, alsd or maes"
-declare_option hotword_txt "" "file of hot words, or the words"
+declare_option hotword_txt "" "file of hot words, or the words; stage 2 reports their recall"
 declare_option beam_size "" "hypotheses kept by the search" integer
 declare_option ctc_weight "" "weight of the CTC scores in the search"
 declare_option lm_weight "" "weight of the language model in the search"
@@ -74,7 +74,8 @@ if stage 2; then
   log "Stage 2: Computing WER ..."
   cp "$results/text" "$results/text.proc" || die "cannot write in $results" 3
   cp "$data_dir/text" "$results/text.ref" || die "cannot write in $results" 3
-  funrecipe score --ref "$results/text.ref" --hyp "$results/text.proc" --out "$results/text.cer" --data_dir "$data_dir" --plan "$plan"
+  funrecipe score --ref "$results/text.ref" --hyp "$results/text.proc" --out "$results/text.cer" --data_dir "$data_dir" --plan "$plan" \
+    ${hotword_txt:+--hotwords "$hotword_txt"}
 fi
 
 if stage 3; then
@@ -85,7 +86,7 @@ fi
 
 if stage 4; then
   log "Stage 4: Report ..."
-  funrecipe report "$output_dir" --data_dir "$data_dir"
+  funrecipe report "$output_dir" --data_dir "$data_dir" ${hotword_txt:+--hotwords "$hotword_txt"}
 fi
 
 if [ -e "$plan" ]; then funrecipe status "$output_dir"; fi

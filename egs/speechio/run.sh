@@ -9,7 +9,7 @@ source "$(dirname "${BASH_SOURCE[0]}")/../../utils/recipe.sh"
 
 declare_option output_dir ./results/speechio "one folder per set, RESULTS.md and results.json"
 declare_option max_duration "" "leave out longer utterances, in seconds; the leaderboard's rule is 59.9"
-declare_option textnorm_profile speechio "normalization: speechio, funasr2023 or strict"
+declare_option textnorm_profile speechio "normalization: speechio, funasr2023, strict or itn"
 
 sets=() infer_options=() own_options=()
 while [ $# -gt 0 ]; do

@@ -50,8 +50,9 @@ def _print(first_name: str, second_name: str, result: dict) -> None:
             f"{system['deletions']} del, {system['substitutions']} sub, {system['missing']} missing  {name}"
         )
     paired, matched = result["paired_bootstrap"], result["mapsswe"]
+    difference, low, high = (round(paired[key], 2) + 0.0 for key in ("difference", "low", "high"))  # no -0.00
     print(
-        f"B - A: {paired['difference']:+.2f} points [{paired['low']:+.2f}, {paired['high']:+.2f}] (95 %, paired "
+        f"B - A: {difference:+.2f} points [{low:+.2f}, {high:+.2f}] (95 %, paired "
         f"bootstrap of utterances); share of draws in which B is better: {paired['probability_second_better']:.3f}"
     )
     print(

@@ -46,7 +46,8 @@ def run(args: argparse.Namespace) -> int:
     if args.output == "-":
         sys.stdout.buffer.write(done)
         sys.stdout.flush()
-    elif os.path.exists(args.output) and not os.path.isfile(args.output):  # a pipe or a device
+    elif os.path.islink(args.output) or os.path.exists(args.output) and not os.path.isfile(args.output):
+        # A pipe, a device, /dev/stdout: written to, never replaced.
         Path(args.output).write_bytes(done)
     else:
         partial = Path(f"{args.output}.partial")

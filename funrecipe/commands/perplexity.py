@@ -7,7 +7,6 @@ of a sentence counts as a token. The total goes to standard error.
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from pathlib import Path
 
@@ -54,6 +53,6 @@ def write(table: str, output: str) -> None:
     if output == "-":
         sys.stdout.write(table)
         return
-    partial = Path(f"{output}.partial")
-    partial.write_text(table, encoding="utf-8")
-    os.replace(partial, output)
+    from funrecipe.score.write import write_text
+
+    write_text(output, table)

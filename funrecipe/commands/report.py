@@ -17,13 +17,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("result_dir", type=Path, help="output_dir or 1best_recog of a scored run")
     add("--out_dir", type=Path, help="folder of report.html and RESULTS.md (default: the output_dir of the run)")
     add("--data_dir", type=Path, help="Kaldi data directory with utt2spk, utt2set, utt2dur (default: that of the run)")
-    add("--hotwords", help="one word a line: recall and precision of these words")
+    add("--hotwords", help="file (one a line), or the words: their recall and precision")
     add("--audio", default="link", choices=("link", "embed", "none"),
         help="relative links to the audio files (default), the audio inside the page, or none")
     add("--title", help="title of the page (default: the name of the result folder)")
 
 
 def run(args: argparse.Namespace) -> None:
+    from funrecipe.decode.hotwords import read_hotwords
     from funrecipe.jobs.run_record import read_run_record
     from funrecipe.score.rates import score_normalized
     from funrecipe.score.report import RunFacts, render_html, render_markdown
@@ -44,7 +45,7 @@ def run(args: argparse.Namespace) -> None:
         missing_policy=protocol.get("missing", "strict"),
     )
     data_dir = args.data_dir or record.data_dir
-    side = read_side_information(data_dir, durations_s=record.durations_s, hotwords=args.hotwords)
+    side = read_side_information(data_dir, durations_s=record.durations_s, hotwords=read_hotwords(args.hotwords))
     summary = summary_json(scoring, folder.summary().get("meta", record.summary))
     summary["analysis"] = analysis_json(scoring, side)
     facts = RunFacts(

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from funrecipe.errors import UsageError
+from funrecipe.errors import DataError, UsageError
 
 if TYPE_CHECKING:
     from funrecipe.jobs.run_record import RunRecord
@@ -40,7 +41,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--utt2spk", help="lines of 'id speaker': a table and an interval by speaker")
     add("--utt2set", help="lines of 'id set': a table by test set")
     add("--utt2dur", help="lines of 'id seconds': a table by duration")
-    add("--hotwords", help="one word a line: recall and precision of these words")
+    add("--hotwords", help="file (one a line), or the words: their recall and precision")
     add("--jsonl", help="write one JSON object per utterance, with its alignment")
     add("--trn_dir", help="write ref.trn and hyp.trn for sclite here")
     add("--meta", action="append", default=[], metavar="KEY=VALUE", help="recorded in the JSON (may be repeated)")
@@ -59,6 +60,8 @@ def run(args: argparse.Namespace) -> None:
         _refuse(args, ("out_dir",), "--protocol strict")
     if args.detail == "totals":
         _refuse(args, (*ONLY_WITH_SPLIT, "profile"), "--detail totals")
+    if args.data_dir and not Path(args.data_dir).is_dir():
+        raise DataError("there is no such folder", where="--data_dir", hint=f"make sure that {args.data_dir} exists")
     record = read_run_record(args.plan)
     meta = {**record.summary, **parse_meta(args.meta)}
     refs, hyps = read_texts(args.ref), read_texts(args.hyp)
@@ -87,6 +90,7 @@ def _score_strict(
     meta: Mapping[str, str],
     record: RunRecord,
 ) -> None:
+    from funrecipe.decode.hotwords import read_hotwords
     from funrecipe.score.export import write_json_lines, write_trn
     from funrecipe.score.rates import score_normalized
     from funrecipe.score.side_information import read_side_information
@@ -103,14 +107,15 @@ def _score_strict(
         utt2set=args.utt2set,
         utt2dur=args.utt2dur,
         durations_s=record.durations_s,
-        hotwords=args.hotwords,
+        hotwords=read_hotwords(args.hotwords),
     )
     summary = summary_json(scoring, meta)
     if args.detail == "full":
         summary["analysis"] = analysis_json(scoring, side)
     if args.out:
         write_text_cer(args.out, scoring)
-        write_json(f"{args.out}.json", summary)
+        if not args.out.startswith("/dev/"):  # there is no place beside /dev/stdout
+            write_json(f"{args.out}.json", summary)
     if args.jsonl:
         write_json_lines(args.jsonl, scoring)
     if args.trn_dir:

@@ -214,9 +214,7 @@ def _align_long(ref: str, hyp: str) -> bytes:
     """
     if not ref or not hyp:
         return b"I" * len(hyp) + b"D" * len(ref)
-    matches: dict[str, int] = {}
-    for position, token in enumerate(ref):
-        matches[token] = matches.get(token, 0) | 1 << position
+    matches = _positions(ref, set(hyp))
     ones = (1 << len(ref)) - 1
     block = math.isqrt(len(hyp)) + 1
     column = (ones, 0)
@@ -233,18 +231,32 @@ def _align_long(ref: str, hyp: str) -> bytes:
             for rises_right, (rises_down, _) in _columns(matches, ones, block_starts.pop(), hyp[start:h])
         ]
         while h > start:
-            rises_right, rises_down = columns[h - 1 - start]
-            if r == 0 or rises_right >> (r - 1) & 1:
-                letters += b"I"
-                h -= 1
-            elif rises_down >> (r - 1) & 1:
+            # As bytes, so that looking at one bit of a long column does not cost a copy of it.
+            right, down = (bits.to_bytes(len(ref) // 8 + 1, "little") for bits in columns[h - 1 - start])
+            while r and not _bit(right, r - 1) and _bit(down, r - 1):
                 letters += b"D"
                 r -= 1
+            h -= 1
+            if r == 0 or _bit(right, r - 1):
+                letters += b"I"
             else:
-                r, h = r - 1, h - 1
+                r -= 1
                 letters += b"C" if ref[r] == hyp[h] else b"S"
     letters += b"D" * r
     return bytes(reversed(letters))
+
+
+def _bit(bits: bytes, position: int) -> int:
+    return bits[position >> 3] >> (position & 7) & 1
+
+
+def _positions(text: str, tokens: set[str]) -> dict[str, int]:
+    """Per token the bit vector of its positions in ``text``."""
+    bits: dict[str, bytearray] = {token: bytearray(len(text) // 8 + 1) for token in tokens & set(text)}
+    for position, token in enumerate(text):
+        if token in bits:
+            bits[token][position >> 3] |= 1 << (position & 7)
+    return {token: int.from_bytes(vector, "little") for token, vector in bits.items()}
 
 
 def _columns(

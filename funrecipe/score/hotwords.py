@@ -2,40 +2,45 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from pathlib import Path
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
-from funrecipe.errors import DataError
 from funrecipe.score.rates import Scoring, percent
 from funrecipe.score.tokenize import tokenize
-
-
-def read_hotwords(path: Path | str) -> list[str]:
-    """One hot word a line; blank lines do not count."""
-    try:
-        lines = Path(path).read_text(encoding="utf-8-sig").split("\n")
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"cannot read the hot words: {error}", where=str(path)) from None
-    words = [" ".join(line.split()) for line in lines]
-    return list(dict.fromkeys(word for word in words if word))
+from funrecipe.text.normalize import get_profile
 
 
 def hotword_scores(mixed: Scoring, words: Iterable[str]) -> dict[str, object]:
     """Per word and over all: occurrences in references and hypotheses, hits, recall and precision in percent.
 
     A hit is an occurrence in the hypothesis of an utterance whose reference
-    has at least as many; occurrences are whole tokens of unit ``mixed``.
+    has at least as many; occurrences are whole tokens of unit ``mixed``. The
+    words go through the same normalization as the texts.
     """
+    normalize = get_profile(mixed.normalization.split(" ")[0]).normalize if mixed.normalization else str.strip
     refs = [_marked(tokens) for tokens in mixed.refs]
     hyps = [_marked(tokens) for tokens in mixed.hyps]
     per_word = []
-    for word in words:
-        pattern = _marked(tokenize(word.lower() if mixed.lower_case else word, "mixed"))
+    for word in dict.fromkeys(words):
+        text = normalize(word)
+        pattern = _marked(tokenize(text.lower() if mixed.lower_case else text, "mixed"))
+        if not pattern:
+            continue
         in_refs = [ref.count(pattern) for ref in refs]
         in_hyps = [hyp.count(pattern) for hyp in hyps]
         per_word.append({"word": word, **_rates(sum(in_refs), sum(in_hyps), sum(map(min, in_refs, in_hyps)))})
     totals = (sum(word[key] for word in per_word) for key in ("in_references", "in_hypotheses", "hits"))
     return {**_rates(*totals), "words": per_word}
+
+
+def hotword_line(scores: Mapping[str, Any]) -> str:
+    """``hot words: recall 80.00 % (4 of 5 spoken), precision 100.00 % (4 of 4 written)``."""
+    parts = [
+        f"{name} {'–' if scores[name] is None else format(scores[name], '.2f') + ' %'} "
+        f"({scores['hits']} of {scores[total]} {verb})"
+        for name, total, verb in (("recall", "in_references", "spoken"), ("precision", "in_hypotheses", "written"))
+    ]
+    return "hot words: " + ", ".join(parts)
 
 
 def _marked(tokens: Sequence[str]) -> str:

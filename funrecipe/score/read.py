@@ -28,6 +28,9 @@ def read_texts(path: Path | str) -> dict[str, str]:
             where=f"{path}:{line_number}",
             hint="convert the file, for example with: iconv -f GB18030 -t UTF-8",
         ) from None
+    if 0 in data:
+        where = f"{path}:{data.count(10, 0, data.index(0)) + 1}"
+        raise DataError("not text: a zero byte", where=where, hint="UTF-16 is converted with: iconv -f UTF-16 -t UTF-8")
     texts: dict[str, str] = {}
     duplicates: list[str] = []
     for line_number, line in enumerate(lines, start=1):

@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from funrecipe.score.hotwords import read_hotwords
 from funrecipe.score.read import read_durations, read_texts
 
 
@@ -27,7 +26,7 @@ def read_side_information(
     utt2set: str | None = None,
     utt2dur: str | None = None,
     durations_s: Mapping[str, float] | None = None,
-    hotwords: str | None = None,
+    hotwords: Sequence[str] = (),
 ) -> SideInformation:
     """Files given by name, else those found in ``data_dir``; without ``utt2dur``, ``durations_s`` stands."""
 
@@ -41,5 +40,5 @@ def read_side_information(
         speaker_of=read_texts(speakers) if speakers else {},
         set_of=read_texts(sets) if sets else {},
         durations_s=read_durations(durations) if durations else durations_s or {},
-        hotwords=read_hotwords(hotwords) if hotwords else (),
+        hotwords=hotwords,
     )

@@ -9,7 +9,7 @@ from funrecipe import __version__
 from funrecipe.score import breakdown
 from funrecipe.score.align import KALDI
 from funrecipe.score.hallucinations import hallucinations
-from funrecipe.score.hotwords import hotword_scores
+from funrecipe.score.hotwords import hotword_line, hotword_scores
 from funrecipe.score.intervals import bootstrap_interval
 from funrecipe.score.rates import Scoring, percent
 from funrecipe.score.side_information import SideInformation
@@ -37,7 +37,7 @@ def summary_json(scoring: Scoring, meta: Mapping[str, str]) -> dict[str, Any]:
 
 
 def lines_about(summary: Mapping[str, Any]) -> list[str]:
-    """For people: how sure the number is, and how it came about."""
+    """For people: how sure the number is, how it came about, what became of the hot words."""
     protocol = summary["protocol"]
     lines = [
         f"protocol: {protocol['name']}, tokens {protocol['tokens']}, case {protocol['case']}, "
@@ -46,6 +46,8 @@ def lines_about(summary: Mapping[str, Any]) -> list[str]:
     if interval := summary.get("analysis", {}).get("interval"):
         bounds = f"{interval['low']:.2f} to {interval['high']:.2f} %"
         lines.insert(0, f"95 % interval: {bounds} (bootstrap over {interval['number_of_blocks']} utterances)")
+    if hotwords := summary.get("analysis", {}).get("hotwords"):
+        lines.append(hotword_line(hotwords))
     return lines
 
 

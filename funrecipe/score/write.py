@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 from collections.abc import Iterable
@@ -13,10 +14,10 @@ from funrecipe.errors import DataError
 def write_text(path: Path | str, chunks: str | Iterable[str]) -> None:
     """Write UTF-8 text under a temporary name in the same folder, then move it to ``path``.
 
-    A device or pipe (``/dev/null``, ``/dev/stdout``) is written to, never replaced.
+    A device, a pipe or a link (``/dev/null``, ``/dev/stdout``) is written to, never replaced.
     """
     path = Path(path)
-    in_place = path.exists() and not path.is_file()
+    in_place = os.path.islink(path) or os.path.exists(path) and not os.path.isfile(path)
     target = path if in_place else path.with_name(f".{path.name}.{os.getpid()}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -28,7 +29,8 @@ def write_text(path: Path | str, chunks: str | Iterable[str]) -> None:
         raise DataError(f"cannot write {path}: {error.strerror}", where=str(path)) from None
     finally:
         if not in_place:
-            target.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):
+                target.unlink()
 
 
 def write_json(path: Path | str, value: object) -> None:

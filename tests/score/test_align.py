@@ -78,6 +78,11 @@ def test_order_of_pairs_does_not_matter(many, draw):
     assert np.array_equal(plain[order], shuffled)
 
 
+def test_a_million_tokens_against_a_few():
+    [ops] = edit_ops(["天" + "好" * 10**6 + "气"], ["今天气"])
+    assert (ops.count(b"C"), ops.count(b"I"), ops.count(b"D"), ops.count(b"S")) == (2, 1, 10**6, 0)
+
+
 def test_a_pair_of_20000_tokens_needs_little_memory(monkeypatch):
     draw = random.Random(3)
     ref = "".join(chr(0x4E00 + draw.randrange(3000)) for _ in range(20_000))

@@ -101,6 +101,14 @@ def test_speakers_sets_durations_and_hot_words(tmp_path):
     assert [line["id"] for line in lines] == sorted(REFS) and lines[0]["ops"] == "CCSCCCI"
 
 
+def test_hot_words_given_as_words_are_normalized_like_the_texts(tmp_path, capsys):
+    (tmp_path / "ref").write_text("a 我买iPhone 12了\nb 2012年的书\n", encoding="utf-8")
+    (tmp_path / "hyp").write_text("a 我买iphone 十二了\nb 二零一三年的书\n", encoding="utf-8")
+    texts = ["--ref", str(tmp_path / "ref"), "--hyp", str(tmp_path / "hyp")]
+    assert main(["score", *texts, "--profile", "strict", "--hotwords", "iPhone 2012年"]) == 0
+    assert "hot words: recall 50.00 % (1 of 2 spoken), precision 100.00 % (1 of 1 written)" in capsys.readouterr().out
+
+
 def test_hot_words_are_whole_tokens_and_counted_per_utterance():
     scoring = score_texts({"a": "art 北京北京", "b": "x"}, {"a": "party 北京", "b": "北京"})
     scores = hotword_scores(scoring, ["art", "北京"])

@@ -14,6 +14,7 @@ from funrecipe.cli import main
 from funrecipe.errors import DataError, IncompleteRunError
 from funrecipe.score.rates import score_texts
 from funrecipe.score.read import read_texts
+from funrecipe.score.write import write_text
 
 REPO = Path(__file__).resolve().parents[2]
 FIXTURE = REPO / "tests/data/speechio_fixture"
@@ -126,6 +127,27 @@ def test_not_utf8_names_the_line(tmp_path):
     (tmp_path / "hyp").write_bytes("a 好\nb ".encode() + "好".encode("gb18030") + b"\n")
     with pytest.raises(DataError, match=r"hyp:2"):
         read_texts(tmp_path / "hyp")
+
+
+def test_a_zero_byte_is_no_text(tmp_path):
+    (tmp_path / "hyp").write_bytes(b"a x\nb " + "好".encode("utf-16-le") + b"\0\n")
+    with pytest.raises(DataError, match=r"zero byte") as error:
+        read_texts(tmp_path / "hyp")
+    assert error.value.where.endswith("hyp:2")
+
+
+def test_links_are_written_through_never_replaced(tmp_path):
+    """As root, replacing /dev/stdout would take it away from everybody."""
+    (tmp_path / "file").write_text("old old old", encoding="utf-8")
+    (tmp_path / "link").symlink_to(tmp_path / "file")
+    write_text(tmp_path / "link", "new")
+    assert (tmp_path / "link").is_symlink() and (tmp_path / "file").read_text(encoding="utf-8") == "new"
+
+
+def test_a_folder_that_is_a_file_is_named(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(DataError, match="cannot write"):
+        write_text(tmp_path / "file" / "x", "new")
 
 
 def test_reading_forgives_what_editors_do(tmp_path):
