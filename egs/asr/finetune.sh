@@ -45,11 +45,11 @@ if [ -z "$eval_dir" ]; then
   done
 fi
 
-# decode DATA_DIR NAME [infer.sh options]: results in OUTPUT_DIR/results/NAME
+# decode MODEL DATA_DIR NAME [infer.sh options]: results in OUTPUT_DIR/results/NAME
 decode() {
-  local directory=$1 name=$2
-  shift 2
-  bash "$infer" --model "$model" --data_dir "$directory" --output_dir "$output_dir/results/$name" --njob "$njob" \
+  local folder=$1 directory=$2 name=$3
+  shift 3
+  bash "$infer" --model "$folder" --data_dir "$directory" --output_dir "$output_dir/results/$name" --njob "$njob" \
     --gpu_inference "$gpu_inference" "$@"
 }
 
@@ -102,10 +102,13 @@ sets=("$eval_dir")
 if [ -n "$guard_dir" ]; then sets+=("$guard_dir"); fi
 if stage 4; then
   log "Stage 4: Decoding with base and tuned weights ..."
+  # With a longer vocabulary the base folder's token list is too short; the output directory is a model folder too.
+  tuned=$model
+  if [ "$extend_vocab" = true ]; then tuned=$output_dir; fi
   for i in "${!sets[@]}"; do
     name=$([ "$i" -eq 0 ] && echo eval || echo guard)
-    decode "${sets[i]}" "$name.base"
-    decode "${sets[i]}" "$name.tuned" --checkpoint_dir "$output_dir" --checkpoint_name "$checkpoint_name"
+    decode "$model" "${sets[i]}" "$name.base"
+    decode "$tuned" "${sets[i]}" "$name.tuned" --checkpoint_dir "$output_dir" --checkpoint_name "$checkpoint_name"
   done
 fi
 
