@@ -67,6 +67,7 @@ class SANMSelfAttention(nn.Module):
     ) -> None:
         super().__init__()
         self.heads, self.dropout_rate = heads, dropout_rate
+        self.memory_dropout = nn.Dropout(dropout_rate)
         self.linear_out = nn.Linear(size, size)
         self.linear_q_k_v = nn.Linear(input_size, 3 * size)
         self.fsmn_block = Memory(size, kernel_size, shift)
@@ -80,7 +81,7 @@ class SANMSelfAttention(nn.Module):
             attention_mask = frame_mask[:, None, None, :]
         dropout = self.dropout_rate if self.training else 0.0
         query, key, value = self.linear_q_k_v(x).chunk(3, dim=-1)
-        memory = F.dropout(self.fsmn_block(value, frame_mask), dropout, self.training)
+        memory = self.memory_dropout(self.fsmn_block(value, frame_mask))
         if frame_mask is not None:
             memory = memory * frame_mask[:, :, None]
         attended = attend(query, key, value, self.heads, attention_mask, dropout)

@@ -20,6 +20,7 @@ from funrecipe.hub import resolve_model
 from funrecipe.model_folder import ModelFolder, open_model_folder
 from funrecipe.models.lm import build_language_model
 from funrecipe.models.registry import build_model
+from funrecipe.train.cpu_layers import use_cpu_layers
 from funrecipe.train.data_plan import large_plan, plan_fingerprint, small_plan, training_loader, validation_loader
 from funrecipe.train.distributed import Ranks
 from funrecipe.train.initialize import extend_state, freeze, load_init_param
@@ -111,6 +112,8 @@ def build_session(options: TrainOptions, ranks: Ranks, device: torch.device) -> 
         train.items, valid.items = (with_phones(s.items, folder.tokens, table) for s in (train, valid))
         model.phone_ctc = PhoneCtc(model.encoder, table.size, options.phone_ctc_layer)
     model.to(device)
+    if device.type == "cpu":
+        use_cpu_layers(model)
     if options.dataset_type == "large":
         plan = large_plan(Path(options.data_dir) / "train", folder, options, data.limits, data.tokenizer, ranks)
         print_of_plan = plan_fingerprint([], options, ranks, [file for shard in plan.shards for file in shard.files])
