@@ -31,6 +31,8 @@ def resolve_model(model: str | Path) -> Path:
         DataError: no such folder, or the model is not on disk; says which command gets it and which models are.
     """
     text = str(model)
+    if not isinstance(model, (str, Path)) or not text.strip():
+        raise UsageError(f"the model is {model!r}", where="model", hint="give a folder, or an id such as damo/NAME")
     path = Path(text).expanduser()
     if path.is_dir():
         return path

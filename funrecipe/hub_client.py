@@ -14,6 +14,7 @@ import hashlib
 import http.client
 import json
 import os
+import re
 import ssl
 import time
 import urllib.error
@@ -187,12 +188,17 @@ class HubClient:
 
 
 def recorded_revision(folder: Path) -> str | None:
-    """The revision that ``funrecipe download`` brought to a folder, or None if it did not bring it."""
+    """The revision that ``funrecipe download``, or ModelScope's client (``.mv``), brought to a folder, or None."""
     try:
         record = json.loads((folder / RECORD_NAME).read_text(encoding="utf-8"))
         return str(record["revision"])
     except (OSError, ValueError, KeyError, TypeError):
+        pass
+    try:
+        found = re.match(r"Revision:([^,\s]+)", (folder / ".mv").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
         return None
+    return found[1] if found else None
 
 
 def _refusal(error: urllib.error.HTTPError, url: str) -> DataError:

@@ -57,6 +57,11 @@ class Results:
         result = {"key": key, "text": postprocess(tokens).text, "tokens": list(tokens), "score": score}
         if rest.get("timestamp_ms") is not None:
             result["timestamp"] = [list(pair) for pair in rest["timestamp_ms"]]
+        if rest.get("nbest") is not None:
+            result["nbest"] = [
+                {"text": postprocess(tokens).text, "tokens": list(tokens), "score": score}
+                for tokens, _, score in rest["nbest"]
+            ]
         self.by_key[key] = result
 
     def fail(self, key: str, audio: str, reason: str) -> None:
@@ -129,6 +134,12 @@ def check_cache(cache: Any, *, is_final: bool) -> MutableMapping[str, Any]:
     return cache
 
 
+def check_is_final(value: Any) -> bool:
+    if value not in (None, True, False):
+        raise UsageError(f"is_final is {value!r:.80}", where="param_dict['is_final']", hint="give True or False")
+    return bool(value)
+
+
 def check_mode(mode: str | None, family: str) -> None:
     if mode is None or family in MODES.get(mode, ()):
         return
@@ -142,7 +153,9 @@ def check_mode(mode: str | None, family: str) -> None:
 
 def check_revision(folder: Path, wanted: str | None) -> None:
     there = recorded_revision(folder)
-    if wanted is not None and there is not None and wanted != there:
+    if wanted is not None and there is None:
+        logger.warning("%s: nothing says which revision this is; '%s' was asked for", folder, wanted)
+    elif wanted is not None and wanted != there:
         raise UsageError(
             f"revision '{wanted}' was asked for, revision '{there}' is on disk",
             where=str(folder),

@@ -11,7 +11,7 @@ import logging
 import os
 import threading
 import uuid
-from collections.abc import Mapping, MutableMapping
+from collections.abc import Callable, Mapping, MutableMapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,6 +29,7 @@ from funrecipe.pipeline_calls import (
     STREAM_KEYS,
     Results,
     check_cache,
+    check_is_final,
     check_mode,
     check_revision,
     decode_options_of,
@@ -37,7 +38,6 @@ from funrecipe.pipeline_calls import (
 )
 
 if TYPE_CHECKING:
-    from funrecipe.decode.options import DecodeOptions
     from funrecipe.decode.recognizer import Recognizer
     from funrecipe.decode.streaming import StreamingRecognizer
 
@@ -150,8 +150,7 @@ class SpeechRecognition:
             torch.set_num_threads(ncpu)
         self._lock = threading.Lock()  # recognizers are made once
         self._file_lock = threading.Lock()  # one call at a time writes to an output_dir
-        self._recognizers: dict[tuple[DecodeOptions, str], Recognizer] = {}
-        self._streamer: StreamingRecognizer | None = None
+        self._made: dict[tuple[Any, ...], Any] = {}  # recognizers of files and of streams, by options
         self._model = load_model(self.folder, device=self.device, weights=weights)
         self._recognizer(self._defaults)  # a wrong option is an error now, not at the first call
 
@@ -167,7 +166,7 @@ class SpeechRecognition:
         Args:
             audio_in: path, URL, bytes, array ``(S,)``/``(S, C)``/``(C, S)``, tensor, a list of these, or a ``*.scp``.
             audio_fs: sampling rate of audio that does not name its own; the model's rate if not given.
-            output_dir: in place of the pipeline's.
+            output_dir: in place of the pipeline's; not for a stream.
             param_dict: ``decoding_model``, ``hotword`` or any field of ``DecodeOptions`` for this call; or, for one
                 piece of a stream, ``cache`` (the caller's dict, empty at the start), ``is_final``, ``chunk_size``,
                 ``encoder_chunk_look_back``, ``decoder_chunk_look_back``.
@@ -181,11 +180,13 @@ class SpeechRecognition:
             UsageError: a call that this model cannot answer.
             DataError: audio or a list that cannot be read.
         """
+        if not isinstance(param_dict, (Mapping, type(None))):
+            raise UsageError(f"param_dict is {param_dict!r:.80}", where="param_dict", hint="give a dict")
         params = {**self._defaults, **(param_dict or {})}
-        if any(key in params for key in STREAM_KEYS):
-            return self._feed(audio_in, audio_fs, params)
-        recognizer = self._recognizer(params)
         target = Path(output_dir) if output_dir is not None else self._output_dir
+        if "cache" in params or "is_final" in params or any(key in STREAM_KEYS for key in param_dict or ()):
+            return self._feed(audio_in, audio_fs, params, target)
+        recognizer = self._recognizer(params)
         if isinstance(audio_in, (str, os.PathLike)) and str(audio_in).endswith(".scp"):
             if target is None:
                 raise UsageError("a list of audio needs an output_dir", where=str(audio_in))
@@ -239,34 +240,42 @@ class SpeechRecognition:
         return read_audio(source, sample_rate_hz=rate_hz, audio_fs=audio_fs)
 
     def _recognizer(self, params: Mapping[str, Any]) -> Recognizer:
-        """The recognizer for some options; the model itself is shared by all."""
         from funrecipe.decode.recognizer import make_recognizer
 
+        return self._make(make_recognizer, params)
+
+    def _streamer(self, params: Mapping[str, Any]) -> StreamingRecognizer:
+        from funrecipe.decode.streaming import make_streaming_recognizer
+
+        return self._make(make_streaming_recognizer, params)
+
+    def _make(self, make: Callable[..., Any], params: Mapping[str, Any]) -> Any:
+        """What ``make`` makes of the model for some options, kept for later calls; the model is shared by all."""
         options = decode_options_of(params, allow_network=self._allow_network)
-        key = (options, file_stamp(options.hotword or ""))  # a list of hot words that changed is read again
+        key = (make, options, file_stamp(options.hotword or ""))  # a list of hot words that changed is read again
         with self._lock:
-            if key not in self._recognizers:
-                made = make_recognizer(self._model, self.folder, device=self.device, options=options)
-                if len(self._recognizers) >= MAX_OPTION_SETS:
-                    del self._recognizers[next(iter(self._recognizers))]
-                self._recognizers[key] = made
-            return self._recognizers[key]
+            made = self._made.pop(key, None)
+            if made is None:
+                made = make(self._model, self.folder, device=self.device, options=options)
+            self._made[key] = made  # the last one in the dict is the last one used
+            if len(self._made) > MAX_OPTION_SETS:
+                del self._made[next(iter(self._made))]
+            return made
 
-    def _feed(self, audio_in: Any, audio_fs: int | None, params: Mapping[str, Any]) -> dict[str, Any]:
+    def _feed(
+        self, audio_in: Any, audio_fs: int | None, params: Mapping[str, Any], output_dir: Path | None
+    ) -> dict[str, Any]:
         """One piece of a stream. The caller's cache holds a dict for the model and, if needed, a resampler."""
-        from funrecipe.decode.streaming import StreamOptions, make_streaming_recognizer
+        from funrecipe.decode.streaming import StreamOptions
 
-        others = {key: value for key, value in params.items() if key not in STREAM_KEYS}
-        if asked := decode_options_of(others, allow_network=False).asked_for():
-            raise UsageError(f"{', '.join(sorted(asked))}: no effect on a stream", where="param_dict")
+        streamer = self._streamer(params)
+        if output_dir is not None:
+            raise UsageError("a stream writes no files", where="output_dir", hint="keep what the calls return")
         options = StreamOptions.from_param_dict({key: params[key] for key in STREAM_KEYS if key in params})
-        is_final = bool(params.get("is_final", False))
+        is_final = check_is_final(params.get("is_final"))
         cache = check_cache(params.get("cache"), is_final=is_final)
-        with self._lock:
-            if self._streamer is None:
-                self._streamer = make_streaming_recognizer(self._model, self.folder, device=self.device)
         samples = self._piece(audio_in, audio_fs, cache, is_final=is_final)
-        update = self._streamer.feed(samples, cache.setdefault("stream", {}), is_final, options)
+        update = streamer.feed(samples, cache.setdefault("stream", {}), is_final, options)
         if is_final:
             cache.clear()
         return {"key": ARRAY_KEY, "text": update.text, "tokens": update.tokens, "score": update.score}

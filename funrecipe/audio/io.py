@@ -58,6 +58,8 @@ def read_audio(
         UnsafeFileError: a pipe that was not allowed.
         UsageError: a rate that is not positive, or a source of a type that is no audio.
     """
+    if audio_fs is not None and not isinstance(audio_fs, (int, float, np.number)):
+        raise UsageError(f"audio_fs is {audio_fs!r}", where="audio_fs", hint="give a rate in Hz, such as 16000")
     raw_rate_hz = sample_rate_hz if audio_fs is None else int(audio_fs)
     if raw_rate_hz <= 0 or sample_rate_hz <= 0:
         raise UsageError(f"a sampling rate must be positive, not {min(raw_rate_hz, sample_rate_hz)}")

@@ -2,7 +2,7 @@
 
 A shard's folder ``output.N/`` holds
 
-* ``1best_recog/{text,token,score,timestamp}``: ``id value`` lines, appended and flushed per utterance;
+* ``1best_recog/{text,token,score,timestamp,nbest}``: ``id value`` lines, appended and flushed per utterance;
 * ``done``: ``id <tab> audio seconds <tab> decoding seconds <tab> stamp of the audio``, written after the others. An
   utterance counts as decoded when its line stands here and in every other file, so a line that a killed worker left
   half written is never taken for a result;
@@ -26,7 +26,7 @@ from funrecipe.errors import IncompleteRunError, WorkerError, list_problems
 
 RESULTS = "1best_recog"
 REQUIRED = ("text", "token", "score")
-OPTIONAL = ("timestamp",)
+OPTIONAL = ("timestamp", "nbest")
 
 
 @dataclass(frozen=True)
@@ -140,13 +140,17 @@ class ShardWriter:
         audio_s: float,
         decode_s: float,
         timestamp_ms: Sequence[Sequence[int]] | None = None,
+        nbest: Sequence[tuple[Sequence[str], str, float]] | None = None,
     ) -> None:
-        """Append one utterance to every file and flush; ``done`` comes last."""
+        """Append one utterance to every file and flush; ``done`` comes last. ``nbest``: (tokens, text, score) each."""
         self._append(f"{RESULTS}/text", f"{key} {text}\n")
         self._append(f"{RESULTS}/token", f"{key} {' '.join(tokens)}\n")
         self._append(f"{RESULTS}/score", f"{key} {score:.6f}\n")
         if timestamp_ms is not None:
             self._append(f"{RESULTS}/timestamp", f"{key} {json.dumps([list(pair) for pair in timestamp_ms])}\n")
+        if nbest is not None:
+            rows = [{"text": text, "token": " ".join(t), "score": round(score, 6)} for t, text, score in nbest]
+            self._append(f"{RESULTS}/nbest", f"{key} {json.dumps(rows, ensure_ascii=False)}\n")
         entry = Done(audio_s, decode_s, self._stamps.get(key, ""))
         self._append("done", _done_line(key, entry))
         self.done[key] = entry

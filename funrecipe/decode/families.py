@@ -56,5 +56,5 @@ def make_search(model: nn.Module, folder: ModelFolder, options: DecodeOptions) -
         )
     module, _, name = SEARCHES[folder.family].partition(":")
     search: type[Search] = getattr(importlib.import_module(f"funrecipe.decode.{module}"), name)
-    options.check_honoured(search.honours, folder.family)
+    options.check_honoured(search.honours, f"a model of family '{folder.family}'")
     return search(model, folder, options)

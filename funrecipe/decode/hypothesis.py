@@ -31,12 +31,14 @@ class Hypothesis:
         text: post-processed words joined by a space.
         score: the search's score; 0 for an empty hypothesis of silence that was too short.
         timestamp_ms: ``[start, end]`` per token, or None.
+        nbest: all hypotheses, best first, this one among them; None where only one was asked for.
     """
 
     tokens: list[str]
     text: str
     score: float
     timestamp_ms: list[list[int]] | None = None
+    nbest: list[Hypothesis] | None = None
 
 
 EMPTY = Hypothesis([], "", 0.0)

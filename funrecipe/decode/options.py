@@ -110,18 +110,18 @@ class DecodeOptions:
             if value is not None and key not in RECOGNIZER_KEYS and value not in NEUTRAL.get(key, ())
         }
 
-    def check_honoured(self, honours: frozenset[str], family: str) -> None:
-        """Refuse options that a search would ignore.
+    def check_honoured(self, honours: frozenset[str], user: str) -> None:
+        """Refuse options that a search would ignore; ``user``: whose search, in words.
 
         Raises:
-            UsageError: names the first such option and what the family honours.
+            UsageError: names the first such option and what ``user`` honours.
         """
         for key, value in self.asked_for().items():
             if key not in honours:
                 raise UsageError(
-                    f"{key}={value!r} has no effect on a model of family '{family}'",
+                    f"{key}={value!r} has no effect on {user}",
                     where=f"--{key} or decoding.yaml",
-                    hint=f"leave it out; this family honours {', '.join(sorted(honours)) or 'no search option'}",
+                    hint=f"leave it out; honoured: {', '.join(sorted(honours)) or 'no search option'}",
                 )
 
 

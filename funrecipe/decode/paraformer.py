@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import replace
 from typing import ClassVar
 
@@ -19,6 +20,8 @@ from funrecipe.errors import UsageError
 from funrecipe.model_folder import ModelFolder
 from funrecipe.models.cif import CifOutput
 from funrecipe.text.tokenizer import Tokenizer
+
+logger = logging.getLogger(__name__)
 
 BLANK_ID, EOS_ID = 0, 2
 DEFAULT_BEAM_SIZE = 10  # with which the language model results of Paraformer were published
@@ -53,6 +56,8 @@ class ParaformerSearch:
                 options.penalty or 0.0,
                 minlenratio=options.minlenratio or 0.0,
             )
+        else:
+            _check_without_beam(options)
 
     def decode(self, feats: Tensor, feat_lens: Tensor) -> list[list[TokenHypothesis]]:
         """See :class:`funrecipe.decode.families.Search`; an utterance without tokens gives an empty hypothesis."""
@@ -137,6 +142,21 @@ class ContextualParaformerSearch(ParaformerSearch):
 
     def log_probs(self, encoder_out: Tensor, encoder_out_lens: Tensor, embeds: Tensor, token_lens: Tensor) -> Tensor:
         return self.model.decode(encoder_out, encoder_out_lens, embeds, token_lens, self.context, self.scale)
+
+
+def _check_without_beam(options: DecodeOptions) -> None:
+    """The positions are independent of each other: without other scores a search ends where the arg-max is.
+
+    Raises:
+        UsageError: an option that only means something in a beam search.
+    """
+    hint = "give lm_weight, ngram_weight, ctc_weight or nbest as well, or leave it out"
+    for name in ("penalty", "minlenratio"):
+        if name in options.asked_for():
+            where = f"--{name} or decoding.yaml"
+            raise UsageError(f"{name} has no effect without a beam search", where=where, hint=hint)
+    if "beam_size" in options.asked_for():
+        logger.warning("beam_size=%d changes nothing by itself: %s", options.beam_size, hint)
 
 
 def without_marks(ids: list[int]) -> list[int]:

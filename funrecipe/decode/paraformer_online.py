@@ -24,11 +24,9 @@ class ParaformerOnlineSteps:
     the last window, which was held back; if less than one frame of audio (60 ms) is left, the cached frames once more.
     """
 
-    # a beam without a language model is greedy, and decoding_ind is for whole files
-    honours: ClassVar[frozenset[str]] = frozenset({"beam_size", "decoding_ind"})
+    honours: ClassVar[frozenset[str]] = frozenset()
 
     def __init__(self, model: nn.Module, folder: ModelFolder, options: DecodeOptions) -> None:
-        options.check_honoured(self.honours, f"{folder.family} on a stream")
         self._model = model
 
     def start(self, options: StreamOptions) -> StreamCache:

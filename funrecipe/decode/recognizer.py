@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -32,6 +33,7 @@ class Recognizer:
         frontend: features; model and search: of one family; tokenizer: its vocabulary.
         sample_rate_hz: of the waveforms.
         device: where to compute.
+        nbest: more than one: hypotheses carry the other ones.
         one_by_one: compute utterances singly, because a batch would change what the model gives.
     """
 
@@ -43,10 +45,12 @@ class Recognizer:
         sample_rate_hz: int,
         device: torch.device,
         *,
+        nbest: int = 1,
         one_by_one: bool = False,
     ) -> None:
         self.frontend, self.search, self.tokenizer = frontend, search, tokenizer
         self.sample_rate_hz, self.device, self.one_by_one = sample_rate_hz, device, one_by_one
+        self.nbest = nbest
 
     def transcribe(self, waveforms: Sequence[np.ndarray]) -> list[Hypothesis]:
         """The best hypothesis of every waveform, float ``(S,)`` in [-1, 1] at ``sample_rate_hz``.
@@ -54,7 +58,8 @@ class Recognizer:
         Whatever stands in the same batch, each gets what it would get alone; one shorter than a feature window
         gets an empty hypothesis.
         """
-        return [nbest[0] for nbest in self.transcribe_nbest(waveforms)]
+        nbests = self.transcribe_nbest(waveforms)
+        return [nbest[0] if self.nbest == 1 else replace(nbest[0], nbest=nbest) for nbest in nbests]
 
     @torch.inference_mode()
     def transcribe_nbest(self, waveforms: Sequence[np.ndarray]) -> list[list[Hypothesis]]:
@@ -136,6 +141,23 @@ def make_recognizer(
         UsageError: as :func:`load_recognizer`, or another precision than the model was loaded in.
     """
     options, device = with_defaults(options, folder), torch.device(device)
+    precision = check_precision(model, options)
+    search = make_search(model, folder, options)
+    frontend = WavFrontend.from_config(folder.config.get("frontend_conf") or {}, folder.cmvn).eval().to(device)
+    tokenizer = Tokenizer.from_folder(folder)
+    return Recognizer(
+        frontend,
+        search,
+        tokenizer,
+        folder.sample_rate_hz,
+        device,
+        nbest=options.nbest or 1,
+        one_by_one=precision != "fp32",
+    )
+
+
+def check_precision(model: nn.Module, options: DecodeOptions) -> str:
+    """The precision in which ``model`` was loaded; raises UsageError if the options ask for another."""
     precision = getattr(model, "precision", "fp32")
     if options.precision not in (None, precision):
         raise UsageError(
@@ -143,10 +165,7 @@ def make_recognizer(
             where="precision",
             hint="it is chosen when a model is loaded: --precision, or decoding.yaml",
         )
-    search = make_search(model, folder, options)
-    frontend = WavFrontend.from_config(folder.config.get("frontend_conf") or {}, folder.cmvn).eval().to(device)
-    tokenizer = Tokenizer.from_folder(folder)
-    return Recognizer(frontend, search, tokenizer, folder.sample_rate_hz, device, one_by_one=precision != "fp32")
+    return precision
 
 
 def with_defaults(options: DecodeOptions | None, folder: ModelFolder) -> DecodeOptions:

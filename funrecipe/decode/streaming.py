@@ -14,7 +14,7 @@ from collections.abc import Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, field, fields
 from numbers import Integral
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 import numpy as np
 import torch
@@ -24,7 +24,7 @@ from funrecipe.audio.frontend import WavFrontend
 from funrecipe.audio.online import FrontendState, OnlineFrontend
 from funrecipe.decode.hypothesis import Hypothesis
 from funrecipe.decode.options import DecodeOptions
-from funrecipe.decode.recognizer import load_model
+from funrecipe.decode.recognizer import check_precision, load_model, with_defaults
 from funrecipe.errors import UsageError, did_you_mean
 from funrecipe.model_folder import ModelFolder
 from funrecipe.text.postprocess import postprocess
@@ -32,6 +32,8 @@ from funrecipe.text.tokenizer import Tokenizer
 
 _STATE_KEY = "funrecipe.stream"
 _CALL_KEYS = ("cache", "is_final")
+# decoding.yaml serves files and streams: these mean nothing for the greedy or single result of a stream
+OPTIONS_OF_FILES = frozenset({"beam_size", "nbest", "decoding_mode", "decoding_ind"})
 
 
 @dataclass(frozen=True)
@@ -85,11 +87,15 @@ class StreamOptions:
 
 
 class StreamingModel(Protocol):
-    """One family's encoder, search and caches, driven by ``StreamingRecognizer``.
+    """One family's encoder, search and caches, driven by ``StreamingRecognizer``; ``honours``: the options it uses.
 
     The loop calls ``step`` for every full step and, when the stream ends, ``finish`` once, so the calls depend on the
     audio alone and not on the pieces in which it came.
     """
+
+    honours: ClassVar[frozenset[str]]
+
+    def __init__(self, model: nn.Module, folder: ModelFolder, options: DecodeOptions) -> None: ...
 
     def start(self, options: StreamOptions) -> Any:
         """The caches of a new stream."""
@@ -199,9 +205,9 @@ class StreamingRecognizer:
         state = cache.get(_STATE_KEY)
         if not isinstance(state, StreamState) or state.recognizer_id != self._id:
             raise UsageError(
-                f"the cache holds {sorted(map(str, cache))}, not a stream of this pipeline",
+                "the cache is not that of a stream of this pipeline with these options",
                 where="param_dict['cache']",
-                hint="start with an empty dict and pass it on",
+                hint="start with an empty dict, and pass it on with the same search options",
             )
         if changed := state.options.changed_by(options):
             raise UsageError(
@@ -242,17 +248,25 @@ def load_streaming_recognizer(
 
 
 def make_streaming_recognizer(
-    model: nn.Module, folder: ModelFolder, *, device: torch.device | str = "cpu"
+    model: nn.Module, folder: ModelFolder, *, device: torch.device | str = "cpu", options: DecodeOptions | None = None
 ) -> StreamingRecognizer:
     """A streaming recognizer around a model that is loaded already; a recognizer of whole files may share it.
 
+    Args:
+        options: override the folder's ``decoding.yaml``, which may also hold options for whole files.
+
     Raises:
-        UsageError: the model cannot be used on a stream.
+        UsageError: the model cannot be used on a stream, or an option has no effect there.
     """
     check_streams(folder)
     module, _, name = STREAMERS[folder.family].partition(":")
-    steps = getattr(importlib.import_module(f"funrecipe.decode.{module}"), name)
-    options = DecodeOptions.from_mapping(folder.decoding, where=f"{folder.path}/decoding.yaml")
+    steps: type[StreamingModel] = getattr(importlib.import_module(f"funrecipe.decode.{module}"), name)
+    user = f"a stream of family '{folder.family}'"
+    with_defaults(None, folder).check_honoured(steps.honours | OPTIONS_OF_FILES, user)
+    if options:
+        options.check_honoured(steps.honours, user)
+    options = with_defaults(options, folder)
+    check_precision(model, options)
     frontend = WavFrontend.from_config(folder.config.get("frontend_conf") or {}, folder.cmvn).eval().to(device)
     return StreamingRecognizer(
         steps(model, folder, options), OnlineFrontend(frontend), Tokenizer.from_folder(folder), folder.sample_rate_hz

@@ -91,6 +91,8 @@ class TransducerSteps:
     given out when every hypothesis of the beam agrees on them, so nothing said is taken back.
     """
 
+    honours: ClassVar[frozenset[str]] = frozenset({"beam_size", "search_type", "score_norm"}) | FUSION_OPTIONS
+
     def __init__(self, model: TransducerModel, folder: ModelFolder, options: DecodeOptions) -> None:
         if not getattr(model.encoder, "can_stream", False):
             raise UsageError("this transducer was not trained for streaming", where=f"{folder.path}: encoder_conf",

@@ -28,6 +28,7 @@ class Hypothesis(Protocol):
     text: str
     score: float
     timestamp_ms: Sequence[Sequence[int]] | None
+    nbest: Sequence[Hypothesis] | None
 
 
 class Recognizer(Protocol):
@@ -148,6 +149,7 @@ def _decode_batch(batch: Sequence[Loaded], writer: ShardWriter, recognizer: Reco
             text=hypothesis.text,
             score=hypothesis.score,
             timestamp_ms=hypothesis.timestamp_ms,
+            nbest=hypothesis.nbest and [(h.tokens, h.text, h.score) for h in hypothesis.nbest],
             audio_s=audio_s,
             decode_s=elapsed_s * share,
         )

@@ -41,7 +41,7 @@ def test_runtime_keys_of_funasr_pass_with_a_warning(caplog):
 
 def test_a_model_folder_cannot_allow_the_network():
     with pytest.raises(UsageError, match="unknown decoding option 'allow_network'"):
-        DecodeOptions.from_mapping({"hotword": "http://example.com/words", "allow_network": True}, where="decoding.yaml")
+        DecodeOptions.from_mapping({"hotword": "http://example.com", "allow_network": True}, where="decoding.yaml")
 
 
 def test_a_wrong_value_names_the_file():

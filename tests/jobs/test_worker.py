@@ -22,6 +22,7 @@ class Said:
     text: str
     score: float
     timestamp_ms: list[list[int]] | None = None
+    nbest: None = None
 
 
 class FakeRecognizer:

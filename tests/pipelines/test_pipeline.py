@@ -7,6 +7,7 @@ from egs/quickstart.
 from __future__ import annotations
 
 import io
+import json
 import shutil
 import threading
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -139,6 +140,18 @@ def test_a_second_call_does_not_mix_with_results_of_another_model(recognize, wav
     assert (tmp_path / "1best_recog/token").read_text() == f"utt_id {' '.join(result['tokens'])}\n"
 
 
+def test_nbest_stands_in_the_result_and_in_the_files(wave, tmp_path):
+    result = load("conformer", nbest=3, beam_size=4)(audio_in=wave, output_dir=tmp_path)
+    scores = [hypothesis["score"] for hypothesis in result["nbest"]]
+    assert len(scores) == 3 and scores == sorted(scores, reverse=True)
+    assert result["nbest"][0] == {key: result[key] for key in ("text", "tokens", "score")}
+    key, _, value = (tmp_path / "1best_recog/nbest").read_text(encoding="utf-8").partition(" ")
+    assert key == "utt_id" and [row["token"].split() for row in json.loads(value)] == [
+        hypothesis["tokens"] for hypothesis in result["nbest"]
+    ]
+    assert "nbest" not in load("conformer", beam_size=4)(audio_in=wave)
+
+
 def test_timestamps_one_pair_per_token():
     data = arrays("bicif_paraformer")
     result = load("bicif_paraformer")(audio_in=data["in.wav0"].astype(np.int16))
@@ -224,6 +237,29 @@ def test_a_stream_may_end_with_no_audio_or_come_in_one_call(online):
     assert text + online(audio_in=b"", param_dict={"cache": cache, "is_final": True})["text"] == whole
 
 
+def test_chunks_of_the_pipeline_are_for_its_streams(online, wave):
+    chunked = load("paraformer_online", param_dict={"chunk_size": [8, 8, 4]})
+    assert chunked(audio_in=wave) == online(audio_in=wave)
+    by_call = {"is_final": True, "chunk_size": [8, 8, 4]}
+    assert chunked(audio_in=wave, param_dict={"is_final": True}) == online(audio_in=wave, param_dict=by_call)
+
+
+def test_a_stream_searches_as_pipeline_and_call_say(wave):
+    greedy = load("rnnt", beam_size=1)
+    whole = {"is_final": True}
+    assert greedy(audio_in=wave, param_dict=whole) == load("rnnt")(audio_in=wave, param_dict={**whole, "beam_size": 1})
+    assert greedy(audio_in=wave, param_dict=whole) != load("rnnt")(audio_in=wave, param_dict=whole)
+    cache = {}
+    greedy(audio_in=wave, param_dict={"cache": cache})
+    with pytest.raises(UsageError, match="with these options"):
+        greedy(audio_in=wave, param_dict={"cache": cache, "beam_size": 5})
+
+
+def test_a_stream_writes_no_files(online, wave, tmp_path):
+    with pytest.raises(UsageError, match="a stream writes no files"):
+        online(audio_in=wave, param_dict={"is_final": True}, output_dir=tmp_path)
+
+
 def test_an_online_model_decodes_whole_files_too(online):
     assert online(audio_in=arrays("paraformer_online")["in.wave_s0"].astype(np.int16))["tokens"]
 
@@ -247,7 +283,10 @@ def test_hot_words_of_a_call(wave):
     ("params", "message"),
     [
         ({"cache": {}, "is_final": False}, "family 'paraformer'"),
-        ({"is_final": False}, "needs its own cache"),
+        ({"is_final": False}, "family 'paraformer' recognizes whole utterances"),
+        ({"penalty": 0.5}, "penalty has no effect without a beam search"),
+        ({"hotword": ["北京"]}, "hotword is"),
+        (["beam_size"], "param_dict is"),
         ({"decoding_modle": "fast"}, "did you mean 'decoding_mod"),
         ({"allow_network": True}, "unknown key 'allow_network'"),
         ({"decoding_model": "fast"}, "decoding_mode='fast' has no effect on a model of family 'paraformer'"),
@@ -266,7 +305,11 @@ def test_wrong_params_of_an_offline_model(recognize, wave, params, message):
         ({"cache": {"mine": 1}}, "needs its own cache"),
         ({"cache": []}, "needs its own cache"),
         ({"cache": {}, "chunk_size": [5, 10]}, "chunk_size is"),
-        ({"cache": {}, "beam_size": 5}, "beam_size: no effect on a stream"),
+        ({"is_final": False}, "needs its own cache"),
+        ({"cache": {}, "is_final": "false"}, "is_final is 'false'"),
+        ({"cache": {}, "beam_size": 5}, "beam_size=5 has no effect"),
+        ({"cache": {}, "precision": "int8"}, "the model is loaded in fp32"),
+        ({"chunk_size": [5, 10, 5]}, "needs its own cache"),
     ],
 )
 def test_wrong_params_of_a_stream(online, wave, params, message):
@@ -288,6 +331,8 @@ def test_a_wrong_decoding_mode():
         ({"vad_model": "x"}, "unknown key 'vad_model'"),
         ({"batch_size": 0}, "batch_size is 0"),
         ({"ncpu": 0}, "ncpu is 0"),
+        ({"model": ""}, "the model is ''"),
+        ({"model": None}, "the model is None"),
     ],
 )
 def test_wrong_pipelines(options, message):
@@ -336,9 +381,13 @@ def test_a_url_needs_permission(recognize, wave, expected, monkeypatch):
         server.server_close()
 
 
-def test_the_revision_that_was_asked_for_must_be_the_one_on_disk(tmp_path):
+def test_the_revision_that_was_asked_for_must_be_the_one_on_disk(tmp_path, caplog):
     folder = shutil.copytree(PARITY / "paraformer", tmp_path / "m")
     assert pipeline(task=ASR, model=folder, ngpu=0, model_revision="v1").folder.path == folder
+    assert "nothing says which revision" in caplog.text
+    (folder / ".mv").write_text("Revision:v3,CreatedAt:1699000000")  # as ModelScope's own client says it
+    with pytest.raises(UsageError, match="revision 'v3' is on disk"):
+        pipeline(task=ASR, model=folder, ngpu=0, model_revision="v1")
     (folder / RECORD_NAME).write_text('{"revision": "v2", "sha256": {}}')
     with pytest.raises(UsageError, match="revision 'v1' was asked for, revision 'v2' is on disk"):
         pipeline(task=ASR, model=folder, ngpu=0, model_revision="v1")
