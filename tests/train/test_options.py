@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -154,3 +155,34 @@ def test_a_criterion_that_the_run_does_not_have_names_those_it_has(corpus: Path,
     flags = scratch(corpus, tmp_path, **BASE) | {"patience": 1, "early_stopping_criterion": ["valid", "cer_ctc", "min"]}
     with pytest.raises(DataError, match=r"valid\.cer_ctc(.|\n)*valid\.acc"):
         trainer_of(flags).run()
+
+
+def test_the_plateau_schedule_watches_the_criterion_it_is_told(corpus: Path, tmp_path: Path) -> None:
+    settings = {"max_epoch": 4, "valid_decode": False, "scheduler": "reducelronplateau"}
+    settings["scheduler_conf"] = {
+        "patience": 0,
+        "factor": 0.1,
+        "mode": "min",
+        "threshold": 1e9,
+        "threshold_mode": "abs",
+    }
+    trainer = trainer_of(scratch(corpus, tmp_path, **settings, val_scheduler_criterion=["train", "loss"]))
+    trainer.run()
+    rates = [json.loads(line)["optim0_lr0"] for line in (tmp_path / "steps.jsonl").read_text().splitlines()]
+    assert rates[0] == pytest.approx(0.003)
+    assert rates[-1] == pytest.approx(3e-5)  # nothing is 1e9 better: divided by ten after epochs 2 and 3
+    with pytest.raises(DataError, match=r"train\.cer"):
+        trainer_of(scratch(corpus, tmp_path / "b", **settings, val_scheduler_criterion=["train", "cer"])).run()
+
+
+def test_settings_of_reporting_and_keeping(corpus: Path, tmp_path: Path) -> None:
+    settings = {**BASE, "max_epoch": 3, "log_interval": 2, "keep_nbest_models": 1, "valid_decode_utterances": 2}
+    first = trainer_of(scratch(corpus, tmp_path, **{**settings, "valid_decode": True}))
+    first.run()
+    assert len(list(tmp_path.glob("*epoch.pb"))) <= 2  # the best and the latest
+    assert "valid.cer_decode" in first.position.history[1]
+    again = trainer_of(scratch(corpus, tmp_path, **{**settings, "resume": False, "max_epoch": 1}))
+    again.run()
+    assert sorted(again.position.history) == [1]
+    resumed = trainer_of(scratch(corpus, tmp_path, **{**settings, "max_epoch": 2}))
+    assert sorted(resumed.run().history) == [1, 2]
