@@ -28,5 +28,5 @@ def test_every_verb_and_option_of_the_page_exists():
         text = subprocess.run([sys.executable, "-m", "funrecipe", verb, "--help"], cwd=REPO, capture_output=True,
                               encoding="utf-8", check=True).stdout
         known |= set(re.findall(r"--[a-z_0-9]+", text))
-    known |= {"--textnorm_profile", "--model", "--peer"}  # of infer.sh and the benchmark
+    known |= {"--textnorm_profile", "--hotword_txt", "--model", "--peer"}  # of infer.sh and the benchmark
     assert set(re.findall(r"--[a-z_0-9]+", page)) <= known

@@ -77,6 +77,18 @@ def test_stage3_funasr2023_profile(tmp_path):
     assert "a5\t\n" in (out / "ref.txt").read_text(encoding="utf-8")  # the older tool keeps empty references
 
 
+def test_misread_numbers_put_the_strict_profile_beside(tmp_path, capsys):
+    (tmp_path / "ref").write_text("a 有3000人\nb 好\n", encoding="utf-8")
+    (tmp_path / "hyp").write_text("a 有三千人\nb 好\n", encoding="utf-8")
+    code, out = stage3(tmp_path, "speechio", tmp_path / "ref", tmp_path / "hyp")
+    assert code == 0 and "%WER 42.86 [ 3 / 7" in (out / "RESULTS.txt").read_text(encoding="utf-8")
+    strict = (out / "RESULTS.strict.txt").read_text(encoding="utf-8")
+    assert strict.count("%WER") == 1 and "profile: strict" in strict and "%WER 0.00 [ 0 / 5" in strict
+    assert strict in capsys.readouterr().out
+    result = json.loads((out / "RESULTS.json").read_text(encoding="utf-8"))
+    assert (result["strict"]["errors"], result["strict_profile"]["errors"]) == (3, 0)
+
+
 def test_no_strict_file_when_nothing_differs(tmp_path, capsys):
     (tmp_path / "ref").write_text("a 今天\nb 明天\n", encoding="utf-8")
     (tmp_path / "out").mkdir()
