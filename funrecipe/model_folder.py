@@ -29,6 +29,7 @@ FILE_PAIRS = (
     ("sv.yaml", "sv.pb"),
     ("lm.yaml", "lm.pb"),
 )
+NGRAM_FILES = ("ngram.arpa", "ngram.arpa.gz", "lm.arpa", "lm.arpa.gz")
 # Files that tell another toolkit's folder, so that the error can name it.
 FOREIGN_LAYOUTS = (
     ("*.onnx", "an ONNX export (FunASR runtime or sherpa-onnx)"),
@@ -61,6 +62,7 @@ class ModelFolder:
     decoding: dict[str, Any] = field(default_factory=dict)  # decoding.yaml, over the defaults of the model's zoo row
     lm_config: Path | None = None
     lm_weights: Path | None = None
+    ngram: Path | None = None
 
     @property
     def family(self) -> str:
@@ -133,6 +135,7 @@ def open_model_folder(path: str | Path) -> ModelFolder:
         decoding=_zoo_defaults(folder, configuration) | (read_yaml(decoding) if decoding else {}),
         lm_config=None if is_lm else lm_config,
         lm_weights=None if is_lm else lm_weights,
+        ngram=_optional(folder, None, *NGRAM_FILES),
     )
 
 

@@ -111,16 +111,23 @@ def run(args: argparse.Namespace) -> None:
 def record_model(model: str, checkpoint_dir: Path | None, checkpoint_name: str, hotword: str | None) -> ModelRecord:
     """The model folder, with the weights of a fine-tuning run laid over it if asked for; nothing is copied.
 
-    ``hotword`` may be a file: its content is part of the fingerprint, as results depend on it.
+    Everything that results depend on is part of the fingerprint, n-grams and a file of hot words too. Hot words that
+    the vocabulary cannot spell are reported now, as the logs of the workers are not read.
 
     Raises:
         DataError: the folder or the checkpoint is not there; names the checkpoints that are.
     """
     from funrecipe.data.shards import file_stamp
+    from funrecipe.decode.hotwords import read_hotwords, spell_hotwords
+    from funrecipe.decode.options import DecodeOptions
     from funrecipe.hub import open_model
     from funrecipe.jobs.plan import ModelRecord, fingerprint
+    from funrecipe.text.tokenizer import Tokenizer
 
     folder = open_model(model)
+    hotword = hotword or DecodeOptions.from_mapping(folder.decoding, where=f"{folder.path}/decoding.yaml").hotword
+    if words := read_hotwords(hotword):
+        spell_hotwords(words, Tokenizer.from_folder(folder))
     weights = find_checkpoint(checkpoint_dir, checkpoint_name) if checkpoint_dir else folder.weights
     digests = fingerprint(
         {
@@ -130,6 +137,7 @@ def record_model(model: str, checkpoint_dir: Path | None, checkpoint_name: str, 
             "bpe_model": folder.bpe_model,
             "lm_weights": folder.lm_weights,
             "lm_config": folder.lm_config,
+            "ngram": folder.ngram,
             "hotword": Path(hotword) if hotword and Path(hotword).is_file() else None,
         },
         {"config": folder.config, "tokens": folder.tokens, "decoding": folder.decoding},

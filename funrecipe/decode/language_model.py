@@ -11,12 +11,11 @@ from funrecipe.decode.ngram import NgramModel, read_arpa
 from funrecipe.decode.options import DecodeOptions
 from funrecipe.decode.scorers import LMScorer
 from funrecipe.errors import UsageError
-from funrecipe.model_folder import ModelFolder, read_config
+from funrecipe.model_folder import NGRAM_FILES, ModelFolder, read_config
 from funrecipe.models.lm import LanguageModel, build_language_model
 from funrecipe.text.tokenizer import Tokenizer
 
 FUSION_OPTIONS = frozenset({"lm_weight", "ngram_weight", "hotword"})
-NGRAM_FILES = ("ngram.arpa", "ngram.arpa.gz", "lm.arpa", "lm.arpa.gz")
 
 
 def load_fusion(folder: ModelFolder, options: DecodeOptions, *, device: torch.device) -> list[LMScorer]:
@@ -48,11 +47,10 @@ def load_ngram(folder: ModelFolder) -> NgramModel:
         UsageError: there is none.
         DataError: it is not ARPA, or of another vocabulary.
     """
-    path = next((folder.path / name for name in NGRAM_FILES if (folder.path / name).is_file()), None)
-    if path is None:
+    if folder.ngram is None:
         raise UsageError("ngram_weight was given, but the model folder has no n-gram model", where=str(folder.path),
                          hint=f"put one there, named {' or '.join(NGRAM_FILES)}, or leave ngram_weight out")
-    return read_arpa(path, folder.tokens)
+    return read_arpa(folder.ngram, folder.tokens)
 
 
 def load_language_model(folder: ModelFolder, *, device: torch.device | str = "cpu") -> LanguageModel:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from funrecipe.commands.shard import record_model
 from funrecipe.data.shards import ShardEntry
 from funrecipe.errors import DataError, UsageError
 from funrecipe.jobs import resources
@@ -142,3 +144,26 @@ def test_without_a_gpu(machine) -> None:
     for wrong in ("0,-1", "a"):
         with pytest.raises(UsageError):
             lay(ids=wrong)
+
+
+def test_the_fingerprint_covers_ngrams_and_hot_words(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    parity = Path(__file__).resolve().parents[1] / "data/parity/contextual_paraformer"
+    folder, words = shutil.copytree(parity, tmp_path / "model"), tmp_path / "words"
+
+    def record(hotword: str | None = None) -> dict[str, str]:
+        return record_model(str(folder), None, "", hotword).fingerprint
+
+    prints = [record()]
+    (folder / "ngram.arpa").write_text("\\data\\\n")
+    prints.append(record())
+    words.write_text("爨\n", encoding="utf-8")
+    prints.append(record(str(words)))
+    assert "hot word '爨' is left out" in caplog.text  # said where the user looks, before any worker runs
+    (folder / "decoding.yaml").write_text(f"hotword: {words}\n")
+    prints.append(record())
+    words.write_text("和\n", encoding="utf-8")
+    prints.append(record())
+    assert len({tuple(sorted(digests.items())) for digests in prints}) == len(prints)
+    (folder / "decoding.yaml").write_text("beam_sise: 3\n")
+    with pytest.raises(UsageError, match="beam_sise"):
+        record()
