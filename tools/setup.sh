@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Make .venv with the pinned requirements: tools/setup.sh [--dev]. Idempotent: seconds when nothing changed.
-# --dev adds what the tests need. $FUNRECIPE_PYTHON names the Python to build the environment with (default python3).
+# --dev adds what the tests need; as root on Debian also chromium and sctk, whose tests are skipped where they are not.
+# $FUNRECIPE_PYTHON names the Python to build the environment with (default python3).
 set -euo pipefail
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 cd "$root"
@@ -20,6 +21,23 @@ wanted=$(cat "${files[@]}" setup.py | sha256sum)
 if [ -x .venv/bin/python ] && [ -f "$stamp" ] && [ "$(cat "$stamp")" = "$wanted" ]; then
   exit 0
 fi
+
+# For the tests that need a browser or NIST's scorer, and to make .venv at all; whatever cannot be had is said, not fatal.
+install_debian_packages() {
+  local missing=()
+  command -v chromium > /dev/null || missing+=(chromium)
+  [ -x /usr/lib/sctk/bin/sclite ] || missing+=(sctk)
+  [ -x .venv/bin/python ] || "$base_python" -c 'import ensurepip' 2>/dev/null || missing+=(python3-venv)
+  if [ ${#missing[@]} -eq 0 ] || [ "$(id -u)" -ne 0 ] || ! command -v apt-get > /dev/null; then return; fi
+  echo "setup.sh: apt-get install ${missing[*]}"
+  apt-get update -qq > /dev/null 2>&1 || true
+  for package in "${missing[@]}"; do
+    DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$package" > /dev/null 2>&1 ||
+      echo "setup.sh: could not install $package; the tests that need it are skipped" >&2
+  done
+}
+if [ "$name" = dev ]; then install_debian_packages; fi
+
 echo "setup.sh: installing the $name requirements into $root/.venv (a minute or two the first time)"
 # An environment without a working pip is one whose making was interrupted.
 .venv/bin/python -m pip --version > /dev/null 2>&1 || "$base_python" -m venv --clear .venv || {
