@@ -41,11 +41,11 @@ def load_plain(path: Path | str, *, mapped: bool = False) -> Any:
                 where=str(path),
                 hint="ask its author for torch.save(model.state_dict(), ...), or convert it where you trust it",
             ) from None
-        raise _not_a_checkpoint(path, error) from None
+        raise _not_a_checkpoint(path, "neither an archive of torch.save nor a plain pickle") from None
     except FileNotFoundError:
         raise DataError("no such weights file", where=str(path)) from None
     except (OSError, RuntimeError, EOFError, ValueError, KeyError) as error:
-        raise _not_a_checkpoint(path, error) from None
+        raise _not_a_checkpoint(path, str(error).split("\n")[0].split(". ")[0] or "it ends too early") from None
 
 
 def load_state_dict(path: Path | str, *, mapped: bool = False) -> dict[str, Tensor]:
@@ -133,6 +133,5 @@ def _starts_like_a_checkpoint(path: Path | str) -> bool:
         return file.read(2)[:1] in (b"P", b"\x80")
 
 
-def _not_a_checkpoint(path: Path | str, error: Exception) -> DataError:
-    reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+def _not_a_checkpoint(path: Path | str, reason: str) -> DataError:
     return DataError(f"not a readable checkpoint: {reason}", where=str(path), hint="damaged or cut off? get it again")

@@ -122,6 +122,9 @@ def open_model_folder(path: str | Path) -> ModelFolder:
     lm_weights = _optional(folder, named.get("lm_weights"), "lm/lm.pb", "lm.pb", is_needed=False)
     lm_config = _optional(folder, named.get("lm_config"), "lm/lm.yaml", "lm.yaml", is_needed=False)
     is_lm = weights == lm_weights
+    cmvn = _optional(folder, named.get("cmvn"), *_basename(config.get("cmvn_file")), "am.mvn", f"{weights.stem}.mvn")
+    if cmvn is None and config.get("frontend"):
+        logger.warning("%s: no am.mvn, so features are not normalized", folder)
     return ModelFolder(
         path=folder,
         layout=layout,
@@ -129,7 +132,7 @@ def open_model_folder(path: str | Path) -> ModelFolder:
         config=config,
         tokens=tokens,
         weights=weights,
-        cmvn=_optional(folder, named.get("cmvn"), *_basename(config.get("cmvn_file")), "am.mvn", f"{weights.stem}.mvn"),
+        cmvn=cmvn,
         seg_dict=_optional(folder, named.get("seg_dict"), "seg_dict", "seg_dict.txt", is_needed=False),
         bpe_model=_optional(folder, named.get("bpe_model"), *_basename(config.get("bpemodel")), "bpe.model"),
         decoding=_zoo_defaults(folder, configuration) | (read_yaml(decoding) if decoding else {}),
@@ -216,10 +219,11 @@ def _optional(folder: Path, named: str | None, *usual: str, is_needed: bool = Tr
     if named is not None and _inside(folder, named).is_file():
         return folder / named
     found = next((folder / name for name in usual if (folder / name).is_file()), None)
-    if found is None and named is not None:
-        if is_needed:
+    if named is not None:
+        if found is None and is_needed:
             raise _missing(folder, named, "configuration.json names it")
-        logger.warning("%s: configuration.json names %s, which is not there", folder, named)
+        instead = found.name if found else "nothing"
+        logger.warning("%s: configuration.json names %s, which is not there; %s is used", folder, named, instead)
     return found
 
 

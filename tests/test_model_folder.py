@@ -191,6 +191,12 @@ def test_files_that_recognition_does_without_may_be_missing(tmp_path, caplog):
     assert "names lm/lm.pb, which is not there" in caplog.text and "names seg_dict" in caplog.text
 
 
+def test_features_that_are_not_normalized_are_said(tmp_path, caplog):
+    files = {"config.yaml": {**CONFIG_0X, "frontend": "wav_frontend"}, "model.pb": "", "tokens.txt": "a\n"}
+    assert open_model_folder(make(tmp_path, files)).cmvn is None
+    assert "no am.mvn" in caplog.text
+
+
 def test_a_folder_that_is_not_there(tmp_path):
     with pytest.raises(DataError, match="no model folder"):
         open_model_folder(tmp_path / "none")
