@@ -71,6 +71,7 @@ _PLAIN = re.compile("[一-鿿，。！？、；：]*")
 _PLAIN_FORMS = SIMPLIFIED | dict.fromkeys(map(ord, "，。！？、；："), "")
 _NUMBER_OR_SIGN = re.compile("[0-9²³√±×÷≈≠≤≥<>=@]|www")
 _HANZI = re.compile("[一-鿿]")
+_DIGIT = re.compile("[0-9]")
 
 
 def _read(match: re.Match[str]) -> str:
@@ -82,10 +83,11 @@ def normalize(text: str) -> str:
     """The canonical spoken form of ``text``; the empty string when only fillers and punctuation were there."""
     if _PLAIN.fullmatch(text):
         return normalize_words(text.translate(_PLAIN_FORMS))
-    text = join_spaces(unify_forms(text))
+    text = unify_forms(text)
+    if not _HANZI.search(text) and _DIGIT.search(text) and is_english(text):
+        text = read_english_numbers(text)
+    text = join_spaces(text)
     if _NUMBER_OR_SIGN.search(text):
-        if not _HANZI.search(text) and is_english(text):
-            text = read_english_numbers(text)
         text = _NUMBERS.sub(_read, text)
     text = keep_letters(text)
     if "'" in text:

@@ -14,7 +14,7 @@ _FUNCTION_WORD = re.compile(
 
 _CONTRACTIONS: dict[str, str] = {
     "CAN'T": "CAN NOT", "WON'T": "WILL NOT", "SHAN'T": "SHALL NOT", "LET'S": "LET US", "I'M": "I AM",
-    "O'CLOCK": "O CLOCK",
+    "O'CLOCK": "O CLOCK", "AIN'T": "AIN'T",
 }  # fmt: skip
 _ENDINGS = {"N'T": " NOT", "'RE": " ARE", "'LL": " WILL", "'VE": " HAVE"}
 _PRONOUN = re.compile("I|YOU|S?HE|IT|WE|THEY|THAT|THIS|T?HERE|WH(?:O|AT|ERE|EN|Y)|HOW")
@@ -36,20 +36,23 @@ def _expand(match: re.Match[str]) -> str:
 
 def expand_contractions(text: str) -> str:
     """``DON'T`` → DO NOT, ``IT'S`` → IT IS; a possessive (``JOHN'S``) stays. ``text`` is in upper case."""
-    return _WITH_APOSTROPHE.sub(_expand, text)
+    while (longer := _WITH_APOSTROPHE.sub(_expand, text)) != text:  # HE'D'VE takes two steps
+        text = longer
+    return text
 
 
 def is_english(text: str) -> bool:
     """Whether a text without hanzi is an English sentence, not a code or a quantity with a Latin unit."""
-    return len(_WORD.findall(text)) >= 2 and bool(_FUNCTION_WORD.search(text))
+    words = 1 if _FUNCTION_WORD.match(text) else 2  # "in 2024", but not "5 in"
+    return len(_WORD.findall(text)) >= words and bool(_FUNCTION_WORD.search(text))
 
 
-_NUMBER = r"[0-9]+(?:\.[0-9]+)?"
+_NUMBER = r"(?:[0-9]{1,3}(?:,[0-9]{3})+(?![0-9])|[0-9]+)(?:\.[0-9]+)?"
 _ENGLISH = re.compile(
     rf"(?P<minus>(?<![0-9A-Za-z])-(?=[0-9]))|(?P<percent>{_NUMBER})%|"
     rf"(?P<sign>[$£€¥])(?P<money>{_NUMBER})(?: (?P<scale>million|billion|thousand|trillion))?|"
     r"(?P<ordinal>[0-9]+)(?:st|nd|rd|th)(?![A-Za-z])|(?<![0-9:])(?P<hour>[01]?[0-9]|2[0-3]):(?P<minute>[0-5][0-9])(?![0-9:])|"
-    rf"(?<![0-9.])(?P<year>1[1-9][0-9]{{2}}|20[0-9]{{2}})(?P<decade>s?)(?![0-9.A-Za-z])|(?P<code>0[0-9]+|[0-9]{{7,}})|"
+    rf"(?<![0-9.])(?P<year>1[1-9][0-9]{{2}}|20[0-9]{{2}})(?P<decade>s?)(?![0-9A-Za-z]|[.,][0-9])|(?P<code>0[0-9]+|[0-9]{{7,}})|"
     rf"(?P<number>{_NUMBER})"
 )
 _LONGEST_IN_WORDS = 15
@@ -60,7 +63,7 @@ _MONEY = {"$": "dollar", "£": "pound", "€": "euro", "¥": "yuan"}
 def _in_words(number: str, to: str = "cardinal") -> str:
     from num2words import num2words  # its import costs a quarter of a second, and few texts need it
 
-    whole, _, fraction = number.partition(".")
+    whole, _, fraction = number.replace(",", "").partition(".")
     if len(whole) > _LONGEST_IN_WORDS:
         return f"{_spell(whole)} point {_spell(fraction)}" if fraction else _spell(whole)
     words = str(num2words(int(whole), to=to))
