@@ -29,6 +29,7 @@ from funrecipe.errors import DataError, UnsafeFileError, UsageError
 
 DEFAULT_URL = "https://www.modelscope.cn"
 RECORD_NAME = ".funrecipe_download.json"
+MODEL_ID = re.compile(r"(?!\.)[\w.-]+/(?!\.)[\w.-]+")
 BLOCK_BYTES = 1 << 20
 ATTEMPTS = 5
 TIMEOUT_S = 60.0
@@ -74,9 +75,9 @@ class HubClient:
                 cannot be written. What was fetched stays, and a second call goes on from there.
         """
         checksums = {}
+        files = self.list_files(model_id, revision)
         try:
             dest.mkdir(parents=True, exist_ok=True)
-            files = self.list_files(model_id, revision)
             for number, file in enumerate(files, 1):
                 size = "" if file.size is None else f" ({file.size / 1e6:.1f} MB)"
                 self._say(f"[{number}/{len(files)}] {file.path}{size}")
@@ -95,27 +96,34 @@ class HubClient:
         """The files of a model, sorted by path.
 
         Raises:
+            UsageError: no id of a model.
             DataError: the hub does not know the model or the revision, or answers something else.
             UnsafeFileError: a path leaves the model's folder.
         """
+        if not MODEL_ID.fullmatch(model_id):
+            raise UsageError(f"'{model_id}' is no model id", hint="it is NAMESPACE/NAME, such as damo/speech_...")
         query = urllib.parse.urlencode({"Revision": revision, "Recursive": "True"})
         url = f"{self._model_url(model_id)}/repo/files?{query}"
         try:
             answer: Any = json.loads(self._retry(url, lambda: self._get(url)))
-            rows = answer["Data"]["Files"]
+            rows = [row for row in answer["Data"]["Files"] if row.get("Type") != "tree"]
             files = [
-                RemoteFile(str(row["Path"]), row.get("Size"), row.get("Sha256") or None)
+                RemoteFile(
+                    str(row["Path"]),
+                    None if row.get("Size") is None else int(row["Size"]),
+                    str(row.get("Sha256") or "") or None,
+                )
                 for row in rows
-                if row.get("Type") != "tree"
             ]
-        except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError, AttributeError):
+        except (ValueError, KeyError, TypeError, AttributeError):
             raise DataError("the hub's answer is not a list of files", where=url) from None
         if not files:
             raise DataError(f"the model '{model_id}' has no files in revision '{revision}'", where=url)
         for file in files:
             parts = PurePosixPath(file.path).parts
-            if not parts or ".." in parts or file.path.startswith("/") or "\\" in file.path or "\0" in file.path:
-                raise UnsafeFileError(f"the hub names a file outside the model folder: '{file.path}'", where=url)
+            outside = not parts or ".." in parts or file.path.startswith("/") or "\\" in file.path
+            if outside or not file.path.isprintable():
+                raise UnsafeFileError(f"the hub names a file outside the model folder: {file.path!r}", where=url)
         return sorted(files, key=lambda file: file.path)
 
     def _model_url(self, model_id: str) -> str:

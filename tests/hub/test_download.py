@@ -147,12 +147,26 @@ def test_unknown_model_or_revision(server, capsys):
     assert len(server.log) == 2  # a plain no is not asked for again
 
 
-@pytest.mark.parametrize("path", ["../evil", "/etc/evil", "a/../../evil"])
+@pytest.mark.parametrize("path", ["../evil", "/etc/evil", "a/../../evil", ".", "a\n\x1b[31mb"])
 def test_a_path_that_leaves_the_folder_is_refused(server, client, tmp_path, path):
     server.files[path] = b"x"
     with pytest.raises(UnsafeFileError, match="outside the model folder"):
         client.download(MODEL, "master", tmp_path / "m")
-    assert not (tmp_path / "m").exists() or not list((tmp_path / "m").iterdir())
+    assert not (tmp_path / "m").exists()
+
+
+@pytest.mark.parametrize("model", ["../../evil", "", "/abs/evil", "a b/c", "name", "damo/.."])
+def test_what_is_no_id_is_not_asked_for(server, capsys, model):
+    assert main(["download", model]) == 2
+    assert "is no model id" in capsys.readouterr().err and not server.log
+
+
+@pytest.mark.parametrize("rows", [[{"Path": "a", "Size": "many"}], ["a"], {"Path": "a"}, None])
+def test_a_listing_of_something_else_is_an_error(server, client, tmp_path, monkeypatch, rows):
+    monkeypatch.setattr(client, "_get", lambda url: json.dumps({"Data": {"Files": rows}}).encode())
+    with pytest.raises(DataError, match="not a list of files"):
+        client.download(MODEL, "master", tmp_path / "m")
+    assert not (tmp_path / "m").exists()
 
 
 def test_an_unreachable_hub(client, tmp_path, server):
