@@ -8,7 +8,7 @@ that has run out of data then simply adds zeros, and parameters that a batch did
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -74,6 +74,22 @@ def sum_over_ranks(values: list[float], ranks: Ranks, device: torch.device) -> l
     total = torch.tensor(values, dtype=torch.float64, device=device)
     _all_reduce(total, ranks)
     return total.tolist()
+
+
+def agree_on_names(names: Sequence[str], ranks: Ranks, device: torch.device) -> list[str]:
+    """The names of the first rank that has any, on every rank. A rank without a batch has computed nothing to name."""
+    if ranks.world_size == 1:
+        return list(names)
+    text = "\n".join(names).encode()
+    sizes = torch.zeros(ranks.world_size, dtype=torch.int64, device=device)
+    sizes[ranks.rank] = len(text)
+    _all_reduce(sizes, ranks)
+    source = int(sizes.gt(0).int().argmax())
+    content = torch.zeros(int(sizes[source]), dtype=torch.int32, device=device)
+    if ranks.rank == source:
+        content = torch.tensor(list(text), dtype=torch.int32, device=device)
+    dist.broadcast(content, src=source)
+    return bytes(content.tolist()).decode().split("\n")
 
 
 def average_gradients(parameters: Iterable[nn.Parameter], ranks: Ranks) -> None:

@@ -21,7 +21,7 @@ from funrecipe.audio.io import read_audio
 from funrecipe.checkpoint import load_state_dict, save_checkpoint
 from funrecipe.data.kaldi_dir import Utterance, read_data_dir
 from funrecipe.errors import DataError, list_problems
-from funrecipe.model_folder import ModelFolder, open_model_folder
+from funrecipe.model_folder import ModelFolder, open_model_folder, read_config
 from funrecipe.train.output_folder import write_text
 from funrecipe.train.references import is_mark, split_characters
 
@@ -95,8 +95,8 @@ MODEL_KEYS = ("model", "model_conf", "frontend", "frontend_conf", "specaug", "sp
               "token_list")  # fmt: skip
 
 
-# Files that go into the packed folder as they are; lm.*: what --lm_weight uses.
-MODEL_FILES = ("tokens.txt", "am.mvn", "seg_dict", "bpe.model", "decoding.yaml", "lm.yaml", "lm.pb")
+# Files that go into the packed folder as they are.
+MODEL_FILES = ("tokens.txt", "am.mvn", "seg_dict", "bpe.model", "decoding.yaml")
 
 
 def pack_model(run_dir: Path, checkpoint: str, target: Path, *, half: bool = False, overwrite: bool = False) -> Path:
@@ -132,14 +132,25 @@ def pack_model(run_dir: Path, checkpoint: str, target: Path, *, half: bool = Fal
 
 
 def fill_folder(new: Path, folder: ModelFolder, run_dir: Path, checkpoint: str, half: bool) -> None:
-    """Everything of a packed folder but ``configuration.json``."""
-    state = load_state_dict(run_dir / checkpoint)
-    if half:
-        state = {name: value.half() if value.is_floating_point() else value for name, value in state.items()}
-    save_checkpoint({name: value.clone() for name, value in state.items()}, new / "model.pb")
-    config = {key: folder.config[key] for key in MODEL_KEYS if key in folder.config}
-    write_text(new / "config.yaml", yaml.safe_dump(config, allow_unicode=True, sort_keys=False))
+    """Everything of a packed folder but ``configuration.json``; the language model of ``--lm_weight`` too."""
+    pack_weights(run_dir / checkpoint, new / "model.pb", half)
+    pack_config(folder.config, new / "config.yaml")
     write_text(new / "tokens.json", json.dumps(list(folder.tokens), ensure_ascii=False) + "\n")
     for name in MODEL_FILES:
         if (run_dir / name).is_file():
             shutil.copyfile(run_dir / name, new / name)
+    if folder.lm_config and folder.lm_weights:
+        pack_weights(folder.lm_weights, new / "lm.pb", half)
+        pack_config(read_config(folder.lm_config)[0], new / "lm.yaml")
+
+
+def pack_weights(source: Path, target: Path, half: bool) -> None:
+    state = load_state_dict(source)
+    if half:
+        state = {name: value.half() if value.is_floating_point() else value for name, value in state.items()}
+    save_checkpoint({name: value.clone() for name, value in state.items()}, target)
+
+
+def pack_config(config: Mapping[str, Any], target: Path) -> None:
+    kept = {key: config[key] for key in MODEL_KEYS if key in config}
+    write_text(target, yaml.safe_dump(kept, allow_unicode=True, sort_keys=False))

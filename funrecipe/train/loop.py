@@ -27,7 +27,7 @@ from funrecipe.data.batching import Batch
 from funrecipe.data.dataset import BatchLoader
 from funrecipe.errors import DataError, Interrupted
 from funrecipe.train.averaging import average_best, rank_epochs, replace_link
-from funrecipe.train.distributed import Ranks, average_gradients, sum_over_ranks, wait_for_all
+from funrecipe.train.distributed import Ranks, agree_on_names, average_gradients, sum_over_ranks, wait_for_all
 from funrecipe.train.loss_output import LossOutput
 from funrecipe.train.options import TrainOptions
 from funrecipe.train.progress_log import Mean, MetricsFiles, epoch_line, interval_line, tensorboard_writer, write_plot
@@ -260,7 +260,7 @@ class Trainer:
         values, weight = local.values(), sum(output.weight for output in outputs)
         if self.ranks.world_size == 1:
             return values, weight
-        self.stat_names = self.stat_names or sorted(values)
+        self.stat_names = self.stat_names or agree_on_names(sorted(values), self.ranks, self.device)
         shares = [values.get(name, 0.0) * (weight if name.startswith("acc") else 1.0) for name in self.stat_names]
         *sums, total = sum_over_ranks([*shares, weight], self.ranks, self.device)
         divisors = [total if name.startswith("acc") else self.ranks.world_size for name in self.stat_names]

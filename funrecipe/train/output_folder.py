@@ -38,7 +38,7 @@ def write_model_folder(options: TrainOptions, folder: ModelFolder, output_dir: P
             "lang": "zh-cn",
             "batch_size": 1,
             "am_model_config": "config.yaml",
-            "mvn_file": "am.mvn",
+            **({"mvn_file": "am.mvn"} if folder.cmvn else {}),
             "asr_model_config": "decoding.yaml",
             "model": output_dir.resolve().name,
         },

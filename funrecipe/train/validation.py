@@ -13,7 +13,7 @@ from funrecipe.data.dataset import BatchLoader
 from funrecipe.decode.families import SEARCHES, make_search
 from funrecipe.decode.options import DecodeOptions
 from funrecipe.model_folder import ModelFolder
-from funrecipe.train.distributed import Ranks, sum_over_ranks
+from funrecipe.train.distributed import Ranks, agree_on_names, sum_over_ranks
 from funrecipe.train.loss_output import LossOutput
 
 # Families whose own default is a beam search; validation wants speed.
@@ -87,9 +87,9 @@ class Evaluator:
         return sum(edit_distance(hypotheses[i], references[i]) for i in chosen), sum(len(references[i]) for i in chosen)
 
     def combine(self, sums: dict[str, list[float]], errors: int, tokens: int) -> dict[str, float]:
-        """Means over all ranks; every rank has had at least one batch, so all know the same names."""
-        names = sorted(sums)
-        flat = [x for name in names for x in sums[name]] + [float(errors), float(tokens)]
+        """Means over all ranks."""
+        names = agree_on_names(sorted(sums), self.ranks, self.device)
+        flat = [x for name in names for x in sums.get(name, (0.0, 0.0))] + [float(errors), float(tokens)]
         total = sum_over_ranks(flat, self.ranks, self.device)
         values = {name: total[2 * i] / total[2 * i + 1] for i, name in enumerate(names) if total[2 * i + 1]}
         if total[-1]:

@@ -63,18 +63,34 @@ def test_two_processes_equal_one_with_twice_the_batch(calm_corpus: Path, tmp_pat
     assert valid_two["valid.acc"] == pytest.approx(valid_one["valid.acc"], abs=1e-6)
 
 
-def test_a_dead_rank_ends_the_others_with_a_message(calm_corpus: Path, tmp_path: Path) -> None:
-    (tmp_path / "sitecustomize.py").write_text(
+def kill_rank_1(folder: Path, steps: Path) -> str:
+    """A PYTHONPATH whose sitecustomize kills rank 1 of the first start as soon as ``steps`` has a line."""
+    (folder / "sitecustomize.py").write_text(
         "import os, threading, time, pathlib\n"
-        f"steps = pathlib.Path({str(tmp_path / 'out' / 'steps.jsonl')!r})\n"
+        f"steps = pathlib.Path({str(steps)!r})\n"
         "def watch():\n"
         "    while not (steps.exists() and steps.stat().st_size):\n"
         "        time.sleep(0.01)\n"
         "    os.kill(os.getpid(), 9)\n"
-        "if os.environ.get('RANK') == '1':\n"
+        "if os.environ.get('RANK') == '1' and os.environ.get('TORCHELASTIC_RESTART_COUNT') == '0':\n"
         "    threading.Thread(target=watch, daemon=True).start()\n"
     )
+    return f"{folder}{os.pathsep}{os.environ.get('PYTHONPATH', '')}"
+
+
+def test_a_dead_rank_ends_the_others_with_a_message(calm_corpus: Path, tmp_path: Path) -> None:
     flags = calm(calm_corpus, tmp_path / "out", batch_bins=20) | {"max_epoch": 50, "process_timeout_s": 20}
-    result = run_two(flags, PYTHONPATH=f"{tmp_path}{os.pathsep}{os.environ.get('PYTHONPATH', '')}")
+    result = run_two(flags, PYTHONPATH=kill_rank_1(tmp_path, tmp_path / "out" / "steps.jsonl"))
     assert result.returncode != 0
     assert "another rank died" in result.stderr or "Signal 9 (SIGKILL)" in result.stderr
+
+
+def test_a_restart_goes_on_from_the_last_checkpoint(calm_corpus: Path, tmp_path: Path) -> None:
+    flags = calm(calm_corpus, tmp_path / "out", batch_bins=40, save_interval=1) | {"max_epoch": 8}
+    path = kill_rank_1(tmp_path, tmp_path / "out" / "steps.jsonl")
+    result = run_two(flags, "--max-restarts", "1", PYTHONPATH=path)
+    assert result.returncode == 0, result.stderr[-3000:]
+    records = read_json_lines(tmp_path / "out" / "steps.jsonl")
+    assert [record["update"] for record in records] == list(range(1, len(records) + 1))
+    assert records[-1]["epoch"] == 8
+    assert "resumed from" in (tmp_path / "out" / "train.log.0").read_text()
