@@ -18,6 +18,7 @@ import yaml
 
 from funrecipe.audio.io import read_audio
 from funrecipe.checkpoint import load_state_dict
+from funrecipe.decode.language_model import load_language_model
 from funrecipe.decode.options import DecodeOptions
 from funrecipe.decode.recognizer import load_recognizer
 from funrecipe.model_folder import open_model_folder
@@ -142,6 +143,8 @@ def test_the_language_model_is_what_its_epoch_file_holds(trained) -> None:
     vocabulary = len((root / "exp/lang/tokens.txt").read_text("utf-8").splitlines())
     # Hardly trained: about as good as a uniform distribution, whose loss is the logarithm of the vocabulary.
     assert records[-1]["valid.loss"] == pytest.approx(np.log(vocabulary), rel=0.3)
+    language_model = load_language_model(open_model_folder(root / "exp/lm"))  # a folder of its own, too
+    assert language_model.vocab_size == vocabulary
     packed, epoch = (load_state_dict(root / "exp" / name) for name in ("model/lm.pb", "lm/1epoch.pb"))
     assert packed.keys() == epoch.keys() and all(torch.equal(packed[name], epoch[name]) for name in epoch)
 
@@ -166,7 +169,8 @@ def test_the_packed_folder_decodes_as_the_run_did(trained) -> None:
         assert found.score == pytest.approx(float(expected[key]), abs=1e-3)
     description = json.loads((root / "exp/model/configuration.json").read_text("utf-8"))
     assert description["model"]["am_model_name"] == "model.pb"
-    assert "data_dir" not in packed.config  # nothing of the run
+    assert packed.cmvn is not None and "data_dir" not in packed.config  # nothing of the run
+    assert "data_dir" not in (root / "exp/model/lm.yaml").read_text("utf-8")
 
 
 def test_packing_again_replaces_the_folder_and_float16_halves_it(trained) -> None:
