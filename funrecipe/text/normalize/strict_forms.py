@@ -52,7 +52,7 @@ def unify_forms(text: str) -> str:
     """Half width, compatibility characters decomposed but for ² and ³, simplified characters, ASCII digits."""
     if not text.isascii():
         text = text.translate(_FORMS)
-        text = _EXPONENT.sub(lambda m: f"^{unicodedata.normalize('NFKC', m[0])}", text)
+        text = _EXPONENT.sub(lambda m: f"^{unicodedata.normalize('NFKC', m[0])}".replace("−", "-"), text)
         if not unicodedata.is_normalized("NFKC", text):
             pieces = re.split("([²³])", text)
             text = "".join(piece if piece in ("²", "³") else unicodedata.normalize("NFKC", piece) for piece in pieces)

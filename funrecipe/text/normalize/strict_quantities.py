@@ -232,7 +232,7 @@ def read_range(_: re.Match[str]) -> str:
     return "到"
 
 
-_CODE_BESIDE_DASH = re.compile("[0-9]{5}-|-[0-9]{5}")  # GB/T 19001-2016
+_CODE_BESIDE_DASH = re.compile("[0-9]{5}-|-[0-9]{5}|[A-Za-z][0-9]{1,3}-[0-9]{3,4}")  # GB/T 19001-2016, i7-9700K
 _NAME_BEFORE = re.compile("[A-Za-z] ?$")
 _MINUS_BEFORE = re.compile(r"(?<![0-9A-Za-z%)°])[-−]$")
 _POWER_BEFORE = re.compile("(?:功率|电|灯泡?|充|瓦数)[是为达到约：:]{0,2}$")
