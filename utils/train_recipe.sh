@@ -68,6 +68,7 @@ train_model() {
 decode_and_score() {
   local part
   if [ -n "$lm_config" ]; then
+    [ -f "$exp_dir/lm/valid.loss.ave.pb" ] || die "no language model in $exp_dir/lm: run stage 3 first" 3
     cp "$exp_dir/lm/config.yaml" "$run/lm.yaml"
     cp "$exp_dir/lm/valid.loss.ave.pb" "$run/lm.pb"
   fi
