@@ -1,9 +1,9 @@
-"""A character n-gram model (ARPA) of a text and of a word list with frequencies.
+"""A character n-gram model (ARPA) of texts and of a word list with frequencies.
 
-Run: ``char_ngram.py --tokens tokens.txt --words dict.txt --text text ... --output ngram.arpa.gz``. Words (``WORD
+Run: ``char_ngram.py --tokens tokens.txt --words dict.txt --text text ... --output ngram.arpa.gz``. The words (``WORD
 FREQUENCY ...`` a line)
-are drawn by frequency into made-up sentences, which teach what follows what inside a word; the texts teach the rest.
-Interpolated Witten-Bell estimates (Witten and Bell 1991), written as a back-off model.
+teach what follows what inside a word; where a word ends, anything may follow, so that mass goes to the back-off. The
+texts teach the rest. Interpolated Witten-Bell estimates (Witten and Bell 1991), written as a back-off model.
 """
 
 from __future__ import annotations
@@ -11,9 +11,8 @@ from __future__ import annotations
 import argparse
 import gzip
 import math
-import random
 import unicodedata
-from collections import Counter, defaultdict
+from collections import Counter
 from pathlib import Path
 
 BEGIN, END = "<s>", "</s>"
@@ -24,52 +23,58 @@ def characters(text: str, known: set[str]) -> list[str]:
     return [c if c in known else "<unk>" for c in unicodedata.normalize("NFKC", text).lower() if not c.isspace()]
 
 
-def made_up_sentences(words: Path, known: set[str], count: int, chooser: random.Random) -> list[list[str]]:
-    """Sentences of two to six words drawn by frequency; words with an unknown character are left out."""
-    listed, weights = [], []
-    for line in words.read_text("utf-8").splitlines():
-        word, frequency, *_ = line.split()
-        if all(c in known for c in word):
-            listed.append(word)
-            weights.append(float(frequency))
-    drawn = chooser.choices(listed, weights, k=4 * count)
-    sentences, place = [], 0
-    while place < len(drawn):
-        size = chooser.randint(2, 6)
-        sentences.append(list("".join(drawn[place : place + size])))
-        place += size
-    return sentences
+class Counts:
+    """How often n-grams occur, and how often a history was the end of a word, after which anything may come."""
+
+    def __init__(self, order: int) -> None:
+        self.order = order
+        self.ngrams: list[Counter[Ngram]] = [Counter() for _ in range(order + 1)]
+        self.ends: Counter[Ngram] = Counter()
+
+    def add(self, sequence: list[str], weight: float) -> None:
+        for n in range(1, self.order + 1):
+            for i in range(len(sequence) - n + 1):
+                self.ngrams[n][tuple(sequence[i : i + n])] += weight
+
+    def add_words(self, path: Path, known: set[str], total: float) -> None:
+        """Words of known characters, their frequencies scaled to sum to ``total``."""
+        entries = (line.split()[:2] for line in path.read_text("utf-8").splitlines())
+        words = {word: float(frequency) for word, frequency in entries if all(c in known for c in word)}
+        scale = total / sum(words.values())
+        for word, frequency in words.items():
+            self.add(list(word), frequency * scale)
+            for n in range(1, min(self.order, len(word) + 1)):
+                self.ends[tuple(word[-n:])] += frequency * scale
+
+    def add_text(self, path: Path, known: set[str], weight: float) -> None:
+        for line in path.read_text("utf-8").splitlines():
+            _, _, text = line.partition(" ")
+            if text.strip():
+                self.add([BEGIN, *characters(text, known), END], weight)
 
 
-def count_ngrams(sentences: list[list[str]], order: int, weight: int, counts: list[Counter[Ngram]]) -> None:
-    for sentence in sentences:
-        padded = [BEGIN, *sentence, END]
-        for n in range(1, order + 1):
-            for i in range(len(padded) - n + 1):
-                counts[n][tuple(padded[i : i + n])] += weight
-
-
-def estimate(
-    counts: list[Counter[Ngram]], order: int, cutoffs: list[int], vocabulary: set[str]
-) -> list[dict[Ngram, float]]:
+def estimate(counts: Counts, cutoffs: list[float], vocabulary: set[str]) -> list[dict[Ngram, float]]:
     """Probabilities by order; an n-gram below its cut-off is left to the back-off."""
-    total = sum(c for gram, c in counts[1].items() if gram != (BEGIN,))
+    unigrams = counts.ngrams[1]
+    total = sum(c for gram, c in unigrams.items() if gram != (BEGIN,))
     kinds = len(vocabulary) + 1
-    lower: dict[Ngram, float] = {(w,): (counts[1][(w,)] + 0.5) / (total + 0.5 * kinds) for w in [*vocabulary, END]}
+    lower: dict[Ngram, float] = {(w,): (unigrams[(w,)] + 0.5) / (total + 0.5 * kinds) for w in [*vocabulary, END]}
     tables: list[dict[Ngram, float]] = [{}, lower]
-    for n in range(2, order + 1):
-        kept = {gram: c for gram, c in counts[n].items() if c >= cutoffs[n]}
-        seen, types = defaultdict(int), defaultdict(int)
+    for n in range(2, counts.order + 1):
+        kept = {gram: c for gram, c in counts.ngrams[n].items() if c >= cutoffs[n - 1]}
+        seen: Counter[Ngram] = Counter()
+        types: Counter[Ngram] = Counter()
         for gram, c in kept.items():
             seen[gram[:-1]] += c
             types[gram[:-1]] += 1
         table = {}
         for gram, c in kept.items():
             history = gram[:-1]
-            share = seen[history] / (seen[history] + types[history])
-            table[gram] = share * c / seen[history] + (1 - share) * probability(tables, gram[1:])
+            mass = seen[history] + types[history] + counts.ends[history]
+            table[gram] = c / mass + (1 - seen[history] / mass) * probability(tables, gram[1:])
         tables.append(table)
-        tables[0].update({h: types[h] / (seen[h] + types[h]) for h in seen})  # back-off weights of interpolation
+        # The back-off weights of interpolation.
+        tables[0].update({h: 1 - c / (c + types[h] + counts.ends[h]) for h, c in seen.items()})
     return tables
 
 
@@ -100,26 +105,21 @@ def main() -> None:
     parser.add_argument("--tokens", type=Path, required=True)
     parser.add_argument("--words", type=Path)
     parser.add_argument("--text", type=Path, nargs="*", default=[], help="Kaldi text files")
-    parser.add_argument("--text_weight", type=int, default=3)
-    parser.add_argument("--sentences", type=int, default=100000, help="made-up sentences")
+    parser.add_argument("--text_weight", type=float, default=3.0, help="how often each text counts")
+    parser.add_argument("--words_weight", type=float, default=300000.0, help="how many words the word list counts as")
     parser.add_argument("--order", type=int, default=3)
     parser.add_argument(
-        "--cutoffs", type=int, nargs="*", default=[0, 1, 2, 3], help="smallest count of 1-, 2-, 3-grams"
+        "--cutoffs", type=float, nargs="*", default=[0, 0.3, 0.5, 0.5], help="smallest counts, by order"
     )
-    parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--output", type=Path, required=True)
     args = parser.parse_args()
     vocabulary = {t for t in args.tokens.read_text("utf-8").split() if t not in ("<blank>", BEGIN, END)}
-    counts: list[Counter[Ngram]] = [Counter() for _ in range(args.order + 1)]
+    counts = Counts(args.order)
     if args.words:
-        drawn = made_up_sentences(args.words, vocabulary, args.sentences, random.Random(args.seed))
-        count_ngrams(drawn, args.order, 1, counts)
+        counts.add_words(args.words, vocabulary, args.words_weight)
     for path in args.text:
-        lines = [line.split(maxsplit=1) for line in path.read_text("utf-8").splitlines()]
-        count_ngrams(
-            [characters(line[1], vocabulary) for line in lines if len(line) == 2], args.order, args.text_weight, counts
-        )
-    tables = estimate(counts, args.order, [0, *args.cutoffs], vocabulary)
+        counts.add_text(path, vocabulary, args.text_weight)
+    tables = estimate(counts, args.cutoffs, vocabulary)
     write_arpa(args.output, tables)
     print(f"{args.output}: " + ", ".join(f"{len(tables[n])} {n}-grams" for n in range(1, args.order + 1)))
 
