@@ -6,8 +6,8 @@
 #   parse_options "$@"
 #
 # Each option is then a variable of its name. Accepted: --njob 8, --njob=8, - and _ alike, --config FILE (lines of
-# name=value, read, never sourced), --help. A kind is "integer", a list of values such as "auto|true|false", or empty;
-# a default of true or false makes the kind "true|false". Values may hold anything; only declared names can be set.
+# name=value, read, never sourced), --help. A kind is "integer", "count" (0 or more), a list of values such as
+# "auto|true|false", or empty; a default of true or false makes the kind "true|false". Values may hold anything; only declared names can be set.
 # Exit code 2: unknown option (with the nearest name), missing value, value of the wrong kind, stray argument.
 
 option_names=()
@@ -55,6 +55,9 @@ parse_options() {
   for i in "${!names[@]}"; do
     if [ "${names[i]}" != config ]; then _set_option "${names[i]}" "${values[i]}" "--${names[i]}"; fi
   done
+  if _declared stage && _declared stop_stage && [ "$stage" -gt "$stop_stage" ]; then
+    _options_fail "there is no stage from $stage to $stop_stage" "raise --stop_stage, or lower --stage"
+  fi
 }
 
 # _read_config FILE: blank lines, # comments, name=value; one pair of quotes around a value is taken off.
@@ -89,8 +92,11 @@ _set_option() {
   case $kind in
     '') ;;
     integer)
-      [[ $value =~ ^-?[0-9]+$ || ( -z $value && -z ${option_default[$name]} ) ]] ||
+      [[ $value =~ ^-?[0-9]{1,9}$ || ( -z $value && -z ${option_default[$name]} ) ]] ||
         _options_fail "$3: '$value' is not a whole number" "for example $3 ${option_default[$name]:-4}" ;;
+    count)
+      [[ $value =~ ^[0-9]{1,9}$ || ( -z $value && -z ${option_default[$name]} ) ]] ||
+        _options_fail "$3: '$value' is not a whole number of 0 or more" "for example $3 ${option_default[$name]:-4}" ;;
     *)
       [[ "|$kind|" == *"|$value|"* && -n $value && $value != *'|'* ]] ||
         _options_fail "$3: '$value' is not one of ${kind//|/, }" "for example $3 ${kind%%|*}" ;;

@@ -5,24 +5,24 @@
 # shellcheck source=utils/recipe.sh
 source "$(dirname "${BASH_SOURCE[0]}")/../../utils/recipe.sh"
 
-declare_option stage 0 "first stage to run" integer
-declare_option stop_stage 2 "last stage to run" integer
+declare_option stage 0 "first stage to run" count
+declare_option stop_stage 2 "last stage to run" count
 declare_option model damo/speech_paraformer-large_asr_nat-zh-cn-16k-common-vocab8404-pytorch "model folder or id"
 declare_option data_dir ./data/test "folder with wav.scp and, to be scored, text"
 declare_option output_dir ./results "folder of the results"
-declare_option batch_size 64 "most utterances decoded at once, by each job" integer
+declare_option batch_size 64 "most utterances decoded at once, by each job" count
 declare_option gpu_inference auto "GPUs of gpuid_list that exist, else CPU (auto); those GPUs or an error (true); CPU (false)" "auto|true|false"
 declare_option gpuid_list 0,1 "GPUs, one job each; a GPU may be named twice"
-declare_option njob 64 "number of CPU jobs; fewer where there are fewer utterances" integer
-declare_option ncpu "" "threads of each job; empty: cores / jobs" integer
+declare_option njob 64 "number of CPU jobs; fewer where there are fewer utterances" count
+declare_option ncpu "" "threads of each job; empty: cores / jobs" count
 declare_option backend local "what runs the jobs"
 declare_option checkpoint_dir "" "folder of a fine-tuning run, whose weights replace the model's"
 declare_option checkpoint_name valid.cer_ctc.ave.pb "weights in checkpoint_dir"
 declare_option resume true "keep what an interrupted run of the same plan decoded"
-declare_option max_failed 0 "publish although so many utterances cannot be decoded; they count as deletions" integer
+declare_option max_failed 0 "publish although so many utterances cannot be decoded; they count as deletions" count
 declare_option validate true "check lists, ids and texts first (stage 0)"
 declare_option allow_pipes false "run the commands that wav.scp names"
-declare_option audio_fs "" "sampling rate of raw .pcm files, in Hz" integer
+declare_option audio_fs "" "sampling rate of raw .pcm files, in Hz" count
 declare_option textnorm_profile speechio "normalization of stage 3: speechio, funasr2023, strict or itn"
 # Decoding; empty: as the model's decoding.yaml says.
 decoding=(decoding_mode search_type hotword_txt beam_size ctc_weight lm_weight ngram_weight penalty maxlenratio
@@ -30,14 +30,14 @@ decoding=(decoding_mode search_type hotword_txt beam_size ctc_weight lm_weight n
 declare_option decoding_mode "" "UniASR: fast, normal, offline; conformer: joint, ctc_greedy, ctc_prefix; rnnt: full_utt, simu_chunk"
 declare_option search_type "" "rnnt: default, tsd, alsd or maes"
 declare_option hotword_txt "" "file of hot words, or the words; stage 2 reports their recall"
-declare_option beam_size "" "hypotheses kept by the search" integer
+declare_option beam_size "" "hypotheses kept by the search" count
 declare_option ctc_weight "" "weight of the CTC scores in the search"
 declare_option lm_weight "" "weight of the language model in the search"
 declare_option ngram_weight "" "weight of the model folder's ngram.arpa in the search"
 declare_option penalty "" "score added per token"
 declare_option maxlenratio "" "longest hypothesis, as a share of the encoder frames"
 declare_option minlenratio "" "shortest hypothesis, as a share of the encoder frames"
-declare_option nbest "" "hypotheses kept per utterance" integer
+declare_option nbest "" "hypotheses kept per utterance" count
 declare_option token_num_relax "" "tokens more than predicted that a hypothesis may have" integer
 declare_option decoding_ind "" "chunk configuration of streaming and two-pass models" integer
 declare_option precision "" "fp32, or on the CPU bf16 or int8: faster, results change a little (docs/speed.md)"
@@ -45,6 +45,13 @@ parse_options "$@"
 
 results=$output_dir/1best_recog
 plan=$output_dir/plan.json
+# Stands where stage 1 was begun over published results and did not end: those are not what these options give.
+unfinished=$output_dir/.stage1_unfinished
+
+[ -n "$data_dir" ] && [ -n "$output_dir" ] || die "--data_dir and --output_dir want a folder"
+if stage 1 && [ -e "$results" ]; then
+  : > "$unfinished" || die "cannot write in $output_dir" 3
+fi
 
 if stage 0 && [ "$validate" = true ]; then
   log "Stage 0: Validating ..."
@@ -61,6 +68,10 @@ if stage 1; then
   funrecipe merge --plan "$plan" --max_failed "$max_failed"
 fi
 
+if [ "$stop_stage" -ge 2 ] && [ -e "$unfinished" ]; then
+  die "the last stage 1 in $output_dir failed, and what is there is older: run stage 1 again" 3
+fi
+
 if stage 2 || stage 3; then
   if [ ! -e "$data_dir/text" ]; then
     log "$data_dir has no text: nothing to score"
@@ -72,6 +83,7 @@ fi
 
 if stage 2; then
   log "Stage 2: Computing WER ..."
+  rm -f "$results/text.cer" "$results/text.cer.json"  # never beside texts that they are not about
   cp "$results/text" "$results/text.proc" || die "cannot write in $results" 3
   cp "$data_dir/text" "$results/text.ref" || die "cannot write in $results" 3
   funrecipe score --ref "$results/text.ref" --hyp "$results/text.proc" --out "$results/text.cer" --data_dir "$data_dir" --plan "$plan" \
@@ -89,4 +101,4 @@ if stage 4; then
   funrecipe report "$output_dir" --data_dir "$data_dir" ${hotword_txt:+--hotwords "$hotword_txt"}
 fi
 
-if [ -e "$plan" ]; then funrecipe status "$output_dir"; fi
+if [ -e "$plan" ] && [ ! -e "$unfinished" ]; then funrecipe status "$output_dir" --data_dir "$data_dir"; fi

@@ -5,6 +5,9 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from funrecipe.data.results import RESULTS, UNFINISHED, merge_shards
+from funrecipe.errors import UsageError
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--plan", type=Path, required=True, help="plan.json, or the folder that holds it")
@@ -18,12 +21,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
-    from funrecipe.data.results import RESULTS, merge_shards
     from funrecipe.jobs.plan import read_plan
 
+    if args.max_failed < 0:
+        raise UsageError(f"{args.max_failed} failures cannot be", where="--max_failed", hint="0 or more")
     plan = read_plan(args.plan)
     shards = [(plan.shard_folder(job.number), [entry.id for entry in job.utterances]) for job in plan.jobs]
     report = merge_shards(shards, plan.output_dir, max_failed=args.max_failed)
+    (plan.output_dir / UNFINISHED).unlink(missing_ok=True)
     failed = f", {len(report.failed)} failed (see {plan.output_dir / 'failed.scp'})" if report.failed else ""
     num_decoded = report.num_utterances - len(report.failed)
     print(f"{num_decoded} of {report.num_utterances} utterances in {plan.output_dir / RESULTS}{failed}")

@@ -63,7 +63,7 @@ def run(args: argparse.Namespace) -> None:
     from funrecipe.data.results import RESULTS
     from funrecipe.data.shards import balance, write_lists
     from funrecipe.jobs import plan as planning
-    from funrecipe.jobs.launch import check_backend
+    from funrecipe.jobs.launch import check_backend, only_run_in
     from funrecipe.jobs.resources import lay_out
 
     check_backend(args.backend)
@@ -86,7 +86,7 @@ def run(args: argparse.Namespace) -> None:
     )
     plan = planning.Plan(
         output_dir=args.output_dir.absolute(),
-        data_dir=str(args.data_dir),
+        data_dir=str(args.data_dir.absolute()),
         model=model,
         options=options,
         jobs=jobs,
@@ -99,12 +99,13 @@ def run(args: argparse.Namespace) -> None:
         notes=layout.notes,
     )
     _make_folder(plan.output_dir)
-    aside = planning.set_stale_aside(plan.output_dir, plan.digest)
-    if args.resume == "false":
-        for folder in [plan.output_dir / RESULTS, *(plan.shard_folder(job.number) for job in plan.jobs)]:
-            shutil.rmtree(folder, ignore_errors=True)
-    plan.write()
-    write_lists(shards, plan.output_dir / "split")
+    with only_run_in(plan.output_dir):  # a running worker's folder must not be moved away
+        aside = planning.set_stale_aside(plan.output_dir, plan.digest)
+        if args.resume == "false":
+            for folder in [plan.output_dir / RESULTS, *(plan.shard_folder(job.number) for job in plan.jobs)]:
+                shutil.rmtree(folder, ignore_errors=True)
+        plan.write()
+        write_lists(shards, plan.output_dir / "split")
     _report(plan, aside)
 
 

@@ -12,17 +12,18 @@ if TYPE_CHECKING:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("output_dir", type=Path, help="output_dir of infer.sh")
+    parser.add_argument("--data_dir", type=Path, help="a score counts only for the texts there (default: the plan's)")
 
 
 def run(args: argparse.Namespace) -> None:
     from funrecipe.jobs.plan import read_plan
 
-    print("\n".join(summary(read_plan(args.output_dir))))
+    print("\n".join(summary(read_plan(args.output_dir), args.data_dir)))
 
 
-def summary(plan: Plan) -> list[str]:
+def summary(plan: Plan, data_dir: Path | None = None) -> list[str]:
     """Lines ``name value`` of what is known so far; times are of all launches of this plan together."""
-    from funrecipe.data.results import RESULTS, read_done, read_failed
+    from funrecipe.data.results import read_done, read_failed
     from funrecipe.jobs.launch import read_launches
     from funrecipe.jobs.wording import count, format_duration
 
@@ -46,17 +47,27 @@ def summary(plan: Plan) -> list[str]:
     if audio_s:
         threads = count(plan.threads, "thread")
         lines.append(f"compute           {compute_s / audio_s:.4f} s per second of audio in one job ({threads})")
-    cer = _rate(plan.output_dir / RESULTS / "text.cer")
+    cer = _rate(plan, data_dir or Path(plan.data_dir))
     if cer:
         lines.append(f"CER               {cer}")
+    lines.append(f"model             {plan.model.weights}")
     return lines
 
 
-def _rate(text_cer: Path) -> str | None:
-    """The rate of ``text.cer``, with its counts: the part of its ``%WER`` line behind the name."""
+def _rate(plan: Plan, data_dir: Path) -> str | None:
+    """The rate of ``text.cer``, with its counts: the part of its ``%WER`` line behind the name. None where it was
+    computed from other texts than those that are there now."""
+    from funrecipe.data.results import RESULTS, UNFINISHED
+
+    results = plan.output_dir / RESULTS
     try:
-        lines = text_cer.read_text(encoding="utf-8").splitlines()
+        lines = (results / "text.cer").read_text(encoding="utf-8").splitlines()
+        current = (
+            (results / "text.ref").read_bytes() == (data_dir / "text").read_bytes()
+            and (results / "text.proc").read_bytes() == (results / "text").read_bytes()
+            and not (plan.output_dir / UNFINISHED).exists()
+        )
     except OSError:
         return None
     rate = [line.removeprefix("%WER ") for line in lines if line.startswith("%WER ")]
-    return f"{rate[-1].split(' ', 1)[0]} % {rate[-1].split(' ', 1)[1]}" if rate else None
+    return f"{rate[-1].split(' ', 1)[0]} % {rate[-1].split(' ', 1)[1]}" if rate and current else None

@@ -25,6 +25,7 @@ from typing import TextIO
 from funrecipe.errors import IncompleteRunError, WorkerError, list_problems
 
 RESULTS = "1best_recog"
+UNFINISHED = ".stage1_unfinished"  # infer.sh makes it, a merge that succeeds takes it away
 REQUIRED = ("text", "token", "score")
 OPTIONAL = ("timestamp", "nbest")
 

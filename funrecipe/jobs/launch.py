@@ -71,7 +71,7 @@ def launch(plan: Plan, backend_name: str = "local") -> LaunchReport:
         UsageError: no such back end. DataError: another run works in the same folder.
     """
     check_backend(backend_name)
-    with _only_run_in(plan.output_dir):
+    with only_run_in(plan.output_dir):
         jobs = [job for job in plan.jobs if not is_shard_complete(plan.shard_folder(job.number), job.stamps)]
         if not jobs:
             return LaunchReport(0, 0.0, 0.0)
@@ -190,7 +190,7 @@ def _interruptible() -> Iterator[list[int]]:
 
 
 @contextmanager
-def _only_run_in(output_dir: Path) -> Iterator[None]:
+def only_run_in(output_dir: Path) -> Iterator[None]:
     """Two runs in one folder would mix their lines; the second is refused."""
     with open(output_dir / ".lock", "w", encoding="utf-8") as lock:
         try:
@@ -203,7 +203,7 @@ def _only_run_in(output_dir: Path) -> Iterator[None]:
             ) from None
         except OSError as error:  # a file system without locks
             print(
-                f"funrecipe launch: no lock on {output_dir} ({error.strerror}); do not start two runs in it",
+                f"no lock on {output_dir} ({error.strerror}); do not start two runs in it",
                 file=sys.stderr,
             )
         yield

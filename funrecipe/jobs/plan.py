@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import shutil
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
@@ -135,7 +136,7 @@ class Plan:
 
 
 def read_plan(path: Path) -> Plan:
-    """Raises DataError if there is no plan or it was made by another version of the format."""
+    """Raises DataError if there is no plan, or it is damaged or of another version of the format."""
     path = path / PLAN_NAME if path.is_dir() else path
     try:
         content = json.loads(path.read_text(encoding="utf-8", errors="surrogateescape"))
@@ -144,27 +145,34 @@ def read_plan(path: Path) -> Plan:
             "there is no plan", where=str(path), hint="stage 1 of infer.sh (funrecipe shard) makes it"
         ) from None
     except json.JSONDecodeError as error:
-        raise DataError(f"not a plan: {error}", where=str(path), hint="remove it and run stage 1 again") from None
-    if content.pop("format", None) != FORMAT:
+        raise DataError(f"not a plan: {error}", where=str(path), hint="run stage 1 again") from None
+    if not isinstance(content, dict) or content.pop("format", None) != FORMAT:
         raise DataError("the plan was made by another version of funrecipe", where=str(path), hint="run stage 1 again")
-    digest = content.pop("digest")
-    jobs = tuple(
-        Job(job["number"], tuple(ShardEntry(**u) for u in job["utterances"]), job["gpu"]) for job in content.pop("jobs")
-    )
-    model = ModelRecord(**content.pop("model"))
-    plan = Plan(output_dir=path.absolute().parent, model=model, jobs=jobs, notes=tuple(content.pop("notes")), **content)
-    if plan.digest != digest:
+    try:
+        plan, digest = _from_json(content, path.absolute().parent), content["digest"]
+        changed = plan.digest != digest
+    except (KeyError, TypeError, AttributeError) as error:
+        raise DataError(f"not a plan: {error!r}", where=str(path), hint="run stage 1 again") from None
+    if changed:
         raise DataError("the plan was changed after it was made", where=str(path), hint="run stage 1 again")
     return plan
+
+
+def _from_json(content: dict[str, Any], output_dir: Path) -> Plan:
+    jobs = tuple(Job(j["number"], tuple(ShardEntry(**u) for u in j["utterances"]), j["gpu"]) for j in content["jobs"])
+    rest = {k: v for k, v in content.items() if k not in ("digest", "jobs", "model", "notes")}
+    model = ModelRecord(**content["model"])
+    return Plan(output_dir=output_dir, model=model, jobs=jobs, notes=tuple(content["notes"]), **rest)
 
 
 def set_stale_aside(output_dir: Path, new_digest: str) -> Path | None:
     """Move the shards and results of an earlier, different plan out of the way; where they went, or None."""
     try:
-        old_digest = json.loads((output_dir / PLAN_NAME).read_text(encoding="utf-8", errors="surrogateescape")).get(
-            "digest", ""
-        )
-    except (OSError, json.JSONDecodeError, AttributeError):
+        old = json.loads((output_dir / PLAN_NAME).read_text(encoding="utf-8", errors="surrogateescape"))
+        old_digest = str(old["digest"])
+    except (OSError, json.JSONDecodeError, KeyError, TypeError):
+        old_digest = ""
+    if not re.fullmatch("[0-9a-f]{64}", old_digest):  # it becomes part of a path
         old_digest = ""
     if old_digest == new_digest:
         return None

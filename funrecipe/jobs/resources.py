@@ -80,6 +80,8 @@ def lay_out(
     cores = available_cores()
     if gpu_inference != "false" and indices and all(index == -1 for index in indices):
         gpu_inference, njob = "false", len(indices)  # the original's way of writing "on the CPU"
+    if gpu_inference == "true" and not indices:
+        raise UsageError("GPUs are asked for and none is named", where="--gpuid_list", hint='for example "0,1"')
     if gpu_inference != "false":
         visible = visible_gpus()
         missing = [index for index in indices if not 0 <= index < len(visible)]

@@ -54,9 +54,24 @@ def test_a_plan_that_was_edited_is_refused(plan: Plan) -> None:
     plan.path.write_text(json.dumps(content))
     with pytest.raises(DataError, match="changed after it was made"):
         read_plan(plan.path)
-    plan.path.write_text("{")
-    with pytest.raises(DataError, match="not a plan"):
-        read_plan(plan.path)
+    for damaged in ("{", "", '{"format": 1}', '{"format": 1, "digest": "x", "jobs": [3], "model": {}, "notes": []}'):
+        plan.path.write_text(damaged)
+        with pytest.raises(DataError, match="not a plan"):
+            read_plan(plan.path)
+    for other in ("[]", "3", "null", '{"format": 0}'):
+        plan.path.write_text(other)
+        with pytest.raises(DataError, match="another version"):
+            read_plan(plan.path)
+
+
+def test_a_digest_that_is_none_never_becomes_a_path(plan: Plan, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    (run / "output.1").mkdir(parents=True)
+    (tmp_path / "victim").mkdir()
+    (run / "output.stale...").mkdir()
+    (run / "plan.json").write_text('{"digest": "../../victim"}')
+    assert set_stale_aside(run, plan.digest) == run / "output.stale.unknown"
+    assert (tmp_path / "victim").is_dir()
 
 
 def test_shards_of_another_plan_are_set_aside_and_those_of_the_same_stay(plan: Plan) -> None:
@@ -128,6 +143,8 @@ def test_gpus(machine) -> None:
     with pytest.raises(UsageError, match="GPU 1 does not exist: this machine has GPUs 0 to 0") as error:
         lay(gpu="true")
     assert "--gpu_inference false" in str(error.value) and "--gpuid_list" in str(error.value)
+    with pytest.raises(UsageError, match="none is named"):
+        lay(gpu="true", ids="")
     machine(gpus=2)
     assert lay(gpu="true", ids="0,1,1").gpus == ("0", "1", "1")
     assert lay(gpu="true", ids="0,1", num_utterances=1).gpus == ("0",)

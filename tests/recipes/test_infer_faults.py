@@ -296,6 +296,35 @@ def test_without_text_there_is_no_score_and_no_error(work: Path) -> None:
     shutil.copytree(work / "out", output, dirs_exist_ok=True)
     code, said = infer(work, "--stage", "2", output="no text", data="data_no_text")
     assert code == 0 and "no text" in said
+    assert "CER" not in said and "%WER" not in said  # the score of an earlier text is not this run's
+
+
+def test_a_failed_stage_1_leaves_no_number_to_score(work: Path) -> None:
+    output = work / "stale"
+    shutil.copytree(work / "out", output, dirs_exist_ok=True)
+    for arguments, expected in [(("--model", str(work / "nothing")), 3), (("--beam_size", "0"), 2)]:
+        code, said = infer(work, *arguments, output="stale")
+        assert code == expected, said
+        for stage in ("2", "3", "4"):
+            code, said = infer(work, "--stage", stage, "--stop_stage", "4", output="stale")
+            assert code == 3 and "run stage 1 again" in said
+            assert "CER" not in said and "%WER" not in said
+    assert results(output) == results(work / "out")  # nothing is lost by a slip
+    code, said = infer(work, "--njob", "1", output="stale")
+    assert code == 0 and "%WER" in said
+    assert_same_results(output, work / "out")
+
+
+def test_a_score_is_of_the_texts_that_are_there(work: Path) -> None:
+    output = work / "retext"
+    shutil.copytree(work / "out", output, dirs_exist_ok=True)
+    shutil.copytree(work / "data", work / "data_retext")
+    code, said = infer(work, "--stop_stage", "1", "--njob", "1", output="retext", data="data_retext")
+    assert code == 0 and "CER  " in said
+    with open(work / "data_retext/text", "a") as text:
+        text.write("zz 多 一 句\n")
+    code, said = infer(work, "--stop_stage", "1", "--njob", "1", output="retext", data="data_retext")
+    assert code == 0 and "CER  " not in said
 
 
 def test_an_unknown_back_end_is_named(work: Path) -> None:
@@ -361,8 +390,10 @@ def test_two_runs_in_one_folder(work: Path) -> None:
     (output / "output.1/done").unlink()
     with open(output / ".lock", "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        code, said = infer(work, "--njob", "1", output="locked")
-    assert code == 3 and "another run works in this folder" in said
+        for njob in ("1", "2"):  # the same plan, and one whose shards would move those of the first away
+            code, said = infer(work, "--njob", njob, output="locked")
+            assert code == 3 and "another run works in this folder" in said
+            assert (output / "output.1").is_dir() and not list(output.glob("output.stale*"))
 
 
 def test_resume_false_starts_over(work: Path) -> None:

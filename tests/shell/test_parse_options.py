@@ -18,6 +18,9 @@ shift
 declare_option model base "model folder"
 declare_option njob 64 "jobs" integer
 declare_option ncpu "" "threads" integer
+declare_option max_failed 0 "failures" count
+declare_option stage 0 "first" integer
+declare_option stop_stage 2 "last" integer
 declare_option gpu_inference auto "where" "auto|true|false"
 declare_option validate true "check first"
 declare_option hotword_txt "" "hot words"
@@ -127,6 +130,10 @@ def test_a_flag_counts_more_than_the_config_file_wherever_it_stands(tmp_path: Pa
         (("--njob", "many"), "'many' is not a whole number"),
         (("--njob", ""), "'' is not a whole number"),
         (("--njob", "1+1"), "'1+1' is not a whole number"),
+        (("--njob", "9" * 20), "is not a whole number"),  # bash would compare nothing, and run no stage
+        (("--max_failed", "-1"), "'-1' is not a whole number of 0 or more"),
+        (("--stage", "3"), "no stage from 3 to 2"),
+        (("--stage", "0", "--stop_stage", "-1"), "no stage from 0 to -1"),
         (("stray",), "unexpected argument 'stray'"),
         (("--config", "/does/not exist"), "no configuration file '/does/not exist'"),
     ],
