@@ -21,6 +21,7 @@ from funrecipe.errors import DataError, FunrecipeError
 # in batches of 280 s.
 BATCH_AUDIO_S = {"cpu": 50.0, "cuda": 1200.0}
 READERS = 2
+OUT_OF_MEMORY = ("OutOfMemoryError", "can't allocate memory", "not enough memory")  # torch's names, GPU and CPU
 
 
 class Hypothesis(Protocol):
@@ -159,6 +160,6 @@ def _reason(error: BaseException) -> str:
     """One line for ``failed.scp``."""
     if isinstance(error, FunrecipeError):
         return error.what
-    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
-        return f"out of memory: {error}"
+    if isinstance(error, MemoryError) or any(sign in f"{type(error).__name__}: {error}" for sign in OUT_OF_MEMORY):
+        return "out of memory: too much audio in one piece; cut it (segments), or give the job more memory"
     return f"{type(error).__name__}: {error}"

@@ -73,9 +73,7 @@ def test_batches_are_of_similar_length_and_within_both_limits(tmp_path: Path) ->
 def test_memory_errors_halve_the_batch_until_it_fits(tmp_path: Path) -> None:
     recognizer = FakeRecognizer(memory=100)
     writer = decode(tmp_path, recognizer, [50, 50, 50, 50, 101], batch_size=5)
-    assert writer.failed == {
-        "u04": "RuntimeError: [enforce fail at alloc_cpu.cpp] DefaultCPUAllocator: can't allocate memory"
-    }
+    assert list(writer.failed) == ["u04"] and writer.failed["u04"].startswith("out of memory: too much audio")
     assert sorted(texts(tmp_path)) == ["u00", "u01", "u02", "u03"]
 
 
