@@ -14,7 +14,7 @@ import os
 import sys
 from collections.abc import Sequence
 
-from funrecipe.errors import DataError, FunrecipeError, did_you_mean
+from funrecipe.errors import DataError, FunrecipeError, UsageError, did_you_mean
 
 VERBS: dict[str, str] = {
     "validate": "check a Kaldi data directory, file:line for every problem",
@@ -69,9 +69,15 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"funrecipe: no verb '{verb}'{f' ({guess})' if guess else ''}", file=sys.stderr)
         print("Try 'funrecipe --help'.", file=sys.stderr)
         return 2
-    args = build_parser(verb).parse_args(rest)
     try:
+        args = build_parser(verb).parse_args(rest)
         return args.run(args) or 0
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] in ("", "funrecipe"):  # a fault of ours
+            raise
+        print(f"funrecipe {verb}: {sys.executable} has no package '{error.name}'", file=sys.stderr)
+        print("  do: bash tools/setup.sh (and leave PYTHON unset), or install requirements.txt there", file=sys.stderr)
+        return UsageError.exit_code
     except FunrecipeError as error:
         print(f"funrecipe {verb}: {error}", file=sys.stderr)
         return error.exit_code

@@ -30,6 +30,7 @@ stage() { [ "$stage" -le "$1" ] && [ "$stop_stage" -ge "$1" ]; }
 recipe_child=
 funrecipe() {
   local code=0
+  command -v "$PYTHON" > /dev/null || die "there is no Python '$PYTHON': bash tools/setup.sh makes one, or set PYTHON to another"
   "$PYTHON" -m funrecipe "$@" &
   recipe_child=$!
   wait "$recipe_child" || code=$?

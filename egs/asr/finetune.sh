@@ -3,8 +3,9 @@
 # Stages: 0 pre-flight of the data, 1 base model, 2 train, 3 average, 4 decode with base and tuned weights, 5 compare.
 # D holds train/ and validation/ (or dev/), and test/ if there is one. Guide: docs/finetune.md
 # shellcheck disable=SC2154  # options are set by declare_option
+[ -n "${BASH_VERSION:-}" ] || exec bash "$0" "$@" # started with sh
 # shellcheck source=utils/recipe.sh
-source "$(dirname "${BASH_SOURCE[0]}")/../../utils/recipe.sh"
+source "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/../../utils/recipe.sh"
 
 declare_option stage 0 "first stage to run" integer
 declare_option stop_stage 5 "last stage to run" integer

@@ -2,8 +2,9 @@
 # Decode a Kaldi data directory in parallel and score it: bash egs/asr/infer.sh --model M --data_dir D --output_dir O
 # Stages: 0 validate, 1 decode, 2 score (text.cer), 3 SpeechIO scoring, 4 report. Layout: docs/results_layout.md
 # shellcheck disable=SC2154  # options are set by declare_option
+[ -n "${BASH_VERSION:-}" ] || exec bash "$0" "$@" # started with sh
 # shellcheck source=utils/recipe.sh
-source "$(dirname "${BASH_SOURCE[0]}")/../../utils/recipe.sh"
+source "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/../../utils/recipe.sh"
 
 declare_option stage 0 "first stage to run" count
 declare_option stop_stage 2 "last stage to run" count

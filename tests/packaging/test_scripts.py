@@ -62,3 +62,28 @@ def test_setup_refuses_unknown_options() -> None:
     result = subprocess.run(["bash", str(ROOT / "tools/setup.sh"), "--devel"], capture_output=True, text=True)
     assert result.returncode == 2
     assert "unknown option '--devel'" in result.stderr
+
+
+@pytest.mark.parametrize("shell", ["bash", "sh"])
+def test_a_recipe_runs_through_a_link_and_with_any_shell(shell: str, tmp_path: Path) -> None:
+    link = tmp_path / "my recipe.sh"
+    link.symlink_to(ROOT / "egs/asr/infer.sh")
+    result = subprocess.run([shell, str(link), "--help"], cwd=tmp_path, capture_output=True, text=True)
+    assert (result.returncode, result.stderr) == (0, "")
+    assert "--data_dir" in result.stdout
+
+
+def test_a_python_that_cannot_run_us_is_named(tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data/wav.scp").write_text("a /nowhere.wav\n")
+    # A Python without the packages that .venv has: no site-packages.
+    bare = tmp_path / "bare python"
+    bare.write_text(f'#!/bin/sh\nexec "{sys.executable}" -S "$@"\n')
+    bare.chmod(0o755)
+    recipe = ["bash", str(ROOT / "egs/asr/infer.sh"), "--data_dir", "data", "--model", "m"]
+    for python, said in [(str(bare), "has no package '"), ("/no/python", "there is no Python '/no/python'")]:
+        result = subprocess.run(
+            recipe, cwd=tmp_path, env={**os.environ, "PYTHON": python}, capture_output=True, text=True
+        )
+        assert result.returncode == 2, result.stderr
+        assert said in result.stderr and "tools/setup.sh" in result.stderr and "Traceback" not in result.stderr

@@ -64,3 +64,24 @@ def test_runner_counts_a_missing_array_as_a_failure(copied_case, monkeypatch):
 def test_runner_finds_a_case_by_the_beginning_of_its_name(copied_case, monkeypatch):
     copied_case.rename(copied_case.with_name("paraformer_seed7"))
     assert exit_code(monkeypatch, copied_case.parent) == 0
+
+
+def test_runner_fails_on_a_case_without_arrays(copied_case, monkeypatch):
+    (copied_case / "io.npz").unlink()
+    assert exit_code(monkeypatch, copied_case.parent) == 1
+
+
+def test_runner_fails_on_a_case_of_an_unknown_kind_unless_told_to_skip_it(copied_case, monkeypatch, tmp_path):
+    (tmp_path / "mystery").mkdir()
+    shutil.copy(copied_case / "io.npz", tmp_path / "mystery")
+    assert exit_code(monkeypatch, tmp_path) == 0
+    monkeypatch.setattr("sys.argv", ["check_parity.sh", str(tmp_path)])
+    assert main() == 1
+
+
+def test_runner_fails_on_nan(copied_case, monkeypatch):
+    with np.load(copied_case / "io.npz") as stored:
+        arrays = {name: stored[name] for name in stored.files}
+    arrays["out.u1.alphas"] = np.full_like(arrays["out.u1.alphas"], np.nan)
+    np.savez(copied_case / "io.npz", **arrays)
+    assert exit_code(monkeypatch, copied_case.parent) == 1
