@@ -14,8 +14,10 @@ case "${1:-}" in
   *) echo "setup.sh: unknown option '$1' (there is only --dev)" >&2; exit 2 ;;
 esac
 
-"$base_python" -c 'import sys; sys.exit(sys.version_info < (3, 10))' || {
-  echo "setup.sh: $base_python is older than Python 3.10; set FUNRECIPE_PYTHON to a newer one" >&2; exit 2; }
+command -v "$base_python" > /dev/null || {
+  echo "setup.sh: there is no Python '$base_python'; install python3, or set FUNRECIPE_PYTHON to one" >&2; exit 2; }
+"$base_python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || {
+  echo "setup.sh: $base_python is older than Python 3.11, which the pinned requirements take; set FUNRECIPE_PYTHON to a newer one" >&2; exit 2; }
 stamp=.venv/.funrecipe-$name
 wanted=$(cat "${files[@]}" setup.py | sha256sum)
 if [ -x .venv/bin/python ] && [ -f "$stamp" ] && [ "$(cat "$stamp")" = "$wanted" ]; then
@@ -43,7 +45,9 @@ echo "setup.sh: installing the $name requirements into $root/.venv (a minute or 
 .venv/bin/python -m pip --version > /dev/null 2>&1 || "$base_python" -m venv --clear .venv || {
   echo "setup.sh: could not make a virtual environment; on Debian: apt-get install python3-venv" >&2; exit 2; }
 for file in "${files[@]}"; do
-  .venv/bin/python -m pip install --quiet --disable-pip-version-check -r "$file"
+  .venv/bin/python -m pip install --quiet --disable-pip-version-check -r "$file" || {
+    echo "setup.sh: could not install what $file lists (see above). It takes a connection to a package index, or pip's own" \
+      "settings for a mirror, and room on the disk; the same command goes on" >&2; exit 1; }
 done
 .venv/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e . 2>/dev/null ||
   .venv/bin/python -m pip install --quiet --disable-pip-version-check --no-deps -e .

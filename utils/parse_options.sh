@@ -55,6 +55,7 @@ parse_options() {
   for i in "${!names[@]}"; do
     if [ "${names[i]}" != config ]; then _set_option "${names[i]}" "${values[i]}" "--${names[i]}"; fi
   done
+  # shellcheck disable=SC2154  # they are set above, by name
   if _declared stage && _declared stop_stage && [ "$stage" -gt "$stop_stage" ]; then
     _options_fail "there is no stage from $stage to $stop_stage" "raise --stop_stage, or lower --stage"
   fi

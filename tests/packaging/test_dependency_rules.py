@@ -88,7 +88,7 @@ def test_optional_parts_are_imported_where_they_are_used(module: str) -> None:
 
 
 def python(*arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([sys.executable, *arguments], cwd=ROOT, capture_output=True, text=True, timeout=120)
+    return subprocess.run([sys.executable, *arguments], cwd=ROOT, capture_output=True, text=True, timeout=900)
 
 
 @pytest.mark.parametrize(
@@ -135,7 +135,7 @@ def test_commands_of_a_recipe_work_where_torch_cannot_be_imported(tmp_path: Path
         (0, "status", out),
     ]:
         command = [sys.executable, "-m", "funrecipe", *map(str, arguments)]
-        result = subprocess.run(command, env=environment, cwd=tmp_path, capture_output=True, text=True, timeout=120)
+        result = subprocess.run(command, env=environment, cwd=tmp_path, capture_output=True, text=True, timeout=900)
         assert result.returncode == expected, result.stderr
     lines = (tmp_path / "text.cer").read_text().splitlines()
     assert lines[-1] == "Scored 40 sentences, 0 not present in hyp."

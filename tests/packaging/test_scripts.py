@@ -87,3 +87,48 @@ def test_a_python_that_cannot_run_us_is_named(tmp_path: Path) -> None:
         )
         assert result.returncode == 2, result.stderr
         assert said in result.stderr and "tools/setup.sh" in result.stderr and "Traceback" not in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("python", "said"),
+    [
+        ("/no/python", "there is no Python '/no/python'"),
+        ("#!/bin/sh\nexit 1\n", "older than Python 3.11"),
+        ('#!/bin/sh\ncase "$*" in *venv*) exit 1;; esac\n', "apt-get install python3-venv"),
+    ],
+)
+def test_setup_says_what_a_machine_lacks(python: str, said: str, tmp_path: Path) -> None:
+    for name in ("tools/setup.sh", "requirements.txt", "setup.py"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text((ROOT / name).read_text())
+    if python.startswith("#!"):
+        (tmp_path / "python").write_text(python)
+        (tmp_path / "python").chmod(0o755)
+        python = str(tmp_path / "python")
+    result = subprocess.run(
+        ["bash", str(tmp_path / "tools/setup.sh")],
+        env={**os.environ, "FUNRECIPE_PYTHON": python},
+        capture_output=True,
+        text=True,
+    )
+    assert result.returncode == 2 and said in result.stderr
+    assert not list(tmp_path.glob(".venv/.funrecipe-*"))  # the next call tries again
+
+
+def test_setup_says_what_to_do_without_a_package_index(tmp_path: Path) -> None:
+    """pip is kept from every index."""
+    (tmp_path / "tools").mkdir()
+    for name in ("tools/setup.sh", "setup.py"):
+        (tmp_path / name).write_text((ROOT / name).read_text())
+    (tmp_path / "requirements.txt").write_text("no-such-package-of-funrecipe==1\n")
+    (tmp_path / ".venv/bin").mkdir(parents=True)
+    (tmp_path / ".venv/bin/python").write_text(
+        f'#!/bin/sh\ncase "$*" in *install*) exec "{sys.executable}" "$@" --no-index --dry-run;; esac\nexit 0\n'
+    )
+    (tmp_path / ".venv/bin/python").chmod(0o755)
+    environment = {**os.environ, "FUNRECIPE_PYTHON": sys.executable, "PIP_CONFIG_FILE": os.devnull}
+    result = subprocess.run(
+        ["bash", str(tmp_path / "tools/setup.sh")], env=environment, capture_output=True, text=True
+    )
+    assert result.returncode == 1 and "package index" in result.stderr, result.stderr
+    assert not list(tmp_path.glob(".venv/.funrecipe-*"))

@@ -19,7 +19,7 @@ RECIPE = Path(__file__).parents[2] / "egs" / "asr" / "finetune.sh"
 def finetune(*options: str) -> subprocess.CompletedProcess[str]:
     settings = {**os.environ, "PYTHON": sys.executable, "OMP_NUM_THREADS": "1"}
     return subprocess.run(
-        ["bash", str(RECIPE), *options], env=settings, capture_output=True, text=True, timeout=280, check=False
+        ["bash", str(RECIPE), *options], env=settings, capture_output=True, text=True, timeout=900, check=False
     )
 
 

@@ -34,7 +34,7 @@ def recipe(*arguments: str, cwd: Path) -> subprocess.Popen[str]:
 
 def run(*arguments: str, cwd: Path) -> tuple[int, str]:
     process = recipe(*arguments, cwd=cwd)
-    output, _ = process.communicate(timeout=240)
+    output, _ = process.communicate(timeout=900)
     return process.returncode, output
 
 
@@ -96,7 +96,7 @@ def is_verb(pid: int, verb: str) -> bool:
 
 
 def wait_until(condition: Callable[[], bool], process: subprocess.Popen[str]) -> None:
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 600
     while not condition():
         if process.poll() is not None or time.monotonic() > deadline:
             process.terminate()
@@ -175,7 +175,7 @@ def test_a_killed_worker_publishes_nothing_and_a_second_run_finishes(work: Path)
     assert victims
     for pid in victims:
         os.kill(pid, signal.SIGKILL)
-    said, _ = process.communicate(timeout=60)
+    said, _ = process.communicate(timeout=300)
     assert process.returncode == 5, said
     assert "jobs failed" in said and "killed by SIGKILL" in said and str(output / "log/decode.") in said
     assert not (output / "1best_recog").exists()
@@ -218,10 +218,11 @@ def test_an_interrupt_leaves_no_process(work: Path, how: str) -> None:
         os.kill(process.pid, signal.SIGTERM)
     else:
         os.kill(next(pid for pid in processes_of(output) if is_verb(pid, "launch")), signal.SIGKILL)
-    said, _ = process.communicate(timeout=30)
+    said, _ = process.communicate(timeout=300)
     assert process.returncode == (137 if how == "launcher killed" else 130), said
-    deadline = time.monotonic() + 10  # workers look after their launcher once a second
-    while how == "launcher killed" and processes_of(output) and time.monotonic() < deadline:
+    # Workers look after their launcher once a second; a process that was killed is seen until it is reaped.
+    deadline = time.monotonic() + 120
+    while processes_of(output) and time.monotonic() < deadline:
         time.sleep(0.1)
     assert processes_of(output) == []
     assert not (output / "1best_recog").exists()
@@ -427,7 +428,7 @@ def mounted(script: str, work: Path) -> tuple[int, str]:
         str(ROOT / "egs/asr/infer.sh"),
         *recipe_arguments(work),
     ]
-    result = subprocess.run(command, cwd=work, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=240)
+    result = subprocess.run(command, cwd=work, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=900)
     return result.returncode, result.stdout
 
 

@@ -150,7 +150,7 @@ def test_sort_filter_and_play_in_chromium(run_dir, page, tmp_path):
     copy.write_text(page.replace("</body>", f"<script>{{{SCENARIO}}}</script></body>"), encoding="utf-8")
     command = [CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu", "--mute-audio", f"--user-data-dir={tmp_path}"]
     command += ["--autoplay-policy=no-user-gesture-required", "--virtual-time-budget=20000", "--dump-dom"]
-    run = subprocess.run([*command, copy.as_uri()], capture_output=True, encoding="utf-8", timeout=120)
+    run = subprocess.run([*command, copy.as_uri()], capture_output=True, encoding="utf-8", timeout=900)
     copy.unlink()
     found = re.search(r'data-seen="([^"]*)"', run.stdout)
     assert found, "the scenario did not come to its end"

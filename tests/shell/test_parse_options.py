@@ -43,7 +43,7 @@ NASTY = [
 
 def parse(*arguments: str, cwd: Path | None = None) -> subprocess.CompletedProcess[bytes]:
     command = ["bash", "-c", SCRIPT, "recipe.sh", str(ROOT), *arguments]
-    return subprocess.run(command, capture_output=True, cwd=cwd, timeout=60)
+    return subprocess.run(command, capture_output=True, cwd=cwd, timeout=300)
 
 
 def options(*arguments: str, cwd: Path | None = None) -> dict[str, str]:

@@ -23,7 +23,7 @@ def run_two(flags: dict[str, Any], *options: str, **environment: str) -> subproc
     for name, value in flags.items():
         command += [f"--{name}", value if isinstance(value, str) else json.dumps(value)]
     settings = {**os.environ, "OMP_NUM_THREADS": "1", "TORCH_DISABLE_SHARE_RDZV_TCP_STORE": "1", **environment}
-    return subprocess.run(command, env=settings, capture_output=True, text=True, timeout=240, check=False)
+    return subprocess.run(command, env=settings, capture_output=True, text=True, timeout=900, check=False)
 
 
 def calm(corpus: Path, output_dir: Path, **settings: Any) -> dict[str, Any]:

@@ -82,7 +82,7 @@ def test_killed_and_resumed_equals_undisturbed(corpus: Path, tmp_path: Path, sho
     for name, value in flags.items():
         command += [f"--{name}", json.dumps(value) if not isinstance(value, str) else value]
     process = subprocess.Popen(command, env={**os.environ, "OMP_NUM_THREADS": "1"}, stderr=subprocess.DEVNULL)
-    deadline = time.monotonic() + 100
+    deadline = time.monotonic() + 600
     while len(read_json_lines(tmp_path / "steps.jsonl")) < 5 and time.monotonic() < deadline and process.poll() is None:
         time.sleep(0.02)
     process.send_signal(signal.SIGKILL)

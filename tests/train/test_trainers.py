@@ -96,7 +96,7 @@ def test_the_script_starts_alone_and_under_the_old_launcher(
     command += ["--output_dir", str(tmp_path), "--max_epoch", "1", "--lr", "0.001"]
     settings = {**os.environ, "OMP_NUM_THREADS": "1", "TORCH_DISABLE_SHARE_RDZV_TCP_STORE": "1"}
     settings["PYTHONPATH"] = str(SCRIPT.parents[2])
-    result = subprocess.run(command, env=settings, capture_output=True, text=True, timeout=240, check=False)
+    result = subprocess.run(command, env=settings, capture_output=True, text=True, timeout=900, check=False)
     assert result.returncode == 0, result.stderr[-3000:]
     assert "1epoch results" in (tmp_path / "train.log.0").read_text()
     assert (tmp_path / "train.log.1").exists() == bool(launcher)
