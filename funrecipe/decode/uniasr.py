@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import ClassVar
 
 from torch import Tensor, nn
@@ -14,6 +15,8 @@ from funrecipe.decode.paraformer_online import check_shape_index
 from funrecipe.decode.scama import scama_search
 from funrecipe.errors import UsageError
 from funrecipe.model_folder import ModelFolder
+
+logger = logging.getLogger(__name__)
 
 BLANK_ID = 0
 GARBAGE = "<gbg>"
@@ -80,5 +83,9 @@ def decoding_mode(mode: str | None, shape_index: int | None) -> tuple[int, int]:
             where="--decoding_mode, decoding_mode in decoding.yaml or param_dict['decoding_model']",
             hint=f"one of {', '.join(MODES)}",
         )
-    default_index, number = MODES[mode or DEFAULT_MODE]
-    return default_index if mode is not None or shape_index is None else shape_index, number
+    usual_index, number = MODES[mode or DEFAULT_MODE]
+    if mode is None and shape_index is not None:
+        return shape_index, number
+    if shape_index not in (None, 0, usual_index):
+        logger.warning("decoding_ind=%d is not used: decoding_mode '%s' means %d", shape_index, mode, usual_index)
+    return usual_index, number

@@ -89,6 +89,19 @@ def test_decode_defaults_of_the_row_stand_below_decoding_yaml(caches):
     assert open_model_folder(folder).decoding == {"beam_size": 3, "ctc_weight": 0.5, "lm_weight": 0.0}
 
 
+def test_a_chunk_shape_in_decoding_yaml_wins_over_the_mode_of_the_row(caches):
+    from funrecipe.decode.uniasr import decoding_mode
+
+    folder = put(caches / "models/damo/speech_UniASR_asr_2pass-en-16k-common-vocab1080-tensorflow1-online")
+    (folder / "config.yaml").write_text("model: uniasr\nencoder: sanm_chunk_opt\ntoken_list: [<blank>, a]\n")
+    (folder / "model.pb").touch()
+    rows = {"": (0, 2), "decoding_ind: 1\n": (1, 2), "decoding_mode: fast\n": (0, 1), "decoding_mode: offline": (1, 2)}
+    for text, expected in rows.items():
+        (folder / "decoding.yaml").write_text(text)
+        decoding = open_model_folder(folder).decoding
+        assert decoding_mode(decoding["decoding_mode"], decoding["decoding_ind"]) == expected
+
+
 def test_supported_rows_are_those_that_decode_and_their_options_are_honoured():
     import importlib
 
