@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Train the small Mandarin Paraformer of the quick start: bash egs/tiny_zh/run.sh --base_model M --corpus C --words W
-# Stages: 0 data, 1 train, 2 character n-grams, 3 decode and score, 4 pack. What it gives: RESULTS.md
+# Stages: 0 data, 1 train, 2 mixed weights and character n-grams, 3 decode and score, 4 pack. What it gives: RESULTS.md
 # shellcheck disable=SC2154  # options are set by declare_option
 # shellcheck source=utils/recipe.sh
 recipe_dir=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
@@ -68,11 +68,12 @@ if stage 1; then
 fi
 
 if stage 2; then
-  log "Stage 2: Character n-grams ..."
+  log "Stage 2: Mixed weights and character n-grams ..."
+  "$PYTHON" "$recipe_dir/local/mix_weights.py" "$base_model" "$run" "$run/valid.cer_decode.ave.pb" "$run/mixed.pb"
   mkdir -p "$exp_dir/lang"
   # shellcheck disable=SC2086  # lists of files
   "$PYTHON" "$recipe_dir/local/char_ngram.py" --tokens "$run/tokens.txt" --words "$words" \
-    --text "$corpus/train/text" $more_text --cutoffs 0 1 2 --output "$ngram"
+    --text "$corpus/train/text" $more_text --output "$ngram"
   cp "$ngram" "$run/ngram.arpa.gz"
   cp "$recipe_dir/conf/decoding.yaml" "$run/decoding.yaml"
 fi
@@ -80,13 +81,14 @@ fi
 if stage 3; then
   log "Stage 3: Decoding and scoring ..."
   for part in validation test; do
-    bash "$recipe_root/egs/asr/infer.sh" --model "$run" --data_dir "$corpus/$part" --output_dir "$exp_dir/results/$part" \
+    bash "$recipe_root/egs/asr/infer.sh" --model "$run" --checkpoint_dir "$run" \
+      --checkpoint_name mixed.pb --data_dir "$corpus/$part" --output_dir "$exp_dir/results/$part" \
       --njob "$njob" --gpu_inference false
   done
 fi
 
 if stage 4; then
   log "Stage 4: Packing ..."
-  funrecipe pack --run_dir "$run" --checkpoint_name "$(readlink "$run/valid.cer_decode.ave.pb")" --target "$exp_dir/model" --half
+  funrecipe pack --run_dir "$run" --checkpoint_name mixed.pb --target "$exp_dir/model" --half
   cp "$run/ngram.arpa.gz" "$run/decoding.yaml" "$exp_dir/model"
 fi

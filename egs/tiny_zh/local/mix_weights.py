@@ -1,7 +1,10 @@
-"""The mean of a tuned model and the one it started from: ``mix_weights.py BASE_MODEL RUN_DIR CHECKPOINT OUTPUT --share 0.5``.
+"""The mean of a tuned model and the one it started from.
 
-Tuned weights fit the new data, the old ones generalise better in other places; between them the error is lower than at
-either end (Wortsman et al. 2022, "Robust fine-tuning of zero-shot models"). Tokens that only the tuned model has keep their rows.
+Run: ``mix_weights.py BASE_MODEL RUN_DIR CHECKPOINT OUTPUT --share 0.5``.
+
+Tuned weights fit the new data, the old ones generalise better in other places; between them the error is lower than
+at either end (Wortsman et al. 2022, "Robust fine-tuning of zero-shot models"). Tokens that only the tuned model has
+keep their rows.
 """
 
 from __future__ import annotations
