@@ -151,7 +151,8 @@ class SpeechRecognition:
         self._lock = threading.Lock()  # recognizers are made once
         self._file_lock = threading.Lock()  # one call at a time writes to an output_dir
         self._made: dict[tuple[Any, ...], Any] = {}  # recognizers of files and of streams, by options
-        self._model = load_model(self.folder, device=self.device, weights=weights)
+        precision = decode_options_of(self._defaults, allow_network=allow_network).precision
+        self._model = load_model(self.folder, device=self.device, weights=weights, precision=precision)
         self._recognizer(self._defaults)  # a wrong option is an error now, not at the first call
 
     def __call__(

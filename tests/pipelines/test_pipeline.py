@@ -393,6 +393,18 @@ def test_the_revision_that_was_asked_for_must_be_the_one_on_disk(tmp_path, caplo
         pipeline(task=ASR, model=folder, ngpu=0, model_revision="v1")
 
 
+@pytest.mark.parametrize("model", ["paraformer", "paraformer_online", "rnnt"])
+def test_the_precision_of_a_pipeline_holds_for_files_and_streams(wave, model):
+    exact, fast = load(model), load(model, precision="bf16")
+    streams = [] if model == "paraformer" else [{"is_final": True}]
+    for params in ({}, *streams):
+        score = exact(audio_in=wave, param_dict=params)["score"]
+        assert fast(audio_in=wave, param_dict=params)["score"] == pytest.approx(score, rel=0.1)
+        assert fast(audio_in=wave, param_dict=params)["score"] != score
+    with pytest.raises(UsageError, match="loaded in bf16, not in fp32"):
+        fast(audio_in=wave, param_dict={"precision": "fp32"})
+
+
 def test_weights_in_place_of_the_models_own(wave, tmp_path):
     state = torch.load(PARITY / "paraformer/model.pb", weights_only=True)
     state["decoder.output_layer.bias"][7] += 1000.0
