@@ -12,8 +12,10 @@ import os
 import threading
 import uuid
 from collections.abc import Callable, Mapping, MutableMapping
+from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 import numpy as np
 
@@ -236,9 +238,14 @@ class SpeechRecognition:
         rate_hz = self.folder.sample_rate_hz
         if isinstance(source, Utterance):
             return read_audio(source.audio, sample_rate_hz=rate_hz, audio_fs=audio_fs, allow_pipes=self._allow_pipes)
-        if is_url(source):
-            source = fetch_url(source, allow_network=self._allow_network)
-        return read_audio(source, sample_rate_hz=rate_hz, audio_fs=audio_fs)
+        if not is_url(source):
+            return read_audio(source, sample_rate_hz=rate_hz, audio_fs=audio_fs)
+        content = fetch_url(source, allow_network=self._allow_network)
+        is_raw = urlsplit(source).path.lower().endswith(".pcm")  # else a page that says "not found" would be samples
+        try:
+            return read_audio(content if is_raw else BytesIO(content), sample_rate_hz=rate_hz, audio_fs=audio_fs)
+        except DataError as error:
+            raise DataError(error.what, where=source, hint=error.hint) from None
 
     def _recognizer(self, params: Mapping[str, Any]) -> Recognizer:
         from funrecipe.decode.recognizer import make_recognizer

@@ -43,8 +43,8 @@ def read_audio(
     """Read one utterance.
 
     Args:
-        source: path, ``file.ark:offset``, ``command |``, bytes, or an array or torch tensor ``(S,)``,
-            ``(S, C)`` or ``(C, S)`` of integers or floats.
+        source: path, ``file.ark:offset``, ``command |``, bytes, a BytesIO of a file with a header, or an array or torch
+            tensor ``(S,)``, ``(S, C)`` or ``(C, S)`` of integers or floats.
         sample_rate_hz: rate of the result.
         audio_fs: rate of a source that does not name its own (raw pcm, arrays); default ``sample_rate_hz``.
         start_s, end_s: the part to read, in seconds; None is the beginning, the end.
@@ -69,6 +69,8 @@ def read_audio(
             samples, rate_hz = _read_named(str(source), raw_rate_hz, start_s, end_s, allow_pipes=allow_pipes)
         elif isinstance(source, (bytes, bytearray, memoryview)):
             samples, rate_hz = _read_bytes(bytes(source), raw_rate_hz, start_s, end_s)
+        elif isinstance(source, io.BytesIO):
+            samples, rate_hz = _read_container(source, start_s, end_s)
         else:
             samples, rate_hz = _cut(_from_array(source), raw_rate_hz, start_s, end_s), raw_rate_hz
     except _AudioFault as fault:

@@ -358,9 +358,10 @@ def test_a_pipe_in_a_scp_runs_only_when_allowed(recognize, wave, tmp_path):
 def test_a_url_needs_permission(recognize, wave, expected, monkeypatch):
     class Serve(BaseHTTPRequestHandler):
         def do_GET(self):
-            self.send_response(200 if self.path == "/a.wav" else 404)
+            pages = {"/a.wav": as_wav(wave), "/b.pcm?c=d.e": wave.tobytes(), "/page": b"<html>no such audio</html>"}
+            self.send_response(200 if self.path in pages else 404)
             self.end_headers()
-            self.wfile.write(as_wav(wave))
+            self.wfile.write(pages.get(self.path, b""))
 
         def log_message(self, *_):
             pass
@@ -368,14 +369,18 @@ def test_a_url_needs_permission(recognize, wave, expected, monkeypatch):
     monkeypatch.setenv("no_proxy", "127.0.0.1")
     server = HTTPServer(("127.0.0.1", 0), Serve)
     threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
-    url = f"http://127.0.0.1:{server.server_port}/a.wav"
+    host = f"http://127.0.0.1:{server.server_port}"
+    url = f"{host}/a.wav"
     try:
         with pytest.raises(UsageError, match="would use the network"):
             recognize(audio_in=url)
         allowed = load("paraformer", allow_network=True)
         assert allowed(audio_in=url)["tokens"] == expected[0] and allowed(audio_in=url)["key"] == "a"
+        assert allowed(audio_in=f"{host}/b.pcm?c=d.e")["tokens"] == expected[0]
         with pytest.raises(DataError, match="HTTP 404"):
             allowed(audio_in=url + "x")
+        with pytest.raises(DataError, match="Format not recogni[sz]ed.*\n.*/page"):  # a web page is not raw samples
+            allowed(audio_in=f"{host}/page")
     finally:
         server.shutdown()
         server.server_close()
