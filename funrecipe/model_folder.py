@@ -81,11 +81,6 @@ class ModelFolder:
         frontend = self.config.get("frontend_conf") or {}
         return 1000 / (float(frontend.get("frame_shift") or 10) * int(frontend.get("lfr_n") or 1))
 
-    @property
-    def hub_name(self) -> str:
-        """The model's name on the hub as configuration.json gives it, else the folder's name."""
-        return _hub_name(self.path, _read_configuration(self.path))
-
 
 def open_model_folder(path: str | Path) -> ModelFolder:
     """Read the description of a model; no weights are loaded.
@@ -190,12 +185,9 @@ def _named_files(configuration: dict[str, Any]) -> dict[str, str]:
     return {role: name for role, name in found.items() if name}
 
 
-def _hub_name(folder: Path, configuration: dict[str, Any]) -> str:
-    return str(_model_config(configuration).get("model") or folder.name)
-
-
 def _zoo_defaults(folder: Path, configuration: dict[str, Any]) -> dict[str, Any]:
-    row = find_row(_hub_name(folder, configuration)) or find_row(folder.name)
+    name_on_hub = str(_model_config(configuration).get("model") or folder.name)
+    row = find_row(name_on_hub) or find_row(folder.name)
     return dict(row.decode) if row is not None else {}
 
 

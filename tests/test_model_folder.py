@@ -66,7 +66,7 @@ def test_layout_0x_takes_the_names_of_configuration_json(tmp_path):
     assert (folder.layout, folder.mode, folder.family) == ("0.x", "paraformer", "paraformer")
     assert folder.tokens == ("<blank>", "a", "b") and folder.sample_rate_hz == 16000
     assert (folder.weights.name, folder.cmvn.name, folder.seg_dict.name) == ("m.pb", "x.mvn", "seg_dict")
-    assert folder.decoding == {"beam_size": 5} and folder.hub_name == "damo/speech_x"
+    assert folder.decoding == {"beam_size": 5}
 
 
 def test_a_folder_without_configuration_json(tmp_path):

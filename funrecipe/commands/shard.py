@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from funrecipe.data.shards import ShardEntry
     from funrecipe.jobs.plan import ModelRecord, Plan
-    from funrecipe.model_folder import ModelFolder
 
 BOOLEAN = ("true", "false")
 # Decoding options that the recipe passes on; unset ones keep what the model's decoding.yaml says.
@@ -144,7 +143,7 @@ def record_model(model: str, checkpoint_dir: Path | None, checkpoint_name: str, 
         {"config": folder.config, "tokens": folder.tokens, "decoding": folder.decoding},
     )
     return ModelRecord(
-        str(folder.path), str(weights), digests, file_stamp(weights), folder.sample_rate_hz, _frames_per_second(folder)
+        str(folder.path), str(weights), digests, file_stamp(weights), folder.sample_rate_hz, folder.frames_per_second
     )
 
 
@@ -187,11 +186,6 @@ def _decode_options(args: argparse.Namespace) -> dict[str, Any]:
     options = {name: value for name, value in options.items() if value is not None}
     DecodeOptions(**options)  # values out of range are an error now, not in every worker
     return options
-
-
-def _frames_per_second(folder: ModelFolder) -> float:
-    frontend = folder.config.get("frontend_conf") or {}
-    return 1000 / (float(frontend.get("frame_shift") or 10) * int(frontend.get("lfr_n") or 1))
 
 
 def _make_folder(output_dir: Path) -> None:

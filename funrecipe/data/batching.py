@@ -94,12 +94,6 @@ def collate(examples: Sequence[Example]) -> Batch:
     return batch
 
 
-def check_batch_unit(unit: str) -> str:
-    if unit not in BATCH_UNITS:
-        raise UsageError(f"batch_unit: '{unit}' is not a unit", hint=f"one of {', '.join(BATCH_UNITS)}")
-    return unit
-
-
 def group_under_budget(
     items: Iterable[Item], cost_of: Callable[[Item], float], budget: float, *, by_count: bool = False, min_size: int = 1
 ) -> Iterator[list[Item]]:

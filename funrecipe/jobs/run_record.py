@@ -20,10 +20,6 @@ class WorkerRecord:
     audio_s: float
     decode_s: float
 
-    @property
-    def real_time_factor(self) -> float | None:
-        return self.decode_s / self.audio_s if self.audio_s else None
-
 
 @dataclass(frozen=True)
 class RunRecord:

@@ -23,10 +23,6 @@ class JobStatus:
     code: int | None = None
     updated: float = 0.0  # seconds since 1970
 
-    @property
-    def is_complete(self) -> bool:
-        return self.code == 0
-
 
 def write_status(folder: Path, status: JobStatus) -> None:
     content = asdict(status) | {"updated": round(time.time(), 3)}

@@ -49,15 +49,6 @@ class Memory(nn.Conv1d):
             x = x * mask[:, :, None]
         return depthwise_conv(x, self.weight, self.left_right) + x
 
-    def continue_from(self, x: Tensor, history: Tensor) -> tuple[Tensor, Tensor]:
-        """Streaming form: ``history (B, kernel_size - 1, D)`` stands before ``x`` in place of the zeros.
-
-        Returns the memory of ``x`` and the history for the next call. For causal memories (nothing to the right).
-        """
-        context = torch.cat([history, x], dim=1)
-        memory = depthwise_conv(context, self.weight) + x
-        return memory, context[:, -(self.kernel_size[0] - 1) :]
-
 
 class SANMSelfAttention(nn.Module):
     """Multi-head self-attention plus the memory of the values: ``(B, T, input_size) -> (B, T, size)``."""

@@ -13,8 +13,6 @@ from funrecipe.errors import DataError, IncompleteRunError, list_problems
 from funrecipe.score.align import TokenEncoder, count_edits, edit_ops
 from funrecipe.score.tokenize import tokenize
 
-MISSING_POLICIES = ("strict", "present", "error")
-
 
 @dataclass(frozen=True)
 class Edits:

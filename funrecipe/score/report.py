@@ -16,8 +16,6 @@ from funrecipe.errors import UsageError
 from funrecipe.score.plots import bar_plot, histogram
 from funrecipe.score.rates import Scoring, percent
 
-AUDIO_MODES = ("link", "embed", "none")
-
 
 @dataclass(frozen=True)
 class Audio:
