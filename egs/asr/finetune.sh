@@ -99,15 +99,15 @@ if [ -z "$checkpoint_name" ]; then
   IFS=, read -r phase value _ <<< "$criterion"
   checkpoint_name=$phase.$value.ave.pb
 fi
-sets=("$eval_dir")
-if [ -n "$guard_dir" ]; then sets+=("$guard_dir"); fi
+sets=("$eval_dir") names=(eval)
+if [ -n "$guard_dir" ]; then sets+=("$guard_dir") names+=(guard); fi
 if stage 4; then
   log "Stage 4: Decoding with base and tuned weights ..."
   # With a longer vocabulary the base folder's token list is too short; the output directory is a model folder too.
   tuned=$model
   if [ "$extend_vocab" = true ]; then tuned=$output_dir; fi
   for i in "${!sets[@]}"; do
-    name=$([ "$i" -eq 0 ] && echo eval || echo guard)
+    name=${names[i]}
     decode "$model" "${sets[i]}" "$name.base"
     decode "$tuned" "${sets[i]}" "$name.tuned" --checkpoint_dir "$output_dir" --checkpoint_name "$checkpoint_name"
   done
@@ -116,7 +116,7 @@ fi
 if stage 5; then
   log "Stage 5: Comparing ..."
   for i in "${!sets[@]}"; do
-    name=$([ "$i" -eq 0 ] && echo eval || echo guard)
+    name=${names[i]}
     log "${sets[i]}: A is the base model, B the tuned one ($checkpoint_name)"
     funrecipe compare "$output_dir/results/$name.base" "$output_dir/results/$name.tuned" --tokens char \
       --out "$output_dir/results/$name.compare.json"
