@@ -97,15 +97,15 @@ def build_trainer(
 
 class SpeechTrainer:
     """One fine-tuning run. Arguments: ModelScope's (``model data_dir work_dir dataset_type batch_bins max_epoch lr
-    ...``) and
-    every setting of ``funrecipe train``; None leaves a setting to the model's files.
+    ...``) and every setting of ``funrecipe train``, as a value or as the text of its flag; None leaves a setting to the
+    model's files.
 
     Without a launcher it uses one GPU if there is one; under ``torchrun`` or ``torch.distributed.launch``, one per
     process.
     """
 
     def __init__(self, **arguments: Any) -> None:
-        from funrecipe.train.options import KNOWN
+        from funrecipe.train.options import KNOWN, parse_flag
 
         self.flags: dict[str, Any] = {}
         mate = arguments.pop("mate_params", None) or {}
@@ -120,7 +120,7 @@ class SpeechTrainer:
                 continue
             if target not in KNOWN:
                 raise UsageError(f"build_trainer: no parameter '{name}'", hint=did_you_mean(name, [*KNOWN, *ALIASES]))
-            self.flags[target] = value
+            self.flags[target] = parse_flag(target, value)
         data = self.flags.get("data_dir")
         if isinstance(data, ASRDataset):
             self.flags["data_dir"] = str(data.path)

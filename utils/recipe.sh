@@ -25,18 +25,21 @@ die() {
 # shellcheck disable=SC2154
 stage() { [ "$stage" -le "$1" ] && [ "$stop_stage" -ge "$1" ]; }
 
-# funrecipe VERB [OPTION ...]: the command runs in the background and the shell waits for it, so that a signal sent to
-# the recipe alone is passed on at once; bash would otherwise hold it back until the command has ended.
+# run_python ARGUMENT ...: the command runs in the background and the shell waits for it, so that a signal sent to the
+# recipe alone is passed on at once; bash would otherwise hold it back until the command has ended.
 recipe_child=
-funrecipe() {
+run_python() {
   local code=0
   command -v "$PYTHON" > /dev/null || die "there is no Python '$PYTHON': bash tools/setup.sh makes one, or set PYTHON to another"
-  "$PYTHON" -m funrecipe "$@" &
+  "$PYTHON" "$@" &
   recipe_child=$!
   wait "$recipe_child" || code=$?
   recipe_child=
   return "$code"
 }
+
+# funrecipe VERB [OPTION ...]
+funrecipe() { run_python -m funrecipe "$@"; }
 
 # shellcheck disable=SC2329  # called by the traps below
 _end_recipe() {

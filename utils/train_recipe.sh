@@ -7,6 +7,8 @@
 # shellcheck disable=SC2154  # options are set by declare_option, recipe_dir by the recipe
 # shellcheck source=utils/recipe.sh
 source "$(dirname "${BASH_SOURCE[0]}")/recipe.sh"
+# shellcheck source=utils/train_processes.sh
+source "$recipe_root/utils/train_processes.sh"
 
 declare_option stage 0 "first stage to run; -1 gets the corpus" integer
 declare_option stop_stage 6 "last stage to run" integer
@@ -19,8 +21,6 @@ declare_option lm_config "" "language model of stage 3, for example egs/asr/conf
 declare_option lm_data_dir "" "train/text and validation/text of the language model; empty: those of data_dir"
 declare_option max_epoch "" "number of epochs; empty: as train_config says" integer
 declare_option lm_max_epoch "" "the same for the language model" integer
-declare_option num_gpus 0 "GPUs, one process each; 0: CPU" integer
-declare_option num_processes 1 "processes on the CPU (with --num_gpus 0)" integer
 declare_option nbest 5 "epochs that are averaged" integer
 declare_option criterion valid,cer_decode,min "what ranks epochs: phase,value,min|max"
 declare_option test_sets test "folders of data_dir that are decoded, separated by blanks"
@@ -36,18 +36,11 @@ set_default() {
   printf -v "$1" '%s' "$2"
 }
 
-# train_from CONFIG DATA_DIR OUTPUT_DIR [option ...]: stage 3 or 4, in as many processes as asked for
+# train_from CONFIG DATA_DIR OUTPUT_DIR [option ...]: stage 3 or 4
 train_from() {
-  local config=$1 from=$2 to=$3 processes=$num_processes command=(funrecipe train)
+  local config=$1 from=$2 to=$3
   shift 3
-  if [ "$num_gpus" -gt 0 ]; then processes=$num_gpus; fi
-  if [ "$processes" -gt 1 ]; then
-    # One store per restart: with torch's shared one, restarted ranks may read the addresses of dead ones and hang.
-    export TORCH_DISABLE_SHARE_RDZV_TCP_STORE=1 OMP_NUM_THREADS=${OMP_NUM_THREADS:-1}
-    command=("$PYTHON" -m torch.distributed.run --standalone --nproc-per-node "$processes" -m funrecipe train)
-  fi
-  "${command[@]}" --config "$config" --token_list "$lang/tokens.txt" --data_dir "$from" --output_dir "$to" \
-    --num_gpus "$num_gpus" "$@"
+  train_in_processes --config "$config" --token_list "$lang/tokens.txt" --data_dir "$from" --output_dir "$to" "$@"
 }
 
 train_language_model() {
@@ -62,7 +55,7 @@ train_model() {
   given max_epoch
   train_from "$config" "$data_dir" "$run" --cmvn_file "$lang/am.mvn" "${flags[@]}" \
     --best_model_criterion "[[$phase, $value, $mode]]" --keep_nbest_models "$nbest"
-  funrecipe average --output_dir "$run" --criterion "$criterion" --nbest "$nbest"
+  if first_machine; then funrecipe average --output_dir "$run" --criterion "$criterion" --nbest "$nbest"; fi
 }
 
 decode_and_score() {
@@ -85,6 +78,7 @@ decode_and_score() {
 
 train_recipe() {
   parse_options "$@"
+  check_processes
   local lang=$exp_dir/lang run=$exp_dir/train config=$train_config part phase value checkpoint half_flag=()
   if [ -z "$config" ]; then
     config=$recipe_dir/conf/train.yaml
@@ -93,12 +87,12 @@ train_recipe() {
   IFS=, read -r phase value _ <<< "$criterion"
   checkpoint=$phase.$value.ave.pb
 
-  if stage -1; then
+  if first_machine && stage -1; then
     log "Stage -1: Getting the corpus ..."
     declare -F get_corpus > /dev/null || die "this recipe has no stage -1: give it a copy of the corpus"
     get_corpus
   fi
-  if stage 0; then
+  if first_machine && stage 0; then
     log "Stage 0: Preparing the data ..."
     mkdir -p "$data_dir"
     prepare_data
@@ -106,11 +100,11 @@ train_recipe() {
       if [ -d "$data_dir/$part" ]; then funrecipe validate --data_dir "$data_dir/$part"; fi
     done
   fi
-  if stage 1; then
+  if first_machine && stage 1; then
     log "Stage 1: Computing CMVN ..."
     funrecipe cmvn --data_dir "$data_dir/train" --config "$config" --out "$lang/am.mvn" --max_utterances "$cmvn_utterances"
   fi
-  if stage 2; then
+  if first_machine && stage 2; then
     log "Stage 2: Making the token list ..."
     funrecipe tokens --data_dir "$data_dir/train" --out "$lang/tokens.txt" --min_count "$min_count"
   fi
@@ -122,11 +116,11 @@ train_recipe() {
     log "Stage 4: Training ..."
     train_model
   fi
-  if stage 5; then
+  if first_machine && stage 5; then
     log "Stage 5: Decoding and scoring ..."
     decode_and_score
   fi
-  if stage 6; then
+  if first_machine && stage 6; then
     log "Stage 6: Packing ..."
     if [ "$half" = true ]; then half_flag=(--half); fi
     funrecipe pack --run_dir "$run" --checkpoint_name "$checkpoint" --target "$exp_dir/model" --overwrite "${half_flag[@]}"

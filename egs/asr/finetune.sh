@@ -6,6 +6,8 @@
 [ -n "${BASH_VERSION:-}" ] || exec bash "$0" "$@" # started with sh
 # shellcheck source=utils/recipe.sh
 source "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/../../utils/recipe.sh"
+# shellcheck source=utils/train_processes.sh
+source "$recipe_root/utils/train_processes.sh"
 
 declare_option stage 0 "first stage to run" integer
 declare_option stop_stage 5 "last stage to run" integer
@@ -15,12 +17,6 @@ declare_option output_dir ./checkpoint "checkpoints, logs, averages, results"
 declare_option eval_dir "" "data directory decoded in stages 4 and 5; default DATA_DIR/test, else the validation set"
 declare_option guard_dir "" "data directory of general speech: stages 4 and 5 also show what was forgotten there"
 declare_option checkpoint_name "" "weights decoded in stage 4; default: the average of the first best_model_criterion"
-declare_option num_gpus 0 "GPUs, one process each; 0: CPU" integer
-declare_option num_processes 1 "processes on the CPU (with --num_gpus 0)" integer
-declare_option num_nodes 1 "machines; start this script on each with its --node_rank" integer
-declare_option node_rank 0 "number of this machine" integer
-declare_option master "" "HOST:PORT of machine 0, needed for several machines"
-declare_option max_restarts 0 "how often to start again, from the last checkpoint, when a process dies" integer
 declare_option njob 2 "decoding jobs of stage 4" integer
 declare_option gpu_inference auto "decode on GPUs in stage 4" "auto|true|false"
 # Settings of training; empty: as finetune.yaml of the model folder says, else its config.yaml. Meaning and defaults:
@@ -36,10 +32,11 @@ settings=(
 )
 for setting in "${settings[@]}"; do declare_option "$setting" "" "setting of training"; done
 parse_options "$@"
+check_processes
 
 infer=$recipe_root/egs/asr/infer.sh
 given "${settings[@]}"
-train_flags=(--model "$model" --data_dir "$data_dir" --output_dir "$output_dir" --num_gpus "$num_gpus" "${flags[@]}")
+train_flags=(--model "$model" --data_dir "$data_dir" --output_dir "$output_dir" "${flags[@]}")
 if [ -z "$eval_dir" ]; then
   for part in test validation dev; do
     if [ -z "$eval_dir" ] && [ -d "$data_dir/$part" ]; then eval_dir=$data_dir/$part; fi
@@ -54,39 +51,21 @@ decode() {
     --gpu_inference "$gpu_inference" "$@"
 }
 
-# train [torchrun options]: stage 2 in as many processes as asked for
-train() {
-  local processes=$num_processes
-  if [ "$num_gpus" -gt 0 ]; then processes=$num_gpus; fi
-  if [ "$processes" -eq 1 ] && [ "$num_nodes" -eq 1 ]; then
-    funrecipe train "${train_flags[@]}"
-    return
-  fi
-  # One store per restart: with torch's shared one, restarted ranks may read the addresses of dead ones and hang.
-  export TORCH_DISABLE_SHARE_RDZV_TCP_STORE=1 OMP_NUM_THREADS=${OMP_NUM_THREADS:-1}
-  local place=(--standalone)
-  if [ "$num_nodes" -gt 1 ]; then
-    [ -n "$master" ] || die "--num_nodes $num_nodes needs --master HOST:PORT"
-    place=(--nnodes "$num_nodes" --node-rank "$node_rank" --rdzv-backend c10d --rdzv-id funrecipe --rdzv-endpoint "$master")
-  fi
-  "$PYTHON" -m torch.distributed.run "${place[@]}" --nproc-per-node "$processes" --max-restarts "$max_restarts" \
-    -m funrecipe train "${train_flags[@]}"
-}
-
-if stage 0; then
+if first_machine && stage 0; then
   log "Stage 0: Checking the data ..."
   funrecipe train "${train_flags[@]}" --check data
 fi
 
-if stage 1; then
+if first_machine && stage 1; then
   log "Stage 1: Checking the base model ..."
   funrecipe train "${train_flags[@]}" --check model
 fi
 
 if stage 2; then
   log "Stage 2: Training ..."
-  train
+  train_in_processes "${train_flags[@]}"
 fi
+first_machine || exit 0
 
 criterion=$("$PYTHON" -m funrecipe average --output_dir "$output_dir" --print_criterion)
 keep=${keep_nbest_models:-10}

@@ -51,7 +51,8 @@ def train(flags: dict[str, Any], *, check: str | None = None) -> None:
     from funrecipe.train.preflight import inspect_data
     from funrecipe.train.session import build_session, check_model, starting_point
 
-    folder = starting_point(build_options({}, {}, flags))
+    names = ("model", "config", "token_list", "cmvn_file")
+    folder = starting_point(build_options({}, {}, {name: flags[name] for name in names if name in flags}))
     finetune = read_yaml_file(folder.path / "finetune.yaml") if flags.get("model") else {}
     options = build_options(folder.config, finetune, flags)
     output_dir = Path(options.output_dir)

@@ -196,7 +196,8 @@ class StreamedPlan:
     Attributes:
         tokenize: text -> ids; limits: what is kept; cost_of: what an utterance counts against ``budget``.
         shuffle_size, sort_size: sizes of the buffers, in utterances (FunASR: 2048, 500).
-        dropped: reason -> count, of the last epoch that was read.
+        passes: how often the data is read in one epoch, each time in another order.
+        dropped: reason -> count, of the last pass.
     """
 
     shards: list[Shard]
@@ -211,9 +212,14 @@ class StreamedPlan:
     world_size: int = 1
     frame_shift_ms: float = 10.0
     by_count: bool = False
+    passes: int = 1
     dropped: Counter[str] = field(default_factory=Counter)
 
     def batches(self, epoch: int) -> Iterator[list[TrainItem]]:
+        for k in range(self.passes):
+            yield from self.one_pass(epoch * self.passes + k)
+
+    def one_pass(self, epoch: int) -> Iterator[list[TrainItem]]:
         chooser = random.Random(f"{self.seed}-{epoch}-{self.rank}")
         items = shuffled(self.items(epoch), self.shuffle_size, chooser)
         for group in in_groups(items, max(1, self.sort_size)):

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -17,13 +19,17 @@ from funrecipe.data.batching import LengthSortedSampler
 from funrecipe.data.dataset import BatchLoader, BatchPlan, SmallPlan, TrainItem
 from funrecipe.data.dataset_large import StreamedPlan, read_shard_list
 from funrecipe.data.dataset_small import ItemLimits
-from funrecipe.errors import DataError
+from funrecipe.errors import DataError, UsageError, did_you_mean
 from funrecipe.model_folder import ModelFolder
 from funrecipe.train.distributed import Ranks
 from funrecipe.train.featurizer import Featurizer
 from funrecipe.train.options import TrainOptions
 
+log = logging.getLogger(__name__)
 SHARD_LISTS = ("data.list", "speech_text_data.list")
+LARGE_SETTINGS = ("data_types", "shuffle", "shuffle_conf")
+# What FunASR's files have there too, and what takes its place.
+REPLACED_SETTINGS = {"batch_conf": "batch_bins, batch_unit", "num_workers": "num_workers", "data_names": "data_types"}
 
 
 def frontend_of(folder: ModelFolder) -> WavFrontend:
@@ -115,8 +121,18 @@ def large_plan(
         options.batch_bins, by_count=options.unit == "utterances",
         shuffle_size=int(shuffle.get("shuffle_size", 2048)) if conf.get("shuffle", True) else 0,
         sort_size=int(shuffle.get("sort_size", 500)), seed=options.seed, rank=ranks.rank, world_size=ranks.world_size,
-        frame_shift_ms=float(frontend_conf.get("frame_shift", 10)),
+        frame_shift_ms=float(frontend_conf.get("frame_shift", 10)), passes=options.passes_per_epoch,
     )  # fmt: skip
+
+
+def check_dataset_conf(conf: Mapping[str, Any]) -> None:
+    """UsageError for a key of ``dataset_conf`` that nothing reads; a log line for one that another setting replaces."""
+    shuffle = conf.get("shuffle_conf") or {}
+    for name, known in [*((n, LARGE_SETTINGS) for n in conf), *((n, ("shuffle_size", "sort_size")) for n in shuffle)]:
+        if name in REPLACED_SETTINGS:
+            log.info("dataset_conf: %s is not used, %s is", name, REPLACED_SETTINGS[name])
+        elif name not in known:
+            raise UsageError(f"dataset_conf: no setting '{name}'", hint=did_you_mean(name, known))
 
 
 def training_loader(plan: BatchPlan, folder: ModelFolder, options: TrainOptions) -> BatchLoader:

@@ -13,6 +13,7 @@ import yaml
 
 from funrecipe.data.batching import BATCH_UNITS, DEFAULT_BATCH_UNIT
 from funrecipe.errors import DataError, UsageError, did_you_mean
+from funrecipe.train.option_rules import PRECISIONS, check_choice, check_effect, check_loss_settings, check_ranges
 
 Criterion = tuple[str, str, str]  # phase, value, min or max
 
@@ -35,7 +36,6 @@ class TrainOptions:
     cmvn_file: str = setting("", "from scratch: am.mvn")
     data_dir: str = setting("", "holds train/ and validation/ (or dev/), each with wav.scp and text")
     output_dir: str = setting("./checkpoint", "checkpoints, logs and averages are written here")
-    guard_dir: str = setting("", "data directory of general speech; its CER before and after shows forgetting")
     # data
     dataset_type: str = setting("small", "small: listed in memory; large: streamed from shards")
     batch_bins: float = setting(2000.0, "size of a batch, padding included, in batch_unit; per process")
@@ -115,14 +115,10 @@ class TrainOptions:
 
     def __post_init__(self) -> None:
         check_choice("dataset_type", self.dataset_type, ("small", "large"))
-        check_choice("precision", self.precision, ("fp32", "bf16", "fp16"))
+        check_choice("precision", self.precision, PRECISIONS)
         if self.batch_unit:
             check_choice("batch_unit", self.batch_unit, BATCH_UNITS)
-        for name in ("batch_bins", "max_epoch", "accum_grad", "keep_nbest_models", "passes_per_epoch", "log_interval"):
-            if getattr(self, name) <= 0:
-                raise UsageError(f"{name}: {getattr(self, name)} is not positive")
-        if self.lr is not None and not self.lr > 0:
-            raise UsageError(f"lr: {self.lr} is not positive")
+        check_ranges(self)
         if self.precision == "fp16" and self.num_gpus == 0:
             raise UsageError("precision fp16 works on a GPU only", hint="bf16 or fp32 on the CPU")
         for phase, _, mode in (*self.best_model_criterion, self.early_stopping_criterion):
@@ -136,13 +132,6 @@ class TrainOptions:
     @property
     def learning_rate_conf(self) -> dict[str, Any]:
         return {**self.optim_conf, **({} if self.lr is None else {"lr": self.lr})}
-
-
-def check_choice(name: str, value: str, known: tuple[str, ...]) -> None:
-    if value not in known:
-        raise UsageError(
-            f"{name}: '{value}' is not known", hint=did_you_mean(value, known) or f"one of {', '.join(known)}"
-        )
 
 
 def convert(name: str, value: Any, wanted: Any) -> Any:
@@ -167,12 +156,15 @@ def convert(name: str, value: Any, wanted: Any) -> Any:
             return dict(value or {})
         if origin is list:
             values = [] if value is None else [value] if isinstance(value, (str, int, float)) else list(value)
+            if parts[0] == Criterion and values and all(isinstance(v, str) and "," not in v for v in values):
+                values = [values]  # one criterion without the outer brackets
             return [convert(name, v, parts[0]) for v in values]
         if origin is tuple:
+            value = value.replace(",", " ").split() if isinstance(value, str) else value
             if len(value) != len(parts):
                 raise ValueError
             return tuple(str(v) for v in value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         kind = getattr(wanted, "__name__", None) if origin is None else str(wanted)
         raise UsageError(f"{name}: '{value}' is not of type {kind}") from None
     raise AssertionError(f"no conversion to {wanted}")
@@ -189,7 +181,6 @@ NOT_FROM_FILES = {
     "cmvn_file",
     "data_dir",
     "output_dir",
-    "guard_dir",
     "resume",
     "max_steps",
     "extend_vocab",
@@ -249,7 +240,10 @@ def build_options(config: Mapping[str, Any], finetune: Mapping[str, Any], flags:
                 merged[f"{owner}_conf"] = {}  # settings of the thing that was replaced
             if owner in merged:
                 merged[f"{owner}__was"] = merged[owner]
-    return TrainOptions(**{name: value for name, value in merged.items() if name in KNOWN})
+    options = TrainOptions(**{name: value for name, value in merged.items() if name in KNOWN})
+    check_effect(options, flags, vars(TrainOptions()))
+    check_loss_settings(convert("model_conf", flags.get("model_conf"), dict[str, Any]), config.get("model_conf") or {})
+    return options
 
 
 def read_yaml_file(path: Path) -> dict[str, Any]:
@@ -282,20 +276,19 @@ def add_option_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def flags_of(args: argparse.Namespace) -> dict[str, Any]:
-    """The settings given on the command line, parsed as YAML where they are not plain text."""
-    flags = {}
-    for name in KNOWN:
-        text = getattr(args, name, None)
-        if text is None:
-            continue
-        if not isinstance(text, str) or TYPES[name] is str:
-            flags[name] = text
-            continue
-        try:
-            value = yaml.safe_load(text)
-        except yaml.YAMLError as error:
-            raise UsageError(f"--{name}: '{text}' is not YAML: {error}") from None
-        if typing.get_origin(TYPES[name]) is list and isinstance(value, str):
-            value = [part for part in value.replace(",", " ").split() if part]
-        flags[name] = value
-    return flags
+    """The settings given on the command line."""
+    given = {name: getattr(args, name, None) for name in KNOWN}
+    return {name: parse_flag(name, text) for name, text in given.items() if text is not None}
+
+
+def parse_flag(name: str, text: Any) -> Any:
+    """The value of a flag: YAML where the setting is not plain text; lists may be words. Raises UsageError."""
+    if not isinstance(text, str) or TYPES[name] is str:
+        return text
+    try:
+        value = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise UsageError(f"--{name}: '{text}' is not YAML: {error}") from None
+    if typing.get_origin(TYPES[name]) is list and isinstance(value, str):
+        return [part for part in value.replace(",", " ").split() if part]
+    return value

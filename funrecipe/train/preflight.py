@@ -15,7 +15,7 @@ from funrecipe.data.dataset_small import Inspection, ItemLimits, inspect_data_di
 from funrecipe.data.kaldi_dir import Utterance
 from funrecipe.errors import DataError, UsageError
 from funrecipe.model_folder import ModelFolder
-from funrecipe.train.data_plan import large_plan
+from funrecipe.train.data_plan import check_dataset_conf, large_plan
 from funrecipe.train.distributed import Ranks, wait_for_all
 from funrecipe.train.initialize import extend_tokens
 from funrecipe.train.options import TrainOptions
@@ -86,6 +86,7 @@ def inspect_stream(
     train_dir: Path, folder: ModelFolder, options: TrainOptions, tokenizer: ReferenceTokenizer, limits: ItemLimits
 ) -> Inspection:
     """A look at the first utterances of a large data set, as an epoch would meet them."""
+    check_dataset_conf(options.dataset_conf)
     plan = large_plan(train_dir, folder, options, limits, tokenizer, Ranks())
     items = list(islice(plan.items(0), FIRST_LOOK))
     found = Inspection(items, {reason: ["..."] * count for reason, count in plan.dropped.items()})

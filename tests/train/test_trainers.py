@@ -43,9 +43,19 @@ def test_every_documented_parameter_arrives(name: str, corpus: Path) -> None:
         "work_dir": params.output_dir,
     }
     del arguments["data_path"], arguments["output_dir"]
-    options = build_options({}, {}, build_trainer(Trainers.speech_asr_trainer, default_args=arguments).flags)
+    model_has = {"scheduler": "warmuplr", "specaug": "specaug"}
+    options = build_options(model_has, {}, build_trainer(Trainers.speech_asr_trainer, default_args=arguments).flags)
     assert getattr(options, name) == DOCUMENTED[name]
     assert (options.model, options.output_dir, options.data_dir) == ("some/model", "out", str(corpus))
+
+
+def test_values_may_be_the_text_of_flags_as_finetune_py_gets_them(corpus: Path) -> None:
+    texts = {"specaug": "specaug_lfr", "specaug_conf": "{num_time_mask: 3}", "accum_grad": "2"}
+    texts["freeze_param"] = "encoder ctc"
+    flags = build_trainer(default_args={"data_dir": str(corpus), **texts}).flags
+    options = build_options({}, {}, flags)
+    assert (options.specaug_conf, options.accum_grad) == ({"num_time_mask": 3}, 2)
+    assert options.freeze_param == ["encoder", "ctc"]
 
 
 def test_none_leaves_a_setting_to_the_models_files(corpus: Path) -> None:

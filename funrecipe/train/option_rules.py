@@ -1,0 +1,89 @@
+"""What settings of training may be: ranges, and which of them mean nothing without another."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Collection, Mapping
+from typing import TYPE_CHECKING, Any
+
+from funrecipe.errors import UsageError, did_you_mean
+
+if TYPE_CHECKING:
+    from funrecipe.train.options import TrainOptions
+
+POSITIVE = ("batch_bins", "max_epoch", "accum_grad", "keep_nbest_models", "passes_per_epoch", "log_interval",
+            "prefetch_batches", "max_tokens", "lora_alpha", "grad_clip_type", "process_timeout_s", "lr")  # fmt: skip
+NOT_NEGATIVE = ("num_workers", "cache_mb", "min_ms", "lora_rank", "phone_ctc_weight", "phone_ctc_layer", "max_steps",
+                "grad_clip", "valid_decode_utterances", "save_interval", "num_gpus", "patience")  # fmt: skip
+SHARES = ("max_bad_share", "noise_probability", "reverb_probability")
+PRECISIONS = ("fp32", "bf16", "fp16")
+
+# Keys of model_conf that some objective reads; a flag with another one would change nothing.
+LOSS_SETTINGS = ("ctc_weight", "lsm_weight", "length_normalized_loss", "predictor_weight", "predictor_bias",
+                 "sampling_ratio", "use_1st_decoder_loss", "predictor_weight2", "loss_weight_model1",
+                 "fastemit_lambda", "auxiliary_ctc_weight", "auxiliary_att_weight", "auxiliary_lsm_weight",
+                 "auxiliary_lm_loss_weight", "auxiliary_lm_loss_smoothing")  # fmt: skip
+
+# Setting -> (what must be on, whether it is).
+NEEDS: dict[str, tuple[str, Callable[[TrainOptions], bool]]] = {
+    "cache_mb": ("--dataset_type small", lambda o: o.dataset_type == "small"),
+    "dataset_conf": ("--dataset_type large", lambda o: o.dataset_type == "large"),
+    "prefetch_batches": ("--num_workers", lambda o: o.num_workers > 0),
+    "noise_probability": ("--noise_scp", lambda o: bool(o.noise_scp)),
+    "noise_snr_db": ("--noise_scp", lambda o: bool(o.noise_scp)),
+    "reverb_probability": ("--rir_scp", lambda o: bool(o.rir_scp)),
+    "specaug_conf": ("--specaug", lambda o: o.specaug is not None),
+    "ignore_init_mismatch": ("--init_param", lambda o: bool(o.init_param)),
+    "lora_alpha": ("--lora_rank", lambda o: o.lora_rank > 0),
+    "lora_targets": ("--lora_rank", lambda o: o.lora_rank > 0),
+    "phone_ctc_layer": ("--phone_ctc_weight", lambda o: o.phone_ctc_weight > 0),
+    "scheduler_conf": ("--scheduler", lambda o: o.scheduler is not None),
+    "grad_clip_type": ("--grad_clip", lambda o: o.grad_clip > 0),
+    "val_scheduler_criterion": (
+        "--scheduler reducelronplateau", lambda o: (o.scheduler or "").lower() == "reducelronplateau"
+    ),
+    "early_stopping_criterion": ("--patience", lambda o: o.patience is not None),
+    "valid_decode_utterances": ("--valid_decode true", lambda o: o.valid_decode),
+}  # fmt: skip
+
+
+def check_choice(name: str, value: str, known: Collection[str]) -> None:
+    """Raises UsageError with the nearest of the known values."""
+    if value not in known:
+        raise UsageError(
+            f"{name}: '{value}' is not known", hint=did_you_mean(value, known) or f"one of {', '.join(known)}"
+        )
+
+
+def check_ranges(options: TrainOptions) -> None:
+    """Raises UsageError for a number outside its range."""
+    for names, allowed, said in (
+        (POSITIVE, lambda x: x > 0, "is not positive"),
+        (NOT_NEGATIVE, lambda x: x >= 0, "is negative"),
+        (SHARES, lambda x: 0 <= x <= 1, "is not between 0 and 1"),
+    ):
+        for name in names:
+            value = getattr(options, name)
+            if value is not None and not (math.isfinite(value) and allowed(value)):
+                raise UsageError(f"{name}: {value} {said}" if math.isfinite(value) else f"{name}: {value}")
+    if not options.max_ms > options.min_ms:
+        raise UsageError(f"max_ms: {options.max_ms:g} is not above min_ms, {options.min_ms:g}")
+    if not options.speed_perturb or not all(0.1 <= speed <= 10 for speed in options.speed_perturb):
+        raise UsageError(f"speed_perturb: {options.speed_perturb}", hint="speeds from 0.1 to 10, as [0.9, 1.0, 1.1]")
+    if len(options.noise_snr_db) != 2 or not options.noise_snr_db[0] <= options.noise_snr_db[1]:
+        raise UsageError(f"noise_snr_db: {options.noise_snr_db}", hint="lowest and highest, as [5, 25]")
+
+
+def check_effect(options: TrainOptions, flags: Mapping[str, Any], defaults: Mapping[str, Any]) -> None:
+    """Refuse a flag, other than its default, that changes nothing because what it belongs to is off."""
+    for name, (needed, is_on) in NEEDS.items():
+        if name in flags and getattr(options, name) != defaults[name] and not is_on(options):
+            raise UsageError(f"{name} changes nothing without {needed}")
+
+
+def check_loss_settings(given: Mapping[str, Any], in_config: Collection[str]) -> None:
+    """Refuse a key of the flag ``model_conf`` that neither an objective nor the model's configuration knows."""
+    known = {*LOSS_SETTINGS, *in_config}
+    for name in given:
+        if name not in known:
+            raise UsageError(f"model_conf: no setting '{name}'", hint=did_you_mean(name, known))

@@ -1,0 +1,126 @@
+"""Every flag of finetune.sh changes which commands it runs, or is refused. A stand-in for Python notes the commands."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+from funrecipe.train.options import KNOWN
+
+RECIPE = Path(__file__).parents[2] / "egs" / "asr" / "finetune.sh"
+FROM_SCRATCH = {"config", "token_list", "cmvn_file"}  # of funrecipe train; finetune.sh starts from a model
+TWO_MACHINES = ("--num_nodes", "2", "--master", "first:29500")
+# the recipe's own flags -> (a value, further flags of both of the runs that are compared)
+OWN: dict[str, tuple[str, tuple[str, ...]]] = {
+    "stage": ("2", ()),
+    "stop_stage": ("1", ()),
+    "model": ("some/model", ()),
+    "data_dir": ("other", ()),
+    "output_dir": ("elsewhere", ()),
+    "eval_dir": ("other/test", ()),
+    "guard_dir": ("general", ()),
+    "checkpoint_name": ("latest.pb", ()),
+    "num_gpus": ("2", ()),
+    "num_processes": ("2", ()),
+    "num_nodes": ("3", TWO_MACHINES),
+    "node_rank": ("1", TWO_MACHINES),
+    "master": ("second:29500", TWO_MACHINES),
+    "max_restarts": ("3", ()),
+    "njob": ("5", ()),
+    "gpu_inference": ("false", ()),
+    "config": ("@njob=5\nnum_gpus=2\n", ()),
+}
+
+
+@pytest.fixture(scope="module")
+def stand_in(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a data directory, and a ``python`` that notes its arguments and answers what the recipe asks."""
+    root = tmp_path_factory.mktemp("stand_in")
+    for name in ("data/train", "data/validation", "data/test", "other/test"):
+        (root / name).mkdir(parents=True)
+    python = root / "python"
+    python.write_text(
+        '#!/bin/bash\necho "$*" >> "$CALLS"\n'
+        'case "$*" in *--print_criterion*) echo valid,acc,max ;; *" launch "*|*" decode "*) exit 0 ;; esac\n'
+    )
+    python.chmod(0o755)
+    return root
+
+
+@pytest.fixture(scope="module")
+def calls(stand_in: Path):
+    """``flags -> commands``, or what was said when the recipe refused them."""
+
+    @cache
+    def run(*flags: str) -> str:
+        noted = stand_in / "calls"
+        noted.write_text("")
+        environment = {**os.environ, "PYTHON": str(stand_in / "python"), "CALLS": str(noted)}
+        command = ["bash", str(RECIPE), *flags]
+        result = subprocess.run(command, cwd=stand_in, env=environment, capture_output=True, text=True, check=False)
+        return noted.read_text() + (result.stderr if result.returncode == 2 else "")
+
+    return run
+
+
+@cache
+def flags_in_help() -> frozenset[str]:
+    text = subprocess.run(["bash", str(RECIPE), "--help"], capture_output=True, text=True, check=True).stdout
+    return frozenset(re.findall(r"^  --(\w+) ", text, re.MULTILINE))
+
+
+def settings() -> list[str]:
+    return sorted(KNOWN.keys() - FROM_SCRATCH - OWN.keys())
+
+
+def test_help_lists_every_setting_of_training_and_no_flag_without_a_row() -> None:
+    assert flags_in_help() == {*OWN, *settings(), "help"}
+
+
+@pytest.mark.parametrize("name", OWN)
+def test_every_flag_of_the_recipe_changes_what_is_run(name: str, calls, stand_in: Path) -> None:
+    value, together = OWN[name]
+    if value.startswith("@"):
+        (stand_in / "conf").write_text(value[1:])
+        value = "conf"
+    plain, changed = calls(*together), calls(*together, f"--{name}", value)
+    assert "funrecipe train" in plain
+    assert changed != plain
+    assert "funrecipe" in changed, changed  # it runs; a refusal would not show that the value arrives
+
+
+@pytest.mark.parametrize("name", settings())
+def test_every_setting_arrives_at_each_stage_that_needs_it(name: str, calls) -> None:
+    trainings = [line for line in calls(f"--{name}", "7x").splitlines() if " train " in line]
+    assert len(trainings) == 3  # data, model, training
+    assert all(f" --{name} 7x" in line for line in trainings)
+
+
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        (("--num_processes", "0"), "at least 1"),
+        (("--num_processes", "2", "--num_gpus", "2"), "leave out --num_processes"),
+        (("--node_rank", "1"), "--num_nodes 1"),
+        (("--num_nodes", "2"), "--master HOST:PORT"),
+        (("--num_nodes", "2", "--master", "host"), "--master HOST:PORT"),
+        (("--master", "host:1"), "--num_nodes"),
+        (("--max_restarts", "-1"), "0 or more"),
+        (("--batch_binss", "3"), "--batch_bins"),
+    ],
+)
+def test_flags_that_contradict_each_other_are_refused(flags: tuple[str, ...], said: str, calls) -> None:
+    assert said in calls(*flags)
+    assert "funrecipe" not in calls(*flags).partition("finetune.sh")[0]
+
+
+def test_machines_other_than_the_first_only_train(calls) -> None:
+    commands = calls(*TWO_MACHINES, "--node_rank", "1").splitlines()
+    assert len(commands) == 1
+    assert "torch.distributed.run --nnodes 2 --node-rank 1" in commands[0]
+    assert "funrecipe average" in calls(*TWO_MACHINES)
