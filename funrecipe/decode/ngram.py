@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import gzip
 import math
-import re
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -21,41 +22,62 @@ SOS_ID, EOS_ID = 1, 2
 UNKNOWN_WORDS = ("<unk>", "<UNK>")
 # log10 probability of a token that neither the model nor its <unk> knows, as SRILM writes "never"
 NEVER = -99.0
-SECTION = re.compile(r"\\(\d+)-grams:$")
+
+
+@dataclass(frozen=True)
+class Contexts:
+    """The contexts of one length, as nodes of a trie (C of them), and the n-grams (G) that begin with them.
+
+    Attributes:
+        keys: (C,) sorted, number of the context without its last token times the vocabulary, plus its last token.
+        backoffs: (C,) natural log of the back-off weight.
+        first: (C + 1,) where the n-grams of each context begin.
+        followers, log_probs: (G,) their last tokens and natural log-probabilities.
+    """
+
+    keys: np.ndarray
+    backoffs: np.ndarray
+    first: np.ndarray
+    followers: Tensor
+    log_probs: Tensor
 
 
 class NgramModel:
     """Back-off n-grams (Katz 1987) over token ids, with the ``start`` and ``step`` of the other language models.
 
     Args:
-        order: longest n-gram.
-        followers: context ids -> (token ids, natural log-probabilities) of the n-grams that begin so.
-        backoffs: context ids -> natural log of the back-off weight.
+        contexts: by length, from the empty one on.
         vocab_size: length of a row of scores.
         unknown: natural log-probability of tokens without a unigram.
     """
 
-    def __init__(
-        self, order: int, followers: dict[tuple[int, ...], tuple[list[int], list[float]]],
-        backoffs: dict[tuple[int, ...], float], vocab_size: int, unknown: float,
-    ) -> None:
-        self.order, self.vocab_size, self.backoffs = order, vocab_size, backoffs
-        self.followers = {
-            context: (torch.tensor(ids), torch.tensor(log_probs)) for context, (ids, log_probs) in followers.items()
-        }
+    def __init__(self, contexts: list[Contexts], vocab_size: int, unknown: float) -> None:
+        self.contexts, self.order, self.vocab_size = contexts, len(contexts), vocab_size
         self.rows: dict[tuple[int, ...], Tensor] = {}
         self.unknown = torch.full((vocab_size,), unknown)
+
+    def node(self, context: Sequence[int]) -> int | None:
+        """The number of ``context`` among those of its length; None: the model says nothing about it."""
+        node = 0
+        for level, token in zip(self.contexts[1:], context, strict=False):
+            key = node * self.vocab_size + token
+            node = int(level.keys.searchsorted(key))
+            if node == len(level.keys) or level.keys[node] != key:
+                return None
+        return node
 
     def row(self, context: tuple[int, ...]) -> Tensor:
         """Log-probability (V,) of every next token after ``context`` (its last ``order - 1`` ids count)."""
         context = context[len(context) - self.order + 1 :] if len(context) >= self.order else context
         known = self.rows.get(context)
         if known is None:
-            shorter = self.row(context[1:]) + self.backoffs.get(context, 0.0) if context else self.unknown
-            known = shorter.clone()
-            if context in self.followers:
-                ids, log_probs = self.followers[context]
-                known[ids] = log_probs
+            known = self.row(context[1:]) if context else self.unknown
+            node = self.node(context)
+            if node is not None:
+                level = self.contexts[len(context)]
+                known = known + float(level.backoffs[node])
+                place = slice(level.first[node], level.first[node + 1])
+                known[level.followers[place]] = level.log_probs[place]
             if len(context) < 2:  # longer contexts are too many to keep
                 self.rows[context] = known
         return known
@@ -84,24 +106,48 @@ def read_arpa(path: Path, tokens: Sequence[str]) -> NgramModel:
         DataError: not ARPA, with file and line, or no word of the vocabulary in it.
     """
     ids = {token: number for number, token in enumerate(tokens)} | {"<s>": SOS_ID, "</s>": EOS_ID}
-    followers: dict[tuple[int, ...], tuple[list[int], list[float]]] = {}
-    backoffs: dict[tuple[int, ...], float] = {}
-    order, unknown = 0, NEVER
+    found: list[tuple[list[int], list[float], list[float]]] = []
+    unknown = NEVER
     for order, words, log10, backoff in ngrams_of(path):
         if order == 1 and words[0] in UNKNOWN_WORDS:
             unknown = log10
-        if not all(word in ids for word in words):
-            continue
-        *context, last = (ids[word] for word in words)
-        row = followers.setdefault(tuple(context), ([], []))
-        row[0].append(last)
-        row[1].append(log10 * math.log(10))
-        if backoff:
-            backoffs[(*context, last)] = backoff * math.log(10)
-    if () not in followers:
+        numbers = [ids.get(word, -1) for word in words]
+        if -1 not in numbers:
+            while len(found) < order:
+                found.append(([], [], []))
+            grams, log_probs, backoffs = found[order - 1]
+            grams += numbers
+            log_probs.append(log10)
+            backoffs.append(backoff)
+    if not found or not found[0][0]:
         raise DataError("no n-gram of this model's tokens", where=str(path),
                         hint="its words must be the tokens of the recognizer (characters, pieces)")
-    return NgramModel(order, followers, backoffs, len(tokens), unknown * math.log(10))
+    tables = [
+        (np.array(grams, np.int64).reshape(-1, order), math.log(10) * np.array(log_probs, np.float32),
+         math.log(10) * np.array(backoffs, np.float32))
+        for order, (grams, log_probs, backoffs) in enumerate(found, 1)
+    ]
+    return NgramModel(contexts_of(tables, len(tokens)), len(tokens), unknown * math.log(10))
+
+
+def contexts_of(tables: list[tuple[np.ndarray, np.ndarray, np.ndarray]], vocab_size: int) -> list[Contexts]:
+    """The trie of ``tables``: by order n, n-grams (G, n), log-probabilities (G,) and back-off weights (G,)."""
+    contexts = []
+    nodes = [np.zeros(len(grams), np.int64) for grams, _, _ in tables]  # where each n-gram's first tokens are
+    keys, backoffs = np.zeros(1, np.int64), np.zeros(1, np.float32)
+    for n, (grams, log_probs, weights) in enumerate(tables):
+        own = nodes[n] * vocab_size + grams[:, n]
+        sorting = own.argsort(kind="stable")
+        first = own[sorting].searchsorted(np.arange(len(keys) + 1) * vocab_size)
+        followers, sorted_probs = torch.from_numpy(grams[sorting, n]), torch.from_numpy(log_probs[sorting])
+        contexts.append(Contexts(keys, backoffs, first, followers, sorted_probs))
+        longer = [nodes[m] * vocab_size + tables[m][0][:, n] for m in range(n + 1, len(tables))]
+        weighted = weights != 0
+        keys = np.unique(np.concatenate([own[weighted], *longer]))
+        backoffs = np.zeros(len(keys), np.float32)
+        backoffs[keys.searchsorted(own[weighted])] = weights[weighted]
+        nodes[n + 1 :] = [keys.searchsorted(key) for key in longer]
+    return contexts
 
 
 def ngrams_of(path: Path) -> Iterator[tuple[int, list[str], float, float]]:
@@ -110,19 +156,22 @@ def ngrams_of(path: Path) -> Iterator[tuple[int, list[str], float, float]]:
     order = 0
     with opener(path, "rt", encoding="utf-8") as lines:
         for number, line in enumerate(lines, 1):
-            line = line.strip()
-            if found := SECTION.match(line):
-                order = int(found[1])
-            elif line == "\\end\\":
-                return
-            elif order and line:
-                fields = line.split()
-                try:
-                    log10, words, rest = float(fields[0]), fields[1 : order + 1], fields[order + 1 :]
-                    backoff = float(rest[0]) if rest else 0.0
-                except ValueError:
-                    words = []
-                if len(words) != order or len(rest) > 1:
-                    raise DataError(f"not a {order}-gram: {line!r}", where=f"{path}:{number}")
-                yield order, words, log10, backoff
+            fields = line.split()
+            if len(fields) == 1 and fields[0].startswith("\\"):
+                name = fields[0]
+                if name == "\\end\\":
+                    return
+                if name.endswith("-grams:") and name[1:-7].isdecimal():
+                    order = int(name[1:-7])
+                    continue
+            if not order or not fields:
+                continue
+            try:
+                log10, words = float(fields[0]), fields[1 : order + 1]
+                backoff = float(fields[order + 1]) if len(fields) > order + 1 else 0.0
+            except ValueError:
+                words = []
+            if len(words) != order or len(fields) > order + 2:
+                raise DataError(f"not a {order}-gram: {line.strip()!r}", where=f"{path}:{number}")
+            yield order, words, log10, backoff
     raise DataError("no \\end\\: not an ARPA file, or a piece of one", where=str(path))

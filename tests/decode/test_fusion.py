@@ -22,7 +22,7 @@ ARPA = """
 \\data\\
 ngram 1=5
 ngram 2=4
-ngram 3=1
+ngram 3=2
 
 \\1-grams:
 -1.0\t<unk>
@@ -59,6 +59,7 @@ def arpa(tmp_path):
         ([4], (-0.5 - 0.9) - 0.3),
         ([5], (-0.5 - 1.0) - 0.7),  # c is unknown
         ([], -0.5 - 0.7),
+        ([5, 3, 4], (-0.5 - 1.0) - 0.6 - 0.25 - 0.3),  # c a b, though c a is not in the file
     ],
 )
 def test_scores_are_those_of_the_back_off_rule(arpa, ids, log10):
