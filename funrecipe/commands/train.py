@@ -45,11 +45,10 @@ def train(flags: dict[str, Any], *, check: str | None = None) -> None:
     """Resolve the settings, build the session, run it. Raises FunrecipeError."""
     import torch
 
-    from funrecipe.train.distributed import Ranks, check_gpus, join_processes, leave_processes
+    from funrecipe.train.distributed import check_gpus, join_processes, leave_processes
     from funrecipe.train.options import build_options, read_yaml_file
     from funrecipe.train.output_folder import write_model_folder
-    from funrecipe.train.preflight import inspect_data
-    from funrecipe.train.session import build_session, check_model, starting_point
+    from funrecipe.train.session import build_session, check_data, check_model, starting_point
 
     names = ("model", "config", "token_list", "cmvn_file")
     folder = starting_point(build_options({}, {}, {name: flags[name] for name in names if name in flags}))
@@ -58,7 +57,7 @@ def train(flags: dict[str, Any], *, check: str | None = None) -> None:
     output_dir = Path(options.output_dir)
     if check:
         start_logging(output_dir, 0)
-        inspect_data(folder, options, Ranks()) if check == "data" else check_model(folder, options)
+        check_data(folder, options) if check == "data" else check_model(folder, options)
         return
     check_gpus(options.num_gpus)
     device_type = "cuda" if options.num_gpus else "cpu"

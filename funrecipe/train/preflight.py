@@ -8,8 +8,6 @@ from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 
-import numpy as np
-
 from funrecipe.audio.io import read_audio
 from funrecipe.data.dataset_small import Inspection, ItemLimits, inspect_data_dir, report_lines
 from funrecipe.data.kaldi_dir import Utterance
@@ -19,6 +17,7 @@ from funrecipe.train.data_plan import check_dataset_conf, large_plan
 from funrecipe.train.distributed import Ranks, wait_for_all
 from funrecipe.train.initialize import extend_tokens
 from funrecipe.train.options import TrainOptions
+from funrecipe.train.pairing import length_warning
 from funrecipe.train.references import ReferenceTokenizer, splitter_of
 from funrecipe.train.text_data import check_unit, inspect_text
 
@@ -117,6 +116,8 @@ def conclude(found: Inspection, tokenizer: ReferenceTokenizer, options: TrainOpt
     lines = report_lines(found, tokenizer.unknown, data_dir)
     for line in lines:
         log.info(line)
+    if warning := length_warning(found.items):
+        log.warning("%s: %s", data_dir, warning)
     if not found.items:
         raise DataError("no utterance can be used", where=str(data_dir), hint="; ".join(x.strip() for x in lines[1:4]))
     if found.bad_share > options.max_bad_share:
@@ -136,9 +137,7 @@ def make_measure(sample_rate_hz: int) -> Callable[[Utterance], tuple[float, str 
                 utterance.audio, sample_rate_hz=sample_rate_hz, start_s=utterance.start_s, end_s=utterance.end_s
             )
         except DataError as error:
-            return 0.0, f"unreadable audio: {error.what}"
-        if not np.isfinite(wave).all():
-            return 0.0, "audio holds values that are not finite"
+            return 0.0, f"unreadable audio: {error.what.removeprefix('cannot read audio: ')}"
         return 1000.0 * len(wave) / sample_rate_hz, None
 
     return measure

@@ -30,8 +30,10 @@ from funrecipe.train.loss_output import LossOutput
 from funrecipe.train.objectives import compute_loss
 from funrecipe.train.optimizers import build_optimizer
 from funrecipe.train.options import TrainOptions
+from funrecipe.train.pairing import check_pairing
 from funrecipe.train.phone_ctc import PhoneCtc, PhoneTable, add_phone_loss, without_auxiliary
 from funrecipe.train.preflight import inspect_data
+from funrecipe.train.pronunciations import share_pronunciations
 from funrecipe.train.schedulers import build_scheduler
 from funrecipe.train.validation import Evaluator, transcriber
 
@@ -146,11 +148,21 @@ def build_trainable(start: ModelFolder, folder: ModelFolder, options: TrainOptio
     for spec in options.init_param:
         load_init_param(model, spec, ignore_mismatch=options.ignore_init_mismatch)
     model.model_conf = {**(folder.config.get("model_conf") or {}), **options.model_conf}
+    if options.share_pronunciations:
+        log.info("sounds are shared by %s", ", ".join(share_pronunciations(model, folder.tokens)))
     if options.lora_rank:
         chosen = inject(model, options.lora_targets, options.lora_rank, options.lora_alpha)
         log.info("LoRA of rank %d on %d linear layers", options.lora_rank, len(chosen))
     freeze(model, options.freeze_param)
     return model
+
+
+def check_data(start: ModelFolder, options: TrainOptions) -> None:
+    """The pre-flight alone; the base model, where there is one, hears whether texts and recordings belong together."""
+    data = inspect_data(start, options, Ranks())
+    if start.weights.is_file():
+        model, where = build_trainable(start, start, options), Path(options.data_dir) / "train"
+        check_pairing(model, start, data.train.items, options.max_bad_share, where)
 
 
 def check_model(start: ModelFolder, options: TrainOptions) -> None:
