@@ -39,6 +39,7 @@ ngram 3=2
 
 \\3-grams:
 -0.05\t<s> a b
+-0.25\tc a b
 
 \\end\\
 """
