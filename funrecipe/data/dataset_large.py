@@ -16,7 +16,7 @@ import random
 import struct
 import tarfile
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -98,6 +98,18 @@ def read_shard(shard: Shard, frame_shift_ms: float, dropped: Counter[str]) -> It
             yield RawItem(key, audio, text, duration_ms, shard.kind)
     if texts:
         dropped["text without audio"] += len(texts)
+
+
+def read_texts(shards: Iterable[Shard]) -> Iterator[str]:
+    """All texts, without the audio: what a longer vocabulary or a phone set is made from."""
+    for shard in shards:
+        if shard.kind != "tar":
+            yield from _read_by_key(shard.files[1]).values()
+            continue
+        with tarfile.open(shard.files[0]) as tar:
+            for member in tar:
+                if member.isfile() and member.name.endswith(".txt") and (file := tar.extractfile(member)):
+                    yield file.read().decode("utf-8").strip()
 
 
 def _read_by_key(path: str) -> dict[str, str]:
@@ -196,6 +208,7 @@ class StreamedPlan:
     Attributes:
         tokenize: text -> ids; limits: what is kept; cost_of: what an utterance counts against ``budget``.
         shuffle_size, sort_size: sizes of the buffers, in utterances (FunASR: 2048, 500).
+        phones_of: token ids -> phone ids of the auxiliary phone CTC; None: it is off.
         passes: how often the data is read in one epoch, each time in another order.
         dropped: reason -> count, of the last pass.
     """
@@ -213,6 +226,7 @@ class StreamedPlan:
     frame_shift_ms: float = 10.0
     by_count: bool = False
     passes: int = 1
+    phones_of: Callable[[Sequence[int]], tuple[int, ...]] | None = None
     dropped: Counter[str] = field(default_factory=Counter)
 
     def batches(self, epoch: int) -> Iterator[list[TrainItem]]:
@@ -244,7 +258,8 @@ class StreamedPlan:
             if fault:
                 self.dropped[fault] += 1
             else:
-                yield TrainItem(item.key, item.audio, text, item.duration_ms, item.kind)
+                phones = self.phones_of(text) if self.phones_of else ()
+                yield TrainItem(item.key, item.audio, text, item.duration_ms, item.kind, phones)
 
 
 def shuffled(items: Iterable[TrainItem], size: int, chooser: random.Random) -> Iterator[TrainItem]:

@@ -17,7 +17,7 @@ from funrecipe.audio.frontend import WavFrontend
 from funrecipe.audio.io import read_audio
 from funrecipe.data.batching import LengthSortedSampler
 from funrecipe.data.dataset import BatchLoader, BatchPlan, SmallPlan, TrainItem
-from funrecipe.data.dataset_large import StreamedPlan, read_shard_list
+from funrecipe.data.dataset_large import Shard, StreamedPlan, read_shard_list
 from funrecipe.data.dataset_small import ItemLimits
 from funrecipe.errors import DataError, UsageError, did_you_mean
 from funrecipe.model_folder import ModelFolder
@@ -103,6 +103,7 @@ def small_plan(
 def large_plan(
     train_dir: Path, folder: ModelFolder, options: TrainOptions, limits: ItemLimits,
     tokenize: Callable[[str], tuple[int, ...]], ranks: Ranks,
+    phones_of: Callable[[Sequence[int]], tuple[int, ...]] | None = None,
 ) -> StreamedPlan:  # fmt: skip
     """Batches streamed from the shards that ``data.list`` names; without one, wav.scp and text are the only shard.
 
@@ -110,19 +111,25 @@ def large_plan(
     {shuffle_size, sort_size}.
     """
     conf = options.dataset_conf
-    kind = str(conf.get("data_types", "sound,text")).split(",")[0]
-    listed = next((train_dir / name for name in SHARD_LISTS if (train_dir / name).is_file()), None)
-    if listed is None:
-        raise DataError(f"no {SHARD_LISTS[0]}", where=str(train_dir), hint="one shard a line: WAV_SCP TEXT")
     shuffle = conf.get("shuffle_conf") or {}
     frontend_conf = folder.config.get("frontend_conf") or {}
     return StreamedPlan(
-        read_shard_list(listed, kind), tokenize, limits, lambda item: cost_of(item, options.unit, folder),
+        shards_of(train_dir, options), tokenize, limits, lambda item: cost_of(item, options.unit, folder),
         options.batch_bins, by_count=options.unit == "utterances",
         shuffle_size=int(shuffle.get("shuffle_size", 2048)) if conf.get("shuffle", True) else 0,
         sort_size=int(shuffle.get("sort_size", 500)), seed=options.seed, rank=ranks.rank, world_size=ranks.world_size,
         frame_shift_ms=float(frontend_conf.get("frame_shift", 10)), passes=options.passes_per_epoch,
+        phones_of=phones_of,
     )  # fmt: skip
+
+
+def shards_of(train_dir: Path, options: TrainOptions) -> list[Shard]:
+    """The shards of a large data set. Raises DataError."""
+    kind = str(options.dataset_conf.get("data_types", "sound,text")).split(",")[0]
+    listed = next((train_dir / name for name in SHARD_LISTS if (train_dir / name).is_file()), None)
+    if listed is None:
+        raise DataError(f"no {SHARD_LISTS[0]}", where=str(train_dir), hint="one shard a line: WAV_SCP TEXT")
+    return read_shard_list(listed, kind)
 
 
 def check_dataset_conf(conf: Mapping[str, Any]) -> None:

@@ -6,7 +6,7 @@ sixty initials and toned finals are learnt quickly and shape the lower encoder. 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from itertools import groupby
 
 import torch
@@ -40,7 +40,7 @@ def phones_of_characters(characters: Sequence[str]) -> list[str]:
 class PhoneTable:
     """Phones of training texts and their ids; 0 is CTC's blank, and phones met later get the last id."""
 
-    def __init__(self, sentences: Sequence[Sequence[str]]) -> None:
+    def __init__(self, sentences: Iterable[Sequence[str]]) -> None:
         phones = sorted({p for sentence in sentences for p in phones_of_characters(sentence)})
         self.ids = {phone: i for i, phone in enumerate(phones, 1)}
 

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 
 from funrecipe.audio.io import read_audio
+from funrecipe.data.dataset_large import read_texts
 from funrecipe.data.dataset_small import Inspection, ItemLimits, inspect_data_dir, report_lines
 from funrecipe.data.kaldi_dir import Utterance
-from funrecipe.errors import DataError, UsageError
+from funrecipe.errors import DataError
 from funrecipe.model_folder import ModelFolder
-from funrecipe.train.data_plan import check_dataset_conf, large_plan
+from funrecipe.train.data_plan import check_dataset_conf, large_plan, shards_of
 from funrecipe.train.distributed import Ranks, wait_for_all
 from funrecipe.train.initialize import extend_tokens
 from funrecipe.train.options import TrainOptions
@@ -40,6 +41,14 @@ class Preflight:
     tokenizer: ReferenceTokenizer
     limits: ItemLimits
 
+    def sentences(self, options: TrainOptions) -> Iterator[Sequence[str]]:
+        """The tokens of all training texts, those behind a first look included."""
+        if options.dataset_type == "small":
+            texts = (item.text for item in self.train.items)
+        else:
+            texts = (self.tokenizer(text) for text in read_texts(shards_of(Path(options.data_dir) / "train", options)))
+        return ([self.folder.tokens[i] for i in text] for text in texts)
+
 
 def inspect_data(start: ModelFolder, options: TrainOptions, ranks: Ranks) -> Preflight:
     """Pre-flight of both sets. One rank measures first, the others then find its measurements in the cache.
@@ -55,14 +64,16 @@ def inspect_data(start: ModelFolder, options: TrainOptions, ranks: Ranks) -> Pre
     if start.family == "lm":
         check_unit(options.unit, options.dataset_type)
     if options.dataset_type == "large":
-        if options.extend_vocab or options.phone_ctc_weight:
-            raise UsageError("extend_vocab and phone_ctc_weight need all texts at once: dataset_type small only")
-        train = inspect_stream(data_dir / "train", start, options, tokenizer, limits)
+        check_dataset_conf(options.dataset_conf)
+        if options.extend_vocab:
+            for text in read_texts(shards_of(data_dir / "train", options)):
+                tokenizer(text)
+            folder, tokenizer = extended(start, tokenizer)
+        train = inspect_stream(data_dir / "train", folder, options, tokenizer, limits)
     else:
         train = inspect(data_dir / "train", start, options, tokenizer, limits, cache_dir)
         if options.extend_vocab and tokenizer.unknown:
-            folder = with_longer_vocabulary(start, tokenizer.unknown)
-            tokenizer = ReferenceTokenizer(folder.tokens, splitter_of(folder))
+            folder, tokenizer = extended(start, tokenizer)
             train = inspect(data_dir / "train", folder, options, tokenizer, limits, cache_dir)
     valid = inspect(validation_dir(data_dir), folder, options, tokenizer, limits, cache_dir)
     if len(valid.items) < ranks.world_size:
@@ -74,18 +85,19 @@ def inspect_data(start: ModelFolder, options: TrainOptions, ranks: Ranks) -> Pre
     return Preflight(train, valid, folder, tokenizer, limits)
 
 
-def with_longer_vocabulary(start: ModelFolder, unknown: Iterable[str]) -> ModelFolder:
-    """The description of a model that knows the unknown tokens too."""
-    tokens = extend_tokens(start.tokens, unknown)
-    log.info("extend_vocab: %d tokens added: %s", len(tokens) - len(start.tokens), " ".join(sorted(unknown)))
-    return replace(start, tokens=tuple(tokens), config={**start.config, "token_list": tokens})
+def extended(start: ModelFolder, tokenizer: ReferenceTokenizer) -> tuple[ModelFolder, ReferenceTokenizer]:
+    """The description of a model that also knows what ``tokenizer`` met as unknown, and the tokenizer of it."""
+    tokens = extend_tokens(start.tokens, tokenizer.unknown)
+    added = len(tokens) - len(start.tokens)
+    log.info("extend_vocab: %d tokens added: %s", added, " ".join(sorted(tokenizer.unknown)))
+    folder = replace(start, tokens=tuple(tokens), config={**start.config, "token_list": tokens})
+    return folder, ReferenceTokenizer(tokens, splitter_of(folder))
 
 
 def inspect_stream(
     train_dir: Path, folder: ModelFolder, options: TrainOptions, tokenizer: ReferenceTokenizer, limits: ItemLimits
 ) -> Inspection:
     """A look at the first utterances of a large data set, as an epoch would meet them."""
-    check_dataset_conf(options.dataset_conf)
     plan = large_plan(train_dir, folder, options, limits, tokenizer, Ranks())
     items = list(islice(plan.items(0), FIRST_LOOK))
     found = Inspection(items, {reason: ["..."] * count for reason, count in plan.dropped.items()})

@@ -13,7 +13,6 @@ from torch import Tensor, nn
 
 from funrecipe.checkpoint import fingerprint, fit_state_dict, load_state_dict
 from funrecipe.data.batching import Batch
-from funrecipe.data.dataset import TrainItem
 from funrecipe.data.dataset_small import Inspection
 from funrecipe.errors import DataError, UsageError
 from funrecipe.hub import resolve_model
@@ -98,10 +97,6 @@ def build_loss(folder: ModelFolder, options: TrainOptions):
     return loss
 
 
-def with_phones(items: Sequence[TrainItem], tokens: Sequence[str], table: PhoneTable) -> list[TrainItem]:
-    return [replace(item, phones=table.encode([tokens[i] for i in item.text])) for item in items]
-
-
 def build_session(options: TrainOptions, ranks: Ranks, device: torch.device) -> Session:
     """Everything up to the first update: the pre-flight of the data, the model, optimiser and loaders."""
     start = starting_point(options)
@@ -109,15 +104,23 @@ def build_session(options: TrainOptions, ranks: Ranks, device: torch.device) -> 
     folder, train, valid = data.folder, data.train, data.valid
     torch.manual_seed(options.seed)
     model = build_trainable(start, folder, options)
+    phones_of = None
     if options.phone_ctc_weight > 0:
-        table = PhoneTable([[folder.tokens[i] for i in item.text] for item in train.items])
-        train.items, valid.items = (with_phones(s.items, folder.tokens, table) for s in (train, valid))
+        table = PhoneTable(data.sentences(options))
+
+        def phones_of(text: Sequence[int]) -> tuple[int, ...]:
+            return table.encode([folder.tokens[i] for i in text])
+
+        train.items, valid.items = (
+            [replace(item, phones=phones_of(item.text)) for item in found.items] for found in (train, valid)
+        )
         model.phone_ctc = PhoneCtc(model.encoder, table.size, options.phone_ctc_layer)
     model.to(device)
     if device.type == "cpu":
         use_cpu_layers(model)
     if options.dataset_type == "large":
-        plan = large_plan(Path(options.data_dir) / "train", folder, options, data.limits, data.tokenizer, ranks)
+        train_dir = Path(options.data_dir) / "train"
+        plan = large_plan(train_dir, folder, options, data.limits, data.tokenizer, ranks, phones_of)
         print_of_plan = plan_fingerprint([], options, ranks, [file for shard in plan.shards for file in shard.files])
     else:
         plan = small_plan(train.items, folder, options, ranks, shuffle=True, passes=options.passes_per_epoch)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tarfile
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,8 @@ from funrecipe.errors import DataError, UsageError
 from funrecipe.models.registry import build_model
 from funrecipe.train.initialize import extend_state, extend_tokens, freeze, load_init_param
 from funrecipe.train.lora import inject, merged_state
+from funrecipe.train.phone_ctc import PhoneTable
+from funrecipe.train.progress_log import read_json_lines
 
 
 def model(tokens: int = 10) -> nn.Module:
@@ -73,6 +76,34 @@ def test_extended_vocabulary_is_trained_and_written(data: Path) -> None:  # noqa
     tokens = (data.parent / "out" / "tokens.txt").read_text("utf-8").split()
     assert tokens[-2:] == ["龙", "<unk>"]
     assert torch.load(data.parent / "out" / "1epoch.pb", weights_only=True)["ctc.ctc_lo.bias"].shape == (11,)
+
+
+@pytest.mark.parametrize("kind", ["sound,text", "tar"])
+def test_streamed_data_are_read_once_for_new_characters_and_phones(
+    data: Path,  # noqa: F811
+    monkeypatch: pytest.MonkeyPatch,
+    kind: str,
+) -> None:
+    """The new character and a phone of its own occur behind what the pre-flight looks at."""
+    monkeypatch.setattr("funrecipe.train.preflight.FIRST_LOOK", 2)
+    train_dir, out = data / "train", data.parent / "out"
+    text = train_dir / "text"
+    text.write_text(text.read_text("utf-8").replace("utt015 ", "utt015 龙"), "utf-8")
+    (train_dir / "data.list").write_text("wav.scp text\n" if kind != "tar" else "shard.tar\n")
+    with tarfile.open(train_dir / "shard.tar", "w") as tar:
+        for key, sentence in (line.split() for line in text.read_text("utf-8").splitlines()):
+            (data / f"{key}.txt").write_text(sentence, "utf-8")
+            tar.add(data / f"{key}.txt", f"{key}.txt")
+            tar.add(train_dir / "wav" / f"{key}.wav", f"{key}.wav")
+    settings = {"dataset_type": "large", "batch_bins": 3000, "extend_vocab": True, "phone_ctc_weight": 0.3}
+    train(scratch(data, out, **settings, max_epoch=1, dataset_conf={"data_types": kind}))
+    tokens = (out / "tokens.txt").read_text("utf-8").split()
+    assert tokens[-2:] == ["龙", "<unk>"]
+    assert torch.load(out / "1epoch.pb", weights_only=True)["ctc.ctc_lo.bias"].shape == (11,)
+    assert all(record["loss_phone"] > 0 for record in read_json_lines(out / "steps.jsonl"))
+    head = torch.load(out / "checkpoint.pb", weights_only=True)["model"]["phone_ctc.output.weight"]
+    sentences = [list(line.split()[1]) for line in text.read_text("utf-8").splitlines()]
+    assert len(head) == PhoneTable(sentences).size > PhoneTable(sentences[:-1]).size
 
 
 def test_frozen_parameters_stay_and_others_move(corpus: Path, tmp_path: Path) -> None:

@@ -98,8 +98,15 @@ def test_training_through_the_facade(base_model: Path, corpus: Path, tmp_path: P
     assert (tmp_path / "valid.acc.ave.pb").is_file()
 
 
-@pytest.mark.parametrize("launcher", [[], ["-m", "torch.distributed.launch", "--nproc_per_node", "2"]])
-def test_the_script_starts_alone_and_under_the_old_launcher(
+@pytest.mark.parametrize(
+    "launcher",
+    [
+        [],
+        ["-m", "torch.distributed.launch", "--nproc_per_node", "2"],
+        ["-m", "torch.distributed.run", "--nproc_per_node", "2"],  # torchrun
+    ],
+)
+def test_the_script_starts_alone_and_under_both_launchers(
     launcher: list[str], base_model: Path, corpus: Path, tmp_path: Path
 ) -> None:
     command = [sys.executable, *launcher, str(SCRIPT), "--model", str(base_model), "--data_path", str(corpus)]
