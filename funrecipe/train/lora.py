@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from funrecipe.errors import UsageError
+from funrecipe.train.pronunciations import SharedOutput
 
 
 class LoraLinear(nn.Linear):
@@ -67,4 +68,7 @@ def merged_state(model: nn.Module) -> dict[str, Tensor]:
         if isinstance(module, LoraLinear):
             state[f"{name}.weight"] = module.merged_weight().detach()
             del state[f"{name}.lora_a"], state[f"{name}.lora_b"]
+        elif isinstance(module, SharedOutput):
+            state[f"{name}.weight"] = module.merged_weight().detach()
+            del state[f"{name}.sounds"]
     return state

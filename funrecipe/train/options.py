@@ -79,6 +79,9 @@ class TrainOptions:
         0.0, "weight of an auxiliary CTC over initials and finals (small data; needs pypinyin)"
     )
     phone_ctc_layer: int = setting(0, "encoder block it reads, counted from 1; 0: the block before the last")
+    share_pronunciations: bool = setting(
+        False, "output layers: characters that sound alike share a part (small data; needs pypinyin)"
+    )
     # optimisation
     max_epoch: int = setting(50, "number of epochs")
     max_steps: int = setting(0, "stop after this many updates; 0: no limit")
@@ -121,6 +124,8 @@ class TrainOptions:
         check_ranges(self)
         if self.precision == "fp16" and self.num_gpus == 0:
             raise UsageError("precision fp16 works on a GPU only", hint="bf16 or fp32 on the CPU")
+        if self.share_pronunciations and self.lora_rank:
+            raise UsageError("share_pronunciations does not go with lora_rank: one trains what the other freezes")
         for phase, _, mode in (*self.best_model_criterion, self.early_stopping_criterion):
             check_choice("phase of a criterion", phase, ("train", "valid"))
             check_choice("mode of a criterion", mode, ("min", "max"))

@@ -77,6 +77,7 @@ ROWS: dict[str, tuple[Any, dict[str, Any]]] = {
     "lora_targets": (["linear_out"], LORA),
     "phone_ctc_weight": (0.3, {}),
     "phone_ctc_layer": (2, {"phone_ctc_weight": 0.3}),
+    "share_pronunciations": (True, {}),
     "max_epoch": (1, {}),
     "max_steps": (1, {}),
     "accum_grad": (2, {}),
