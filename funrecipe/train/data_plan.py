@@ -29,7 +29,9 @@ log = logging.getLogger(__name__)
 SHARD_LISTS = ("data.list", "speech_text_data.list")
 LARGE_SETTINGS = ("data_types", "shuffle", "shuffle_conf")
 # What FunASR's files have there too, and what takes its place.
-REPLACED_SETTINGS = {"batch_conf": "batch_bins, batch_unit", "num_workers": "num_workers", "data_names": "data_types"}
+REPLACED_SETTINGS = {"batch_conf": "batch_bins, batch_unit", "num_workers": "num_workers", "data_names": "data_types",
+                     "sample_rate": "model_conf", "double_rate": "model_conf", "hotword_min_length": "model_conf",
+                     "hotword_max_length": "model_conf"}  # fmt: skip
 
 
 def frontend_of(folder: ModelFolder) -> WavFrontend:

@@ -15,6 +15,7 @@ from torch.nn import functional as F
 from funrecipe.data.batching import Batch
 from funrecipe.errors import UsageError, did_you_mean
 from funrecipe.models.layers import length_mask
+from funrecipe.train.hotword_sampling import HotwordConf, sample_hotwords
 from funrecipe.train.loss_output import (
     EOS_ID,
     LossOutput,
@@ -124,7 +125,10 @@ def paraformer_loss(model: nn.Module, batch: Batch, generator: torch.Generator) 
 
 
 def encode_for_training(model: nn.Module, batch: Batch, text_lens: Tensor, generator: torch.Generator):
-    """Encoder output and lengths, CIF scaled to ``text_lens``, ``embeds -> logits``; in chunks where it has them."""
+    """Encoder output and lengths, CIF scaled to ``text_lens``, ``embeds -> logits``; in chunks where it has them.
+
+    The decoder of a contextual model attends to hot words from the batch's own texts.
+    """
     if hasattr(model.encoder, "encode_chunks"):
         index = shape_index(model.encoder, model.training, generator)
         encoder_out, layout = model.encoder.encode_chunks(batch.feats, batch.feat_lens, index)
@@ -132,7 +136,14 @@ def encode_for_training(model: nn.Module, batch: Batch, text_lens: Tensor, gener
         return encoder_out, layout.lens, cif, lambda e: model.decoder(encoder_out, layout.lens, e, text_lens, mask)
     encoder_out, encoder_out_lens = model.encode(batch.feats, batch.feat_lens)
     cif = model.predictor(encoder_out, encoder_out_lens, target_lens=text_lens)
-    return encoder_out, encoder_out_lens, cif, lambda e: model.decoder(encoder_out, encoder_out_lens, e, text_lens)
+    context = []
+    if hasattr(model, "encode_hotwords"):
+        words = sample_hotwords(batch, HotwordConf.of(model.model_conf), generator)
+        context = [model.encode_hotwords(words)]
+    return (
+        encoder_out, encoder_out_lens, cif,
+        lambda embeds: model.decoder(encoder_out, encoder_out_lens, embeds, text_lens, *context),
+    )  # fmt: skip
 
 
 def glance(
@@ -157,6 +168,8 @@ Objective = Callable[[nn.Module, Batch, torch.Generator], LossOutput]
 OBJECTIVES: dict[str, Objective] = {
     "paraformer": paraformer_loss,
     "bicif_paraformer": paraformer_loss,
+    "contextual_paraformer": paraformer_loss,
+    "neatcontextual_paraformer": paraformer_loss,
     "paraformer_online": paraformer_loss,
     "uniasr": uniasr_loss,
     "asr": ctc_attention_loss,

@@ -22,7 +22,8 @@ PRECISIONS = ("fp32", "bf16", "fp16")
 LOSS_SETTINGS = ("ctc_weight", "lsm_weight", "length_normalized_loss", "predictor_weight", "predictor_bias",
                  "sampling_ratio", "use_1st_decoder_loss", "predictor_weight2", "loss_weight_model1",
                  "fastemit_lambda", "auxiliary_ctc_weight", "auxiliary_att_weight", "auxiliary_lsm_weight",
-                 "auxiliary_lm_loss_weight", "auxiliary_lm_loss_smoothing")  # fmt: skip
+                 "auxiliary_lm_loss_weight", "auxiliary_lm_loss_smoothing",
+                 "sample_rate", "double_rate", "min_hw_length", "max_hw_length")  # fmt: skip
 
 # Setting -> (what must be on, whether it is).
 NEEDS: dict[str, tuple[str, Callable[[TrainOptions], bool]]] = {

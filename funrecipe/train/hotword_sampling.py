@@ -1,0 +1,73 @@
+"""Hot words of a training batch: stretches of its own texts, as FunASR 0.8.8 samples them for contextual models.
+
+Source: ``funasr.datasets.large_datasets.utils.hotword_utils`` (which stretches) and ``padding`` (one list for the whole
+batch, "none of them" at its end).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from funrecipe.data.batching import Batch
+from funrecipe.errors import UsageError
+
+
+@dataclass(frozen=True)
+class HotwordConf:
+    """Keys of ``model_conf``, with the defaults of FunASR's data loader.
+
+    Attributes:
+        sample_rate: share of utterances that give hot words; double_rate: of those that are long
+            enough, the share that gives two.
+        min_hw_length, max_hw_length: tokens of a hot word.
+    """
+
+    sample_rate: float = 0.6
+    double_rate: float = 0.1
+    min_hw_length: int = 2
+    max_hw_length: int = 8
+
+    @classmethod
+    def of(cls, model_conf: Mapping[str, Any]) -> HotwordConf:
+        """Raises UsageError for lengths that no stretch can have."""
+        conf = cls(**{name: model_conf[name] for name in cls.__dataclass_fields__ if name in model_conf})
+        if not 1 <= conf.min_hw_length <= conf.max_hw_length:
+            raise UsageError(f"model_conf: min_hw_length {conf.min_hw_length}, max_hw_length {conf.max_hw_length}")
+        return conf
+
+
+def sample_stretches(length: int, conf: HotwordConf, generator: torch.Generator) -> list[tuple[int, int]]:
+    """``(start, end)``, the end excluded, of the hot words that a text of ``length`` tokens gives: none, one or two."""
+
+    def between(low: int, high: int) -> int:
+        return int(torch.randint(low, high + 1, (), generator=generator))
+
+    def chance(rate: float) -> bool:
+        return float(torch.rand((), generator=generator)) < rate
+
+    shortest, longest = conf.min_hw_length, conf.max_hw_length
+    if length < shortest or not chance(conf.sample_rate):
+        return []
+    if length == shortest:
+        return [(0, length)]
+    found = []
+    behind = 0
+    if length > shortest + longest + 2 and chance(conf.double_rate):
+        start = between(0, length // 3)
+        behind = between(start + shortest, start + min(longest, length // 2))
+        found.append((start, behind))
+    start = between(min(behind, length - shortest), length - shortest)
+    found.append((start, between(start + shortest, min(length, start + longest))))
+    return found
+
+
+def sample_hotwords(batch: Batch, conf: HotwordConf, generator: torch.Generator) -> list[list[int]]:
+    """Token ids of the batch's hot words, in the order of its utterances."""
+    words = []
+    for text, length in zip(batch.text.tolist(), batch.text_lens.tolist()):
+        words += [text[start:end] for start, end in sample_stretches(length, conf, generator)]
+    return words
