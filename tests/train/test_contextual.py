@@ -24,7 +24,7 @@ from funrecipe.train.progress_log import read_json_lines
 
 DATA = Path(__file__).parents[1] / "data"
 # Made by FunASR 0.8.8's NeatContextualParaformer from the weights in data/parity/contextual_paraformer. With the
-# sampler all texts have one length: that class, other than its Paraformer, samples from the padding of shorter ones too.
+# sampler all texts have one length: that class, unlike its Paraformer, samples from the padding of shorter ones too.
 VARIANTS: dict[str, tuple[dict[str, Any], int, bool]] = {
     "norm_sampler": ({}, 0, True),
     "norm_nosampler": ({"sampling_ratio": 0.0}, 0, True),
