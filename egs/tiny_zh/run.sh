@@ -13,6 +13,7 @@ declare_option corpus "" "AISHELL sample: train/, validation/, test/, each with 
 declare_option more_data "" "further data directories with absolute paths in wav.scp, separated by blanks"
 declare_option voice_dir "" "recorded syllables (gcin-voice); empty: no joined sentences"
 declare_option words "" "word list with frequencies (jieba's dict.txt), for joined sentences and n-grams"
+declare_option open_gram "" "folder of open-gram's word n-grams (lm_sc.t3g, pydict_sc.bin); empty: from the Debian archive"
 declare_option more_text "" "further Kaldi text files for the n-grams, separated by blanks"
 declare_option data_dir "$recipe_dir/data" "data directories of the recipe"
 declare_option exp_dir "$recipe_dir/exp" "training run, results, packed model"
@@ -32,6 +33,17 @@ append() {
   awk -v folder="$(cd "$1" && pwd)/" -v prefix="$2" \
     '{ key = $1; sub(/^[^ \t]+[ \t]+/, ""); if ($0 !~ /^\//) $0 = folder $0; print prefix key, $0 }' "$1/wav.scp" >> "$data_dir/train/wav.scp"
   sed "s/^/$2/" "$1/text" >> "$data_dir/train/text"
+}
+
+# get_open_gram: the word n-grams of Debian's package sunpinyin-data, without installing it (no root needed).
+get_open_gram() {
+  if ! compgen -G "$data_dir/sunpinyin-data/usr/lib/*/sunpinyin/data/lm_sc.t3g" > /dev/null; then
+    local packages=$data_dir/packages
+    mkdir -p "$packages"
+    (cd "$packages" && apt-get download sunpinyin-data) || die "could not get sunpinyin-data; --open_gram names a copy" 3
+    dpkg-deb -x "$packages"/sunpinyin-data_*.deb "$data_dir/sunpinyin-data"
+  fi
+  open_gram=$(dirname "$data_dir"/sunpinyin-data/usr/lib/*/sunpinyin/data/lm_sc.t3g)
 }
 
 if stage 0; then
@@ -71,8 +83,9 @@ if stage 2; then
   log "Stage 2: Mixed weights and character n-grams ..."
   "$PYTHON" "$recipe_dir/local/mix_weights.py" "$base_model" "$run" "$run/valid.cer_decode.ave.pb" "$run/mixed.pb"
   mkdir -p "$exp_dir/lang"
+  if [ -z "$open_gram" ]; then get_open_gram; fi
   # shellcheck disable=SC2086  # lists of files
-  "$PYTHON" "$recipe_dir/local/char_ngram.py" --tokens "$run/tokens.txt" --words "$words" \
+  "$PYTHON" "$recipe_dir/local/char_ngram.py" --tokens "$run/tokens.txt" --open_gram "$open_gram" --words "$words" \
     --text "$corpus/train/text" $more_text --output "$ngram"
   cp "$ngram" "$run/ngram.arpa.gz"
   cp "$recipe_dir/conf/decoding.yaml" "$run/decoding.yaml"
