@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
@@ -30,7 +31,7 @@ from funrecipe.train.averaging import average_best, rank_epochs, replace_link
 from funrecipe.train.distributed import Ranks, agree_on_names, average_gradients, sum_over_ranks, wait_for_all
 from funrecipe.train.loss_output import LossOutput
 from funrecipe.train.options import TrainOptions
-from funrecipe.train.progress_log import Mean, MetricsFiles, epoch_line, interval_line, tensorboard_writer, write_plot
+from funrecipe.train.progress_log import Mean, MetricsFiles, epoch_line, interval_line, tensorboard_writers, write_plot
 
 log = logging.getLogger(__name__)
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
@@ -87,7 +88,7 @@ class Trainer:
         self.stop_signal = 0
         self.metrics: MetricsFiles | None = None
         self.scaler = torch.amp.GradScaler("cuda", enabled=self.options.precision == "fp16")
-        self.tensorboard = tensorboard_writer(self.output_dir / "tensorboard") if self.ranks.is_writer else None
+        self.tensorboard: dict[str, Any] = {}
 
     # ---- the run
 
@@ -97,6 +98,7 @@ class Trainer:
             self.load_checkpoint()
         if self.ranks.is_writer:
             self.metrics = MetricsFiles(self.output_dir, self.position.update, self.position.epoch)
+            self.tensorboard = tensorboard_writers(self.output_dir / "tensorboard", self.position.update + 1)
         before = (
             {number: signal.signal(number, self.note_signal) for number in STOP_SIGNALS} if in_main_thread() else {}
         )
@@ -108,8 +110,8 @@ class Trainer:
                 signal.signal(number, handler)
             if self.metrics:
                 self.metrics.close()
-            if self.tensorboard:
-                self.tensorboard.close()
+            for writer in self.tensorboard.values():
+                writer.close()
         return self.position
 
     def note_signal(self, number: int, frame: object) -> None:
@@ -279,7 +281,7 @@ class Trainer:
             )
         if self.tensorboard:
             for name, value in values.items():
-                self.tensorboard.add_scalar(f"train/{name}", value, self.position.update)
+                self.tensorboard["train"].add_scalar(name, value, self.position.update)
 
     # ---- the end of an epoch
 
@@ -321,8 +323,9 @@ class Trainer:
                 self.output_dir, history, phase=phase, key=name, mode=mode, nbest=[self.options.keep_nbest_models]
             )
         if self.tensorboard:
-            for name, value in self.position.history[epoch].items():
-                self.tensorboard.add_scalar(f"epoch/{name}", value, epoch)
+            for phase_and_name, value in self.position.history[epoch].items():
+                phase, name = phase_and_name.split(".", 1)
+                self.tensorboard[phase].add_scalar(f"epoch/{name}", value, epoch)
 
     def criterion_value(self, epoch: int, phase: str, name: str) -> float:
         value = self.position.history[epoch].get(f"{phase}.{name}")

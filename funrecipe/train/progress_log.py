@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import csv
 import json
+import logging
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
+
+log = logging.getLogger(__name__)
 
 
 class Mean:
@@ -115,13 +118,18 @@ def keep_lines(path: Path, wanted: Any) -> None:
         os.replace(temporary, path)
 
 
-def tensorboard_writer(folder: Path) -> Any | None:
-    """A SummaryWriter where the tensorboard package is installed, else None."""
+def tensorboard_writers(folder: Path, next_update: int) -> dict[str, Any]:
+    """A SummaryWriter for ``folder/train`` and one for ``folder/valid``; none, and a log line, without the package.
+
+    Args:
+        next_update: what an interrupted run wrote from this update on is hidden.
+    """
     try:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError:
-        return None
-    return SummaryWriter(str(folder))
+        log.info("the package tensorboard is not installed: no %s (pip install tensorboard adds it)", folder)
+        return {}
+    return {phase: SummaryWriter(str(folder / phase), purge_step=next_update) for phase in ("train", "valid")}
 
 
 def write_plot(path: Path, records: Sequence[Mapping[str, float]], names: Iterable[str]) -> None:
