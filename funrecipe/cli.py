@@ -31,6 +31,7 @@ VERBS: dict[str, str] = {
     "average": "average the n best checkpoints of a training run",
     "cmvn": "feature statistics of a training set: am.mvn",
     "tokens": "token list of a training set: tokens.txt",
+    "splice": "further training data, joined from pieces of a training set",
     "pack": "one checkpoint of a training run as a model folder",
     "perplexity": "how well a language model predicts a text",
     "download": "get a model from the hub (the only verb that uses the network)",

@@ -1,9 +1,11 @@
 # shellcheck shell=bash
 # Training from nothing: the stages of every egs/<corpus>/run.sh. A recipe sets recipe_dir, sources this file, defines
 # prepare_data, which fills $data_dir/{train,validation,test} (and any $test_sets), may change defaults with
-# set_default, and calls train_recipe "$@". Guide: egs/TEMPLATE/README.md
-# Stages: -1 get the corpus, 0 data, 1 CMVN, 2 token list, 3 language model (with --lm_config), 4 train and average,
-# 5 decode and score, 6 pack as a ModelScope folder.
+# set_default, and calls train_recipe "$@". It may also define choose_characters, which sets further_characters, and
+# prepare_ngram FILE, which writes an ARPA file over the token list; that and conf/decoding.yaml become part of the model.
+# Guide: egs/TEMPLATE/README.md
+# Stages: -1 get the corpus, 0 data, 1 CMVN, 2 token list, 3 language models (n-grams; a network with --lm_config),
+# 4 train and average, 5 decode and score, 6 pack as a ModelScope folder.
 # shellcheck disable=SC2154  # options are set by declare_option, recipe_dir by the recipe
 # shellcheck source=utils/recipe.sh
 source "$(dirname "${BASH_SOURCE[0]}")/recipe.sh"
@@ -16,6 +18,7 @@ declare_option data_dir "$recipe_dir/data" "data directories: train, validation 
 declare_option exp_dir "$recipe_dir/exp" "token list and CMVN, training run, results, packed model"
 declare_option train_config "" "architecture and training; default: conf/train.yaml of the recipe, else egs/asr/conf/paraformer_base.yaml"
 declare_option min_count 1 "characters that occur less often in the training text become <unk>" integer
+declare_option further_characters "" "characters that the token list gets besides those of the training text"
 declare_option cmvn_utterances 2000 "utterances, evenly spread, that the feature statistics are of; 0: all" integer
 declare_option lm_config "" "language model of stage 3, for example egs/asr/conf/transformer_lm.yaml; empty: none"
 declare_option lm_data_dir "" "train/text and validation/text of the language model; empty: those of data_dir"
@@ -34,6 +37,15 @@ declare_option half true "store the packed weights as float16: half the size"
 set_default() {
   option_default[$1]=$2
   printf -v "$1" '%s' "$2"
+}
+
+# debian_package NAME FOLDER: its files below FOLDER, without installing it (no root needed)
+debian_package() {
+  if [ -d "$2" ]; then return; fi
+  local packages=$2.package
+  mkdir -p "$packages"
+  (cd "$packages" && apt-get download "$1") || die "could not get the Debian package $1" 3
+  dpkg-deb -x "$packages/$1"_*.deb "$2"
 }
 
 # train_from CONFIG DATA_DIR OUTPUT_DIR [option ...]: stage 3 or 4
@@ -65,6 +77,8 @@ decode_and_score() {
     cp "$exp_dir/lm/config.yaml" "$run/lm.yaml"
     cp "$exp_dir/lm/valid.loss.ave.pb" "$run/lm.pb"
   fi
+  if [ -f "$lang/ngram.arpa.gz" ]; then cp "$lang/ngram.arpa.gz" "$run"; fi
+  if [ -f "$recipe_dir/conf/decoding.yaml" ]; then cp "$recipe_dir/conf/decoding.yaml" "$run"; fi
   given beam_size lm_weight
   for part in $test_sets; do
     bash "$recipe_root/egs/asr/infer.sh" --model "$run" --checkpoint_dir "$run" --checkpoint_name "$checkpoint" \
@@ -106,7 +120,13 @@ train_recipe() {
   fi
   if first_machine && stage 2; then
     log "Stage 2: Making the token list ..."
-    funrecipe tokens --data_dir "$data_dir/train" --out "$lang/tokens.txt" --min_count "$min_count"
+    if declare -F choose_characters > /dev/null; then choose_characters; fi
+    funrecipe tokens --data_dir "$data_dir/train" --out "$lang/tokens.txt" --min_count "$min_count" \
+      --further_characters "$further_characters"
+  fi
+  if first_machine && stage 3 && declare -F prepare_ngram > /dev/null; then
+    log "Stage 3: Making the n-gram model ..."
+    prepare_ngram "$lang/ngram.arpa.gz"
   fi
   if stage 3 && [ -n "$lm_config" ]; then
     log "Stage 3: Training the language model ..."

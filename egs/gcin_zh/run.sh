@@ -10,19 +10,12 @@ declare_option sentences 1500 "training sentences" integer
 declare_option seed 1 "of sentences and joins" integer
 data_dir=$recipe_dir/data exp_dir=$recipe_dir/exp test_sets="test unseen"
 
-# get_voice: the syllables of gcin-voice, without installing it (no root needed).
-get_voice() {
-  voice_dir=$data_dir/gcin-voice/usr/share/gcin-voice/ogg
-  if [ -d "$voice_dir" ]; then return; fi
-  local packages=$data_dir/packages
-  mkdir -p "$packages"
-  (cd "$packages" && apt-get download gcin-voice) || die "could not get gcin-voice; --voice_dir names a copy" 3
-  dpkg-deb -x "$packages"/gcin-voice_*.deb "$data_dir/gcin-voice"
-}
-
 # prepare_data: train and validation use 85 % of the recordings; test has new sentences of those, unseen of all recordings.
 prepare_data() {
-  if [ -z "$voice_dir" ]; then get_voice; fi
+  if [ -z "$voice_dir" ]; then
+    debian_package gcin-voice "$data_dir/gcin-voice"
+    voice_dir=$data_dir/gcin-voice/usr/share/gcin-voice/ogg
+  fi
   local lists=$data_dir/sentences
   mkdir -p "$lists"
   "$PYTHON" "$recipe_dir/local/sentences.py" --count 100 --seed $((seed + 1)) --prefix T > "$lists/test"

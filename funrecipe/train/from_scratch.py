@@ -21,7 +21,7 @@ from funrecipe.audio.io import read_audio
 from funrecipe.checkpoint import load_state_dict, save_checkpoint
 from funrecipe.data.kaldi_dir import Utterance, read_data_dir
 from funrecipe.errors import DataError, list_problems
-from funrecipe.model_folder import ModelFolder, open_model_folder, read_config
+from funrecipe.model_folder import NGRAM_FILES, ModelFolder, open_model_folder, read_config
 from funrecipe.train.output_folder import write_text
 from funrecipe.train.references import is_mark, split_characters
 
@@ -132,11 +132,11 @@ def pack_model(run_dir: Path, checkpoint: str, target: Path, *, half: bool = Fal
 
 
 def fill_folder(new: Path, folder: ModelFolder, run_dir: Path, checkpoint: str, half: bool) -> None:
-    """Everything of a packed folder but ``configuration.json``; the language model of ``--lm_weight`` too."""
+    """Everything of a packed folder but ``configuration.json``; language models that its search uses too."""
     pack_weights(run_dir / checkpoint, new / "model.pb", half)
     pack_config(folder.config, new / "config.yaml")
     write_text(new / "tokens.json", json.dumps(list(folder.tokens), ensure_ascii=False) + "\n")
-    for name in MODEL_FILES:
+    for name in (*MODEL_FILES, *NGRAM_FILES):
         if (run_dir / name).is_file():
             shutil.copyfile(run_dir / name, new / name)
     if folder.lm_config and folder.lm_weights:

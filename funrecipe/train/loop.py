@@ -12,7 +12,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -26,7 +26,7 @@ from tqdm import tqdm
 from funrecipe.checkpoint import load_plain, save_checkpoint
 from funrecipe.data.batching import Batch
 from funrecipe.data.dataset import BatchLoader
-from funrecipe.errors import DataError, Interrupted
+from funrecipe.errors import DataError, Interrupted, UsageError
 from funrecipe.train.averaging import average_best, rank_epochs, replace_link
 from funrecipe.train.distributed import Ranks, agree_on_names, average_gradients, sum_over_ranks, wait_for_all
 from funrecipe.train.loss_output import LossOutput
@@ -34,6 +34,7 @@ from funrecipe.train.options import TrainOptions
 from funrecipe.train.progress_log import Mean, MetricsFiles, epoch_line, interval_line, tensorboard_writers, write_plot
 
 log = logging.getLogger(__name__)
+START_ANEW = "another output_dir, or --resume false to start anew"
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 Loss = Callable[[nn.Module, Batch, torch.Generator], LossOutput]
@@ -65,6 +66,7 @@ class Trainer:
         train_loader, plan_fingerprint: batches, and what they were made from: another plan cannot be resumed in
         mid-epoch. evaluate: validation values of a model (loss, acc, cer_decode, ...), the same on every rank.
         state_to_save: state dict of the checkpoints (without auxiliary heads, LoRA included).
+        kept_settings: by name, what a run cannot change on resuming, because checkpoint.pb holds what it led to.
     """
 
     model: nn.Module
@@ -79,6 +81,7 @@ class Trainer:
     device: torch.device
     ranks: Ranks = field(default_factory=Ranks)
     state_to_save: Callable[[nn.Module], dict[str, torch.Tensor]] = nn.Module.state_dict
+    kept_settings: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.position = Position()
@@ -372,11 +375,27 @@ class Trainer:
             "reporter": self.epoch_mean.state(),
             "position": dict(vars(self.position)),
             "plan": self.plan_fingerprint,
+            "settings": self.kept_settings,
         }, self.output_dir / "checkpoint.pb")  # fmt: skip
+
+    def refuse_other_settings(self, saved: Mapping[str, str], path: Path) -> None:
+        """Settings that resuming would silently replace by those of the checkpoint."""
+        other = [
+            f"{name} is {self.kept_settings[name]}, and was {value}"
+            for name, value in saved.items()
+            if self.kept_settings.get(name, value) != value
+        ]
+        if other:
+            said = f"the run to resume has other settings: {'; '.join(other)}"
+            raise UsageError(said, where=str(path), hint=START_ANEW)
 
     def load_checkpoint(self) -> None:
         path = self.output_dir / "checkpoint.pb"
-        saved = load_plain(path)
+        try:
+            saved = load_plain(path)
+        except DataError as error:
+            raise DataError(error.what, where=str(path), hint=START_ANEW) from None
+        self.refuse_other_settings(saved.get("settings", {}), path)
         try:
             self.model.load_state_dict(saved["model"])
             self.optimizer.load_state_dict(saved["optimizers"][0])
@@ -389,7 +408,7 @@ class Trainer:
             raise DataError(
                 f"this checkpoint does not belong to these settings: {error}",
                 where=str(path),
-                hint="another output_dir, or --resume false to start anew",
+                hint=START_ANEW,
             ) from None
         if saved["plan"] != self.plan_fingerprint and self.position.next_batch:
             log.warning(

@@ -28,6 +28,7 @@ LOSS_SETTINGS = ("ctc_weight", "lsm_weight", "length_normalized_loss", "predicto
 # Setting -> (what must be on, whether it is).
 NEEDS: dict[str, tuple[str, Callable[[TrainOptions], bool]]] = {
     "cache_mb": ("--dataset_type small", lambda o: o.dataset_type == "small"),
+    "more_train_dirs": ("--dataset_type small", lambda o: o.dataset_type == "small"),
     "dataset_conf": ("--dataset_type large", lambda o: o.dataset_type == "large"),
     "prefetch_batches": ("--num_workers", lambda o: o.num_workers > 0),
     "noise_probability": ("--noise_scp", lambda o: bool(o.noise_scp)),

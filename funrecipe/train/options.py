@@ -35,6 +35,7 @@ class TrainOptions:
     token_list: str = setting("", "from scratch: tokens.txt, one token a line")
     cmvn_file: str = setting("", "from scratch: am.mvn")
     data_dir: str = setting("", "holds train/ and validation/ (or dev/), each with wav.scp and text")
+    more_train_dirs: list[str] = setting(list, "further training sets, each a folder with wav.scp and text")
     output_dir: str = setting("./checkpoint", "checkpoints, logs and averages are written here")
     # data
     dataset_type: str = setting("small", "small: listed in memory; large: streamed from shards")
@@ -185,6 +186,7 @@ NOT_FROM_FILES = {
     "token_list",
     "cmvn_file",
     "data_dir",
+    "more_train_dirs",
     "output_dir",
     "resume",
     "max_steps",

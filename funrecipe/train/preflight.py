@@ -71,10 +71,10 @@ def inspect_data(start: ModelFolder, options: TrainOptions, ranks: Ranks) -> Pre
             folder, tokenizer = extended(start, tokenizer)
         train = inspect_stream(data_dir / "train", folder, options, tokenizer, limits)
     else:
-        train = inspect(data_dir / "train", start, options, tokenizer, limits, cache_dir)
+        train = inspect_training(start, options, tokenizer, limits, cache_dir)
         if options.extend_vocab and tokenizer.unknown:
             folder, tokenizer = extended(start, tokenizer)
-            train = inspect(data_dir / "train", folder, options, tokenizer, limits, cache_dir)
+            train = inspect_training(folder, options, tokenizer, limits, cache_dir)
     valid = inspect(validation_dir(data_dir), folder, options, tokenizer, limits, cache_dir)
     if len(valid.items) < ranks.world_size:
         raise DataError(
@@ -103,6 +103,29 @@ def inspect_stream(
     found = Inspection(items, {reason: ["..."] * count for reason, count in plan.dropped.items()})
     found.total = len(items) + sum(plan.dropped.values())
     conclude(found, tokenizer, options, train_dir)
+    return found
+
+
+def inspect_training(
+    folder: ModelFolder, options: TrainOptions, tokenizer: ReferenceTokenizer, limits: ItemLimits, cache_dir: Path
+) -> Inspection:
+    """Pre-flight of ``data_dir/train`` and ``more_train_dirs``, as one set. Raises DataError."""
+    data_dir = Path(options.data_dir)
+    found = inspect(data_dir / "train", folder, options, tokenizer, limits, cache_dir)
+    unknown, home = tokenizer.unknown.copy(), {item.key: data_dir / "train" for item in found.items}
+    for number, directory in enumerate(map(Path, options.more_train_dirs), 1):
+        more = inspect(directory, folder, options, tokenizer, limits, cache_dir / f"more{number}")
+        unknown += tokenizer.unknown
+        for item in more.items:
+            if item.key in home:
+                raise DataError(f"utterance '{item.key}' is in {home[item.key]} too", where=str(directory))
+            home[item.key] = directory
+        found.items += more.items
+        for reason, keys in more.dropped.items():
+            found.dropped.setdefault(reason, []).extend(keys)
+        found.total += more.total
+    tokenizer.unknown = unknown
+    found.items.sort(key=lambda item: item.key.encode())
     return found
 
 

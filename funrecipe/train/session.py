@@ -134,7 +134,7 @@ def build_session(options: TrainOptions, ranks: Ranks, device: torch.device) -> 
     scheduler = build_scheduler(options.scheduler, optimizer, options.scheduler_conf)
     trainer = Trainer(
         model, loss, optimizer, scheduler, training_loader(plan, folder, options), print_of_plan, evaluate, options,
-        Path(options.output_dir), device, ranks, state_to_save=model_state,
+        Path(options.output_dir), device, ranks, model_state, kept_settings(start, options),
     )  # fmt: skip
     return Session(folder, trainer, train, valid)
 
@@ -181,6 +181,17 @@ def check_model(start: ModelFolder, options: TrainOptions) -> None:
         sum(n for n, trained in sizes if trained) / 1e6,
         fingerprint(load_state_dict(start.weights))[:12] if start.weights.is_file() else "random",
     )
+
+
+# What checkpoint.pb holds the effect of: another value would be silently replaced on resuming.
+KEPT = ("optim", "optim_conf", "lr", "scheduler", "scheduler_conf", "init_param", "freeze_param", "lora_rank",
+        "lora_targets", "extend_vocab")  # fmt: skip
+
+
+def kept_settings(start: ModelFolder, options: TrainOptions) -> dict[str, str]:
+    """What a run cannot change on resuming, as text: some settings, and the weights it started from."""
+    weights = fingerprint(load_state_dict(start.weights))[:12] if start.weights.is_file() else "random"
+    return {**{name: str(getattr(options, name)) for name in KEPT}, "base model": weights}
 
 
 def decoded_keys(valid: Inspection, options: TrainOptions) -> frozenset[str] | None:

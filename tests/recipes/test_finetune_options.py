@@ -24,6 +24,7 @@ OWN: dict[str, tuple[str, tuple[str, ...]]] = {
     "output_dir": ("elsewhere", ()),
     "eval_dir": ("other/test", ()),
     "guard_dir": ("general", ()),
+    "spliced": ("7", ()),
     "checkpoint_name": ("latest.pb", ()),
     "num_gpus": ("2", ()),
     "num_processes": ("2", ()),

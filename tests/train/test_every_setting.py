@@ -75,6 +75,7 @@ ROWS: dict[str, tuple[Any, dict[str, Any]]] = {
     "lora_rank": (2, {}),
     "lora_alpha": (64.0, LORA),
     "lora_targets": (["linear_out"], LORA),
+    "more_train_dirs": (["@more/train"], {}),
     "phone_ctc_weight": (0.3, {}),
     "phone_ctc_layer": (2, {"phone_ctc_weight": 0.3}),
     "share_pronunciations": (True, {}),
@@ -118,6 +119,7 @@ def place(corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     lists = {name: (corpus / "train" / name).read_text("utf-8") for name in ("wav.scp", "text")}
     changed = {
         "shards": lists,
+        "more": {name: text.replace("utt", "more") for name, text in lists.items()},
         "dragon": {**lists, "text": lists["text"].replace("utt000 ", "utt000 龙")},
         "two_bad": {**lists, "text": "\n".join(lists["text"].splitlines()[:-1])},
     }
@@ -125,7 +127,7 @@ def place(corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
         (root / name / "train").mkdir(parents=True)
         (root / name / "validation").symlink_to(corpus / "validation")
         for file, text in files.items():
-            (root / name / "train" / file).write_text(text.replace("wav/", f"{corpus}/train/wav/"), "utf-8")
+            (root / name / "train" / file).write_text(re.sub(r"wav/\D+", f"{corpus}/train/wav/utt", text), "utf-8")
         (root / name / "train" / "data.list").write_text("wav.scp text\n")
     train(scratch(corpus, root / "base", max_steps=1, valid_decode=False))
     return root

@@ -1,0 +1,193 @@
+"""New utterances from pieces of old ones: recordings cut between characters and joined, with the text that belongs.
+
+A model tells where each character ends (its CTC head, or else CIF weights scaled to the known text); pieces of two to
+six characters of one speaker are joined in random order. The text then is no sentence any more: little speech is heard
+in many contexts, and a decoder cannot learn the training texts by heart. After Lam et al. 2021, "On-the-fly aligned
+data augmentation for sequence-to-sequence ASR", but written to a data directory that one can listen to.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import soundfile
+import torch
+
+from funrecipe.audio.io import read_audio
+from funrecipe.data.kaldi_dir import read_data_dir
+from funrecipe.decode.recognizer import load_model
+from funrecipe.errors import DataError, UsageError
+from funrecipe.model_folder import open_model_folder
+from funrecipe.train.data_plan import frontend_of
+from funrecipe.train.references import ReferenceTokenizer, is_mark, split_characters
+
+SEARCH_S = 0.07  # a cut is moved to the quietest place within this distance
+POWER_WINDOW_S = 0.02
+FADE_S = 0.01
+PIECE_CHARACTERS = (2, 6)
+UTTERANCE_CHARACTERS = (5, 16)
+FEWEST_CHARACTERS = 4  # of a recording that is cut
+
+
+class Aligned(NamedTuple):
+    """A recording with the sample at which each of its characters begins; the last entry is its end."""
+
+    wave: np.ndarray
+    power: np.ndarray
+    edges: list[int]
+    characters: list[str]
+
+
+class Aligner:
+    """Where characters end: half way between their CTC spikes, or by the CIF weights of a model without trained CTC.
+
+    Raises:
+        UsageError: the model has neither.
+    """
+
+    def __init__(self, model_dir: Path) -> None:
+        folder = open_model_folder(model_dir)
+        self.model, self.frontend = load_model(folder, device="cpu"), frontend_of(folder)
+        self.sample_rate_hz = folder.sample_rate_hz
+        model_conf = folder.config.get("model_conf") or {}
+        self.has_ctc = float(model_conf.get("ctc_weight", 0)) > 0 and getattr(self.model, "ctc", None) is not None
+        if not self.has_ctc and not hasattr(self.model, "predictor"):
+            raise UsageError(f"{model_dir}: no CTC head and no CIF weights to align with (family '{folder.family}')")
+        self.bias = int(model_conf.get("predictor_bias", 0))
+        self.tokenize = ReferenceTokenizer(folder.tokens)
+
+    def __call__(self, wave: np.ndarray, text: str) -> Aligned | None:
+        """None where the text does not fit the vocabulary one to one, or a character has no room."""
+        characters, tokens = [c for c in split_characters(text) if not is_mark(c)], self.tokenize(text)
+        if len(tokens) != len(characters) or len(characters) < FEWEST_CHARACTERS:
+            return None
+        window = int(POWER_WINDOW_S * self.sample_rate_hz)
+        power = np.convolve(wave**2, np.ones(window) / window, "same")
+        cuts = []
+        for end in self.ends(wave, tokens)[:-1]:
+            reach = int(SEARCH_S * self.sample_rate_hz)
+            low, high = max(0, end - reach), min(len(wave), end + reach)
+            if high <= low:
+                return None
+            cuts.append(low + int(np.argmin(power[low:high])))
+        edges = [0, *cuts, len(wave)]
+        return Aligned(wave, power, edges, characters) if all(a < b for a, b in zip(edges, edges[1:])) else None
+
+    @torch.inference_mode()
+    def ends(self, wave: np.ndarray, tokens: Sequence[int]) -> list[int]:
+        """The sample at which each token ends; empty where the speech has no room for them."""
+        feats, lens = self.frontend(torch.from_numpy(wave)[None], torch.tensor([len(wave)]))
+        encoder_out, lens = self.model.encode(feats, lens)
+        frame = len(wave) / int(lens[0])  # samples of one
+        if self.has_ctc:
+            log_probs = self.model.ctc.ctc_lo(encoder_out)[0].log_softmax(-1).double().numpy()
+            spikes = ctc_spikes(log_probs, tokens)
+            between = [(last + first + 1) / 2 for (_, last), (first, _) in zip(spikes, spikes[1:])]
+            return [int(frame * t) for t in [*between, len(log_probs)]] if spikes else []
+        target_lens = torch.tensor([len(tokens) + self.bias])  # an end of sentence may count as a token
+        alphas = self.model.predictor(encoder_out, lens, target_lens=target_lens).alphas[0].double().numpy()
+        sums = np.concatenate([[0.0], np.cumsum(alphas)])
+        return [int(frame * np.interp(k, sums, np.arange(len(sums)))) for k in range(1, len(tokens) + 1)]
+
+
+def ctc_spikes(log_probs: np.ndarray, tokens: Sequence[int]) -> list[tuple[int, int]]:
+    """First and last frame of each token on the best CTC path of ``tokens`` (Viterbi); [] where there is none.
+
+    Args:
+        log_probs: ``(T, V)``, blank is 0.
+    """
+    labels = np.zeros(2 * len(tokens) + 1, dtype=np.int64)
+    labels[1::2] = tokens
+    frames, states = len(log_probs), len(labels)
+    may_skip = np.zeros(states, dtype=bool)
+    may_skip[3::2] = labels[3::2] != labels[1:-2:2]
+    best = np.full(states, -np.inf)
+    best[:2] = log_probs[0, labels[:2]]
+    came_from = np.zeros((frames, states), dtype=np.int64)  # how many states back
+    for t in range(1, frames):
+        stay, step, skip = best, np.full(states, -np.inf), np.full(states, -np.inf)
+        step[1:], skip[2:] = best[:-1], best[:-2]
+        options = np.stack([stay, step, np.where(may_skip, skip, -np.inf)])
+        came_from[t] = options.argmax(0)
+        best = options.max(0) + log_probs[t, labels]
+    state = states - 1 if best[-1] >= best[-2] else states - 2
+    if not np.isfinite(best[state]):
+        return []
+    spans: dict[int, tuple[int, int]] = {}
+    for t in range(frames - 1, -1, -1):
+        if state % 2:
+            spans[state // 2] = (t, spans.get(state // 2, (t, t))[1])
+        state -= came_from[t, state]
+    return [spans[k] for k in range(len(tokens))]
+
+
+def splice(pool: list[Aligned], sample_rate_hz: int, chooser: random.Random) -> tuple[np.ndarray, str]:
+    """Pieces of one speaker's recordings until there are enough characters, cut where it is quiet."""
+    parts = [np.zeros(int(chooser.uniform(0.05, 0.2) * sample_rate_hz), np.float32)]
+    text: list[str] = []
+    wanted = chooser.randint(*UTTERANCE_CHARACTERS)
+    while len(text) < wanted:
+        source = chooser.choice(pool)
+        size = min(len(source.characters), chooser.randint(*PIECE_CHARACTERS))
+        starts = [chooser.randint(0, len(source.characters) - size) for _ in range(4)]
+        start = min(starts, key=lambda s: edge_power(source, s) + edge_power(source, s + size))
+        piece = source.wave[source.edges[start] : source.edges[start + size]].copy()
+        fade = min(int(FADE_S * sample_rate_hz), len(piece) // 2)
+        piece[:fade] *= np.linspace(0, 1, fade, dtype=np.float32)
+        piece[len(piece) - fade :] *= np.linspace(1, 0, fade, dtype=np.float32)
+        parts.append(piece)
+        text += source.characters[start : start + size]
+    return np.concatenate(parts), "".join(text)
+
+
+def edge_power(source: Aligned, index: int) -> float:
+    """How loud it is at a cut; the ends of the recording are silent."""
+    return float(source.power[source.edges[index]]) if 0 < index < len(source.characters) else 0.0
+
+
+def write_spliced(model_dir: Path, data_dir: Path, out_dir: Path, *, count: int, seed: int = 0) -> tuple[int, int]:
+    """Write a data directory of ``count`` spliced utterances; how many recordings were cut, and how many there are.
+
+    ``utt2spk`` of ``data_dir`` says who speaks; without it all recordings count as one speaker's. ``out_dir`` gets
+    ``wav/*.flac``, ``wav.scp``, ``text`` and ``utt2spk``, and appears when it is complete.
+
+    Raises:
+        DataError: there is no text, or no recording can be aligned.
+        UsageError: ``out_dir`` exists, or the model cannot align.
+    """
+    if out_dir.exists():
+        raise UsageError(f"{out_dir} exists", hint="remove it, or name another folder")
+    data, align = read_data_dir(data_dir), Aligner(model_dir)
+    if data.texts is None:
+        raise DataError("no text: splicing needs to know what is said", where=str(data_dir))
+    pools: dict[str, list[Aligned]] = {}
+    for utterance in data.utterances:
+        wave = read_audio(utterance.audio, sample_rate_hz=align.sample_rate_hz)
+        aligned = align(wave, data.texts.get(utterance.utt_id, ""))
+        if aligned:
+            pools.setdefault(data.speakers.get(utterance.utt_id, "all"), []).append(aligned)
+    if not pools:
+        raise DataError("no recording could be aligned with its text", where=str(data_dir))
+    chooser, speakers = random.Random(seed), sorted(pools)
+    sizes = [len(pools[speaker]) for speaker in speakers]
+    new = out_dir.with_name(f"{out_dir.name}.new")
+    shutil.rmtree(new, ignore_errors=True)
+    (new / "wav").mkdir(parents=True)
+    lists: dict[str, list[str]] = {"wav.scp": [], "text": [], "utt2spk": []}
+    for i in range(count):
+        [speaker] = chooser.choices(speakers, sizes)
+        wave, text = splice(pools[speaker], align.sample_rate_hz, chooser)
+        key = f"spliced{i:06d}"
+        soundfile.write(new / "wav" / f"{key}.flac", wave, align.sample_rate_hz, subtype="PCM_16")
+        for name, value in (("wav.scp", f"wav/{key}.flac"), ("text", text), ("utt2spk", speaker)):
+            lists[name].append(f"{key} {value}\n")
+    for name, lines in lists.items():
+        (new / name).write_text("".join(lines), "utf-8")
+    os.replace(new, out_dir)
+    return sum(sizes), len(data.utterances)

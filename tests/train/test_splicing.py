@@ -1,0 +1,109 @@
+"""Spliced utterances: sound and text stay together, the data directory is whole, alignment follows the speech."""
+
+from __future__ import annotations
+
+import random
+from itertools import groupby, product
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+from tiny_corpus import write_set
+
+from funrecipe.data.kaldi_dir import read_data_dir
+from funrecipe.errors import DataError, UsageError
+from funrecipe.train.splicing import Aligned, Aligner, ctc_spikes, splice, write_spliced
+
+QUICKSTART = Path(__file__).parents[2] / "egs" / "quickstart"
+RATE_HZ = 1000
+
+
+def numbered(characters: str, first: int) -> Aligned:
+    """A recording whose samples are the number of the character that is heard."""
+    lengths = [50 + 10 * i for i in range(len(characters))]
+    wave = np.concatenate([np.full(n, first + i, np.float32) for i, n in enumerate(lengths)])
+    return Aligned(wave, np.ones(len(wave)), [0, *np.cumsum(lengths).tolist()], list(characters))
+
+
+def test_every_character_keeps_its_sound() -> None:
+    alphabet = "天地玄黄宇宙洪荒日月"
+    pool = [numbered(alphabet[:6], 1), numbered(alphabet[6:], 7)]
+    for seed in range(20):
+        wave, text = splice(pool, RATE_HZ, random.Random(seed))
+        assert 5 <= len(text) <= 21
+        heard, position = "", 0
+        while position < len(wave):
+            if wave[position] < 1 or wave[position] % 1:  # silence before the first piece, fades
+                position += 1
+                continue
+            value = int(wave[position])
+            run = 0
+            while position < len(wave) and wave[position] == value:
+                position, run = position + 1, run + 1
+            if run > 20:  # a fade passes through other whole numbers for single samples
+                heard += alphabet[value - 1]
+        assert heard == text
+
+
+def test_the_ctc_path_is_the_best_of_all() -> None:
+    """Against every path that spells the tokens."""
+    generator = np.random.default_rng(0)
+    for tokens in ([1, 2], [1, 1], [2, 1, 1], [1]):
+        for frames in (len(tokens) + 1, 6):
+            logits = generator.standard_normal((frames, 3))
+            log_probs = logits - np.log(np.exp(logits).sum(1, keepdims=True))
+            paths = [
+                path
+                for path in product(range(3), repeat=frames)
+                if [label for label, _ in groupby(path) if label] == tokens
+            ]
+            best = max(paths, key=lambda path: sum(log_probs[t, label] for t, label in enumerate(path)))
+            spans, t = [], 0
+            for label, run in groupby(best):
+                length = len(list(run))
+                if label:
+                    spans.append((t, t + length - 1))
+                t += length
+            assert ctc_spikes(log_probs, tokens) == spans
+    assert ctc_spikes(np.zeros((2, 3)), [1, 1]) == []  # the same token twice needs a blank between
+
+
+def test_cuts_follow_the_speech() -> None:
+    """With 0.3 s of the room before the speech, the cuts stand 0.3 s later."""
+    data = read_data_dir(QUICKSTART / "data")
+    align = Aligner(QUICKSTART / "model")
+    assert data.texts is not None
+    checked = 0
+    for utterance in data.utterances[:8]:
+        wave, _ = soundfile.read(QUICKSTART / "data" / "wav" / f"{utterance.utt_id}.flac", dtype="float32")
+        aligned = align(wave, data.texts[utterance.utt_id])
+        later = align(np.concatenate([wave[:1600], wave[1600:0:-1], wave[:1600], wave]), data.texts[utterance.utt_id])
+        if aligned is None or later is None:
+            continue
+        assert len(aligned.edges) == len(aligned.characters) + 1
+        moved = [b - a for a, b in zip(aligned.edges[1:-1], later.edges[1:-1])]
+        assert abs(float(np.median(moved)) - 4800) < 1600  # 0.1 s
+        checked += 1
+    assert checked >= 4
+
+
+def test_a_spliced_directory_is_a_data_directory(tmp_path: Path) -> None:
+    used, total = write_spliced(QUICKSTART / "model", QUICKSTART / "data", tmp_path / "a", count=5, seed=3)
+    assert 0 < used <= total == 40
+    data = read_data_dir(tmp_path / "a")
+    assert data.texts is not None and len(data.utterances) == len(data.texts) == len(data.speakers) == 5
+    write_spliced(QUICKSTART / "model", QUICKSTART / "data", tmp_path / "b", count=5, seed=3)
+    assert (tmp_path / "a" / "text").read_bytes() == (tmp_path / "b" / "text").read_bytes()
+    with pytest.raises(UsageError, match="exists"):
+        write_spliced(QUICKSTART / "model", QUICKSTART / "data", tmp_path / "a", count=5)
+
+
+def test_nothing_to_align_is_an_error(tmp_path: Path) -> None:
+    write_set(tmp_path / "short", ["一二", "三"])
+    with pytest.raises(DataError, match="aligned"):
+        write_spliced(QUICKSTART / "model", tmp_path / "short", tmp_path / "out", count=3)
+    (tmp_path / "short" / "text").unlink()
+    with pytest.raises(DataError, match="no text"):
+        write_spliced(QUICKSTART / "model", tmp_path / "short", tmp_path / "out", count=3)
+    assert not (tmp_path / "out").exists()
