@@ -79,10 +79,9 @@ fi
 first_machine || exit 0
 
 criterion=$("$PYTHON" -m funrecipe average --output_dir "$output_dir" --print_criterion)
-keep=${keep_nbest_models:-10}
 if stage 3; then
   log "Stage 3: Averaging ..."
-  funrecipe average --output_dir "$output_dir" --criterion "$criterion" --nbest "$keep"
+  funrecipe average --output_dir "$output_dir" --criterion "$criterion" ${keep_nbest_models:+--nbest "$keep_nbest_models"}
 fi
 
 if [ -z "$checkpoint_name" ]; then
@@ -95,7 +94,7 @@ if stage 4; then
   log "Stage 4: Decoding with base and tuned weights ..."
   # With a longer vocabulary the base folder's token list is too short; the output directory is a model folder too.
   tuned=$model
-  if [ "$extend_vocab" = true ]; then tuned=$output_dir; fi
+  case ${extend_vocab,,} in true | yes | on) tuned=$output_dir ;; esac
   for i in "${!sets[@]}"; do
     name=${names[i]}
     decode "$model" "${sets[i]}" "$name.base"

@@ -5,13 +5,16 @@ from __future__ import annotations
 import argparse
 import json
 from pathlib import Path
+from typing import Any
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--output_dir", type=Path, required=True, help="folder of a training run")
     parser.add_argument("--criterion", default="valid,acc,max", help="phase,value,min|max")
     parser.add_argument("--print_criterion", action="store_true", help="print the run's own first criterion and end")
-    parser.add_argument("--nbest", type=int, default=10, help="how many epochs; all where fewer exist")
+    parser.add_argument(
+        "--nbest", type=int, help="how many epochs, all where fewer exist; default: keep_nbest_models of the run"
+    )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -25,8 +28,9 @@ def run(args: argparse.Namespace) -> int:
     parts = args.criterion.split(",")
     if len(parts) != 3 or parts[2] not in ("min", "max"):
         raise UsageError(f"--criterion: '{args.criterion}'", hint="for example valid,cer_decode,min")
-    if args.nbest < 1:
-        raise UsageError(f"--nbest: {args.nbest} is not positive")
+    nbest = setting_of_run(args.output_dir, "keep_nbest_models", 10) if args.nbest is None else args.nbest
+    if nbest < 1:
+        raise UsageError(f"--nbest: {nbest} is not positive")
     phase, key, mode = parts
     records = read_json_lines(args.output_dir / "metrics.jsonl")
     history = {int(r["epoch"]): {key: float(r[f"{phase}.{key}"])} for r in records if f"{phase}.{key}" in r}
@@ -37,7 +41,7 @@ def run(args: argparse.Namespace) -> int:
             where=str(args.output_dir),
             hint=f"it has {', '.join(known)}" if known else "is this the output_dir of a training run?",
         )
-    written = average_best(args.output_dir, history, phase=phase, key=key, mode=mode, nbest=[args.nbest])
+    written = average_best(args.output_dir, history, phase=phase, key=key, mode=mode, nbest=[nbest])
     if not written:
         raise DataError("the epoch files of this run are gone", where=str(args.output_dir))
     for path in written:
@@ -46,9 +50,14 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def first_criterion(output_dir: Path) -> list[str]:
-    """``best_model_criterion[0]`` of the run's ``config.yaml``; accuracy where there is no run yet."""
+def setting_of_run(output_dir: Path, name: str, default: Any) -> Any:
+    """A setting in the run's ``config.yaml``, or the default where there is no run yet."""
     from funrecipe.train.options import read_yaml_file
 
-    criteria = read_yaml_file(output_dir / "config.yaml").get("best_model_criterion") or [["valid", "acc", "max"]]
+    return read_yaml_file(output_dir / "config.yaml").get(name) or default
+
+
+def first_criterion(output_dir: Path) -> list[str]:
+    """``best_model_criterion[0]`` of the run; accuracy where there is no run yet."""
+    criteria = setting_of_run(output_dir, "best_model_criterion", [["valid", "acc", "max"]])
     return [str(part) for part in criteria[0]]

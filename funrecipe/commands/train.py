@@ -41,6 +41,18 @@ def start_logging(output_dir: Path, rank: int) -> None:
         logger.addHandler(handler)
 
 
+def refuse_output_dir(output_dir: Path, model_dir: Path | None, data_dir: Path) -> None:
+    """Neither the base model nor the data are ever written to. Raises UsageError."""
+    from funrecipe.errors import UsageError
+
+    place = output_dir.resolve()
+    if model_dir is not None and place == model_dir.resolve():
+        raise UsageError(f"output_dir is the folder of the base model: {output_dir}", hint="give another --output_dir")
+    sets = [data_dir.resolve() / name for name in ("", "train", "validation", "dev", "valid", "test")]
+    if place in sets:
+        raise UsageError(f"output_dir is the folder of the data: {output_dir}", hint="give another --output_dir")
+
+
 def train(flags: dict[str, Any], *, check: str | None = None) -> None:
     """Resolve the settings, build the session, run it. Raises FunrecipeError."""
     import torch
@@ -55,6 +67,7 @@ def train(flags: dict[str, Any], *, check: str | None = None) -> None:
     finetune = read_yaml_file(folder.path / "finetune.yaml") if flags.get("model") else {}
     options = build_options(folder.config, finetune, flags)
     output_dir = Path(options.output_dir)
+    refuse_output_dir(output_dir, folder.path if flags.get("model") else None, Path(options.data_dir))
     if check:
         start_logging(output_dir, 0)
         check_data(folder, options) if check == "data" else check_model(folder, options)

@@ -120,6 +120,13 @@ def test_flags_that_contradict_each_other_are_refused(flags: tuple[str, ...], sa
     assert "funrecipe" not in calls(*flags).partition("finetune.sh")[0]
 
 
+def test_with_a_longer_vocabulary_the_tuned_model_is_the_output_folder(calls) -> None:
+    for text, wanted in (("true", True), ("True", True), ("yes", True), ("false", False)):
+        decodings = [line for line in calls("--extend_vocab", text).splitlines() if "/results/eval.tuned" in line]
+        assert decodings
+        assert any("--model ./checkpoint" in line for line in decodings) == wanted
+
+
 def test_machines_other_than_the_first_only_train(calls) -> None:
     commands = calls(*TWO_MACHINES, "--node_rank", "1").splitlines()
     assert len(commands) == 1

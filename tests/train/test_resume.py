@@ -1,0 +1,85 @@
+"""Going on with other settings, from a damaged checkpoint, or into a folder that belongs to something else."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tiny_corpus import scratch
+
+from funrecipe.commands.average import setting_of_run
+from funrecipe.commands.train import train
+from funrecipe.errors import DataError, UsageError
+from funrecipe.train.progress_log import read_json_lines
+
+
+@pytest.fixture(scope="module")
+def finished(corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    output_dir = tmp_path_factory.mktemp("finished")
+    train(scratch(corpus, output_dir, max_epoch=1, valid_decode=False))
+    return output_dir
+
+
+@pytest.fixture()
+def run(finished: Path, tmp_path: Path) -> Path:
+    """A copy of a run of one epoch."""
+    return Path(shutil.copytree(finished, tmp_path / "run", symlinks=True))
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"lr": 0.1}, "lr is 0.1, and was 0.003"),
+        ({"optim": "sgd"}, "optim is sgd, and was adamw"),
+        ({"scheduler": "warmuplr"}, "scheduler is warmuplr, and was None"),
+        ({"lora_rank": 2}, "lora_rank is 2, and was 0"),
+        ({"freeze_param": ["encoder"]}, r"freeze_param is \['encoder'\], and was \[\]"),
+    ],
+)
+def test_a_setting_that_the_checkpoint_would_replace_is_refused(
+    settings: dict[str, Any], said: str, corpus: Path, run: Path
+) -> None:
+    flags = scratch(corpus, run, max_epoch=2, valid_decode=False) | settings
+    with pytest.raises(UsageError, match=said):
+        train(flags)
+    train(flags | {"resume": False, "max_epoch": 1})
+
+
+def test_another_base_model_is_not_taken_for_the_one_that_the_run_began_with(
+    corpus: Path, run: Path, finished: Path
+) -> None:
+    flags = scratch(corpus, run, max_epoch=2, valid_decode=False)
+    del flags["config"], flags["cmvn_file"]
+    with pytest.raises(UsageError, match=r"base model is [0-9a-f]{12}, and was random"):
+        train(flags | {"model": str(finished)})
+
+
+def test_what_does_not_touch_the_past_may_change(corpus: Path, run: Path) -> None:
+    settings = {"grad_clip": 0.5, "speed_perturb": [0.9], "log_interval": 3, "seed": 5, "accum_grad": 2}
+    train(scratch(corpus, run, max_epoch=2, valid_decode=False) | settings)
+    assert [record["epoch"] for record in read_json_lines(run / "metrics.jsonl")] == [1, 2]
+
+
+def test_a_damaged_checkpoint_says_what_to_do(corpus: Path, run: Path) -> None:
+    (run / "checkpoint.pb").write_bytes((run / "checkpoint.pb").read_bytes()[:3000])
+    with pytest.raises(DataError, match=r"(?s)checkpoint\.pb.*--resume false"):
+        train(scratch(corpus, run, max_epoch=2))
+
+
+@pytest.mark.parametrize("place", ["model", "data", "train"])
+def test_the_base_model_and_the_data_are_never_written_to(place: str, corpus: Path, run: Path, tmp_path: Path) -> None:
+    data = Path(shutil.copytree(corpus, tmp_path / "data"))
+    folder = {"model": run, "data": data, "train": data / "train"}[place]
+    before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    flags = {"model": str(run), "data_dir": str(data), "output_dir": str(folder), "max_steps": 1, "resume": False}
+    for check in (None, "data", "model"):
+        with pytest.raises(UsageError, match="output_dir is the folder of the"):
+            train(flags, check=check)
+    assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before
+
+
+def test_averaging_after_the_fact_takes_as_many_epochs_as_the_run_keeps(finished: Path, tmp_path: Path) -> None:
+    assert setting_of_run(finished, "keep_nbest_models", 10) == 2
+    assert setting_of_run(tmp_path, "keep_nbest_models", 10) == 10
