@@ -104,7 +104,11 @@ def fit_state_dict(model: nn.Module, state: Mapping[str, Tensor], *, where: str,
 
 
 def save_checkpoint(content: Any, path: Path | str) -> None:
-    """``torch.save`` under a temporary name, flushed to disk, then renamed: a reader sees all of it or the old file."""
+    """``torch.save`` under a temporary name, flushed to disk, then renamed: a reader sees all of it or the old file.
+
+    Raises:
+        DataError: it cannot be written, mostly because the disk is full; the old file is still there.
+    """
     path = Path(path)
     temporary = path.with_name(f".{path.name}.tmp{os.getpid()}")
     try:
@@ -113,6 +117,11 @@ def save_checkpoint(content: Any, path: Path | str) -> None:
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)
+    except (OSError, RuntimeError) as error:  # torch's archive writer raises the latter
+        said = getattr(error, "strerror", None) or str(error).split("\n")[0]
+        raise DataError(
+            f"cannot write weights: {said}", where=str(path), hint="is the disk full? what was saved before is intact"
+        ) from None
     finally:
         temporary.unlink(missing_ok=True)
 

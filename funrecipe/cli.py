@@ -90,7 +90,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except OSError as error:
-        print(f"funrecipe {verb}: {error.strerror or error}: {error.filename or 'no file named'}", file=sys.stderr)
+        place = f": {error.filename}" if error.filename else ""
+        print(f"funrecipe {verb}: {error.strerror or error}{place}", file=sys.stderr)
         return DataError.exit_code
 
 

@@ -124,6 +124,22 @@ def test_a_failed_write_leaves_the_old_file(model, tmp_path):
     assert [p.name for p in tmp_path.iterdir()] == ["model.pb"]
 
 
+@pytest.mark.parametrize("error", [OSError(28, "No space left on device"), RuntimeError("file write failed\nat x.cc")])
+def test_a_full_disk_is_said_with_the_file_and_leaves_the_old_one(model, tmp_path, monkeypatch, error):
+    save_checkpoint(model.state_dict(), tmp_path / "model.pb")
+    before = (tmp_path / "model.pb").read_bytes()
+
+    def full(content, file):
+        file.write(b"PK")
+        raise error
+
+    monkeypatch.setattr(torch, "save", full)
+    with pytest.raises(DataError, match=r"(?s)cannot write weights: (No space|file write failed\n).*model\.pb.*disk full"):
+        save_checkpoint(model.state_dict(), tmp_path / "model.pb")
+    assert (tmp_path / "model.pb").read_bytes() == before
+    assert [p.name for p in tmp_path.iterdir()] == ["model.pb"]
+
+
 def test_fingerprint_sees_values_names_and_types_but_not_order(model):
     state = dict(model.state_dict())
     assert fingerprint(dict(reversed(state.items()))) == fingerprint(state)

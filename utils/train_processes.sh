@@ -27,6 +27,16 @@ check_processes() {
 
 # train_in_processes [OPTION of funrecipe train ...]
 train_in_processes() {
+  local code=0
+  start_processes "$@" || code=$?
+  if [ "$code" -eq 137 ]; then
+    log "the training process was killed (signal 9), perhaps by the system for want of memory: see dmesg, lower --batch_bins;" \
+      "the same command goes on from the last checkpoint" >&2
+  fi
+  return "$code"
+}
+
+start_processes() {
   local processes=$num_processes place=(--standalone)
   if [ "$num_gpus" -gt 0 ]; then processes=$num_gpus; fi
   if [ "$((processes * num_nodes + max_restarts))" -eq 1 ]; then

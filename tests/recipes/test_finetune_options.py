@@ -47,7 +47,11 @@ def stand_in(tmp_path_factory: pytest.TempPathFactory) -> Path:
     python = root / "python"
     python.write_text(
         '#!/bin/bash\necho "$*" >> "$CALLS"\n'
-        'case "$*" in *--print_criterion*) echo valid,acc,max ;; *" launch "*|*" decode "*) exit 0 ;; esac\n'
+        'case "$*" in\n'
+        "  *--print_criterion*) echo valid,acc,max ;;\n"
+        '  *--check*) ;;\n'
+        '  *" train "*) if [ -n "${KILLED:-}" ]; then kill -9 $$; fi ;;\n'
+        "esac\n"
     )
     python.chmod(0o755)
     return root
@@ -118,6 +122,16 @@ def test_every_setting_arrives_at_each_stage_that_needs_it(name: str, calls) -> 
 def test_flags_that_contradict_each_other_are_refused(flags: tuple[str, ...], said: str, calls) -> None:
     assert said in calls(*flags)
     assert "funrecipe" not in calls(*flags).partition("finetune.sh")[0]
+
+
+def test_a_killed_trainer_is_said_and_nothing_is_decoded(stand_in: Path) -> None:
+    noted = stand_in / "killed_calls"
+    environment = {**os.environ, "PYTHON": str(stand_in / "python"), "CALLS": str(noted), "KILLED": "yes"}
+    result = subprocess.run(["bash", str(RECIPE)], cwd=stand_in, env=environment, capture_output=True, text=True)
+    assert result.returncode == 137
+    assert "the training process was killed (signal 9)" in result.stderr
+    assert "goes on from the last checkpoint" in result.stderr
+    assert " launch " not in noted.read_text()
 
 
 def test_with_a_longer_vocabulary_the_tuned_model_is_the_output_folder(calls) -> None:
