@@ -18,6 +18,7 @@ from funrecipe.text.tokenizer import Tokenizer
 
 GOLDEN = Path(__file__).parents[1] / "data" / "parity"
 QUICKSTART = Path(__file__).parents[2] / "egs" / "quickstart"
+TINY_ZH = Path(__file__).parents[1] / "data" / "paraformer_tiny_zh"
 SETTINGS = [
     ("paraformer", {}),
     ("paraformer", {"nbest": 3, "beam_size": 4}),
@@ -84,7 +85,7 @@ def test_hot_words_change_the_scores_and_a_scale_of_zero_takes_that_back():
 
 @pytest.mark.parametrize("precision", ["bf16", "int8"])
 def test_lower_precision_is_close_and_independent_of_the_batch(precision):
-    folder = open_model_folder(QUICKSTART / "model")
+    folder = open_model_folder(TINY_ZH / "model")
     data = QUICKSTART / "data"
     waves = [read_audio(data / path, sample_rate_hz=16000) for path in list(read_pairs(data / "wav.scp").values())[:6]]
     try:
@@ -161,9 +162,9 @@ def test_a_hot_word_that_cannot_be_spelled_is_reported_and_left_out(caplog):
 @pytest.mark.parametrize("batch_size", [1, 8])
 def test_real_speech_gives_the_reference_hypotheses(batch_size):
     """Texts and tokens exactly, scores within 1e-4, of what FunASR's classes printed for the same model and audio."""
-    data, reference = QUICKSTART / "data", QUICKSTART / "reference"
+    data, reference = QUICKSTART / "data", TINY_ZH / "reference"
     audio = read_pairs(data / "wav.scp")
-    decoder = load_recognizer(open_model_folder(QUICKSTART / "model"))
+    decoder = load_recognizer(open_model_folder(TINY_ZH / "model"))
     waves = {key: read_audio(data / path, sample_rate_hz=16000) for key, path in audio.items()}
     keys = list(waves)
     hypotheses = {}

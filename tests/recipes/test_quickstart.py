@@ -1,7 +1,11 @@
-"""The first command of the README: real speech, the embedded model, a CER; hypotheses equal to FunASR's own."""
+"""The first command of the README: real speech, the embedded model, a CER; and the README's Python.
+
+That hypotheses equal FunASR's own is held by tests/decode/test_recognizer.py, with a model of which FunASR's are known.
+"""
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import subprocess
@@ -29,16 +33,31 @@ def lines(path: Path) -> dict[str, str]:
     return dict(line.partition(" ")[::2] for line in path.read_text(encoding="utf-8").split("\n")[:-1])
 
 
-@pytest.mark.parametrize("name", ["text", "token"])
-def test_hypotheses_equal_the_reference_ones(quickstart, name: str) -> None:
-    assert (quickstart[1] / "1best_recog" / name).read_bytes() == (QUICKSTART / "reference" / name).read_bytes()
+@pytest.mark.parametrize("name", ["text", "token", "score"])
+def test_every_utterance_has_a_result(quickstart, name: str) -> None:
+    results = lines(quickstart[1] / "1best_recog" / name)
+    assert list(results) == sorted(lines(QUICKSTART / "data/wav.scp"))
+    assert len(results) == 40 and all(value.strip() for value in results.values())
+    if name == "score":
+        assert all(re.fullmatch(r"-?\d+\.\d{6}", value) for value in results.values())
 
 
-def test_scores_equal_the_reference_ones(quickstart) -> None:
-    ours, theirs = lines(quickstart[1] / "1best_recog/score"), lines(QUICKSTART / "reference/score")
-    assert ours.keys() == theirs.keys()
-    assert max(abs(float(ours[key]) - float(theirs[key])) for key in ours) < 1e-3
-    assert all(re.fullmatch(r"-?\d+\.\d{6}", value) for value in ours.values())
+def test_the_model_is_useful(quickstart) -> None:
+    """At most 45 % CER, with one deletion counted for every character that a missing hypothesis would leave out."""
+    result = json.loads((quickstart[1] / "1best_recog/text.cer.json").read_text(encoding="utf-8"))
+    assert 0.0 < result["rate"] <= 45.0
+    assert result["meta"]["model"].endswith("egs/quickstart/model")
+
+
+def test_the_python_of_the_readme_says_what_the_recipe_wrote(quickstart) -> None:
+    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(encoding="utf-8"), re.DOTALL)
+    written = lines(quickstart[1] / "1best_recog/text")
+    assert blocks
+    for block in blocks:
+        result = subprocess.run([sys.executable, "-c", block], cwd=ROOT, capture_output=True, text=True, timeout=900)
+        assert result.returncode == 0, result.stderr
+        (key,) = re.findall(r"/wav/(\w+)\.flac", block)
+        assert result.stdout.strip() == written[key].replace(" ", "") != ""
 
 
 def test_it_prints_a_cer_and_a_summary(quickstart) -> None:

@@ -16,6 +16,7 @@ from funrecipe.train.preflight import inspect_data
 from funrecipe.train.session import build_trainable, starting_point
 
 QUICKSTART = Path(__file__).parents[2] / "egs" / "quickstart"
+TINY_ZH = Path(__file__).parents[1] / "data" / "paraformer_tiny_zh"
 
 
 def items_of(lengths: list[int], ms_per_token: list[float]) -> list[TrainItem]:
@@ -71,14 +72,14 @@ def test_a_tiny_vocabulary_and_a_deaf_model_are_no_evidence() -> None:
 
 
 def test_the_base_model_hears_texts_that_were_moved(tmp_path: Path) -> None:
-    """Real speech and the model of the quick start; durations alone would let a shift by one pass."""
+    """Real speech and a model that understands some of it; durations alone would let a shift by one pass."""
     data = tmp_path / "data"
     for name in ("train", "validation"):
         (data / name).mkdir(parents=True)
         wavs = (QUICKSTART / "data" / "wav.scp").read_text("utf-8").replace(" wav/", f" {QUICKSTART}/data/wav/")
         (data / name / "wav.scp").write_text(wavs, "utf-8")
         (data / name / "text").write_text((QUICKSTART / "data" / "text").read_text("utf-8"), "utf-8")
-    flags = {"model": str(QUICKSTART / "model"), "data_dir": str(data), "output_dir": str(tmp_path / "out")}
+    flags = {"model": str(TINY_ZH / "model"), "data_dir": str(data), "output_dir": str(tmp_path / "out")}
     options = build_options({}, {}, flags)
     start = starting_point(options)
     items = inspect_data(start, options, Ranks()).train.items

@@ -16,6 +16,7 @@ from funrecipe.errors import DataError, UsageError
 from funrecipe.train.splicing import Aligned, Aligner, ctc_spikes, splice, write_spliced
 
 QUICKSTART = Path(__file__).parents[2] / "egs" / "quickstart"
+TINY_ZH = Path(__file__).parents[1] / "data" / "paraformer_tiny_zh"
 RATE_HZ = 1000
 
 
@@ -72,7 +73,7 @@ def test_the_ctc_path_is_the_best_of_all() -> None:
 def test_cuts_follow_the_speech() -> None:
     """With 0.3 s of the room before the speech, the cuts stand 0.3 s later."""
     data = read_data_dir(QUICKSTART / "data")
-    align = Aligner(QUICKSTART / "model")
+    align = Aligner(TINY_ZH / "model")
     assert data.texts is not None
     checked = 0
     for utterance in data.utterances[:8]:
@@ -89,21 +90,21 @@ def test_cuts_follow_the_speech() -> None:
 
 
 def test_a_spliced_directory_is_a_data_directory(tmp_path: Path) -> None:
-    used, total = write_spliced(QUICKSTART / "model", QUICKSTART / "data", tmp_path / "a", count=5, seed=3)
+    used, total = write_spliced(TINY_ZH / "model", QUICKSTART / "data", tmp_path / "a", count=5, seed=3)
     assert 0 < used <= total == 40
     data = read_data_dir(tmp_path / "a")
     assert data.texts is not None and len(data.utterances) == len(data.texts) == len(data.speakers) == 5
-    write_spliced(QUICKSTART / "model", QUICKSTART / "data", tmp_path / "b", count=5, seed=3)
+    write_spliced(TINY_ZH / "model", QUICKSTART / "data", tmp_path / "b", count=5, seed=3)
     assert (tmp_path / "a" / "text").read_bytes() == (tmp_path / "b" / "text").read_bytes()
     with pytest.raises(UsageError, match="exists"):
-        write_spliced(QUICKSTART / "model", QUICKSTART / "data", tmp_path / "a", count=5)
+        write_spliced(TINY_ZH / "model", QUICKSTART / "data", tmp_path / "a", count=5)
 
 
 def test_nothing_to_align_is_an_error(tmp_path: Path) -> None:
     write_set(tmp_path / "short", ["一二", "三"])
     with pytest.raises(DataError, match="aligned"):
-        write_spliced(QUICKSTART / "model", tmp_path / "short", tmp_path / "out", count=3)
+        write_spliced(TINY_ZH / "model", tmp_path / "short", tmp_path / "out", count=3)
     (tmp_path / "short" / "text").unlink()
     with pytest.raises(DataError, match="no text"):
-        write_spliced(QUICKSTART / "model", tmp_path / "short", tmp_path / "out", count=3)
+        write_spliced(TINY_ZH / "model", tmp_path / "short", tmp_path / "out", count=3)
     assert not (tmp_path / "out").exists()
