@@ -311,6 +311,7 @@ class Trainer:
             self.save_checkpoint()
             self.prune()
         wait_for_all(self.ranks)
+        self.check_criteria(epoch)
 
     def write_summaries(self, epoch: int) -> None:
         records = [{"epoch": e, **values} for e, values in sorted(self.position.history.items())]
@@ -329,6 +330,19 @@ class Trainer:
             for phase_and_name, value in self.position.history[epoch].items():
                 phase, name = phase_and_name.split(".", 1)
                 self.tensorboard[phase].add_scalar(f"epoch/{name}", value, epoch)
+
+    def check_criteria(self, epoch: int) -> None:
+        """After the first epoch, not after the last: is there a value that ranks epochs? Raises DataError."""
+        values = self.position.history[epoch]
+        missing = [f"{phase}.{name}" for phase, name, _ in self.options.best_model_criterion]
+        missing = [name for name in missing if name not in values]
+        if len(missing) == len(self.options.best_model_criterion):
+            raise DataError(
+                f"no value {', '.join(missing)} to choose the best epochs by",
+                hint=f"--best_model_criterion '[[phase, value, min or max]]'; this run has {', '.join(sorted(values))}",
+            )
+        if missing:
+            log.warning("best_model_criterion: this run has no %s", ", ".join(missing))
 
     def criterion_value(self, epoch: int, phase: str, name: str) -> float:
         value = self.position.history[epoch].get(f"{phase}.{name}")

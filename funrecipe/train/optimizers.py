@@ -47,6 +47,9 @@ def build_optimizer(name: str, parameters: Iterable[nn.Parameter], conf: Mapping
     settings = dict(conf)
     if "fused" in known and "foreach" not in settings:
         settings.setdefault("fused", True)  # one kernel for all parameters: a tenth of a small model's step on a CPU
-    if "lr" in settings:
-        settings["lr"] = float(settings["lr"])  # YAML reads 5e-4 as text
-    return maker(trainable, **settings)
+    try:
+        if "lr" in settings:
+            settings["lr"] = float(settings["lr"])  # YAML reads 5e-4 as text
+        return maker(trainable, **settings)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise UsageError(f"optim_conf: '{name}' with {dict(conf)}: {error}") from None

@@ -89,3 +89,10 @@ def check_loss_settings(given: Mapping[str, Any], in_config: Collection[str]) ->
     for name in given:
         if name not in known:
             raise UsageError(f"model_conf: no setting '{name}'", hint=did_you_mean(name, known))
+
+
+def ranks_by_loss(config: Mapping[str, Any], model_conf: Mapping[str, Any]) -> bool:
+    """Whether this model's training has no accuracy, so that epochs are ranked by the loss unless told otherwise."""
+    family = config.get("model")
+    ctc_alone = family == "asr" and float(model_conf.get("ctc_weight", 0.5)) == 1
+    return ctc_alone or family in ("rnnt", "rnnt_unified", "lm")

@@ -13,7 +13,14 @@ import yaml
 
 from funrecipe.data.batching import BATCH_UNITS, DEFAULT_BATCH_UNIT
 from funrecipe.errors import DataError, UsageError, did_you_mean
-from funrecipe.train.option_rules import PRECISIONS, check_choice, check_effect, check_loss_settings, check_ranges
+from funrecipe.train.option_rules import (
+    PRECISIONS,
+    check_choice,
+    check_effect,
+    check_loss_settings,
+    check_ranges,
+    ranks_by_loss,
+)
 
 Criterion = tuple[str, str, str]  # phase, value, min or max
 
@@ -98,7 +105,8 @@ class TrainOptions:
     seed: int = setting(0, "of every random choice")
     # validation, checkpoints
     best_model_criterion: list[Criterion] = setting(
-        lambda: [("valid", "acc", "max")], "[[phase, value, min|max], ...] ranks epochs for averages"
+        lambda: [("valid", "acc", "max")],
+        "[[phase, value, min|max], ...] ranks epochs for averages; of models without accuracy valid, loss, min",
     )
     val_scheduler_criterion: list[str] = setting(
         lambda: ["valid", "loss"], "[phase, value] that reducelronplateau watches"
@@ -247,6 +255,8 @@ def build_options(config: Mapping[str, Any], finetune: Mapping[str, Any], flags:
                 merged[f"{owner}_conf"] = {}  # settings of the thing that was replaced
             if owner in merged:
                 merged[f"{owner}__was"] = merged[owner]
+    if "best_model_criterion" not in merged and ranks_by_loss(config, merged.get("model_conf", {})):
+        merged["best_model_criterion"] = [("valid", "loss", "min")]
     options = TrainOptions(**{name: value for name, value in merged.items() if name in KNOWN})
     check_effect(options, flags, vars(TrainOptions()))
     check_loss_settings(convert("model_conf", flags.get("model_conf"), dict[str, Any]), config.get("model_conf") or {})

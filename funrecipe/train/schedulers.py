@@ -77,4 +77,7 @@ def build_scheduler(
             f"scheduler_conf: '{name}' has no setting {', '.join(sorted(unknown))}",
             hint=f"it knows {', '.join(list(inspect.signature(maker).parameters)[1:])}",
         )
-    return maker(optimizer, **conf)
+    try:
+        return maker(optimizer, **conf)
+    except (TypeError, ValueError) as error:
+        raise UsageError(f"scheduler_conf: '{name}' with {dict(conf)}: {error}") from None

@@ -12,6 +12,7 @@ from funrecipe.data.batching import Batch
 from funrecipe.data.dataset import BatchLoader
 from funrecipe.decode.families import SEARCHES, make_search
 from funrecipe.decode.options import DecodeOptions
+from funrecipe.errors import DataError
 from funrecipe.model_folder import ModelFolder
 from funrecipe.train.distributed import Ranks, agree_on_names, sum_over_ranks
 from funrecipe.train.loss_output import LossOutput
@@ -58,11 +59,17 @@ class Evaluator:
 
     @torch.no_grad()
     def __call__(self, model: nn.Module) -> dict[str, float]:
+        """Raises DataError when the model has diverged."""
         model.eval()
         sums: dict[str, list[float]] = {}
         errors = tokens = 0
         for batch in self.batches():
             output = self.loss(model, batch, torch.Generator().manual_seed(0))
+            if not torch.isfinite(output.loss):
+                raise DataError(
+                    f"the validation loss is not finite ({', '.join(batch.keys[:3])}): training has diverged",
+                    hint="a lower --lr, a scheduler with warm-up, or a lower --grad_clip, in another output_dir",
+                )
             for name, value in output.stats.items():
                 pair = sums.setdefault(name, [0.0, 0.0])
                 pair[0] += value * output.weight

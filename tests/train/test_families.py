@@ -71,6 +71,7 @@ def test_a_family_trains_validates_and_decodes(family: str, corpus: Path, tmp_pa
     values = read_json_lines(tmp_path / "out" / "metrics.jsonl")[-1]
     assert values["valid.cer_decode"] >= 0.0
     assert values["valid.loss"] == values["valid.loss"]
+    assert (tmp_path / "out" / f"valid.{'loss' if family == 'rnnt_unified' else 'acc'}.ave.pb").is_file()
 
 
 def test_what_cannot_be_trained_says_what_can() -> None:

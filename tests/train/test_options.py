@@ -64,6 +64,22 @@ def test_wrong_settings_are_refused(flags: dict[str, Any], said: str) -> None:
         build_options({}, {}, flags)
 
 
+@pytest.mark.parametrize(
+    ("config", "wanted"),
+    [
+        ({"model": "paraformer"}, ("valid", "acc", "max")),
+        ({"model": "rnnt_unified"}, ("valid", "loss", "min")),
+        ({"model": "asr", "model_conf": {"ctc_weight": 0.3}}, ("valid", "acc", "max")),
+        ({"model": "asr", "model_conf": {"ctc_weight": 1.0}}, ("valid", "loss", "min")),
+        ({"model": "lm", "best_model_criterion": [["train", "loss", "min"]]}, ("train", "loss", "min")),
+    ],
+)
+def test_epochs_are_ranked_by_a_value_that_the_model_has(config: dict[str, Any], wanted: tuple[str, str, str]) -> None:
+    assert build_options(config, {}, {}).best_model_criterion == [wanted]
+    given = {"best_model_criterion": [["valid", "cer_decode", "min"]]}
+    assert build_options(config, {}, given).best_model_criterion == [("valid", "cer_decode", "min")]
+
+
 def test_one_criterion_needs_no_second_pair_of_brackets() -> None:
     for text in ("valid,loss,min", "[valid, loss, min]", "[[valid, loss, min]]"):
         value = parse_flag("best_model_criterion", text)
@@ -90,6 +106,36 @@ def test_a_criterion_that_the_run_does_not_have_names_those_it_has(corpus: Path,
     flags = scratch(corpus, tmp_path, **BASE) | {"patience": 1, "early_stopping_criterion": ["valid", "cer_ctc", "min"]}
     with pytest.raises(DataError, match=r"valid\.cer_ctc(.|\n)*valid\.acc"):
         trainer_of(flags).run()
+
+
+def test_a_criterion_for_averages_that_does_not_exist_is_said_after_one_epoch(corpus: Path, tmp_path: Path) -> None:
+    flags = scratch(corpus, tmp_path, **BASE) | {"best_model_criterion": [["valid", "cer_ctc", "min"]]}
+    with pytest.raises(DataError, match=r"(?s)no value valid\.cer_ctc.*valid\.acc"):
+        trainer_of(flags).run()
+    flags["best_model_criterion"] = [["valid", "cer_ctc", "min"], ["valid", "loss", "min"]]
+    assert max(trainer_of(flags).run().history) == 2  # goes on where it was
+    assert (tmp_path / "valid.loss.ave.pb").exists()
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"scheduler": "onecyclelr"}, "scheduler_conf: 'onecyclelr' with {}.*max_lr"),
+        ({"scheduler": "exponentiallr"}, "scheduler_conf: 'exponentiallr' with {}.*gamma"),
+        ({"optim_conf": {"betas": 3}}, "optim_conf: 'adamw'"),
+        ({"optim_conf": {"weight_decay": -1}}, "optim_conf: 'adamw'.*weight_decay"),
+    ],
+)
+def test_settings_that_an_optimiser_or_a_schedule_cannot_take(
+    settings: dict[str, Any], said: str, corpus: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(UsageError, match=said):
+        trainer_of(scratch(corpus, tmp_path, **{**BASE, **settings}) | {"max_epoch": 1}).run()
+
+
+def test_a_run_that_diverged_says_so(corpus: Path, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"(?s)not finite.*diverged.*--lr"):
+        trainer_of(scratch(corpus, tmp_path, **{**BASE, "lr": 1e9, "valid_decode": True})).run()
 
 
 def test_the_plateau_schedule_watches_the_criterion_it_is_told(corpus: Path, tmp_path: Path) -> None:
