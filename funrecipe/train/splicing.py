@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 import random
+import re
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
@@ -33,6 +34,7 @@ FADE_S = 0.01
 PIECE_CHARACTERS = (2, 6)
 UTTERANCE_CHARACTERS = (5, 16)
 FEWEST_CHARACTERS = 4  # of a recording that is cut
+FEWEST_RECORDINGS = 10  # of a speaker who is kept apart
 
 
 class Aligned(NamedTuple):
@@ -151,11 +153,30 @@ def edge_power(source: Aligned, index: int) -> float:
     return float(source.power[source.edges[index]]) if 0 < index < len(source.characters) else 0.0
 
 
+def speaker_of(utt_id: str) -> str:
+    """The speaker by Kaldi's convention that ids begin with it: an id without its last number and the letters before.
+
+    >>> speaker_of("BAC009S0150W0001")
+    'BAC009S0150'
+    """
+    return re.sub(r"[^0-9]*[0-9]*$", "", utt_id)
+
+
+def pools_of_speakers(recordings: Sequence[tuple[str, Aligned]]) -> list[list[Aligned]]:
+    """Recordings by speaker; those of speakers with only a few are one pool."""
+    pools: dict[str, list[Aligned]] = {}
+    for speaker, aligned in recordings:
+        pools.setdefault(speaker, []).append(aligned)
+    large = [pools[speaker] for speaker in sorted(pools) if len(pools[speaker]) >= FEWEST_RECORDINGS]
+    rest = [a for speaker in sorted(pools) if len(pools[speaker]) < FEWEST_RECORDINGS for a in pools[speaker]]
+    return [*large, rest] if rest else large
+
+
 def write_spliced(model_dir: Path, data_dir: Path, out_dir: Path, *, count: int, seed: int = 0) -> tuple[int, int]:
     """Write a data directory of ``count`` spliced utterances; how many recordings were cut, and how many there are.
 
-    ``utt2spk`` of ``data_dir`` says who speaks; without it all recordings count as one speaker's. ``out_dir`` gets
-    ``wav/*.flac``, ``wav.scp``, ``text`` and ``utt2spk``, and appears when it is complete.
+    ``utt2spk`` of ``data_dir`` says who speaks, else the ids do (:func:`speaker_of`). ``out_dir`` gets ``wav/*.flac``,
+    ``wav.scp`` and ``text``, and appears when it is complete.
 
     Raises:
         DataError: there is no text, or no recording can be aligned.
@@ -166,28 +187,28 @@ def write_spliced(model_dir: Path, data_dir: Path, out_dir: Path, *, count: int,
     data, align = read_data_dir(data_dir), Aligner(model_dir)
     if data.texts is None:
         raise DataError("no text: splicing needs to know what is said", where=str(data_dir))
-    pools: dict[str, list[Aligned]] = {}
+    recordings = []
     for utterance in data.utterances:
+        key = utterance.utt_id
         wave = read_audio(utterance.audio, sample_rate_hz=align.sample_rate_hz)
-        aligned = align(wave, data.texts.get(utterance.utt_id, ""))
+        aligned = align(wave, data.texts.get(key, ""))
         if aligned:
-            pools.setdefault(data.speakers.get(utterance.utt_id, "all"), []).append(aligned)
-    if not pools:
+            recordings.append((data.speakers.get(key) or speaker_of(key), aligned))
+    if not recordings:
         raise DataError("no recording could be aligned with its text", where=str(data_dir))
-    chooser, speakers = random.Random(seed), sorted(pools)
-    sizes = [len(pools[speaker]) for speaker in speakers]
+    chooser, pools = random.Random(seed), pools_of_speakers(recordings)
     new = out_dir.with_name(f"{out_dir.name}.new")
     shutil.rmtree(new, ignore_errors=True)
     (new / "wav").mkdir(parents=True)
-    lists: dict[str, list[str]] = {"wav.scp": [], "text": [], "utt2spk": []}
+    lists: dict[str, list[str]] = {"wav.scp": [], "text": []}
     for i in range(count):
-        [speaker] = chooser.choices(speakers, sizes)
-        wave, text = splice(pools[speaker], align.sample_rate_hz, chooser)
+        [pool] = chooser.choices(pools, [len(pool) for pool in pools])
+        wave, text = splice(pool, align.sample_rate_hz, chooser)
         key = f"spliced{i:06d}"
         soundfile.write(new / "wav" / f"{key}.flac", wave, align.sample_rate_hz, subtype="PCM_16")
-        for name, value in (("wav.scp", f"wav/{key}.flac"), ("text", text), ("utt2spk", speaker)):
+        for name, value in (("wav.scp", f"wav/{key}.flac"), ("text", text)):
             lists[name].append(f"{key} {value}\n")
     for name, lines in lists.items():
         (new / name).write_text("".join(lines), "utf-8")
     os.replace(new, out_dir)
-    return sum(sizes), len(data.utterances)
+    return len(recordings), len(data.utterances)

@@ -13,7 +13,7 @@ from tiny_corpus import write_set
 
 from funrecipe.data.kaldi_dir import read_data_dir
 from funrecipe.errors import DataError, UsageError
-from funrecipe.train.splicing import Aligned, Aligner, ctc_spikes, splice, write_spliced
+from funrecipe.train.splicing import Aligned, Aligner, ctc_spikes, pools_of_speakers, speaker_of, splice, write_spliced
 
 QUICKSTART = Path(__file__).parents[2] / "egs" / "quickstart"
 TINY_ZH = Path(__file__).parents[1] / "data" / "paraformer_tiny_zh"
@@ -45,6 +45,14 @@ def test_every_character_keeps_its_sound() -> None:
             if run > 20:  # a fade passes through other whole numbers for single samples
                 heard += alphabet[value - 1]
         assert heard == text
+
+
+def test_speakers_by_their_ids() -> None:
+    assert speaker_of("BAC009S0150W0001") == speaker_of("BAC009S0150W0499") == "BAC009S0150"
+    assert speaker_of("alice-12-7") == "alice-12" and speaker_of("utt000") == speaker_of("007") == ""
+    one = numbered("天地玄黄", 1)
+    named = [("a", one)] * 12 + [("b", one)] * 10 + [("c", one)] * 9 + [("d", one)]
+    assert [len(pool) for pool in pools_of_speakers(named)] == [12, 10, 10]
 
 
 def test_the_ctc_path_is_the_best_of_all() -> None:
@@ -93,7 +101,7 @@ def test_a_spliced_directory_is_a_data_directory(tmp_path: Path) -> None:
     used, total = write_spliced(TINY_ZH / "model", QUICKSTART / "data", tmp_path / "a", count=5, seed=3)
     assert 0 < used <= total == 40
     data = read_data_dir(tmp_path / "a")
-    assert data.texts is not None and len(data.utterances) == len(data.texts) == len(data.speakers) == 5
+    assert data.texts is not None and len(data.utterances) == len(data.texts) == 5
     write_spliced(TINY_ZH / "model", QUICKSTART / "data", tmp_path / "b", count=5, seed=3)
     assert (tmp_path / "a" / "text").read_bytes() == (tmp_path / "b" / "text").read_bytes()
     with pytest.raises(UsageError, match="exists"):
