@@ -48,6 +48,6 @@ start_processes() {
   fi
   # One store per restart: with torch's shared one, restarted ranks may read the addresses of dead ones and hang.
   export TORCH_DISABLE_SHARE_RDZV_TCP_STORE=1 OMP_NUM_THREADS=${OMP_NUM_THREADS:-1}
-  run_python -m torch.distributed.run "${place[@]}" --nproc-per-node "$processes" --max-restarts "$max_restarts" \
+  run_python -m funrecipe.train.launcher "${place[@]}" --nproc-per-node "$processes" --max-restarts "$max_restarts" \
     -m funrecipe train --num_gpus "$num_gpus" "$@"
 }

@@ -20,9 +20,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
+    from funrecipe.errors import FunrecipeError
+    from funrecipe.train.launcher import tell_launcher
     from funrecipe.train.options import flags_of
 
-    train(flags_of(args), check=args.check)
+    try:
+        train(flags_of(args), check=args.check)
+    except FunrecipeError as error:
+        tell_launcher(error)
+        raise
     return 0
 
 

@@ -144,5 +144,5 @@ def test_with_a_longer_vocabulary_the_tuned_model_is_the_output_folder(calls) ->
 def test_machines_other_than_the_first_only_train(calls) -> None:
     commands = calls(*TWO_MACHINES, "--node_rank", "1").splitlines()
     assert len(commands) == 1
-    assert "torch.distributed.run --nnodes 2 --node-rank 1" in commands[0]
+    assert "funrecipe.train.launcher --nnodes 2 --node-rank 1" in commands[0]
     assert "funrecipe average" in calls(*TWO_MACHINES)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -18,7 +19,7 @@ from funrecipe.train.progress_log import read_json_lines
 
 
 def run_two(flags: dict[str, Any], *options: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", *options]
+    command = [sys.executable, "-m", "funrecipe.train.launcher", "--standalone", "--nproc-per-node", "2", *options]
     command += ["-m", "funrecipe", "train"]
     for name, value in flags.items():
         command += [f"--{name}", value if isinstance(value, str) else json.dumps(value)]
@@ -81,8 +82,20 @@ def kill_rank_1(folder: Path, steps: Path) -> str:
 def test_a_dead_rank_ends_the_others_with_a_message(calm_corpus: Path, tmp_path: Path) -> None:
     flags = calm(calm_corpus, tmp_path / "out", batch_bins=20) | {"max_epoch": 50, "process_timeout_s": 20}
     result = run_two(flags, PYTHONPATH=kill_rank_1(tmp_path, tmp_path / "out" / "steps.jsonl"))
-    assert result.returncode != 0
-    assert "another rank died" in result.stderr or "Signal 9 (SIGKILL)" in result.stderr
+    assert result.returncode in (137, 5)
+    assert re.search(r"rank 1 ended first: Signal 9|rank 0 ended first: .*another rank died", result.stderr)
+
+
+def test_the_last_word_is_the_error_of_the_rank_that_failed_first(calm_corpus: Path, tmp_path: Path) -> None:
+    """Only rank 0 looks at the data; the other loses its partner, which is no news."""
+    for name in ("text", "wav.scp"):
+        lines = (calm_corpus / "validation" / name).read_text("utf-8").splitlines(keepends=True)
+        (calm_corpus / "validation" / name).write_text(lines[0], "utf-8")
+    result = run_two(calm(calm_corpus, tmp_path / "out"))
+    assert result.returncode == 3
+    last = result.stderr.splitlines()[-2:]
+    assert last[0] == "rank 0 ended first: 1 validation utterances for 2 processes"
+    assert last[1].startswith("  at: ")
 
 
 def test_a_restart_goes_on_from_the_last_checkpoint(calm_corpus: Path, tmp_path: Path) -> None:
