@@ -7,13 +7,14 @@ batch, "none of them" at its end).
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 import torch
 
 from funrecipe.data.batching import Batch
 from funrecipe.errors import UsageError
+from funrecipe.train.option_rules import loss_setting
 
 
 @dataclass(frozen=True)
@@ -33,8 +34,9 @@ class HotwordConf:
 
     @classmethod
     def of(cls, model_conf: Mapping[str, Any]) -> HotwordConf:
-        """Raises UsageError for lengths that no stretch can have."""
-        conf = cls(**{name: model_conf[name] for name in cls.__dataclass_fields__ if name in model_conf})
+        """Raises UsageError for a value of another type, or lengths that no stretch can have."""
+        given = [f for f in fields(cls) if model_conf.get(f.name) is not None]
+        conf = cls(**{f.name: loss_setting(f.name, model_conf[f.name], type(f.default)) for f in given})
         if not 1 <= conf.min_hw_length <= conf.max_hw_length:
             raise UsageError(f"model_conf: min_hw_length {conf.min_hw_length}, max_hw_length {conf.max_hw_length}")
         return conf

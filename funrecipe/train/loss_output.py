@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 from torch import Tensor, nn
 
 from funrecipe.data.batching import Batch
 from funrecipe.train.losses import ctc_loss
+from funrecipe.train.option_rules import loss_setting
 
 SOS_ID, EOS_ID = 1, 2
 
@@ -45,8 +46,10 @@ class ObjectiveConf:
 
     @classmethod
     def of(cls, model: nn.Module) -> ObjectiveConf:
+        """Raises UsageError for a value of another type."""
         conf: Mapping[str, Any] = getattr(model, "model_conf", None) or {}
-        return cls(**{name: conf[name] for name in cls.__dataclass_fields__ if conf.get(name) is not None})
+        given = [f for f in fields(cls) if conf.get(f.name) is not None]
+        return cls(**{f.name: loss_setting(f.name, conf[f.name], type(f.default)) for f in given})
 
 
 def ctc_branch(model: nn.Module, encoder_out: Tensor, encoder_out_lens: Tensor, batch: Batch) -> Tensor:

@@ -11,6 +11,7 @@ from torch import nn
 from torch.optim import Optimizer
 
 from funrecipe.errors import UsageError, did_you_mean
+from funrecipe.train.option_rules import numbers
 
 OPTIMIZERS: dict[str, Callable[..., Optimizer]] = {
     "adam": torch.optim.Adam,
@@ -44,12 +45,10 @@ def build_optimizer(name: str, parameters: Iterable[nn.Parameter], conf: Mapping
         raise UsageError(
             "nothing to train: every parameter is frozen", hint="freeze_param names prefixes of parameters; give fewer"
         )
-    settings = dict(conf)
+    settings = numbers(conf)
     if "fused" in known and "foreach" not in settings:
         settings.setdefault("fused", True)  # one kernel for all parameters: a tenth of a small model's step on a CPU
     try:
-        if "lr" in settings:
-            settings["lr"] = float(settings["lr"])  # YAML reads 5e-4 as text
         return maker(trainable, **settings)
     except (TypeError, ValueError, RuntimeError) as error:
         raise UsageError(f"optim_conf: '{name}' with {dict(conf)}: {error}") from None

@@ -96,3 +96,24 @@ def ranks_by_loss(config: Mapping[str, Any], model_conf: Mapping[str, Any]) -> b
     family = config.get("model")
     ctc_alone = family == "asr" and float(model_conf.get("ctc_weight", 0.5)) == 1
     return ctc_alone or family in ("rnnt", "rnnt_unified", "lm")
+
+
+def numbers(conf: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings of an optimiser or a schedule; YAML reads 1e-8 as text, which becomes the number it is."""
+    read = {}
+    for name, value in conf.items():
+        try:
+            read[name] = float(value) if isinstance(value, str) else value
+        except ValueError:
+            read[name] = value
+    return read
+
+
+def loss_setting(name: str, value: Any, kind: type) -> Any:
+    """A value of ``model_conf`` as the type of its default. Raises UsageError."""
+    try:
+        if isinstance(value, bool) != (kind is bool):
+            raise ValueError
+        return kind(value)
+    except (TypeError, ValueError):
+        raise UsageError(f"model_conf: {name}: '{value}' is not of type {kind.__name__}") from None

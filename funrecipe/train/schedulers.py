@@ -14,6 +14,7 @@ from torch.optim import lr_scheduler as torch_schedulers
 from torch.optim.lr_scheduler import LambdaLR, LRScheduler, ReduceLROnPlateau
 
 from funrecipe.errors import UsageError, did_you_mean
+from funrecipe.train.option_rules import numbers
 
 
 def warmup_lr(optimizer: Optimizer, warmup_steps: int = 25000) -> LambdaLR:
@@ -59,6 +60,9 @@ SCHEDULERS: dict[str, Callable[..., LRScheduler | ReduceLROnPlateau]] = {
 }
 
 
+TEXTUAL = ("mode", "threshold_mode", "anneal_strategy")
+
+
 def build_scheduler(
     name: str | None, optimizer: Optimizer, conf: Mapping[str, Any]
 ) -> LRScheduler | ReduceLROnPlateau | None:
@@ -77,7 +81,11 @@ def build_scheduler(
             f"scheduler_conf: '{name}' has no setting {', '.join(sorted(unknown))}",
             hint=f"it knows {', '.join(list(inspect.signature(maker).parameters)[1:])}",
         )
+    settings = numbers(conf)
+    words = [n for n, v in settings.items() if isinstance(v, str) and n not in TEXTUAL]
+    if words:
+        raise UsageError(f"scheduler_conf: {words[0]}: '{settings[words[0]]}' is not a number")
     try:
-        return maker(optimizer, **conf)
+        return maker(optimizer, **settings)
     except (TypeError, ValueError) as error:
         raise UsageError(f"scheduler_conf: '{name}' with {dict(conf)}: {error}") from None

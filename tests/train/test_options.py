@@ -122,6 +122,9 @@ def test_a_criterion_for_averages_that_does_not_exist_is_said_after_one_epoch(co
     [
         ({"scheduler": "onecyclelr"}, "scheduler_conf: 'onecyclelr' with {}.*max_lr"),
         ({"scheduler": "exponentiallr"}, "scheduler_conf: 'exponentiallr' with {}.*gamma"),
+        ({"scheduler": "steplr", "scheduler_conf": {"step_size": "often"}}, "step_size: 'often' is not a number"),
+        ({"model_conf": {"ctc_weight": "high"}}, "ctc_weight: 'high' is not of type float"),
+        ({"model_conf": {"length_normalized_loss": 3}}, "length_normalized_loss: '3' is not of type bool"),
         ({"optim_conf": {"betas": 3}}, "optim_conf: 'adamw'"),
         ({"optim_conf": {"weight_decay": -1}}, "optim_conf: 'adamw'.*weight_decay"),
     ],
@@ -131,6 +134,14 @@ def test_settings_that_an_optimiser_or_a_schedule_cannot_take(
 ) -> None:
     with pytest.raises(UsageError, match=said):
         trainer_of(scratch(corpus, tmp_path, **{**BASE, **settings}) | {"max_epoch": 1}).run()
+
+
+def test_numbers_that_yaml_reads_as_text_are_numbers(corpus: Path, tmp_path: Path) -> None:
+    conf = {"optim_conf": {"lr": "5e-4", "eps": "1e-6"}, "lr": None, "scheduler": "warmuplr"}
+    trainer = trainer_of(scratch(corpus, tmp_path, **{**BASE, **conf, "scheduler_conf": {"warmup_steps": "2e1"}}))
+    assert trainer.optimizer.defaults["eps"] == 1e-6
+    assert trainer.optimizer.defaults["lr"] == 5e-4
+    assert trainer.optimizer.param_groups[0]["lr"] == pytest.approx(5e-4 / 20)
 
 
 def test_a_run_that_diverged_says_so(corpus: Path, tmp_path: Path) -> None:
