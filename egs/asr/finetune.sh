@@ -48,6 +48,9 @@ if [ -z "$eval_dir" ]; then
   done
 fi
 
+sets=("$eval_dir") names=(eval)
+if [ -n "$guard_dir" ]; then sets+=("$guard_dir") names+=(guard); fi
+
 # decode MODEL DATA_DIR NAME [infer.sh options]: results in OUTPUT_DIR/results/NAME
 decode() {
   local folder=$1 directory=$2 name=$3
@@ -58,6 +61,12 @@ decode() {
 
 if first_machine && stage 0; then
   log "Stage 0: Checking the data ..."
+  for directory in "${sets[@]}"; do # what stage 5 compares on, looked at before hours of training
+    if [ "$stop_stage" -ge 4 ] && [ -n "$directory" ]; then
+      [ -f "$directory/text" ] || die "no text in $directory: stages 4 and 5 need one" 3
+      funrecipe validate --data_dir "$directory"
+    fi
+  done
   funrecipe train "${train_flags[@]}" --check data
 fi
 
@@ -88,8 +97,6 @@ if [ -z "$checkpoint_name" ]; then
   IFS=, read -r phase value _ <<< "$criterion"
   checkpoint_name=$phase.$value.ave.pb
 fi
-sets=("$eval_dir") names=(eval)
-if [ -n "$guard_dir" ]; then sets+=("$guard_dir") names+=(guard); fi
 if stage 4; then
   log "Stage 4: Decoding with base and tuned weights ..."
   # With a longer vocabulary the base folder's token list is too short; the output directory is a model folder too.

@@ -126,12 +126,18 @@ def large_plan(
 
 
 def shards_of(train_dir: Path, options: TrainOptions) -> list[Shard]:
-    """The shards of a large data set. Raises DataError."""
+    """The shards of a large data set; a plain data directory is one shard. Raises DataError."""
     kind = str(options.dataset_conf.get("data_types", "sound,text")).split(",")[0]
     listed = next((train_dir / name for name in SHARD_LISTS if (train_dir / name).is_file()), None)
-    if listed is None:
+    if listed is not None:
+        return read_shard_list(listed, kind)
+    whole = (train_dir / "wav.scp", train_dir / "text")
+    if kind != "sound" or not all(path.is_file() for path in whole):
         raise DataError(f"no {SHARD_LISTS[0]}", where=str(train_dir), hint="one shard a line: WAV_SCP TEXT")
-    return read_shard_list(listed, kind)
+    if (train_dir / "segments").is_file():
+        hint = f"--dataset_type small, or a {SHARD_LISTS[0]} of audio that is cut already"
+        raise DataError("segments cannot be streamed", where=str(train_dir), hint=hint)
+    return [Shard(kind, (str(whole[0]), str(whole[1])))]
 
 
 def check_dataset_conf(conf: Mapping[str, Any]) -> None:

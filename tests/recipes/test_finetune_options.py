@@ -42,14 +42,17 @@ OWN: dict[str, tuple[str, tuple[str, ...]]] = {
 def stand_in(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a data directory, and a ``python`` that notes its arguments and answers what the recipe asks."""
     root = tmp_path_factory.mktemp("stand_in")
-    for name in ("data/train", "data/validation", "data/test", "other/test"):
+    for name in ("data/train", "data/validation", "data/test", "other/test", "general"):
         (root / name).mkdir(parents=True)
+        (root / name / "text").write_text("")
     python = root / "python"
     python.write_text(
         '#!/bin/bash\necho "$*" >> "$CALLS"\n'
         'case "$*" in\n'
         "  *--print_criterion*) echo valid,acc,max ;;\n"
         '  *--check*) ;;\n'
+        '  *" merge "*) all=$*; plan=${all#*--plan }; results=$(dirname "${plan%% *}")/1best_recog\n'
+        '    mkdir -p "$results"; : > "$results/text" ;;\n'
         '  *" train "*) if [ -n "${KILLED:-}" ]; then kill -9 $$; fi ;;\n'
         "esac\n"
     )
@@ -132,6 +135,16 @@ def test_a_killed_trainer_is_said_and_nothing_is_decoded(stand_in: Path) -> None
     assert "the training process was killed (signal 9)" in result.stderr
     assert "goes on from the last checkpoint" in result.stderr
     assert " launch " not in noted.read_text()
+
+
+@pytest.mark.parametrize("name", ["eval_dir", "guard_dir"])
+def test_what_will_be_compared_on_is_looked_at_before_training(name: str, stand_in: Path) -> None:
+    environment = {**os.environ, "PYTHON": str(stand_in / "python"), "CALLS": os.devnull}
+    command = ["bash", str(RECIPE), f"--{name}", "nowhere"]
+    result = subprocess.run(command, cwd=stand_in, env=environment, capture_output=True, text=True)
+    assert result.returncode == 3
+    assert "no text in nowhere: stages 4 and 5 need one" in result.stderr
+    assert "Stage 2" not in result.stdout
 
 
 def test_with_a_longer_vocabulary_the_tuned_model_is_the_output_folder(calls) -> None:

@@ -175,6 +175,24 @@ def test_large_data_is_streamed_and_resumed_in_the_same_order(corpus: Path, tmp_
     assert losses(tmp_path / "parts") == whole
 
 
+def test_a_plain_data_directory_is_one_shard(corpus: Path, tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    (data / "train").mkdir(parents=True)
+    for name, target in (("validation", "validation"), ("train/wav", "train/wav"), ("train/text", "train/text")):
+        (data / name).symlink_to(corpus / target)
+    (data / "train" / "wav.scp").write_text((corpus / "train" / "wav.scp").read_text())
+    flags = {**scratch(corpus, tmp_path / "plain", dataset_type="large", batch_bins=3000, max_epoch=1)}
+    flags["data_dir"] = str(data)
+    train(flags)
+    (data / "train" / "data.list").write_text("wav.scp text\n")
+    train(flags | {"output_dir": str(tmp_path / "listed")})
+    assert losses(tmp_path / "plain") == losses(tmp_path / "listed") != []
+    (data / "train" / "data.list").unlink()
+    (data / "train" / "segments").write_text("utt000 utt000 0 0.5\n")
+    with pytest.raises(DataError, match="segments cannot be streamed"):
+        train(flags | {"output_dir": str(tmp_path / "cut")})
+
+
 def test_a_file_that_breaks_during_training_is_left_out_and_named(
     corpus: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
