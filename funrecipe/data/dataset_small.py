@@ -129,9 +129,7 @@ def measure_all(
     utterances: Sequence[Utterance], measure: Measure, cache_file: Path | None, workers: int
 ) -> dict[str, tuple[float, str | None]]:
     """Measurements by key; those of unchanged files come from ``cache_file``."""
-    cached: Mapping[str, list] = (
-        json.loads(cache_file.read_text("utf-8")) if cache_file and cache_file.is_file() else {}
-    )
+    cached = read_cache(cache_file) if cache_file else {}
     prints = {u.utt_id: fingerprint(u) for u in utterances}
     fresh = [u for u in utterances if cached.get(u.utt_id, [None])[0] != prints[u.utt_id]]
     results = {u.utt_id: (float(cached[u.utt_id][1]), cached[u.utt_id][2]) for u in utterances if u.utt_id in cached}
@@ -145,6 +143,15 @@ def measure_all(
         )
         os.replace(temporary, cache_file)
     return results
+
+
+def read_cache(path: Path) -> Mapping[str, list]:
+    """Earlier measurements by key; none where the file is missing or damaged."""
+    try:
+        cached = json.loads(path.read_text("utf-8"))
+        return {key: entry for key, entry in cached.items() if len(entry) == 3}
+    except (OSError, ValueError, TypeError, AttributeError):
+        return {}
 
 
 def fingerprint(utterance: Utterance) -> str:

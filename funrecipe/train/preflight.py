@@ -12,7 +12,7 @@ from funrecipe.audio.io import read_audio
 from funrecipe.data.dataset_large import read_texts
 from funrecipe.data.dataset_small import Inspection, ItemLimits, inspect_data_dir, report_lines
 from funrecipe.data.kaldi_dir import Utterance
-from funrecipe.errors import DataError
+from funrecipe.errors import DataError, UnsafeFileError
 from funrecipe.model_folder import ModelFolder
 from funrecipe.train.data_plan import check_dataset_conf, large_plan, shards_of
 from funrecipe.train.distributed import Ranks, wait_for_all
@@ -138,10 +138,14 @@ def inspect(
     if folder.family == "lm":
         found = inspect_text(data_dir, tokenizer, max_tokens=options.max_tokens)
     else:
-        found = inspect_data_dir(
-            data_dir, tokenizer, make_measure(folder.sample_rate_hz), limits,
-            cache_file=cache_dir / f"{data_dir.name}.durations.json", workers=max(1, options.num_workers),
-        )  # fmt: skip
+        try:
+            found = inspect_data_dir(
+                data_dir, tokenizer, make_measure(folder.sample_rate_hz), limits,
+                cache_file=cache_dir / f"{data_dir.name}.durations.json", workers=max(1, options.num_workers),
+            )  # fmt: skip
+        except UnsafeFileError as error:
+            hint = "training reads files only: write what the commands give to files, and list those"
+            raise UnsafeFileError(error.what, where=error.where, hint=hint) from None
     conclude(found, tokenizer, options, data_dir)
     return found
 

@@ -52,7 +52,7 @@ def stand_in(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "  *--print_criterion*) echo valid,acc,max ;;\n"
         '  *--check*) ;;\n'
         '  *" merge "*) all=$*; plan=${all#*--plan }; results=$(dirname "${plan%% *}")/1best_recog\n'
-        '    mkdir -p "$results"; : > "$results/text" ;;\n'
+        '    mkdir -p "$results"; : > "$results/text"; rm "$(dirname "$results")/.stage1_unfinished" ;;\n'
         '  *" train "*) if [ -n "${KILLED:-}" ]; then kill -9 $$; fi ;;\n'
         "esac\n"
     )

@@ -12,7 +12,7 @@ from tiny_corpus import CHARACTERS, scratch, speak
 
 from funrecipe.commands.train import train
 from funrecipe.data.dataset_small import Inspection
-from funrecipe.errors import DataError
+from funrecipe.errors import DataError, UnsafeFileError
 from funrecipe.train.distributed import Ranks
 from funrecipe.train.options import build_options
 from funrecipe.train.preflight import inspect_data
@@ -143,3 +143,18 @@ def test_a_changed_file_is_measured_again(data: Path) -> None:
     assert second.pop("utt000") == pytest.approx(len(speak("一二三四五六", 0)) / 16)
     first.pop("utt000")
     assert second == first
+
+
+@pytest.mark.parametrize("damage", ["{", "[]", '{"utt000": 3}', '{"utt000": ["x"]}'])
+def test_damaged_measurements_are_made_again(data: Path, damage: str) -> None:
+    first = look_at(data)[0].items
+    cache = data.parent / "out" / "preflight" / "train.durations.json"
+    assert cache.is_file()
+    cache.write_text(damage)
+    assert look_at(data)[0].items == first
+
+
+def test_a_list_of_commands_is_refused_with_what_can_be_done(data: Path) -> None:
+    edit(data / "train" / "wav.scp", "utt000 wav/utt000.wav", "utt000 cat wav/utt000.wav |")
+    with pytest.raises(UnsafeFileError, match=r"(?s)would run a command.*training reads files only"):
+        train(scratch(data, data.parent / "out"))
