@@ -149,3 +149,10 @@ def default_gpus() -> int:
 def launcher_arguments(parser: argparse.ArgumentParser) -> None:
     """Accept what launchers append: ``--local-rank``, before torch 2 ``--local_rank``; the environment says it too."""
     parser.add_argument("--local-rank", "--local_rank", type=int, dest="local_rank", help=argparse.SUPPRESS)
+
+
+def training_settings() -> set[str]:
+    """Names of all settings that :class:`SpeechTrainer` takes."""
+    from funrecipe.train.options import KNOWN
+
+    return set(KNOWN)

@@ -4,7 +4,7 @@ Start it alone, or in several processes:
   python egs/asr/finetune.py
   torchrun --nproc-per-node 2 egs/asr/finetune.py
   CUDA_VISIBLE_DEVICES=1,2 python -m torch.distributed.launch --nproc_per_node 2 egs/asr/finetune.py
-Each parameter can also be given as an option: --output_dir ./mine --max_epoch 5
+Each parameter, and every setting that funrecipe train --help lists, can also be an option: --max_epoch 5 --resume false
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import sys
 
 from funrecipe import ASRDataset, Trainers, build_trainer, modelscope_args
 from funrecipe.errors import FunrecipeError
-from funrecipe.trainers import launcher_arguments
+from funrecipe.trainers import launcher_arguments, training_settings
 
 
 def modelscope_finetune(params: modelscope_args) -> None:
@@ -46,6 +46,8 @@ def main() -> int:
     launcher_arguments(parser)
     for name, value in vars(params).items():
         parser.add_argument(f"--{name}", default=value, type=type(value) if isinstance(value, (int, float)) else None)
+    for name in training_settings() - vars(params).keys() - {"data_dir"}:  # data_path here
+        parser.add_argument(f"--{name}", help=argparse.SUPPRESS)
     given = vars(parser.parse_args())
     given.pop("local_rank")
     for name, value in given.items():

@@ -110,10 +110,11 @@ def test_the_script_starts_alone_and_under_both_launchers(
     launcher: list[str], base_model: Path, corpus: Path, tmp_path: Path
 ) -> None:
     command = [sys.executable, *launcher, str(SCRIPT), "--model", str(base_model), "--data_path", str(corpus)]
-    command += ["--output_dir", str(tmp_path), "--max_epoch", "1", "--lr", "0.001"]
+    command += ["--output_dir", str(tmp_path), "--max_epoch", "1", "--lr", "0.001", "--freeze_param", "encoder ctc"]
     settings = {**os.environ, "OMP_NUM_THREADS": "1", "TORCH_DISABLE_SHARE_RDZV_TCP_STORE": "1"}
     settings["PYTHONPATH"] = str(SCRIPT.parents[2])
     result = subprocess.run(command, env=settings, capture_output=True, text=True, timeout=900, check=False)
     assert result.returncode == 0, result.stderr[-3000:]
+    assert "freeze_param:\n- encoder\n- ctc\n" in (tmp_path / "config.yaml").read_text("utf-8")
     assert "1epoch results" in (tmp_path / "train.log.0").read_text()
     assert (tmp_path / "train.log.1").exists() == bool(launcher)
