@@ -9,12 +9,13 @@ from itertools import islice
 from pathlib import Path
 
 from funrecipe.audio.io import read_audio
+from funrecipe.data.dataset import TrainItem
 from funrecipe.data.dataset_large import read_texts
 from funrecipe.data.dataset_small import Inspection, ItemLimits, inspect_data_dir, report_lines
 from funrecipe.data.kaldi_dir import Utterance
 from funrecipe.errors import DataError, UnsafeFileError
 from funrecipe.model_folder import ModelFolder
-from funrecipe.train.data_plan import check_dataset_conf, large_plan, shards_of
+from funrecipe.train.data_plan import check_dataset_conf, cost_of, large_plan, shards_of
 from funrecipe.train.distributed import Ranks, wait_for_all
 from funrecipe.train.initialize import extend_tokens
 from funrecipe.train.options import TrainOptions
@@ -75,6 +76,7 @@ def inspect_data(start: ModelFolder, options: TrainOptions, ranks: Ranks) -> Pre
         if options.extend_vocab and tokenizer.unknown:
             folder, tokenizer = extended(start, tokenizer)
             train = inspect_training(folder, options, tokenizer, limits, cache_dir)
+    warn_of_single_utterances(train.items, folder, options)
     valid = inspect(validation_dir(data_dir), folder, options, tokenizer, limits, cache_dir)
     if len(valid.items) < ranks.world_size:
         raise DataError(
@@ -165,6 +167,17 @@ def conclude(found: Inspection, tokenizer: ReferenceTokenizer, options: TrainOpt
             where=str(data_dir),
             hint="--max_bad_share 1 trains on the rest all the same",
         )
+
+
+def warn_of_single_utterances(items: Sequence[TrainItem], folder: ModelFolder, options: TrainOptions) -> None:
+    """``batch_bins`` in another unit than the user thinks of makes batches of one utterance; say so."""
+    costs = sorted(cost_of(item, options.unit, folder) for item in items)
+    middle = costs[len(costs) // 2]
+    if options.unit != "utterances" and 2 * middle > options.batch_bins:
+        log.warning(
+            "batch_bins %g %s: an utterance has %g (median), so most batches hold a single one",
+            options.batch_bins, options.unit, middle,
+        )  # fmt: skip
 
 
 def make_measure(sample_rate_hz: int) -> Callable[[Utterance], tuple[float, str | None]]:

@@ -158,3 +158,21 @@ def test_a_list_of_commands_is_refused_with_what_can_be_done(data: Path) -> None
     edit(data / "train" / "wav.scp", "utt000 wav/utt000.wav", "utt000 cat wav/utt000.wav |")
     with pytest.raises(UnsafeFileError, match=r"(?s)would run a command.*training reads files only"):
         train(scratch(data, data.parent / "out"))
+
+
+@pytest.mark.parametrize(
+    ("settings", "warned"),
+    [
+        ({"batch_bins": 2000}, False),
+        ({"batch_bins": 10}, True),
+        ({"batch_bins": 2000, "batch_unit": "ms"}, False),
+        ({"batch_bins": 1000, "batch_unit": "ms"}, True),
+        ({"batch_bins": 1, "batch_unit": "utterances"}, False),
+    ],
+)
+def test_batches_of_one_utterance_are_warned_of(
+    settings: dict[str, object], warned: bool, data: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level("WARNING", logger="funrecipe"):
+        look_at(data, **settings)
+    assert ("most batches hold a single one" in caplog.text) == warned
