@@ -25,7 +25,8 @@ class DecodeOptions:
     Attributes:
         beam_size: hypotheses kept; 1 is greedy.
         nbest: hypotheses returned per utterance.
-        ctc_weight, lm_weight, ngram_weight: weights of these scorers in the search, 0 to 1 for CTC.
+        ctc_weight, lm_weight, ngram_weight: weights of these scorers in the search. CTC: 0 to 1, and the attention
+            decoder counts with the rest; above 1 for Paraformer only, whose parallel decoder always counts with 1.
         penalty: added per token (``length_bonus``).
         maxlenratio, minlenratio: bounds of the output length in encoder frames; 0: no bound of its own.
         token_num_relax, decoding_ind: UniASR.
@@ -129,7 +130,7 @@ INFINITY = float("inf")
 BOUNDS: tuple[tuple[str, type, float, float], ...] = (
     ("beam_size", int, 1, INFINITY),
     ("nbest", int, 1, INFINITY),
-    ("ctc_weight", float, 0, 1),
+    ("ctc_weight", float, 0, 10),
     ("lm_weight", float, 0, INFINITY),
     ("ngram_weight", float, 0, INFINITY),
     ("penalty", float, -INFINITY, INFINITY),

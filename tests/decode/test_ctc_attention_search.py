@@ -69,6 +69,7 @@ def test_prefix_search_is_at_least_as_probable_as_the_best_path(folder, waves):
         ({"hotword": "qq"}, "hot words"),
         ({"ngram_weight": 0.3}, "n-gram"),
         ({"token_num_relax": 5}, "token_num_relax"),
+        ({"ctc_weight": 1.5}, "from 0 to 1"),
         ({"decoding_mode": "ctc_gredy"}, "ctc_gredy"),
         ({"decoding_mode": "ctc_greedy", "lm_weight": 0.1}, "lm_weight"),
         ({"decoding_mode": "ctc_prefix", "penalty": 0.1}, "penalty"),

@@ -59,7 +59,7 @@ def test_false_overrides_true():
     [
         {"beam_size": 0},
         {"beam_size": 2.5},
-        {"ctc_weight": 1.5},
+        {"ctc_weight": 10.5},
         {"ctc_weight": "0.3"},
         {"nbest": True},
         {"lm_weight": -1},
