@@ -8,6 +8,7 @@ data augmentation for sequence-to-sequence ASR", but written to a data directory
 
 from __future__ import annotations
 
+import logging
 import os
 import random
 import re
@@ -26,8 +27,9 @@ from funrecipe.decode.recognizer import load_model
 from funrecipe.errors import DataError, UsageError
 from funrecipe.model_folder import open_model_folder
 from funrecipe.train.data_plan import frontend_of
-from funrecipe.train.references import ReferenceTokenizer, is_mark, split_characters
+from funrecipe.train.references import ReferenceTokenizer, is_mark, split_characters, splitter_of
 
+log = logging.getLogger(__name__)
 SEARCH_S = 0.07  # a cut is moved to the quietest place within this distance
 POWER_WINDOW_S = 0.02
 FADE_S = 0.01
@@ -38,11 +40,14 @@ FEWEST_RECORDINGS = 10  # of a speaker who is kept apart
 
 
 class Aligned(NamedTuple):
-    """A recording with the sample at which each of its characters begins; the last entry is its end."""
+    """A recording with the sample at which each of its characters begins; the last entry is its end.
+
+    ``powers`` says how loud it is at each edge; both ends count as silent.
+    """
 
     wave: np.ndarray
-    power: np.ndarray
     edges: list[int]
+    powers: list[float]
     characters: list[str]
 
 
@@ -62,29 +67,35 @@ class Aligner:
         if not self.has_ctc and not hasattr(self.model, "predictor"):
             raise UsageError(f"{model_dir}: no CTC head and no CIF weights to align with (family '{folder.family}')")
         self.bias = int(model_conf.get("predictor_bias", 0))
-        self.tokenize = ReferenceTokenizer(folder.tokens)
+        self.tokenize = ReferenceTokenizer(folder.tokens, splitter_of(folder))
 
     def __call__(self, wave: np.ndarray, text: str) -> Aligned | None:
         """None where the text does not fit the vocabulary one to one, or a character has no room."""
         characters, tokens = [c for c in split_characters(text) if not is_mark(c)], self.tokenize(text)
         if len(tokens) != len(characters) or len(characters) < FEWEST_CHARACTERS:
             return None
-        window = int(POWER_WINDOW_S * self.sample_rate_hz)
+        ends = self.ends(wave, tokens)
+        window, reach = int(POWER_WINDOW_S * self.sample_rate_hz), int(SEARCH_S * self.sample_rate_hz)
+        if not ends or len(wave) < window:
+            return None
         power = np.convolve(wave**2, np.ones(window) / window, "same")
         cuts = []
-        for end in self.ends(wave, tokens)[:-1]:
-            reach = int(SEARCH_S * self.sample_rate_hz)
+        for end in ends[:-1]:
             low, high = max(0, end - reach), min(len(wave), end + reach)
             if high <= low:
                 return None
             cuts.append(low + int(np.argmin(power[low:high])))
         edges = [0, *cuts, len(wave)]
-        return Aligned(wave, power, edges, characters) if all(a < b for a, b in zip(edges, edges[1:])) else None
+        if any(a >= b for a, b in zip(edges, edges[1:])):
+            return None
+        return Aligned(wave, edges, [0.0, *power[cuts].tolist(), 0.0], characters)
 
     @torch.inference_mode()
     def ends(self, wave: np.ndarray, tokens: Sequence[int]) -> list[int]:
         """The sample at which each token ends; empty where the speech has no room for them."""
         feats, lens = self.frontend(torch.from_numpy(wave)[None], torch.tensor([len(wave)]))
+        if int(lens[0]) < FEWEST_CHARACTERS:
+            return []
         encoder_out, lens = self.model.encode(feats, lens)
         frame = len(wave) / int(lens[0])  # samples of one
         if self.has_ctc:
@@ -138,7 +149,7 @@ def splice(pool: list[Aligned], sample_rate_hz: int, chooser: random.Random) -> 
         source = chooser.choice(pool)
         size = min(len(source.characters), chooser.randint(*PIECE_CHARACTERS))
         starts = [chooser.randint(0, len(source.characters) - size) for _ in range(4)]
-        start = min(starts, key=lambda s: edge_power(source, s) + edge_power(source, s + size))
+        start = min(starts, key=lambda s: source.powers[s] + source.powers[s + size])
         piece = source.wave[source.edges[start] : source.edges[start + size]].copy()
         fade = min(int(FADE_S * sample_rate_hz), len(piece) // 2)
         piece[:fade] *= np.linspace(0, 1, fade, dtype=np.float32)
@@ -146,11 +157,6 @@ def splice(pool: list[Aligned], sample_rate_hz: int, chooser: random.Random) -> 
         parts.append(piece)
         text += source.characters[start : start + size]
     return np.concatenate(parts), "".join(text)
-
-
-def edge_power(source: Aligned, index: int) -> float:
-    """How loud it is at a cut; the ends of the recording are silent."""
-    return float(source.power[source.edges[index]]) if 0 < index < len(source.characters) else 0.0
 
 
 def speaker_of(utt_id: str) -> str:
@@ -190,25 +196,38 @@ def write_spliced(model_dir: Path, data_dir: Path, out_dir: Path, *, count: int,
     recordings = []
     for utterance in data.utterances:
         key = utterance.utt_id
-        wave = read_audio(utterance.audio, sample_rate_hz=align.sample_rate_hz)
-        aligned = align(wave, data.texts.get(key, ""))
-        if aligned:
+        try:
+            wave = read_audio(
+                utterance.audio, sample_rate_hz=align.sample_rate_hz, start_s=utterance.start_s, end_s=utterance.end_s
+            )
+        except DataError as error:
+            log.warning("%s is left out: %s", key, error)
+            continue
+        if aligned := align(wave, data.texts.get(key, "")):
             recordings.append((data.speakers.get(key) or speaker_of(key), aligned))
     if not recordings:
         raise DataError("no recording could be aligned with its text", where=str(data_dir))
-    chooser, pools = random.Random(seed), pools_of_speakers(recordings)
     new = out_dir.with_name(f"{out_dir.name}.new")
-    shutil.rmtree(new, ignore_errors=True)
-    (new / "wav").mkdir(parents=True)
+    shutil.rmtree(new, ignore_errors=True)  # of a run that was killed
+    try:
+        write_utterances(new, pools_of_speakers(recordings), align.sample_rate_hz, count, random.Random(seed))
+        os.replace(new, out_dir)
+    finally:
+        shutil.rmtree(new, ignore_errors=True)
+    return len(recordings), len(data.utterances)
+
+
+def write_utterances(
+    out_dir: Path, pools: list[list[Aligned]], sample_rate_hz: int, count: int, chooser: random.Random
+) -> None:
+    (out_dir / "wav").mkdir(parents=True)
     lists: dict[str, list[str]] = {"wav.scp": [], "text": []}
     for i in range(count):
         [pool] = chooser.choices(pools, [len(pool) for pool in pools])
-        wave, text = splice(pool, align.sample_rate_hz, chooser)
+        wave, text = splice(pool, sample_rate_hz, chooser)
         key = f"spliced{i:06d}"
-        soundfile.write(new / "wav" / f"{key}.flac", wave, align.sample_rate_hz, subtype="PCM_16")
+        soundfile.write(out_dir / "wav" / f"{key}.flac", wave, sample_rate_hz, subtype="PCM_16")
         for name, value in (("wav.scp", f"wav/{key}.flac"), ("text", text)):
             lists[name].append(f"{key} {value}\n")
     for name, lines in lists.items():
-        (new / name).write_text("".join(lines), "utf-8")
-    os.replace(new, out_dir)
-    return len(recordings), len(data.utterances)
+        (out_dir / name).write_text("".join(lines), "utf-8")

@@ -24,7 +24,7 @@ def numbered(characters: str, first: int) -> Aligned:
     """A recording whose samples are the number of the character that is heard."""
     lengths = [50 + 10 * i for i in range(len(characters))]
     wave = np.concatenate([np.full(n, first + i, np.float32) for i, n in enumerate(lengths)])
-    return Aligned(wave, np.ones(len(wave)), [0, *np.cumsum(lengths).tolist()], list(characters))
+    return Aligned(wave, [0, *np.cumsum(lengths).tolist()], [1.0] * (len(characters) + 1), list(characters))
 
 
 def test_every_character_keeps_its_sound() -> None:
@@ -106,6 +106,50 @@ def test_a_spliced_directory_is_a_data_directory(tmp_path: Path) -> None:
     assert (tmp_path / "a" / "text").read_bytes() == (tmp_path / "b" / "text").read_bytes()
     with pytest.raises(UsageError, match="exists"):
         write_spliced(TINY_ZH / "model", QUICKSTART / "data", tmp_path / "a", count=5)
+
+
+def test_segments_cut_the_recording_before_it_is_aligned(tmp_path: Path) -> None:
+    data = read_data_dir(QUICKSTART / "data")
+    assert data.texts is not None
+    waves = [soundfile.read(u.audio, dtype="float32")[0] for u in data.utterances[:4]]
+    ends = np.cumsum([0, *map(len, waves)]) / 16000
+    source = tmp_path / "data"
+    source.mkdir()
+    soundfile.write(source / "all.flac", np.concatenate(waves), 16000)
+    (source / "wav.scp").write_text(f"all {source}/all.flac\n")
+    (source / "segments").write_text("".join(f"s{i} all {ends[i]:.4f} {ends[i + 1]:.4f}\n" for i in range(4)))
+    (source / "text").write_text("".join(f"s{i} {data.texts[data.utterances[i].utt_id]}\n" for i in range(4)), "utf-8")
+    assert write_spliced(TINY_ZH / "model", source, tmp_path / "out", count=5) == (4, 4)
+    for utterance in read_data_dir(tmp_path / "out").utterances:
+        assert soundfile.info(utterance.audio).duration < 12  # four such utterances; all of the recording is 16 s long
+
+
+def test_recordings_without_room_for_their_text_are_left_out(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Too short for the tokens, for a frame, for a sample, and no audio at all: none of them ends the run."""
+    data = read_data_dir(QUICKSTART / "data")
+    assert data.texts is not None
+    good = data.utterances[0]
+    wave, text = soundfile.read(good.audio, dtype="float32")[0], data.texts[good.utt_id]
+    source = tmp_path / "data"
+    source.mkdir()
+    for samples in (len(wave), 4000, 100, 0):
+        soundfile.write(source / f"{samples}.wav", wave[:samples], 16000)
+    (source / "0bad.wav").write_text("no audio")
+    keys = ["0", "0bad", "100", "4000", str(len(wave))]
+    (source / "wav.scp").write_text("".join(f"{key} {source}/{key}.wav\n" for key in keys))
+    (source / "text").write_text("".join(f"{key} {text}\n" for key in keys), "utf-8")
+    assert write_spliced(TINY_ZH / "model", source, tmp_path / "out", count=3) == (1, 5)
+    assert "0bad is left out" in caplog.text
+
+
+def test_a_run_that_ends_half_way_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full_disk(*_: object, **__: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(soundfile, "write", full_disk)
+    with pytest.raises(OSError, match="No space"):
+        write_spliced(TINY_ZH / "model", QUICKSTART / "data", tmp_path / "out", count=3)
+    assert not list(tmp_path.iterdir())
 
 
 def test_nothing_to_align_is_an_error(tmp_path: Path) -> None:
