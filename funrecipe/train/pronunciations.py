@@ -78,19 +78,22 @@ class SharedOutput(nn.Linear):
 
 
 def share_pronunciations(model: nn.Module, tokens: Sequence[str]) -> list[str]:
-    """Replace every linear layer that scores ``tokens`` by a :class:`SharedOutput`; their names.
+    """Replace every linear layer that scores ``tokens`` by a :class:`SharedOutput`; their names. Frozen ones stay.
 
     Raises:
-        UsageError: pypinyin is missing, no token is a Han character, or no layer has one output per token.
+        UsageError: pypinyin is missing, no token is a Han character, or no layer that is trained has one output per
+            token.
     """
     table, count = sound_table(tokens)
     if count == 1:
         raise UsageError("share_pronunciations: the vocabulary has no Chinese characters")
     names = [
-        name for name, m in model.named_modules() if isinstance(m, nn.Linear) and m.out_features == len(tokens)
+        name
+        for name, m in model.named_modules()
+        if isinstance(m, nn.Linear) and m.out_features == len(tokens) and m.weight.requires_grad
     ]
     if not names:
-        raise UsageError("share_pronunciations: this model has no output layer over the vocabulary")
+        raise UsageError("share_pronunciations: no output layer over the vocabulary is trained")
     for name in names:
         parent_name, _, last = name.rpartition(".")
         parent = model.get_submodule(parent_name)

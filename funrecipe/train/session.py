@@ -151,12 +151,12 @@ def build_trainable(start: ModelFolder, folder: ModelFolder, options: TrainOptio
     for spec in options.init_param:
         load_init_param(model, spec, ignore_mismatch=options.ignore_init_mismatch)
     model.model_conf = {**(folder.config.get("model_conf") or {}), **options.model_conf}
-    if options.share_pronunciations:
-        log.info("sounds are shared by %s", ", ".join(share_pronunciations(model, folder.tokens)))
     if options.lora_rank:
         chosen = inject(model, options.lora_targets, options.lora_rank, options.lora_alpha)
         log.info("LoRA of rank %d on %d linear layers", options.lora_rank, len(chosen))
     freeze(model, options.freeze_param)
+    if options.share_pronunciations:
+        log.info("sounds are shared by %s", ", ".join(share_pronunciations(model, folder.tokens)))
     return model
 
 
@@ -185,7 +185,7 @@ def check_model(start: ModelFolder, options: TrainOptions) -> None:
 
 # What checkpoint.pb holds the effect of: another value would be silently replaced on resuming.
 KEPT = ("optim", "optim_conf", "lr", "scheduler", "scheduler_conf", "init_param", "freeze_param", "lora_rank",
-        "lora_targets", "extend_vocab")  # fmt: skip
+        "lora_alpha", "lora_targets", "share_pronunciations", "extend_vocab")  # fmt: skip
 
 
 def kept_settings(start: ModelFolder, options: TrainOptions) -> dict[str, str]:

@@ -67,6 +67,23 @@ def test_checkpoints_hold_the_plain_model_and_training_goes_on_from_them(corpus:
     assert (tmp_path / "2epoch.pb").is_file()
 
 
+@pytest.mark.parametrize("frozen", ["decoder.output_layer", "decoder.output_layer.weight"])
+def test_frozen_layers_stay_as_they_are(frozen: str, corpus: Path, tmp_path: Path) -> None:
+    train(scratch(corpus, tmp_path / "base", max_epoch=1, max_steps=1))
+    flags = scratch(corpus, tmp_path / "run", max_epoch=1, share_pronunciations=True, freeze_param=[frozen])
+    del flags["config"], flags["cmvn_file"]
+    train({**flags, "model": str(tmp_path / "base")})
+    before, after = (torch.load(tmp_path / x / "1epoch.pb", weights_only=True) for x in ("base", "run"))
+    assert torch.equal(before["decoder.output_layer.weight"], after["decoder.output_layer.weight"])
+    assert not torch.equal(before["ctc.ctc_lo.weight"], after["ctc.ctc_lo.weight"])
+
+
+def test_nothing_to_share_is_refused() -> None:
+    model = build_model(CONFIG, len(TOKENS)).requires_grad_(False)
+    with pytest.raises(UsageError, match="trained"):
+        share_pronunciations(model, TOKENS)
+
+
 def test_it_does_not_go_with_lora(corpus: Path, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="lora_rank"):
         train(scratch(corpus, tmp_path, share_pronunciations=True, lora_rank=2))

@@ -35,6 +35,7 @@ def run(finished: Path, tmp_path: Path) -> Path:
         ({"optim": "sgd"}, "optim is sgd, and was adamw"),
         ({"scheduler": "warmuplr"}, "scheduler is warmuplr, and was None"),
         ({"lora_rank": 2}, "lora_rank is 2, and was 0"),
+        ({"share_pronunciations": True}, "share_pronunciations is True, and was False"),
         ({"freeze_param": ["encoder"]}, r"freeze_param is \['encoder'\], and was \[\]"),
     ],
 )
