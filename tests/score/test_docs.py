@@ -12,7 +12,8 @@ REPO = Path(__file__).resolve().parents[2]
 def test_commands_of_the_page_run(tmp_path):
     page = (REPO / "docs/scoring.md").read_text(encoding="utf-8")
     commands = re.search(r"```bash\n(.*?)```", page, re.DOTALL).group(1)
-    (tmp_path / "egs").symlink_to(REPO / "egs")
+    for name in ("egs", "tests"):
+        (tmp_path / name).symlink_to(REPO / name)
     script = 'set -e\nfunrecipe() { "$PYTHON" -m funrecipe "$@"; }\n' + commands
     environment = {**os.environ, "PYTHON": sys.executable, "PYTHONPATH": str(REPO)}
     run = subprocess.run(["bash", "-c", script], cwd=tmp_path, env=environment, capture_output=True, encoding="utf-8")
