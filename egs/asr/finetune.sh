@@ -39,8 +39,14 @@ infer=$recipe_root/egs/asr/infer.sh
 spliced_dir=$output_dir/spliced
 given "${settings[@]}"
 train_flags=(--model "$model" --data_dir "$data_dir" --output_dir "$output_dir" "${flags[@]}")
+[ "$spliced" -ge 0 ] || die "--spliced $spliced: a number of utterances, 0 or more" 2
 if [ "$spliced" -gt 0 ]; then
   [ -z "$more_train_dirs" ] || die "--spliced makes the further training set: leave out --more_train_dirs" 2
+  [ "$dataset_type" != large ] || die "--spliced works with --dataset_type small only" 2
+  if stage 2 && [ -f "$spliced_dir/text" ]; then
+    there=$(wc -l < "$spliced_dir/text")
+    [ "$there" -eq "$spliced" ] || die "$spliced_dir has $there utterances of an earlier run: remove it, or --spliced $there" 2
+  fi
 fi
 if [ -z "$eval_dir" ]; then
   for part in test validation dev; do

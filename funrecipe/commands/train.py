@@ -6,6 +6,7 @@ import argparse
 import logging
 import platform
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -47,7 +48,7 @@ def start_logging(output_dir: Path, rank: int) -> None:
         logger.addHandler(handler)
 
 
-def refuse_output_dir(output_dir: Path, model_dir: Path | None, data_dir: Path) -> None:
+def refuse_output_dir(output_dir: Path, model_dir: Path | None, data_dir: Path, more: Sequence[str]) -> None:
     """Neither the base model nor the data are ever written to. Raises UsageError."""
     from funrecipe.errors import UsageError
 
@@ -55,7 +56,7 @@ def refuse_output_dir(output_dir: Path, model_dir: Path | None, data_dir: Path) 
     if model_dir is not None and place == model_dir.resolve():
         raise UsageError(f"output_dir is the folder of the base model: {output_dir}", hint="give another --output_dir")
     sets = [data_dir.resolve() / name for name in ("", "train", "validation", "dev", "valid", "test")]
-    if place in sets:
+    if place in [*sets, *(Path(folder).resolve() for folder in more)]:
         raise UsageError(f"output_dir is the folder of the data: {output_dir}", hint="give another --output_dir")
 
 
@@ -73,7 +74,8 @@ def train(flags: dict[str, Any], *, check: str | None = None) -> None:
     finetune = read_yaml_file(folder.path / "finetune.yaml") if flags.get("model") else {}
     options = build_options(folder.config, finetune, flags)
     output_dir = Path(options.output_dir)
-    refuse_output_dir(output_dir, folder.path if flags.get("model") else None, Path(options.data_dir))
+    model_dir = folder.path if flags.get("model") else None
+    refuse_output_dir(output_dir, model_dir, Path(options.data_dir), options.more_train_dirs)
     if check:
         start_logging(output_dir, 0)
         check_data(folder, options) if check == "data" else check_model(folder, options)

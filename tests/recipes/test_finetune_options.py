@@ -120,11 +120,22 @@ def test_every_setting_arrives_at_each_stage_that_needs_it(name: str, calls) -> 
         (("--master", "host:1"), "--num_nodes"),
         (("--max_restarts", "-1"), "0 or more"),
         (("--batch_binss", "3"), "--batch_bins"),
+        (("--spliced", "-1"), "0 or more"),
+        (("--spliced", "5", "--more_train_dirs", "other"), "leave out --more_train_dirs"),
+        (("--spliced", "5", "--dataset_type", "large"), "--dataset_type small only"),
     ],
 )
 def test_flags_that_contradict_each_other_are_refused(flags: tuple[str, ...], said: str, calls) -> None:
     assert said in calls(*flags)
     assert "funrecipe" not in calls(*flags).partition("finetune.sh")[0]
+
+
+def test_spliced_utterances_of_an_earlier_run_are_not_taken_for_others(calls, stand_in: Path) -> None:
+    (stand_in / "earlier" / "spliced").mkdir(parents=True)
+    (stand_in / "earlier" / "spliced" / "text").write_text("a x\nb y\n")
+    assert "has 2 utterances of an earlier run" in calls("--output_dir", "earlier", "--spliced", "3")
+    assert "--more_train_dirs earlier/spliced" in calls("--output_dir", "earlier", "--spliced", "2")
+    assert "funrecipe average" in calls("--output_dir", "earlier", "--spliced", "3", "--stage", "3")
 
 
 def test_a_killed_trainer_is_said_and_nothing_is_decoded(stand_in: Path) -> None:

@@ -69,12 +69,14 @@ def test_a_damaged_checkpoint_says_what_to_do(corpus: Path, run: Path) -> None:
         train(scratch(corpus, run, max_epoch=2))
 
 
-@pytest.mark.parametrize("place", ["model", "data", "train"])
+@pytest.mark.parametrize("place", ["model", "data", "train", "more"])
 def test_the_base_model_and_the_data_are_never_written_to(place: str, corpus: Path, run: Path, tmp_path: Path) -> None:
     data = Path(shutil.copytree(corpus, tmp_path / "data"))
-    folder = {"model": run, "data": data, "train": data / "train"}[place]
+    folder = {"model": run, "data": data, "train": data / "train", "more": tmp_path / "more"}[place]
+    shutil.copytree(corpus / "train", tmp_path / "more")
     before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
-    flags = {"model": str(run), "data_dir": str(data), "output_dir": str(folder), "max_steps": 1, "resume": False}
+    flags = {"model": str(run), "data_dir": str(data), "output_dir": str(folder), "max_steps": 1, "resume": False,
+             "more_train_dirs": [str(tmp_path / "more")]}  # fmt: skip
     for check in (None, "data", "model"):
         with pytest.raises(UsageError, match="output_dir is the folder of the"):
             train(flags, check=check)
