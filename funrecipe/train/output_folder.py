@@ -18,7 +18,7 @@ def write_model_folder(options: TrainOptions, folder: ModelFolder, output_dir: P
     """Make the output directory a model folder of its own, with every setting in force in its ``config.yaml``.
 
     ``configuration.json`` names the average of the first criterion, which training writes; so ``--model OUTPUT_DIR``
-    decodes with it.
+    decodes with it. Language models come along where the model's ``decoding.yaml`` searches with them.
     """
     output_dir.mkdir(parents=True, exist_ok=True)
     settings = {
@@ -53,7 +53,12 @@ def write_model_folder(options: TrainOptions, folder: ModelFolder, output_dir: P
     write_text(output_dir / "configuration.json", json.dumps(configuration, indent=2) + "\n")
     write_text(output_dir / "tokens.txt", "".join(f"{token}\n" for token in folder.tokens))
     write_text(output_dir / "decoding.yaml", yaml.safe_dump(folder.decoding or {"beam_size": 1}))
-    for name, source in (("am.mvn", folder.cmvn), ("seg_dict", folder.seg_dict), ("bpe.model", folder.bpe_model)):
+    files = [("am.mvn", folder.cmvn), ("seg_dict", folder.seg_dict), ("bpe.model", folder.bpe_model)]
+    if folder.ngram is not None and folder.decoding.get("ngram_weight"):
+        files.append((folder.ngram.name, folder.ngram))
+    if folder.decoding.get("lm_weight"):
+        files += [("lm.yaml", folder.lm_config), ("lm.pb", folder.lm_weights)]
+    for name, source in files:
         if source is not None and source.resolve() != (output_dir / name).resolve():
             shutil.copyfile(source, output_dir / name)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -11,12 +12,16 @@ import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from tiny_corpus import scratch
 
 from funrecipe.commands.train import train
+from funrecipe.decode.options import DecodeOptions
+from funrecipe.decode.recognizer import load_recognizer
 from funrecipe.errors import DataError, Interrupted
+from funrecipe.model_folder import open_model_folder
 from funrecipe.train.distributed import Ranks
 from funrecipe.train.loop import Trainer
 from funrecipe.train.options import build_options
@@ -127,11 +132,27 @@ def test_output_files(short_run: Path) -> None:
 
 
 def test_the_output_folder_decodes_by_itself(short_run: Path) -> None:
-    from funrecipe.decode.recognizer import load_recognizer
-    from funrecipe.model_folder import open_model_folder
-
     recognizer = load_recognizer(open_model_folder(short_run), device="cpu")
     assert recognizer.sample_rate_hz == 16000
+
+
+def test_the_output_folder_has_the_ngrams_that_its_search_needs(corpus: Path, short_run: Path, tmp_path: Path) -> None:
+    """Fine-tuning a model as the quick start ships it; with a character more, too."""
+    base, data, out = tmp_path / "base", tmp_path / "data", tmp_path / "out"
+    shutil.copytree(short_run, base)
+    (base / "decoding.yaml").write_text("beam_size: 2\nngram_weight: 0.5\n")
+    unigrams = "".join(f"-1 {c}\n" for c in ("<unk>", "</s>", "一", "二"))
+    (base / "ngram.arpa").write_text(f"\\data\\\nngram 1=4\n\n\\1-grams:\n{unigrams}\n\\end\\\n", "utf-8")
+    shutil.copytree(corpus, data)
+    (data / "train" / "text").write_text((data / "train" / "text").read_text("utf-8").replace("六", "七"), "utf-8")
+    flags = scratch(data, out, max_epoch=1, max_steps=1, valid_decode=False, extend_vocab=True)
+    del flags["config"], flags["cmvn_file"]
+    train(flags | {"model": str(base)})
+    folder = open_model_folder(out)
+    options = DecodeOptions.from_mapping(folder.decoding, where="decoding.yaml")
+    recognizer = load_recognizer(folder, device="cpu", options=options)
+    assert "七" in folder.tokens
+    assert recognizer.transcribe([np.zeros(16000, np.float32)])
 
 
 def test_early_stopping_waits_for_patience(corpus: Path, tmp_path: Path) -> None:
