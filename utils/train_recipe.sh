@@ -43,9 +43,11 @@ set_default() {
 debian_package() {
   if [ -d "$2" ]; then return; fi
   local packages=$2.package
+  rm -rf "$packages" # of a run that was interrupted
   mkdir -p "$packages"
   (cd "$packages" && apt-get download "$1") || die "could not get the Debian package $1" 3
-  dpkg-deb -x "$packages/$1"_*.deb "$2"
+  dpkg-deb -x "$packages/$1"_*.deb "$packages/files" || die "could not unpack the Debian package $1" 3
+  mv "$packages/files" "$2"
 }
 
 # train_from CONFIG DATA_DIR OUTPUT_DIR [option ...]: stage 3 or 4

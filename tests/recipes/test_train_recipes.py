@@ -266,3 +266,25 @@ def test_published_configurations_build_and_every_key_says_what_it_is(path: Path
 def is_model_key(key: str) -> bool:
     parts = ("model", "frontend", "encoder", "decoder", "predictor", "rnnt_decoder", "joint_network", "lm")
     return key.removesuffix("_conf") in parts
+
+
+def test_a_debian_package_is_there_whole_or_not_at_all(tmp_path: Path) -> None:
+    """Interrupted while it is unpacked, and after another version was downloaded: the next run begins again."""
+    commands = tmp_path / "commands"
+    commands.mkdir()
+    (commands / "apt-get").write_text('#!/bin/bash\necho "$2" > "$2_2_all.deb"\n')
+    (commands / "dpkg-deb").write_text(
+        '#!/bin/bash\n[ $# -eq 3 ] || exit 2\nmkdir -p "$3"; echo half > "$3/file"\n'
+        '[ -z "${INTERRUPTED:-}" ] || exit 1\necho whole > "$3/file"\n'
+    )
+    for command in commands.iterdir():
+        command.chmod(0o755)
+    (tmp_path / "files.package").mkdir()
+    (tmp_path / "files.package" / "voice_1_all.deb").write_text("an older one")
+    script = f'recipe_dir=$PWD; source "{ROOT}/utils/train_recipe.sh"; debian_package voice files'
+    for more, code in (({"INTERRUPTED": "yes"}, 3), ({}, 0)):
+        environment = {**os.environ, "PYTHON": sys.executable, "PATH": f"{commands}:{os.environ['PATH']}", **more}
+        done = subprocess.run(["bash", "-c", script], cwd=tmp_path, env=environment, capture_output=True, text=True)
+        assert done.returncode == code, done.stderr
+        assert (tmp_path / "files").exists() == (code == 0)
+    assert (tmp_path / "files" / "file").read_text() == "whole\n"
