@@ -17,6 +17,7 @@ from torch.nn import functional as F
 from funrecipe.errors import UsageError
 
 RIDGE = 3.0  # how much of the given rows starts as the characters' own part
+OUTPUT_LAYERS = ("output_layer", "ctc_lo", "lin_out", "ctc_lin", "lm_lin", "decoder")  # over the vocabulary
 
 
 def sounds_of(token: str) -> tuple[str, ...]:
@@ -91,7 +92,8 @@ def share_pronunciations(model: nn.Module, tokens: Sequence[str]) -> list[str]:
         name
         for name, m in model.named_modules()
         if isinstance(m, nn.Linear) and m.out_features == len(tokens) and m.weight.requires_grad
-    ]
+        and name.rpartition(".")[2] in OUTPUT_LAYERS  # the model may be as wide as the vocabulary is long
+    ]  # fmt: skip
     if not names:
         raise UsageError("share_pronunciations: no output layer over the vocabulary is trained")
     for name in names:
