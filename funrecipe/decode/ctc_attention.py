@@ -36,7 +36,7 @@ class CTCAttentionSearch:
         if ctc_weight is None:
             ctc_weight = 0.0 if model.ctc is None else 1.0 if model.decoder is None else DEFAULT_CTC_WEIGHT
         if ctc_weight > 1.0:
-            raise UsageError(f"ctc_weight is {ctc_weight:g}", where="--ctc_weight or decoding.yaml",
+            raise UsageError(f"ctc_weight is {ctc_weight:g}, above 1", where="--ctc_weight or decoding.yaml",
                              hint="give a number from 0 to 1: the attention decoder counts with the rest")  # fmt: skip
         if model.ctc is None and (ctc_weight > 0.0 or self.mode != "joint"):
             raise missing_head("CTC head", "ctc_weight: 0", folder)
