@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
@@ -78,6 +79,7 @@ def inspect_data(start: ModelFolder, options: TrainOptions, ranks: Ranks) -> Pre
             train = inspect_training(folder, options, tokenizer, limits, cache_dir)
     warn_of_single_utterances(train.items, folder, options)
     valid = inspect(validation_dir(data_dir), folder, options, tokenizer, limits, cache_dir)
+    warn_of_shared_recordings(train.items, valid.items)
     if len(valid.items) < ranks.world_size:
         raise DataError(
             f"{len(valid.items)} validation utterances for {ranks.world_size} processes", where=str(data_dir)
@@ -85,6 +87,17 @@ def inspect_data(start: ModelFolder, options: TrainOptions, ranks: Ranks) -> Pre
     if ranks.is_writer:
         wait_for_all(ranks)
     return Preflight(train, valid, folder, tokenizer, limits)
+
+
+def warn_of_shared_recordings(train: Sequence[TrainItem], valid: Sequence[TrainItem]) -> None:
+    """A log line where the validation set has utterances that are trained on, under whatever key."""
+    heard = {(os.path.realpath(item.audio), item.start_s) for item in train if item.audio}
+    both = [item.key for item in valid if item.audio and (os.path.realpath(item.audio), item.start_s) in heard]
+    if both:
+        log.warning(
+            "%d utterances are in the training and in the validation set, which then flatters: %s",
+            len(both), " ".join([*both[:3], *["..."] * (len(both) > 3)]),
+        )  # fmt: skip
 
 
 def extended(start: ModelFolder, tokenizer: ReferenceTokenizer) -> tuple[ModelFolder, ReferenceTokenizer]:

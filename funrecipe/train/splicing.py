@@ -63,7 +63,7 @@ class Aligner:
         self.model, self.frontend = load_model(folder, device="cpu"), frontend_of(folder)
         self.sample_rate_hz = folder.sample_rate_hz
         model_conf = folder.config.get("model_conf") or {}
-        self.has_ctc = float(model_conf.get("ctc_weight", 0)) > 0 and getattr(self.model, "ctc", None) is not None
+        self.has_ctc = float(model_conf.get("ctc_weight", 0.5)) > 0 and getattr(self.model, "ctc", None) is not None
         if not self.has_ctc and not hasattr(self.model, "predictor"):
             raise UsageError(f"{model_dir}: no CTC head and no CIF weights to align with (family '{folder.family}')")
         self.bias = int(model_conf.get("predictor_bias", 0))

@@ -176,3 +176,11 @@ def test_batches_of_one_utterance_are_warned_of(
     with caplog.at_level("WARNING", logger="funrecipe"):
         look_at(data, **settings)
     assert ("most batches hold a single one" in caplog.text) == warned
+
+
+def test_utterances_of_both_sets_are_warned_of(data: Path, caplog: pytest.LogCaptureFixture) -> None:
+    shutil.rmtree(data / "validation")
+    (data / "validation").symlink_to(data / "train")
+    with caplog.at_level("WARNING", logger="funrecipe"):
+        train_set, _ = look_at(data)
+    assert f"{len(train_set.items)} utterances are in the training and in the validation set" in caplog.text
