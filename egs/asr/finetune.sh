@@ -16,7 +16,7 @@ declare_option data_dir ./data "holds train/ and validation/ (or dev/), each wit
 declare_option output_dir ./checkpoint "checkpoints, logs, averages, results"
 declare_option eval_dir "" "data directory decoded in stages 4 and 5; default DATA_DIR/test, else the validation set"
 declare_option guard_dir "" "data directory of general speech: stages 4 and 5 also show what was forgotten there"
-declare_option spliced 0 "utterances joined from pieces of the training set, as further training data (little data)" integer
+declare_option spliced 0 "utterances joined from pieces of the training set, as further training data (little data)" count
 declare_option checkpoint_name "" "weights decoded in stage 4; default: the average of the first best_model_criterion"
 declare_option njob 2 "decoding jobs of stage 4" integer
 declare_option gpu_inference auto "decode on GPUs in stage 4" "auto|true|false"
@@ -26,8 +26,8 @@ settings=(
   dataset_type batch_bins batch_unit num_workers prefetch_batches cache_mb min_ms max_ms max_tokens max_bad_share
   passes_per_epoch dataset_conf speed_perturb noise_scp noise_probability noise_snr_db rir_scp reverb_probability
   specaug specaug_conf model_conf init_param ignore_init_mismatch freeze_param extend_vocab lora_rank lora_alpha
-  lora_targets phone_ctc_weight phone_ctc_layer share_pronunciations more_train_dirs max_epoch max_steps accum_grad optim optim_conf lr scheduler
-  scheduler_conf grad_clip grad_clip_type precision seed best_model_criterion val_scheduler_criterion
+  lora_targets phone_ctc_weight phone_ctc_layer share_pronunciations more_train_dirs max_epoch max_steps accum_grad
+  optim optim_conf lr scheduler scheduler_conf grad_clip grad_clip_type precision seed best_model_criterion val_scheduler_criterion
   early_stopping_criterion patience keep_nbest_models valid_decode valid_decode_utterances save_interval log_interval
   resume process_timeout_s
 )
@@ -39,7 +39,6 @@ infer=$recipe_root/egs/asr/infer.sh
 spliced_dir=$output_dir/spliced
 given "${settings[@]}"
 train_flags=(--model "$model" --data_dir "$data_dir" --output_dir "$output_dir" "${flags[@]}")
-[ "$spliced" -ge 0 ] || die "--spliced $spliced: a number of utterances, 0 or more" 2
 if [ "$spliced" -gt 0 ]; then
   [ -z "$more_train_dirs" ] || die "--spliced makes the further training set: leave out --more_train_dirs" 2
   [ "$dataset_type" != large ] || die "--spliced works with --dataset_type small only" 2

@@ -71,6 +71,7 @@ choose_characters() {
 }
 
 prepare_ngram() {
+  [ -n "$corpus" ] || die "--corpus is missing"
   find_words
   if [ -z "$open_gram" ]; then
     debian_package sunpinyin-data "$data_dir/sunpinyin-data"

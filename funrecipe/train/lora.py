@@ -18,6 +18,8 @@ class LoraLinear(nn.Linear):
     Keys: ``weight`` and ``bias`` as before, ``lora_a (rank, in)``, ``lora_b (out, rank)``.
     """
 
+    ADDITIONS = ("lora_a", "lora_b")
+
     def __init__(self, base: nn.Linear, rank: int, alpha: float) -> None:
         super().__init__(base.in_features, base.out_features, base.bias is not None, device="meta")
         self.weight, self.bias = base.weight, base.bias
@@ -65,10 +67,8 @@ def merged_state(model: nn.Module) -> dict[str, Tensor]:
     """State dict with the additions merged in, under the names of the plain model."""
     state = model.state_dict()
     for name, module in model.named_modules():
-        if isinstance(module, LoraLinear):
+        if isinstance(module, (LoraLinear, SharedOutput)):
             state[f"{name}.weight"] = module.merged_weight().detach()
-            del state[f"{name}.lora_a"], state[f"{name}.lora_b"]
-        elif isinstance(module, SharedOutput):
-            state[f"{name}.weight"] = module.merged_weight().detach()
-            del state[f"{name}.sounds"]
+            for addition in module.ADDITIONS:
+                del state[f"{name}.{addition}"]
     return state

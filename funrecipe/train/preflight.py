@@ -79,7 +79,8 @@ def inspect_data(start: ModelFolder, options: TrainOptions, ranks: Ranks) -> Pre
             train = inspect_training(folder, options, tokenizer, limits, cache_dir)
     warn_of_single_utterances(train.items, folder, options)
     valid = inspect(validation_dir(data_dir), folder, options, tokenizer, limits, cache_dir)
-    warn_of_shared_recordings(train.items, valid.items)
+    if ranks.is_writer:
+        warn_of_shared_recordings(train.items, valid.items)
     if len(valid.items) < ranks.world_size:
         raise DataError(
             f"{len(valid.items)} validation utterances for {ranks.world_size} processes", where=str(data_dir)

@@ -59,6 +59,8 @@ class SharedOutput(nn.Linear):
     Keys: ``weight``, ``bias`` as before, ``sounds (N, in)`` with row 0 unused.
     """
 
+    ADDITIONS = ("sounds",)
+
     def __init__(self, base: nn.Linear, table: Tensor, count: int) -> None:
         super().__init__(base.in_features, base.out_features, base.bias is not None, device="meta")
         self.weight, self.bias = base.weight, base.bias

@@ -27,6 +27,7 @@ from funrecipe.decode.recognizer import load_model
 from funrecipe.errors import DataError, UsageError
 from funrecipe.model_folder import open_model_folder
 from funrecipe.train.data_plan import frontend_of
+from funrecipe.train.loss_output import ObjectiveConf
 from funrecipe.train.references import ReferenceTokenizer, is_mark, split_characters, splitter_of
 
 log = logging.getLogger(__name__)
@@ -62,11 +63,12 @@ class Aligner:
         folder = open_model_folder(model_dir)
         self.model, self.frontend = load_model(folder, device="cpu"), frontend_of(folder)
         self.sample_rate_hz = folder.sample_rate_hz
-        model_conf = folder.config.get("model_conf") or {}
-        self.has_ctc = float(model_conf.get("ctc_weight", 0.5)) > 0 and getattr(self.model, "ctc", None) is not None
+        self.model.model_conf = folder.config.get("model_conf")
+        conf = ObjectiveConf.of(self.model)
+        self.has_ctc = conf.ctc_weight > 0 and getattr(self.model, "ctc", None) is not None
         if not self.has_ctc and not hasattr(self.model, "predictor"):
             raise UsageError(f"{model_dir}: no CTC head and no CIF weights to align with (family '{folder.family}')")
-        self.bias = int(model_conf.get("predictor_bias", 0))
+        self.bias = conf.predictor_bias
         self.tokenize = ReferenceTokenizer(folder.tokens, splitter_of(folder))
 
     def __call__(self, wave: np.ndarray, text: str) -> Aligned | None:

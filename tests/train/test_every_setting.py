@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 import torch
 import yaml
-from tiny_corpus import CHARACTERS, CONFIG, scratch
+from tiny_corpus import CHARACTERS, CONFIG, SHORT_RUN, scratch
 
 from funrecipe.commands.train import train
 from funrecipe.data.dataset import BatchLoader, TrainItem
@@ -27,14 +27,6 @@ from funrecipe.train.options import KNOWN
 from funrecipe.train.progress_log import read_json_lines
 from funrecipe.train.validation import Evaluator
 
-BASE: dict[str, Any] = {
-    "max_epoch": 2,
-    "batch_bins": 150,
-    "valid_decode": False,
-    "lr": 0.01,
-    "seed": 3,
-    "save_interval": 0,
-}
 MASKS = {"apply_time_warp": False, "time_mask_width_range": [1, 3], "freq_mask_width_range": [1, 9]}
 LORA, NOISE, REVERB = {"lora_rank": 2}, {"noise_scp": "@noise.scp"}, {"rir_scp": "@noise.scp"}
 LARGE = {"dataset_type": "large", "batch_bins": 3000}
@@ -135,7 +127,7 @@ def place(corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def settings_for(place: Path, output_dir: Path, **settings: Any) -> dict[str, Any]:
     """Flags of a run; ``@name`` becomes a path below ``place``."""
-    flags = {**scratch(place / "shards", output_dir), **BASE}
+    flags = {**scratch(place / "shards", output_dir), **SHORT_RUN}
     flags |= {"config": str(place / "config.yaml"), "cmvn_file": str(place / "am.mvn"), **settings}
     if flags.get("specaug"):
         flags["specaug_conf"] = {**MASKS, **flags.get("specaug_conf", {})}

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import torch
-from tiny_corpus import scratch
+from tiny_corpus import SHORT_RUN, scratch
 
 from funrecipe.errors import DataError, UsageError
 from funrecipe.train.distributed import Ranks
@@ -92,24 +92,15 @@ def test_an_unknown_key_of_finetune_yaml_is_refused() -> None:
         build_options({}, {"max_epohc": 3}, {})
 
 
-BASE: dict[str, Any] = {
-    "max_epoch": 2,
-    "batch_bins": 150,
-    "valid_decode": False,
-    "lr": 0.01,
-    "seed": 3,
-    "save_interval": 0,
-}
-
-
 def test_a_criterion_that_the_run_does_not_have_names_those_it_has(corpus: Path, tmp_path: Path) -> None:
-    flags = scratch(corpus, tmp_path, **BASE) | {"patience": 1, "early_stopping_criterion": ["valid", "cer_ctc", "min"]}
+    flags = scratch(corpus, tmp_path, **SHORT_RUN)
+    flags |= {"patience": 1, "early_stopping_criterion": ["valid", "cer_ctc", "min"]}
     with pytest.raises(DataError, match=r"valid\.cer_ctc(.|\n)*valid\.acc"):
         trainer_of(flags).run()
 
 
 def test_a_criterion_for_averages_that_does_not_exist_is_said_after_one_epoch(corpus: Path, tmp_path: Path) -> None:
-    flags = scratch(corpus, tmp_path, **BASE) | {"best_model_criterion": [["valid", "cer_ctc", "min"]]}
+    flags = scratch(corpus, tmp_path, **SHORT_RUN) | {"best_model_criterion": [["valid", "cer_ctc", "min"]]}
     with pytest.raises(DataError, match=r"(?s)no value valid\.cer_ctc.*valid\.acc"):
         trainer_of(flags).run()
     flags["best_model_criterion"] = [["valid", "cer_ctc", "min"], ["valid", "loss", "min"]]
@@ -133,12 +124,12 @@ def test_settings_that_an_optimiser_or_a_schedule_cannot_take(
     settings: dict[str, Any], said: str, corpus: Path, tmp_path: Path
 ) -> None:
     with pytest.raises(UsageError, match=said):
-        trainer_of(scratch(corpus, tmp_path, **{**BASE, **settings}) | {"max_epoch": 1}).run()
+        trainer_of(scratch(corpus, tmp_path, **{**SHORT_RUN, **settings}) | {"max_epoch": 1}).run()
 
 
 def test_numbers_that_yaml_reads_as_text_are_numbers(corpus: Path, tmp_path: Path) -> None:
     conf = {"optim_conf": {"lr": "5e-4", "eps": "1e-6"}, "lr": None, "scheduler": "warmuplr"}
-    trainer = trainer_of(scratch(corpus, tmp_path, **{**BASE, **conf, "scheduler_conf": {"warmup_steps": "2e1"}}))
+    trainer = trainer_of(scratch(corpus, tmp_path, **{**SHORT_RUN, **conf, "scheduler_conf": {"warmup_steps": "2e1"}}))
     assert trainer.optimizer.defaults["eps"] == 1e-6
     assert trainer.optimizer.defaults["lr"] == 5e-4
     assert trainer.optimizer.param_groups[0]["lr"] == pytest.approx(5e-4 / 20)
@@ -146,7 +137,7 @@ def test_numbers_that_yaml_reads_as_text_are_numbers(corpus: Path, tmp_path: Pat
 
 def test_a_run_that_diverged_says_so(corpus: Path, tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"(?s)not finite.*diverged.*--lr"):
-        trainer_of(scratch(corpus, tmp_path, **{**BASE, "lr": 1e9, "valid_decode": True})).run()
+        trainer_of(scratch(corpus, tmp_path, **{**SHORT_RUN, "lr": 1e9, "valid_decode": True})).run()
 
 
 def test_the_plateau_schedule_watches_the_criterion_it_is_told(corpus: Path, tmp_path: Path) -> None:
@@ -168,7 +159,7 @@ def test_the_plateau_schedule_watches_the_criterion_it_is_told(corpus: Path, tmp
 
 
 def test_settings_of_reporting_and_keeping(corpus: Path, tmp_path: Path) -> None:
-    settings = {**BASE, "max_epoch": 3, "log_interval": 2, "keep_nbest_models": 1}
+    settings = {**SHORT_RUN, "max_epoch": 3, "log_interval": 2, "keep_nbest_models": 1}
     decoding = {"valid_decode": True, "valid_decode_utterances": 2}
     first = trainer_of(scratch(corpus, tmp_path, **{**settings, **decoding}))
     first.run()

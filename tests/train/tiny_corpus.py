@@ -63,6 +63,17 @@ CONFIG: dict[str, Any] = {
 }  # fmt: skip
 
 
+# Settings of a run of seconds.
+SHORT_RUN: dict[str, Any] = {
+    "max_epoch": 2,
+    "batch_bins": 150,
+    "valid_decode": False,
+    "lr": 0.01,
+    "seed": 3,
+    "save_interval": 0,
+}
+
+
 def scratch(corpus: Path, output_dir: Path, **settings: Any) -> dict[str, Any]:
     """Flags of a run from random weights."""
     return {"config": str(corpus / "config.yaml"), "cmvn_file": str(corpus / "am.mvn"), "data_dir": str(corpus),
