@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from funrecipe.data.kaldi_dir import Utterance
-from funrecipe.data.results import ShardWriter
 from funrecipe.errors import UsageError, did_you_mean
-from funrecipe.hub_client import recorded_revision
+from funrecipe.hub.client import recorded_revision
+from funrecipe.jobs.results import ShardWriter
 from funrecipe.text.postprocess import postprocess
 
 if TYPE_CHECKING:

@@ -1,8 +1,8 @@
 """``pipeline(task, model, ...)``: the names that ModelScope users know, on the objects of this package.
 
-    from funrecipe.pipelines import pipeline, Tasks
-    recognize = pipeline(task=Tasks.auto_speech_recognition, model="damo/speech_paraformer-large_...")
-    recognize(audio_in="example.wav")          # {"key": "example", "text": ..., "tokens": [...], "score": ...}
+from funrecipe.pipelines import pipeline, Tasks
+recognize = pipeline(task=Tasks.auto_speech_recognition, model="damo/speech_paraformer-large_...")
+recognize(audio_in="example.wav")          # {"key": "example", "text": ..., "tokens": [...], "score": ...}
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ import numpy as np
 
 from funrecipe.audio.io import read_audio
 from funrecipe.data.kaldi_dir import Utterance, read_scp
-from funrecipe.data.results import ShardWriter
-from funrecipe.data.shards import ShardEntry, file_stamp
 from funrecipe.errors import DataError, UsageError
 from funrecipe.hub import open_model
+from funrecipe.jobs.results import ShardWriter
+from funrecipe.jobs.shards import ShardEntry, file_stamp
 from funrecipe.network import fetch_url, is_url, network_allowed
 from funrecipe.pipeline_calls import (
     ARRAY_KEY,
@@ -208,7 +208,7 @@ class SpeechRecognition:
         self, recognizer: Recognizer, sources: Mapping[str, Any], audio_fs: int | None, output_dir: Path | None
     ) -> list[dict[str, Any]]:
         """Decode with the worker's loop (batches by length, survives bad audio); results in order of ``sources``."""
-        from funrecipe.decode.worker import BATCH_AUDIO_S, decode_shard
+        from funrecipe.jobs.decode_shard import BATCH_AUDIO_S, decode_shard
 
         places = {key: place_of(source) for key, source in sources.items()}
         entries = [ShardEntry(key, place, stamp=file_stamp(place)) for key, place in places.items()]

@@ -135,7 +135,7 @@ class SpeechTrainer:
 
     def train(self) -> None:
         """Run to the end; checkpoints and averages are then in ``work_dir``. Raises FunrecipeError."""
-        from funrecipe.commands.train import train
+        from funrecipe.train.run import train
 
         train(self.flags)
 

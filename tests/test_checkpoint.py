@@ -41,8 +41,11 @@ def test_half_precision_on_disk_becomes_float32(model, tmp_path, half):
 
 
 def test_a_model_without_memory_gets_the_weights_without_a_copy(model, tmp_path):
-    torch.save({k: v.half() for k, v in model.state_dict().items() if v.is_floating_point()}
-               | {"1.num_batches_tracked": torch.tensor(7)}, tmp_path / "model.pb")
+    torch.save(
+        {k: v.half() for k, v in model.state_dict().items() if v.is_floating_point()}
+        | {"1.num_batches_tracked": torch.tensor(7)},
+        tmp_path / "model.pb",
+    )
     with torch.device("meta"):
         empty = nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4))
     load_weights(empty, tmp_path / "model.pb")

@@ -10,7 +10,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from funrecipe.interpreter import use_repository_python  # noqa: E402
+from repository_python import use_repository_python  # noqa: E402
 
 use_repository_python("rapidfuzz")
 
@@ -25,8 +25,15 @@ def old_command_line() -> list[str]:
     parser.add_argument("--tokens", default="word")
     parser.add_argument("--missing", default="strict")
     args = parser.parse_args()
-    return ["score", f"--ref={args.ref}", f"--hyp={args.hyp}", f"--out={args.out}",
-            f"--tokens={args.tokens}", f"--missing={args.missing}", "--detail=split"]
+    return [
+        "score",
+        f"--ref={args.ref}",
+        f"--hyp={args.hyp}",
+        f"--out={args.out}",
+        f"--tokens={args.tokens}",
+        f"--missing={args.missing}",
+        "--detail=split",
+    ]
 
 
 if __name__ == "__main__":

@@ -15,8 +15,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     from funrecipe.errors import DataError
-    from funrecipe.train.from_scratch import write_statistics
     from funrecipe.train.options import read_yaml_file
+    from funrecipe.train.pack import write_statistics
 
     if not args.config.is_file():
         raise DataError("no such configuration", where=str(args.config))

@@ -6,7 +6,7 @@ import argparse
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from funrecipe.score.rates import Scoring
+    from funrecipe.score.scoring import Scoring
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -31,9 +31,9 @@ def run(args: argparse.Namespace) -> None:
 
 
 def _score(args: argparse.Namespace, path: str) -> Scoring:
-    from funrecipe.score.rates import score_normalized
     from funrecipe.score.read import read_texts
     from funrecipe.score.result_folder import ResultFolder
+    from funrecipe.score.scoring import score_normalized
 
     refs, hyps = (read_texts(args.ref), read_texts(path)) if args.ref else ResultFolder.open(path).texts()
     return score_normalized(refs, hyps, profile_name=args.profile, unit=args.tokens, missing_policy="strict")

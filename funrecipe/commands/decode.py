@@ -12,10 +12,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from funrecipe.data.results import ShardWriter
 from funrecipe.errors import DataError, FunrecipeError, Interrupted, UsageError
 from funrecipe.jobs import joblog
 from funrecipe.jobs.plan import Job, Plan, read_plan
+from funrecipe.jobs.results import ShardWriter
 from funrecipe.jobs.status import JobStatus, write_status
 
 if TYPE_CHECKING:
@@ -67,9 +67,9 @@ def run(args: argparse.Namespace) -> int:
 
 def load_model(plan: Plan, job: Job) -> Recognizer:
     """The recognizer of a plan, on the device of a job, after a check that the weights are those of the plan."""
-    from funrecipe.data.shards import file_stamp
     from funrecipe.decode.options import DecodeOptions
     from funrecipe.decode.recognizer import load_recognizer
+    from funrecipe.jobs.shards import file_stamp
     from funrecipe.model_folder import open_model_folder
 
     started = time.monotonic()
@@ -101,8 +101,8 @@ def _check_device(device: str, job: Job) -> None:
 
 def _decode_job(plan: Plan, job: Job, recognizer: Recognizer) -> None:
     from funrecipe.audio.io import read_audio
-    from funrecipe.data.shards import ShardEntry
-    from funrecipe.decode.worker import BATCH_AUDIO_S, decode_shard
+    from funrecipe.jobs.decode_shard import BATCH_AUDIO_S, decode_shard
+    from funrecipe.jobs.shards import ShardEntry
 
     def read(entry: ShardEntry):  # type: ignore[no-untyped-def]  # numpy array; numpy is imported by then
         return read_audio(

@@ -6,8 +6,8 @@ import argparse
 from pathlib import Path
 
 from funrecipe.hub import models_dir
-from funrecipe.hub_client import HubClient, hub_url
-from funrecipe.zoo import canonical_id, find_row
+from funrecipe.hub.client import HubClient, hub_url
+from funrecipe.model_folder.zoo import canonical_id, find_row
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

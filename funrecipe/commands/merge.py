@@ -5,8 +5,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from funrecipe.data.results import RESULTS, UNFINISHED, merge_shards
 from funrecipe.errors import UsageError
+from funrecipe.jobs.results import RESULTS, UNFINISHED, merge_shards
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -15,7 +15,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    from funrecipe.train.from_scratch import pack_model
+    from funrecipe.train.pack import pack_model
 
     target = pack_model(args.run_dir, args.checkpoint_name, args.target, half=args.half, overwrite=args.overwrite)
     size_mb = sum(path.stat().st_size for path in target.iterdir()) / 1e6

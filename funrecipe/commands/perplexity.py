@@ -25,7 +25,6 @@ def run(args: argparse.Namespace) -> None:
     from funrecipe.decode.perplexity import score_sentences, total_score
     from funrecipe.errors import DataError, list_problems
     from funrecipe.model_folder import open_model_folder
-    from funrecipe.text.tokenizer import Tokenizer
 
     folder = open_model_folder(args.model)
     problems: list = []
@@ -35,7 +34,7 @@ def run(args: argparse.Namespace) -> None:
     if not lines:
         raise DataError("no sentence", where=str(args.text))
     model = read_arpa(args.arpa, folder.tokens) if args.arpa else load_language_model(folder)
-    tokenizer = Tokenizer.from_folder(folder)
+    tokenizer = folder.tokenizer
     scores = score_sentences(model, [tokenizer.encode(line.value) for line in lines.values()])
     unknown = [len(tokenizer.missing(line.value)) for line in lines.values()]
     table = "".join(
@@ -44,8 +43,11 @@ def run(args: argparse.Namespace) -> None:
     )
     write(table, args.output)
     total = total_score(scores)
-    print(f"perplexity {total.perplexity:.4f}  log-probability {total.log_prob:.4f}  sentences {len(scores)}  "
-          f"tokens {total.n_tokens}  unknown {sum(unknown)}", file=sys.stderr)
+    print(
+        f"perplexity {total.perplexity:.4f}  log-probability {total.log_prob:.4f}  sentences {len(scores)}  "
+        f"tokens {total.n_tokens}  unknown {sum(unknown)}",
+        file=sys.stderr,
+    )
 
 
 def write(table: str, output: str) -> None:

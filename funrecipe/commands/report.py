@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from funrecipe.data.shards import ShardEntry
+    from funrecipe.jobs.shards import ShardEntry
     from funrecipe.score.report import Audio
 
 
@@ -18,17 +18,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--out_dir", type=Path, help="folder of report.html and RESULTS.md (default: the output_dir of the run)")
     add("--data_dir", type=Path, help="Kaldi data directory with utt2spk, utt2set, utt2dur (default: that of the run)")
     add("--hotwords", help="file (one a line), or the words: their recall and precision")
-    add("--audio", default="link", choices=("link", "embed", "none"),
-        help="relative links to the audio files (default), the audio inside the page, or none")
+    add(
+        "--audio",
+        default="link",
+        choices=("link", "embed", "none"),
+        help="relative links to the audio files (default), the audio inside the page, or none",
+    )
     add("--title", help="title of the page (default: the name of the result folder)")
 
 
 def run(args: argparse.Namespace) -> None:
     from funrecipe.decode.hotwords import read_hotwords
     from funrecipe.jobs.run_record import read_run_record
-    from funrecipe.score.rates import score_normalized
     from funrecipe.score.report import RunFacts, render_html, render_markdown
     from funrecipe.score.result_folder import ResultFolder
+    from funrecipe.score.scoring import score_normalized
     from funrecipe.score.side_information import read_side_information
     from funrecipe.score.summary import analysis_json, summary_json
     from funrecipe.score.write import write_text

@@ -25,18 +25,35 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("--ref", required=True, help="references: lines of 'id text'")
     add("--hyp", required=True, help="hypotheses: lines of 'id text'")
-    add("--protocol", default="strict", choices=("strict", "speechio"),
-        help="strict: every reference counts; speechio: what the published tool scores, and strict beside it")
-    add("--profile", metavar="NAME",
-        help="normalize both sides: strict, itn, speechio or funasr2023 (default: not at all; in stage 3 speechio)")
+    add(
+        "--protocol",
+        default="strict",
+        choices=("strict", "speechio"),
+        help="strict: every reference counts; speechio: what the published tool scores, and strict beside it",
+    )
+    add(
+        "--profile",
+        metavar="NAME",
+        help="normalize both sides: strict, itn, speechio or funasr2023 (default: not at all; in stage 3 speechio)",
+    )
     add("--out", help="text.cer to write (strict); a file of the same name with .json goes beside it")
     add("--out_dir", help="folder of ref.txt, DETAILS.txt, RESULTS.txt, RESULTS.json (speechio)")
-    add("--tokens", choices=("mixed", "char", "word"),
-        help="CJK per character and other scripts per word (default), every character, or every word")
-    add("--missing", choices=("strict", "present", "error"),
-        help="a reference without a hypothesis is deletions (default), left out, or an error")
-    add("--detail", default="full", choices=("full", "split", "totals"),
-        help="full analysis in the JSON (default), the error rate with S, D and I only, or the total only (fastest)")
+    add(
+        "--tokens",
+        choices=("mixed", "char", "word"),
+        help="CJK per character and other scripts per word (default), every character, or every word",
+    )
+    add(
+        "--missing",
+        choices=("strict", "present", "error"),
+        help="a reference without a hypothesis is deletions (default), left out, or an error",
+    )
+    add(
+        "--detail",
+        default="full",
+        choices=("full", "split", "totals"),
+        help="full analysis in the JSON (default), the error rate with S, D and I only, or the total only (fastest)",
+    )
     add("--data_dir", help="Kaldi data directory whose utt2spk, utt2set, utt2dur are used (default: that of the plan)")
     add("--utt2spk", help="lines of 'id speaker': a table and an interval by speaker")
     add("--utt2set", help="lines of 'id set': a table by test set")
@@ -92,7 +109,7 @@ def _score_strict(
 ) -> None:
     from funrecipe.decode.hotwords import read_hotwords
     from funrecipe.score.export import write_json_lines, write_trn
-    from funrecipe.score.rates import score_normalized
+    from funrecipe.score.scoring import score_normalized
     from funrecipe.score.side_information import read_side_information
     from funrecipe.score.summary import analysis_json, lines_about, summary_json
     from funrecipe.score.text_cer import summary_lines, write_text_cer
@@ -125,7 +142,7 @@ def _score_strict(
 
 def _print_totals(args: argparse.Namespace, refs: Mapping[str, str], hyps: Mapping[str, str]) -> None:
     from funrecipe.score.align import total_errors
-    from funrecipe.score.rates import cover, percent, tokenize_and_encode
+    from funrecipe.score.scoring import cover, percent, tokenize_and_encode
 
     ids, coverage = cover(refs, hyps, args.missing or "strict")
     _, _, encoded = tokenize_and_encode(

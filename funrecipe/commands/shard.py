@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from funrecipe.data.shards import ShardEntry
     from funrecipe.jobs.plan import ModelRecord, Plan
+    from funrecipe.jobs.shards import ShardEntry
 
 BOOLEAN = ("true", "false")
 # Decoding options that the recipe passes on; unset ones keep what the model's decoding.yaml says.
@@ -59,11 +59,11 @@ def positive(text: str) -> int:
 
 def run(args: argparse.Namespace) -> None:
     from funrecipe.data.kaldi_dir import read_data_dir
-    from funrecipe.data.results import RESULTS
-    from funrecipe.data.shards import balance, write_lists
     from funrecipe.jobs import plan as planning
     from funrecipe.jobs.launch import check_backend, only_run_in
     from funrecipe.jobs.resources import lay_out
+    from funrecipe.jobs.results import RESULTS
+    from funrecipe.jobs.shards import balance, write_lists
 
     check_backend(args.backend)
     data = read_data_dir(args.data_dir, allow_pipes=args.allow_pipes == "true")
@@ -117,17 +117,16 @@ def record_model(model: str, checkpoint_dir: Path | None, checkpoint_name: str, 
     Raises:
         DataError: the folder or the checkpoint is not there; names the checkpoints that are.
     """
-    from funrecipe.data.shards import file_stamp
     from funrecipe.decode.hotwords import read_hotwords, spell_hotwords
     from funrecipe.decode.options import DecodeOptions
     from funrecipe.hub import open_model
     from funrecipe.jobs.plan import ModelRecord, fingerprint
-    from funrecipe.text.tokenizer import Tokenizer
+    from funrecipe.jobs.shards import file_stamp
 
     folder = open_model(model)
     hotword = hotword or DecodeOptions.from_mapping(folder.decoding, where=f"{folder.path}/decoding.yaml").hotword
     if words := read_hotwords(hotword):
-        spell_hotwords(words, Tokenizer.from_folder(folder))
+        spell_hotwords(words, folder.tokenizer)
     weights = find_checkpoint(checkpoint_dir, checkpoint_name) if checkpoint_dir else folder.weights
     digests = fingerprint(
         {
@@ -160,7 +159,7 @@ def find_checkpoint(checkpoint_dir: Path, checkpoint_name: str) -> Path:
 
 def _entry(utterance: Any, durations_s: dict[str, float], audio_fs: int | None) -> ShardEntry:
     from funrecipe.data.durations import duration_s
-    from funrecipe.data.shards import ShardEntry, file_stamp
+    from funrecipe.jobs.shards import ShardEntry, file_stamp
 
     known_s = durations_s.get(utterance.utt_id)
     stamp = file_stamp(_file_of(utterance.audio))

@@ -17,7 +17,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     from funrecipe.errors import UsageError
     from funrecipe.hub import resolve_model
-    from funrecipe.train.splicing import write_spliced
+    from funrecipe.train.make_data.splicing import write_spliced
 
     if args.count < 1:
         raise UsageError(f"--count {args.count}: at least 1")

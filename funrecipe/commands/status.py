@@ -23,8 +23,8 @@ def run(args: argparse.Namespace) -> None:
 
 def summary(plan: Plan, data_dir: Path | None = None) -> list[str]:
     """Lines ``name value`` of what is known so far; times are of all launches of this plan together."""
-    from funrecipe.data.results import read_done, read_failed
     from funrecipe.jobs.launch import read_launches
+    from funrecipe.jobs.results import read_done, read_failed
     from funrecipe.jobs.wording import count, format_duration
 
     done = {key: entry for job in plan.jobs for key, entry in read_done(plan.shard_folder(job.number) / "done").items()}
@@ -57,7 +57,7 @@ def summary(plan: Plan, data_dir: Path | None = None) -> list[str]:
 def _rate(plan: Plan, data_dir: Path) -> str | None:
     """The rate of ``text.cer``, with its counts: the part of its ``%WER`` line behind the name. None where it was
     computed from other texts than those that are there now."""
-    from funrecipe.data.results import RESULTS, UNFINISHED
+    from funrecipe.jobs.results import RESULTS, UNFINISHED
 
     results = plan.output_dir / RESULTS
     try:

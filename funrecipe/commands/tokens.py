@@ -14,7 +14,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    from funrecipe.train.from_scratch import write_token_list
+    from funrecipe.train.pack import write_token_list
 
     args.out.parent.mkdir(parents=True, exist_ok=True)
     count = write_token_list(args.data_dir, args.out, min_count=args.min_count, further=args.further_characters)

@@ -104,8 +104,14 @@ class JointBeamSearch:
     """
 
     def __init__(
-        self, scorers: Sequence[Scorer], ctc: CTCPrefixScorer | None, options: BeamOptions, *,
-        vocab_size: int, sos_id: int = 1, eos_id: int = 2,
+        self,
+        scorers: Sequence[Scorer],
+        ctc: CTCPrefixScorer | None,
+        options: BeamOptions,
+        *,
+        vocab_size: int,
+        sos_id: int = 1,
+        eos_id: int = 2,
     ) -> None:
         self.scorers, self.ctc, self.options = list(scorers), ctc, options
         self.vocab_size, self.sos_id, self.eos_id = vocab_size, sos_id, eos_id
@@ -134,8 +140,11 @@ class JointBeamSearch:
         names += ["ctc"] * (self.ctc is not None)
         zeros = torch.zeros(batch, 1, device=device)
         return _Beam(
-            utterances=rows, tokens=torch.full((batch, 1, 1), self.sos_id, device=device), scores=zeros,
-            parts=dict.fromkeys(names, zeros), states=[scorer.start(batch) for scorer in self.scorers],
+            utterances=rows,
+            tokens=torch.full((batch, 1, 1), self.sos_id, device=device),
+            scores=zeros,
+            parts=dict.fromkeys(names, zeros),
+            states=[scorer.start(batch) for scorer in self.scorers],
             prefix=self.ctc and self.ctc.start(),
         )
 
@@ -183,8 +192,14 @@ class JointBeamSearch:
         return added, weighted + beam.scores.unsqueeze(2), candidates, ctc_scores
 
     def _collect(
-        self, beam: _Beam, tokens: Tensor, scores: Tensor, parts: dict[str, Tensor], position: int,
-        max_lengths: Sequence[int], ended: list[list[BeamHypothesis]],
+        self,
+        beam: _Beam,
+        tokens: Tensor,
+        scores: Tensor,
+        parts: dict[str, Tensor],
+        position: int,
+        max_lengths: Sequence[int],
+        ended: list[list[BeamHypothesis]],
     ) -> Tensor:
         """Move what ended into ``ended``; returns (A, K) bool, which hypotheses run on."""
         alive = scores > -math.inf
@@ -201,8 +216,15 @@ class JointBeamSearch:
         return runs
 
     def _shrink(
-        self, beam: _Beam, runs: Tensor, parents: Tensor, tokens: Tensor, scores: Tensor, parts: dict[str, Tensor],
-        ctc_scores: Tensor | None, within: Tensor,
+        self,
+        beam: _Beam,
+        runs: Tensor,
+        parents: Tensor,
+        tokens: Tensor,
+        scores: Tensor,
+        parts: dict[str, Tensor],
+        ctc_scores: Tensor | None,
+        within: Tensor,
     ) -> _Beam | None:
         """The next beam: only utterances and places that run on, with the states of their parents."""
         rows = torch.nonzero(runs.any(1)).flatten()
@@ -221,9 +243,12 @@ class JointBeamSearch:
         if rows.numel() < len(parents):
             self._keep(rows)
         return _Beam(
-            utterances=beam.utterances[rows], tokens=new_tokens,
+            utterances=beam.utterances[rows],
+            tokens=new_tokens,
             scores=scores[pick].masked_fill(~runs.gather(1, order), -torch.inf),
-            parts={name: part[pick] for name, part in parts.items()}, states=states, prefix=prefix,
+            parts={name: part[pick] for name, part in parts.items()},
+            states=states,
+            prefix=prefix,
         )
 
 

@@ -43,8 +43,11 @@ class CTCAttentionSearch:
         if model.decoder is None and ctc_weight < 1.0 and self.mode == "joint":
             raise missing_head("attention decoder", "ctc_weight: 1", folder)
         self.beam = BeamOptions(
-            options.beam_size or max(DEFAULT_BEAM_SIZE, self.nbest), ctc_weight, options.penalty or 0.0,
-            options.maxlenratio or 0.0, options.minlenratio or 0.0,
+            options.beam_size or max(DEFAULT_BEAM_SIZE, self.nbest),
+            ctc_weight,
+            options.penalty or 0.0,
+            options.maxlenratio or 0.0,
+            options.minlenratio or 0.0,
         )
         self.fusion = load_fusion(folder, options, device=next(model.parameters()).device)
 
@@ -96,17 +99,26 @@ def check_mode(options: DecodeOptions, modes: dict[str, frozenset[str]]) -> str:
     mode = options.decoding_mode if options.decoding_mode not in (None, "normal") else first
     if mode not in modes:
         known = ", ".join(modes)
-        raise UsageError(f"unknown decoding_mode '{mode}'", where="--decoding_mode or decoding.yaml",
-                         hint=did_you_mean(mode, modes) or f"this family has: {known}")
+        raise UsageError(
+            f"unknown decoding_mode '{mode}'",
+            where="--decoding_mode or decoding.yaml",
+            hint=did_you_mean(mode, modes) or f"this family has: {known}",
+        )
     every = frozenset().union(*modes.values())
     for name in sorted(every - modes[mode]):
         if name in options.asked_for():
             users = ", ".join(known for known, names in modes.items() if name in names)
-            raise UsageError(f"{name} has no effect with decoding_mode '{mode}'", where=f"--{name} or decoding.yaml",
-                             hint=f"leave it out, or use decoding_mode {users}")
+            raise UsageError(
+                f"{name} has no effect with decoding_mode '{mode}'",
+                where=f"--{name} or decoding.yaml",
+                hint=f"leave it out, or use decoding_mode {users}",
+            )
     return mode
 
 
 def missing_head(head: str, setting: str, folder: ModelFolder) -> UsageError:
-    return UsageError(f"this model has no {head} (model_conf {setting}), the search asked for needs one",
-                      where=str(folder.path), hint="change ctc_weight or decoding_mode")
+    return UsageError(
+        f"this model has no {head} (model_conf {setting}), the search asked for needs one",
+        where=str(folder.path),
+        hint="change ctc_weight or decoding_mode",
+    )

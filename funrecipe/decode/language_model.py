@@ -11,9 +11,8 @@ from funrecipe.decode.ngram import NgramModel, read_arpa
 from funrecipe.decode.options import DecodeOptions
 from funrecipe.decode.scorers import LMScorer
 from funrecipe.errors import UsageError
-from funrecipe.model_folder import NGRAM_FILES, ModelFolder, read_config
+from funrecipe.model_folder.folder import NGRAM_FILES, ModelFolder, read_config
 from funrecipe.models.lm import LanguageModel, build_language_model
-from funrecipe.text.tokenizer import Tokenizer
 
 FUSION_OPTIONS = frozenset({"lm_weight", "ngram_weight", "hotword"})
 
@@ -32,7 +31,7 @@ def load_fusion(folder: ModelFolder, options: DecodeOptions, *, device: torch.de
     if options.ngram_weight:
         scorers.append(LMScorer(load_ngram(folder), options.ngram_weight, device, "ngram"))
     words = read_hotwords(options.hotword, allow_network=options.allow_network)
-    spelled = spell_hotwords(words, Tokenizer.from_folder(folder)) if words else []
+    spelled = spell_hotwords(words, folder.tokenizer) if words else []
     if words and not spelled:
         raise UsageError("the vocabulary cannot spell any of the hot words", where="hotword")
     if spelled:
@@ -48,8 +47,11 @@ def load_ngram(folder: ModelFolder) -> NgramModel:
         DataError: it is not ARPA, or of another vocabulary.
     """
     if folder.ngram is None:
-        raise UsageError("ngram_weight was given, but the model folder has no n-gram model", where=str(folder.path),
-                         hint=f"put one there, named {' or '.join(NGRAM_FILES)}, or leave ngram_weight out")
+        raise UsageError(
+            "ngram_weight was given, but the model folder has no n-gram model",
+            where=str(folder.path),
+            hint=f"put one there, named {' or '.join(NGRAM_FILES)}, or leave ngram_weight out",
+        )
     return read_arpa(folder.ngram, folder.tokens)
 
 

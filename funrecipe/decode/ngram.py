@@ -120,11 +120,17 @@ def read_arpa(path: Path, tokens: Sequence[str]) -> NgramModel:
             log_probs.append(log10)
             backoffs.append(backoff)
     if not found or not found[0][0]:
-        raise DataError("no n-gram of this model's tokens", where=str(path),
-                        hint="its words must be the tokens of the recognizer (characters, pieces)")
+        raise DataError(
+            "no n-gram of this model's tokens",
+            where=str(path),
+            hint="its words must be the tokens of the recognizer (characters, pieces)",
+        )
     tables = [
-        (np.array(grams, np.int64).reshape(-1, order), math.log(10) * np.array(log_probs, np.float32),
-         math.log(10) * np.array(backoffs, np.float32))
+        (
+            np.array(grams, np.int64).reshape(-1, order),
+            math.log(10) * np.array(log_probs, np.float32),
+            math.log(10) * np.array(backoffs, np.float32),
+        )
         for order, (grams, log_probs, backoffs) in enumerate(found, 1)
     ]
     return NgramModel(contexts_of(tables, len(tokens)), len(tokens), unknown * math.log(10))

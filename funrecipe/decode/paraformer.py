@@ -19,7 +19,6 @@ from funrecipe.decode.timestamps import align, token_times_ms
 from funrecipe.errors import UsageError
 from funrecipe.model_folder import ModelFolder
 from funrecipe.models.cif import CifOutput
-from funrecipe.text.tokenizer import Tokenizer
 
 logger = logging.getLogger(__name__)
 
@@ -137,7 +136,7 @@ class ContextualParaformerSearch(ParaformerSearch):
         super().__init__(model, folder, options)
         words = read_hotwords(options.hotword, allow_network=options.allow_network)
         with torch.inference_mode():
-            self.context = model.encode_hotwords(spell_hotwords(words, Tokenizer.from_folder(folder)))
+            self.context = model.encode_hotwords(spell_hotwords(words, folder.tokenizer))
         self.scale = 1.0 if options.clas_scale is None else options.clas_scale
 
     def log_probs(self, encoder_out: Tensor, encoder_out_lens: Tensor, embeds: Tensor, token_lens: Tensor) -> Tensor:

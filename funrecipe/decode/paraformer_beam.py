@@ -14,8 +14,13 @@ EOS_ID = 2
 
 
 def paraformer_beam_search(
-    log_probs: Tensor, token_lens: Tensor, options: BeamOptions, fusion: Sequence[LMScorer] = (), *,
-    ctc_log_probs: Tensor | None = None, ctc_lens: Tensor | None = None,
+    log_probs: Tensor,
+    token_lens: Tensor,
+    options: BeamOptions,
+    fusion: Sequence[LMScorer] = (),
+    *,
+    ctc_log_probs: Tensor | None = None,
+    ctc_lens: Tensor | None = None,
 ) -> list[list[BeamHypothesis]]:
     """Search one token per predicted position; the decoder counts with weight 1. FunASR: BeamSearchPara.
 

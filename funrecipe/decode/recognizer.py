@@ -144,7 +144,7 @@ def make_recognizer(
     precision = check_precision(model, options)
     search = make_search(model, folder, options)
     frontend = WavFrontend.from_config(folder.config.get("frontend_conf") or {}, folder.cmvn).eval().to(device)
-    tokenizer = Tokenizer.from_folder(folder)
+    tokenizer = folder.tokenizer
     return Recognizer(
         frontend,
         search,

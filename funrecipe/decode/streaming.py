@@ -269,7 +269,7 @@ def make_streaming_recognizer(
     check_precision(model, options)
     frontend = WavFrontend.from_config(folder.config.get("frontend_conf") or {}, folder.cmvn).eval().to(device)
     return StreamingRecognizer(
-        steps(model, folder, options), OnlineFrontend(frontend), Tokenizer.from_folder(folder), folder.sample_rate_hz
+        steps(model, folder, options), OnlineFrontend(frontend), folder.tokenizer, folder.sample_rate_hz
     )
 
 

@@ -28,16 +28,19 @@ MODES: dict[str, frozenset[str]] = {"full_utt": frozenset(), "simu_chunk": froze
 class TransducerRecognition:
     """Offline search over whole utterances; the encoder runs batched, the search utterance by utterance."""
 
-    honours: ClassVar[frozenset[str]] = frozenset(
-        {"beam_size", "nbest", "search_type", "score_norm", "decoding_mode"}
-    ) | FUSION_OPTIONS
+    honours: ClassVar[frozenset[str]] = (
+        frozenset({"beam_size", "nbest", "search_type", "score_norm", "decoding_mode"}) | FUSION_OPTIONS
+    )
 
     def __init__(self, model: TransducerModel, folder: ModelFolder, options: DecodeOptions) -> None:
         self.model, self.nbest = model, options.nbest or 1
         self.mode = check_mode(options, MODES)
         if self.mode == "simu_chunk" and not hasattr(model.encoder, "forward_chunked"):
-            raise UsageError("decoding_mode 'simu_chunk' needs a chunk_conformer encoder", where=str(folder.path),
-                             hint="leave decoding_mode out")
+            raise UsageError(
+                "decoding_mode 'simu_chunk' needs a chunk_conformer encoder",
+                where=str(folder.path),
+                hint="leave decoding_mode out",
+            )
         fusion = load_fusion(folder, options, device=model.device)
         self.search = TransducerSearch(model, search_options(model, options, self.nbest), fusion)
 
@@ -66,8 +69,11 @@ def search_options(model: TransducerModel, options: DecodeOptions, nbest: int) -
     """
     search_type = options.search_type or "default"
     if search_type not in TransducerSearch.ALGORITHMS:
-        raise UsageError(f"unknown search_type '{search_type}'", where="--search_type or decoding.yaml",
-                         hint=f"known: {', '.join(TransducerSearch.ALGORITHMS)}")
+        raise UsageError(
+            f"unknown search_type '{search_type}'",
+            where="--search_type or decoding.yaml",
+            hint=f"known: {', '.join(TransducerSearch.ALGORITHMS)}",
+        )
     beam_size = min(options.beam_size or max(DEFAULT_BEAM_SIZE, nbest), model.decoder.vocab_size - 1)
     return TransducerOptions(beam_size, search_type, bool(options.score_norm))
 
@@ -95,21 +101,30 @@ class TransducerSteps:
 
     def __init__(self, model: TransducerModel, folder: ModelFolder, options: DecodeOptions) -> None:
         if not getattr(model.encoder, "can_stream", False):
-            raise UsageError("this transducer was not trained for streaming", where=f"{folder.path}: encoder_conf",
-                             hint="it needs a chunk_conformer encoder with unified_model_training or "
-                                  "dynamic_chunk_training; recognize whole utterances with it")
+            raise UsageError(
+                "this transducer was not trained for streaming",
+                where=f"{folder.path}: encoder_conf",
+                hint="it needs a chunk_conformer encoder with unified_model_training or "
+                "dynamic_chunk_training; recognize whole utterances with it",
+            )
         settings = search_options(model, options, nbest=1)
         if settings.search_type == "alsd":
-            raise UsageError("search_type 'alsd' needs the whole utterance", where="decoding.yaml",
-                             hint="use default, tsd or maes on a stream")
+            raise UsageError(
+                "search_type 'alsd' needs the whole utterance",
+                where="decoding.yaml",
+                hint="use default, tsd or maes on a stream",
+            )
         self.model = model
         self.search = TransducerSearch(model, settings, load_fusion(folder, options, device=model.device))
 
     def start(self, options: StreamOptions) -> TransducerStream:
         for name in ("encoder_chunk_look_back", "decoder_chunk_look_back"):
             if getattr(options, name) is not None:
-                raise UsageError(f"{name} has no effect on a transducer", where="param_dict",
-                                 hint="its left context is the first number of chunk_size")
+                raise UsageError(
+                    f"{name} has no effect on a transducer",
+                    where="param_dict",
+                    hint="its left context is the first number of chunk_size",
+                )
         encoder = self.model.encoder
         default = encoder.default_chunk_size
         left, chunk, right = options.chunk_size or (default * max(1, encoder.left_chunk_size), default, 0)

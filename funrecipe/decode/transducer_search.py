@@ -66,7 +66,10 @@ class TransducerSearch:
     """One model, one set of options; hypotheses and caches belong to the caller, so streams do not mix."""
 
     ALGORITHMS: ClassVar[dict[str, str]] = {
-        "default": "_default", "tsd": "_time_sync", "alsd": "_alignment_sync", "maes": "_adaptive_expansion",
+        "default": "_default",
+        "tsd": "_time_sync",
+        "alsd": "_alignment_sync",
+        "maes": "_adaptive_expansion",
     }
 
     def __init__(self, model: TransducerModel, options: TransducerOptions, fusion: Sequence[LMScorer] = ()) -> None:

@@ -15,7 +15,6 @@ from pathlib import Path
 from types import FrameType
 from typing import Protocol
 
-from funrecipe.data.results import is_shard_complete, read_done, unpublish
 from funrecipe.errors import (
     DataError,
     FunrecipeError,
@@ -30,6 +29,7 @@ from funrecipe.jobs import joblog
 from funrecipe.jobs.local import LocalBackend
 from funrecipe.jobs.plan import Job, Plan
 from funrecipe.jobs.progress import ProgressBar
+from funrecipe.jobs.results import is_shard_complete, read_done, unpublish
 from funrecipe.jobs.status import clear_status, read_status
 
 POLL_S = 0.2

@@ -18,9 +18,9 @@ from pathlib import Path
 from typing import Any
 
 import funrecipe
-from funrecipe.data.results import RESULTS, replace_file
-from funrecipe.data.shards import ShardEntry
 from funrecipe.errors import DataError, UsageError
+from funrecipe.jobs.results import RESULTS, replace_file
+from funrecipe.jobs.shards import ShardEntry
 from funrecipe.jobs.wording import count
 
 PLAN_NAME = "plan.json"

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from funrecipe.data.results import read_done
-from funrecipe.data.shards import ShardEntry
 from funrecipe.jobs.plan import PLAN_NAME, read_plan
+from funrecipe.jobs.results import read_done
+from funrecipe.jobs.shards import ShardEntry
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from funrecipe.data.results import replace_file
+from funrecipe.jobs.results import replace_file
 
 PROGRESS_NAME = "progress.json"
 

@@ -94,7 +94,12 @@ class RelativeAttention(MultiHeadedAttention):
         return self.linear_pos(table).unflatten(-1, (self.heads, self.head_dim)).permute(1, 2, 0)
 
     def relate(
-        self, query: Tensor, keys: Tensor, values: Tensor, mask: Tensor, positions: Tensor,
+        self,
+        query: Tensor,
+        keys: Tensor,
+        values: Tensor,
+        mask: Tensor,
+        positions: Tensor,
         shift_lens: Tensor | None = None,
     ) -> Tensor:
         """``forward`` with keys, values (B, H, T, D / H) and positions that are projected already."""

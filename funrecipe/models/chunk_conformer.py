@@ -19,7 +19,10 @@ from funrecipe.models.positions import sinusoid
 # subsampling_factor -> (kernel, time stride, time padding) of the two convolutions; over frequency the second one has
 # the same stride (2 at least) and no padding
 SUBSAMPLING = {
-    1: [(3, 1, 1), (3, 1, 1)], 2: [(3, 2, 1), (3, 1, 1)], 4: [(3, 2, 1), (3, 2, 1)], 6: [(3, 2, 1), (5, 3, 2)],
+    1: [(3, 1, 1), (3, 1, 1)],
+    2: [(3, 2, 1), (3, 1, 1)],
+    4: [(3, 2, 1), (3, 2, 1)],
+    6: [(3, 2, 1), (5, 3, 2)],
 }
 # FunASR pads a shorter last chunk to this many frames (plus the right context)
 MIN_LAST_FRAMES = 8
@@ -109,8 +112,16 @@ class ChunkConvolution(nn.Module):
 class ChunkConformerBlock(nn.Module):
     """Half-step feed-forward, relative attention, convolution, half-step feed-forward. FunASR: ChunkEncoderLayer."""
 
-    def __init__(self, dim: int, attention: RelativeAttention, convolution: ChunkConvolution, linear_units: int,
-                 dropout: float, feed_forward_dropout: float, act: str) -> None:
+    def __init__(
+        self,
+        dim: int,
+        attention: RelativeAttention,
+        convolution: ChunkConvolution,
+        linear_units: int,
+        dropout: float,
+        feed_forward_dropout: float,
+        act: str,
+    ) -> None:
         super().__init__()
         self.self_att, self.conv_mod = attention, convolution
         self.feed_forward = FeedForward(dim, linear_units, feed_forward_dropout, act)
@@ -187,19 +198,44 @@ class ChunkConformerEncoder(nn.Module):
     """
 
     INERT = {
-        "embed_vgg_like": False, "normalize_before": ..., "concat_after": ..., "positionwise_layer_type": ...,
-        "positionwise_conv_kernel_size": ..., "macaron_style": ..., "rel_pos_type": ..., "pos_enc_layer_type": ...,
-        "selfattention_layer_type": ..., "use_cnn_module": ..., "zero_triu": ..., "norm_type": ...,
-        "simplified_att_score": False, "short_chunk_threshold": ..., "short_chunk_size": ...,
+        "embed_vgg_like": False,
+        "normalize_before": ...,
+        "concat_after": ...,
+        "positionwise_layer_type": ...,
+        "positionwise_conv_kernel_size": ...,
+        "macaron_style": ...,
+        "rel_pos_type": ...,
+        "pos_enc_layer_type": ...,
+        "selfattention_layer_type": ...,
+        "use_cnn_module": ...,
+        "zero_triu": ...,
+        "norm_type": ...,
+        "simplified_att_score": False,
+        "short_chunk_threshold": ...,
+        "short_chunk_size": ...,
     }
 
     def __init__(
-        self, input_size: int, output_size: int = 256, attention_heads: int = 4, linear_units: int = 2048,
-        num_blocks: int = 6, dropout_rate: float = 0.1, positional_dropout_rate: float = 0.1,
-        attention_dropout_rate: float = 0.0, activation_type: str = "swish", cnn_module_kernel: int = 31,
-        conv_mod_norm_eps: float = 1e-5, conv_mod_norm_momentum: float = 0.1, dynamic_chunk_training: bool = False,
-        left_chunk_size: int = 0, time_reduction_factor: int = 1, unified_model_training: bool = False,
-        default_chunk_size: int = 16, jitter_range: int = 4, subsampling_factor: int = 1,
+        self,
+        input_size: int,
+        output_size: int = 256,
+        attention_heads: int = 4,
+        linear_units: int = 2048,
+        num_blocks: int = 6,
+        dropout_rate: float = 0.1,
+        positional_dropout_rate: float = 0.1,
+        attention_dropout_rate: float = 0.0,
+        activation_type: str = "swish",
+        cnn_module_kernel: int = 31,
+        conv_mod_norm_eps: float = 1e-5,
+        conv_mod_norm_momentum: float = 0.1,
+        dynamic_chunk_training: bool = False,
+        left_chunk_size: int = 0,
+        time_reduction_factor: int = 1,
+        unified_model_training: bool = False,
+        default_chunk_size: int = 16,
+        jitter_range: int = 4,
+        subsampling_factor: int = 1,
     ) -> None:
         super().__init__()
         self.output_size = output_size
@@ -212,10 +248,20 @@ class ChunkConformerEncoder(nn.Module):
         self.encoders = ChunkConformerBlocks(
             [
                 ChunkConformerBlock(
-                    output_size, RelativeAttention(attention_heads, output_size, attention_dropout_rate),
-                    ChunkConvolution(output_size, cnn_module_kernel, activation_type, self.can_stream,
-                                     conv_mod_norm_eps, conv_mod_norm_momentum),
-                    linear_units, dropout_rate, positional_dropout_rate, activation_type,
+                    output_size,
+                    RelativeAttention(attention_heads, output_size, attention_dropout_rate),
+                    ChunkConvolution(
+                        output_size,
+                        cnn_module_kernel,
+                        activation_type,
+                        self.can_stream,
+                        conv_mod_norm_eps,
+                        conv_mod_norm_momentum,
+                    ),
+                    linear_units,
+                    dropout_rate,
+                    positional_dropout_rate,
+                    activation_type,
                 )
                 for _ in range(num_blocks)
             ],
@@ -227,9 +273,7 @@ class ChunkConformerEncoder(nn.Module):
         x, lens = self.embed(feats, feat_lens, None)
         return self._reduced(self._run(x, lens, None), lens)
 
-    def forward_chunked(
-        self, feats: Tensor, feat_lens: Tensor, chunk_size: int | None = None
-    ) -> tuple[Tensor, Tensor]:
+    def forward_chunked(self, feats: Tensor, feat_lens: Tensor, chunk_size: int | None = None) -> tuple[Tensor, Tensor]:
         """Whole utterances under chunk masks, as a stream would see them (``simu_chunk_forward``)."""
         chunk_size = chunk_size or self.default_chunk_size
         x, lens = self.embed(feats, feat_lens, chunk_size)

@@ -45,8 +45,16 @@ class ConformerLayer(nn.Module):
     """Half-step feed-forward (macaron), self-attention, convolution, feed-forward. FunASR: EncoderLayer."""
 
     def __init__(
-        self, dim: int, self_attn: MultiHeadedAttention, *, linear_units: int, dropout: float, act: str,
-        macaron: bool, conv_kernel: int | None, normalize_before: bool,
+        self,
+        dim: int,
+        self_attn: MultiHeadedAttention,
+        *,
+        linear_units: int,
+        dropout: float,
+        act: str,
+        macaron: bool,
+        conv_kernel: int | None,
+        normalize_before: bool,
     ) -> None:
         super().__init__()
         self.self_attn = self_attn
@@ -95,18 +103,35 @@ class ConformerEncoder(nn.Module):
     """
 
     INERT = {
-        "concat_after": False, "positionwise_layer_type": "linear", "positionwise_conv_kernel_size": ...,
-        "zero_triu": False, "padding_idx": ..., "interctc_layer_idx": [], "interctc_use_conditioning": ...,
+        "concat_after": False,
+        "positionwise_layer_type": "linear",
+        "positionwise_conv_kernel_size": ...,
+        "zero_triu": False,
+        "padding_idx": ...,
+        "interctc_layer_idx": [],
+        "interctc_use_conditioning": ...,
         "stochastic_depth_rate": 0.0,
     }
     pad_invariant = True
 
     def __init__(
-        self, input_size: int, output_size: int = 256, attention_heads: int = 4, linear_units: int = 2048,
-        num_blocks: int = 6, dropout_rate: float = 0.1, positional_dropout_rate: float = 0.1,
-        attention_dropout_rate: float = 0.0, input_layer: str | None = "conv2d", normalize_before: bool = True,
-        macaron_style: bool = False, rel_pos_type: str = "legacy", pos_enc_layer_type: str = "rel_pos",
-        selfattention_layer_type: str = "rel_selfattn", activation_type: str = "swish", use_cnn_module: bool = True,
+        self,
+        input_size: int,
+        output_size: int = 256,
+        attention_heads: int = 4,
+        linear_units: int = 2048,
+        num_blocks: int = 6,
+        dropout_rate: float = 0.1,
+        positional_dropout_rate: float = 0.1,
+        attention_dropout_rate: float = 0.0,
+        input_layer: str | None = "conv2d",
+        normalize_before: bool = True,
+        macaron_style: bool = False,
+        rel_pos_type: str = "legacy",
+        pos_enc_layer_type: str = "rel_pos",
+        selfattention_layer_type: str = "rel_selfattn",
+        activation_type: str = "swish",
+        use_cnn_module: bool = True,
         cnn_module_kernel: int = 31,
     ) -> None:
         super().__init__()
@@ -117,9 +142,14 @@ class ConformerEncoder(nn.Module):
         self.embed = build_input_layer(input_layer, input_size, output_size, dropout_rate, position)
         self.encoders = nn.ModuleList(
             ConformerLayer(
-                output_size, attention(attention_heads, output_size, attention_dropout_rate), linear_units=linear_units,
-                dropout=dropout_rate, act=activation_type, macaron=macaron_style,
-                conv_kernel=cnn_module_kernel if use_cnn_module else None, normalize_before=normalize_before,
+                output_size,
+                attention(attention_heads, output_size, attention_dropout_rate),
+                linear_units=linear_units,
+                dropout=dropout_rate,
+                act=activation_type,
+                macaron=macaron_style,
+                conv_kernel=cnn_module_kernel if use_cnn_module else None,
+                normalize_before=normalize_before,
             )
             for _ in range(num_blocks)
         )

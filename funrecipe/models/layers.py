@@ -12,7 +12,12 @@ from torch import Tensor, nn
 LAYER_NORM_EPS = 1e-12  # FunASR's and ESPnet's LayerNorm; torch's default 1e-5 would change every output
 
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
-    "relu": F.relu, "swish": F.silu, "gelu": F.gelu, "tanh": torch.tanh, "hardtanh": F.hardtanh, "selu": F.selu,
+    "relu": F.relu,
+    "swish": F.silu,
+    "gelu": F.gelu,
+    "tanh": torch.tanh,
+    "hardtanh": F.hardtanh,
+    "selu": F.selu,
 }
 
 

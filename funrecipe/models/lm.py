@@ -19,16 +19,28 @@ class TransformerLM(nn.Module):
     """FunASR: TransformerLM. Token 0 (blank) is never attended to; without ``pos_enc`` only the causal mask orders."""
 
     def __init__(
-        self, vocab_size: int, pos_enc: str | None = None, embed_unit: int = 128, att_unit: int = 256, head: int = 2,
-        unit: int = 1024, layer: int = 4, dropout_rate: float = 0.5,
+        self,
+        vocab_size: int,
+        pos_enc: str | None = None,
+        embed_unit: int = 128,
+        att_unit: int = 256,
+        head: int = 2,
+        unit: int = 1024,
+        layer: int = 4,
+        dropout_rate: float = 0.5,
     ) -> None:
         super().__init__()
         if pos_enc not in (None, "sinusoidal"):
             raise ValueError(f"transformer LM: unknown pos_enc '{pos_enc}' (sinusoidal or null)")
         self.embed = nn.Embedding(vocab_size, embed_unit)
         self.encoder = TransformerEncoder(
-            embed_unit, output_size=att_unit, attention_heads=head, linear_units=unit, num_blocks=layer,
-            dropout_rate=dropout_rate, input_layer="linear",
+            embed_unit,
+            output_size=att_unit,
+            attention_heads=head,
+            linear_units=unit,
+            num_blocks=layer,
+            dropout_rate=dropout_rate,
+            input_layer="linear",
         )
         if pos_enc is None:
             self.encoder.embed[-1] = nn.Identity()
@@ -68,8 +80,15 @@ class SequentialRNNLM(nn.Module):
     """FunASR: SequentialRNNLM (LSTM, GRU or Elman)."""
 
     def __init__(
-        self, vocab_size: int, unit: int = 650, nhid: int | None = None, nlayers: int = 2, dropout_rate: float = 0.0,
-        tie_weights: bool = False, rnn_type: str = "lstm", ignore_id: int = 0,
+        self,
+        vocab_size: int,
+        unit: int = 650,
+        nhid: int | None = None,
+        nlayers: int = 2,
+        dropout_rate: float = 0.0,
+        tie_weights: bool = False,
+        rnn_type: str = "lstm",
+        ignore_id: int = 0,
     ) -> None:
         super().__init__()
         kinds = {"lstm": nn.LSTM, "gru": nn.GRU, "rnn_tanh": nn.RNN, "rnn_relu": nn.RNN}

@@ -29,8 +29,15 @@ class PredictionNetwork(nn.Module):
     INERT = {"use_embed_mask": False}
 
     def __init__(
-        self, vocab_size: int, embed_size: int = 256, hidden_size: int = 256, rnn_type: str = "lstm",
-        num_layers: int = 1, dropout_rate: float = 0.0, embed_dropout_rate: float = 0.0, embed_pad: int = 0,
+        self,
+        vocab_size: int,
+        embed_size: int = 256,
+        hidden_size: int = 256,
+        rnn_type: str = "lstm",
+        num_layers: int = 1,
+        dropout_rate: float = 0.0,
+        embed_dropout_rate: float = 0.0,
+        embed_pad: int = 0,
     ) -> None:
         super().__init__()
         if rnn_type not in ("lstm", "gru"):
@@ -65,7 +72,11 @@ class JointNetwork(nn.Module):
     """lin_out(act(lin_enc(encoder) + lin_dec(prediction))). FunASR: JointNetwork."""
 
     def __init__(
-        self, output_size: int, encoder_size: int, decoder_size: int, joint_space_size: int = 256,
+        self,
+        output_size: int,
+        encoder_size: int,
+        decoder_size: int,
+        joint_space_size: int = 256,
         joint_activation_type: str = "tanh",
     ) -> None:
         super().__init__()
@@ -89,8 +100,14 @@ class TransducerModel(nn.Module):
     blank_id = 0
 
     def __init__(
-        self, encoder: nn.Module, decoder: PredictionNetwork, joint_network: JointNetwork, *,
-        att_decoder: nn.Module | None = None, ctc_lin: nn.Module | None = None, lm_lin: nn.Module | None = None,
+        self,
+        encoder: nn.Module,
+        decoder: PredictionNetwork,
+        joint_network: JointNetwork,
+        *,
+        att_decoder: nn.Module | None = None,
+        ctc_lin: nn.Module | None = None,
+        lm_lin: nn.Module | None = None,
     ) -> None:
         super().__init__()
         self.encoder, self.decoder, self.joint_network = encoder, decoder, joint_network
@@ -118,8 +135,12 @@ def build_transducer(config: Mapping[str, Any], input_size: int, vocab_size: int
     decoder_conf = config.get("rnnt_decoder_conf") or {}
     decoder = construct(PredictionNetwork, decoder_conf, "rnnt_decoder_conf", vocab_size=vocab_size)
     joint = construct(
-        JointNetwork, config.get("joint_network_conf") or {}, "joint_network_conf",
-        output_size=vocab_size, encoder_size=width, decoder_size=decoder.output_size,
+        JointNetwork,
+        config.get("joint_network_conf") or {},
+        "joint_network_conf",
+        output_size=vocab_size,
+        encoder_size=width,
+        decoder_size=decoder.output_size,
     )
     with_att, with_ctc, with_lm = (
         float(conf.get(key, 0.0)) > 0
@@ -130,7 +151,10 @@ def build_transducer(config: Mapping[str, Any], input_size: int, vocab_size: int
         decoders = {"transformer": TransformerDecoder}
         attention = build_component(config, "decoder", decoders, vocab_size=vocab_size, encoder_output_size=width)
     return TransducerModel(
-        encoder, decoder, joint, att_decoder=attention,
+        encoder,
+        decoder,
+        joint,
+        att_decoder=attention,
         ctc_lin=nn.Linear(width, vocab_size) if with_ctc else None,
         lm_lin=nn.Linear(decoder.output_size, vocab_size) if with_lm else None,
     )

@@ -17,8 +17,15 @@ LOG_ZERO = -1e30
 
 
 def transducer_loss(
-    joint_network: nn.Module, encoder_out: Tensor, encoder_out_lens: Tensor, prediction: Tensor, labels: Tensor,
-    label_lens: Tensor, *, blank_id: int = 0, fastemit_lambda: float = 0.0,
+    joint_network: nn.Module,
+    encoder_out: Tensor,
+    encoder_out_lens: Tensor,
+    prediction: Tensor,
+    labels: Tensor,
+    label_lens: Tensor,
+    *,
+    blank_id: int = 0,
+    fastemit_lambda: float = 0.0,
 ) -> Tensor:
     """Negative log-probability of each label sequence: (B,).
 
@@ -32,8 +39,13 @@ def transducer_loss(
     losses = []
     for row, (frames, count) in enumerate(zip(encoder_out_lens.tolist(), label_lens.tolist(), strict=True)):
         blank, emit = checkpoint(
-            arc_log_probs, joint_network, encoder_out[row, :frames], prediction[row, : count + 1],
-            labels[row, :count], blank_id, use_reentrant=False,
+            arc_log_probs,
+            joint_network,
+            encoder_out[row, :frames],
+            prediction[row, : count + 1],
+            labels[row, :count],
+            blank_id,
+            use_reentrant=False,
         )
         losses.append(LatticeLoss.apply(blank, emit, fastemit_lambda))
     return torch.stack(losses)

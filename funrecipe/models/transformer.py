@@ -22,7 +22,13 @@ class TransformerEncoderLayer(nn.Module):
     """Self-attention and feed-forward. FunASR: EncoderLayer."""
 
     def __init__(
-        self, dim: int, heads: int, linear_units: int, dropout: float, attention_dropout: float, *,
+        self,
+        dim: int,
+        heads: int,
+        linear_units: int,
+        dropout: float,
+        attention_dropout: float,
+        *,
         normalize_before: bool = True,
     ) -> None:
         super().__init__()
@@ -56,15 +62,27 @@ class TransformerEncoder(nn.Module):
     """FunASR: TransformerEncoder; arguments: ``encoder_conf``. ``pad_invariant``: see ConformerEncoder."""
 
     INERT = {
-        "concat_after": False, "positionwise_layer_type": "linear", "positionwise_conv_kernel_size": ...,
-        "padding_idx": ..., "interctc_layer_idx": [], "interctc_use_conditioning": ...,
+        "concat_after": False,
+        "positionwise_layer_type": "linear",
+        "positionwise_conv_kernel_size": ...,
+        "padding_idx": ...,
+        "interctc_layer_idx": [],
+        "interctc_use_conditioning": ...,
     }
     pad_invariant = True
 
     def __init__(
-        self, input_size: int, output_size: int = 256, attention_heads: int = 4, linear_units: int = 2048,
-        num_blocks: int = 6, dropout_rate: float = 0.1, positional_dropout_rate: float = 0.1,
-        attention_dropout_rate: float = 0.0, input_layer: str | None = "conv2d", normalize_before: bool = True,
+        self,
+        input_size: int,
+        output_size: int = 256,
+        attention_heads: int = 4,
+        linear_units: int = 2048,
+        num_blocks: int = 6,
+        dropout_rate: float = 0.1,
+        positional_dropout_rate: float = 0.1,
+        attention_dropout_rate: float = 0.0,
+        input_layer: str | None = "conv2d",
+        normalize_before: bool = True,
     ) -> None:
         super().__init__()
         self.output_size = output_size
@@ -72,7 +90,11 @@ class TransformerEncoder(nn.Module):
         self.embed = build_input_layer(input_layer, input_size, output_size, dropout_rate, position, relu=True)
         self.encoders = nn.ModuleList(
             TransformerEncoderLayer(
-                output_size, attention_heads, linear_units, dropout_rate, attention_dropout_rate,
+                output_size,
+                attention_heads,
+                linear_units,
+                dropout_rate,
+                attention_dropout_rate,
                 normalize_before=normalize_before,
             )
             for _ in range(num_blocks)
@@ -96,7 +118,14 @@ class TransformerDecoderLayer(nn.Module):
     """Causal self-attention, attention to the encoder, feed-forward. FunASR: DecoderLayer."""
 
     def __init__(
-        self, dim: int, heads: int, linear_units: int, dropout: float, self_dropout: float, src_dropout: float, *,
+        self,
+        dim: int,
+        heads: int,
+        linear_units: int,
+        dropout: float,
+        self_dropout: float,
+        src_dropout: float,
+        *,
         normalize_before: bool = True,
     ) -> None:
         super().__init__()
@@ -159,9 +188,16 @@ class TransformerDecoder(nn.Module):
     INERT = {"concat_after": False, "use_output_layer": True, "input_layer": "embed"}
 
     def __init__(
-        self, vocab_size: int, encoder_output_size: int, attention_heads: int = 4, linear_units: int = 2048,
-        num_blocks: int = 6, dropout_rate: float = 0.1, positional_dropout_rate: float = 0.1,
-        self_attention_dropout_rate: float = 0.0, src_attention_dropout_rate: float = 0.0,
+        self,
+        vocab_size: int,
+        encoder_output_size: int,
+        attention_heads: int = 4,
+        linear_units: int = 2048,
+        num_blocks: int = 6,
+        dropout_rate: float = 0.1,
+        positional_dropout_rate: float = 0.1,
+        self_attention_dropout_rate: float = 0.0,
+        src_attention_dropout_rate: float = 0.0,
         normalize_before: bool = True,
     ) -> None:
         super().__init__()
@@ -169,8 +205,13 @@ class TransformerDecoder(nn.Module):
         self.embed = nn.Sequential(nn.Embedding(vocab_size, dim), PositionalEncoding(dim, positional_dropout_rate))
         self.decoders = nn.ModuleList(
             TransformerDecoderLayer(
-                dim, attention_heads, linear_units, dropout_rate, self_attention_dropout_rate,
-                src_attention_dropout_rate, normalize_before=normalize_before,
+                dim,
+                attention_heads,
+                linear_units,
+                dropout_rate,
+                self_attention_dropout_rate,
+                src_attention_dropout_rate,
+                normalize_before=normalize_before,
             )
             for _ in range(num_blocks)
         )

@@ -13,7 +13,7 @@ from functools import cache
 import numpy as np
 
 from funrecipe.score.align import align_tokens
-from funrecipe.score.rates import Edits, Scoring, sum_edits
+from funrecipe.score.scoring import Edits, Scoring, sum_edits
 
 LENGTH_EDGES_TOKENS = (1, 6, 11, 21, 41, 81)
 DURATION_EDGES_S = (2.0, 5.0, 10.0, 20.0, 30.0)
@@ -142,6 +142,4 @@ def worst_utterances(scoring: Scoring) -> list[Json]:
     """The utterances with the most errors (of equally many, the shorter first)."""
     errors = scoring.counts[:, 1:].sum(axis=1).tolist()
     order = sorted(range(len(errors)), key=lambda p: (-errors[p], len(scoring.refs[p]), scoring.ids[p]))
-    return [
-        {"id": scoring.ids[p], **Edits(*scoring.counts[p].tolist()).as_json()} for p in order[:WORST] if errors[p]
-    ]
+    return [{"id": scoring.ids[p], **Edits(*scoring.counts[p].tolist()).as_json()} for p in order[:WORST] if errors[p]]

@@ -7,7 +7,7 @@ from dataclasses import asdict
 from funrecipe.errors import DataError, list_problems
 from funrecipe.score.align import SCLITE, edit_ops
 from funrecipe.score.intervals import bootstrap_interval, mapsswe, paired_bootstrap
-from funrecipe.score.rates import Scoring
+from funrecipe.score.scoring import Scoring
 
 MOST_CHANGED = 20
 
@@ -35,9 +35,7 @@ def compare(first: Scoring, second: Scoring) -> dict[str, object]:
         "second": _system_json(second),
         "paired_bootstrap": asdict(paired),
         "mapsswe": {**asdict(matched), "significant": matched.significant},
-        "improved": [
-            {"id": first.ids[p], "change": changes[p]} for p in by_change[:MOST_CHANGED] if changes[p] < 0
-        ],
+        "improved": [{"id": first.ids[p], "change": changes[p]} for p in by_change[:MOST_CHANGED] if changes[p] < 0],
         "worsened": [
             {"id": first.ids[p], "change": changes[p]} for p in by_change[::-1][:MOST_CHANGED] if changes[p] > 0
         ],

@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from funrecipe.score.rates import Edits, Scoring
+from funrecipe.score.scoring import Edits, Scoring
 from funrecipe.score.write import write_text
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from funrecipe.score.rates import Scoring
+from funrecipe.score.scoring import Scoring
 
 INSERTION_RUN = 6
 """Insertions in a row from which an utterance is flagged."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from funrecipe.score.rates import Scoring, percent
+from funrecipe.score.scoring import Scoring, percent
 from funrecipe.score.tokenize import tokenize
 from funrecipe.text.normalize import get_profile
 

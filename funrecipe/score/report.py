@@ -14,7 +14,7 @@ from urllib.parse import quote
 
 from funrecipe.errors import UsageError
 from funrecipe.score.plots import bar_plot, histogram
-from funrecipe.score.rates import Scoring, percent
+from funrecipe.score.scoring import Scoring, percent
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from funrecipe.errors import DataError
 from funrecipe.score.align import align_tokens, edit_ops
-from funrecipe.score.rates import Edits, tokenize_and_encode
+from funrecipe.score.scoring import Edits, tokenize_and_encode
 
 UNIT_OF_TOKENIZER = {"whitespace": "word", "char": "char"}
 

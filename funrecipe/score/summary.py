@@ -11,7 +11,7 @@ from funrecipe.score.align import KALDI
 from funrecipe.score.hallucinations import hallucinations
 from funrecipe.score.hotwords import hotword_line, hotword_scores
 from funrecipe.score.intervals import bootstrap_interval
-from funrecipe.score.rates import Scoring, percent
+from funrecipe.score.scoring import Scoring, percent
 from funrecipe.score.side_information import SideInformation
 
 

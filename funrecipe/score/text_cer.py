@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
 
-from funrecipe.score.rates import Scoring, percent
+from funrecipe.score.scoring import Scoring, percent
 from funrecipe.score.write import write_text
 
 

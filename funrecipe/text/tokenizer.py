@@ -4,12 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from funrecipe.errors import DataError
-
-if TYPE_CHECKING:
-    from funrecipe.model_folder import ModelFolder
 
 UNKNOWN = "<unk>"
 
@@ -30,11 +26,6 @@ class Tokenizer:
         self.seg_dict = dict(seg_dict or {})
         self.ids = {token: i for i, token in reversed(list(enumerate(tokens)))}  # the first of equal tokens counts
         self.unknown_id = self.ids.get(UNKNOWN, len(self.tokens) - 1)
-
-    @classmethod
-    def from_folder(cls, folder: ModelFolder) -> Tokenizer:
-        """The tokenizer of a model folder."""
-        return cls(folder.tokens, read_seg_dict(folder.seg_dict) if folder.seg_dict else None)
 
     def tokenize(self, text: str) -> list[str]:
         """Tokens of a text; words are separated by blanks, Chinese needs none. May hold tokens that have no id."""

@@ -24,12 +24,12 @@ from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 from tqdm import tqdm
 
 from funrecipe.checkpoint import load_plain, save_checkpoint
-from funrecipe.data.batching import Batch
-from funrecipe.data.dataset import BatchLoader
 from funrecipe.errors import DataError, Interrupted, UsageError
 from funrecipe.train.averaging import average_best, rank_epochs, replace_link
+from funrecipe.train.data.batching import Batch
+from funrecipe.train.data.dataset import BatchLoader
 from funrecipe.train.distributed import Ranks, agree_on_names, average_gradients, sum_over_ranks, wait_for_all
-from funrecipe.train.loss_output import LossOutput
+from funrecipe.train.objectives.output import LossOutput
 from funrecipe.train.options import TrainOptions
 from funrecipe.train.progress_log import Mean, MetricsFiles, epoch_line, interval_line, tensorboard_writers, write_plot
 

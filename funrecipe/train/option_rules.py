@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Collection, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from funrecipe.errors import UsageError, did_you_mean
-
-if TYPE_CHECKING:
-    from funrecipe.train.options import TrainOptions
 
 POSITIVE = ("batch_bins", "max_epoch", "accum_grad", "keep_nbest_models", "passes_per_epoch", "log_interval",
             "prefetch_batches", "max_tokens", "lora_alpha", "grad_clip_type", "process_timeout_s", "lr")  # fmt: skip
@@ -26,7 +23,7 @@ LOSS_SETTINGS = ("ctc_weight", "lsm_weight", "length_normalized_loss", "predicto
                  "sample_rate", "double_rate", "min_hw_length", "max_hw_length")  # fmt: skip
 
 # Setting -> (what must be on, whether it is).
-NEEDS: dict[str, tuple[str, Callable[[TrainOptions], bool]]] = {
+NEEDS: dict[str, tuple[str, Callable[[Any], bool]]] = {
     "cache_mb": ("--dataset_type small", lambda o: o.dataset_type == "small"),
     "more_train_dirs": ("--dataset_type small", lambda o: o.dataset_type == "small"),
     "dataset_conf": ("--dataset_type large", lambda o: o.dataset_type == "large"),
@@ -57,7 +54,7 @@ def check_choice(name: str, value: str, known: Collection[str]) -> None:
         )
 
 
-def check_ranges(options: TrainOptions) -> None:
+def check_ranges(options: Any) -> None:
     """Raises UsageError for a number outside its range."""
     for names, allowed, said in (
         (POSITIVE, lambda x: x > 0, "is not positive"),
@@ -76,7 +73,7 @@ def check_ranges(options: TrainOptions) -> None:
         raise UsageError(f"noise_snr_db: {options.noise_snr_db}", hint="lowest and highest, as [5, 25]")
 
 
-def check_effect(options: TrainOptions, flags: Mapping[str, Any], defaults: Mapping[str, Any]) -> None:
+def check_effect(options: Any, flags: Mapping[str, Any], defaults: Mapping[str, Any]) -> None:
     """Refuse a flag, other than its default, that changes nothing because what it belongs to is off."""
     for name, (needed, is_on) in NEEDS.items():
         if name in flags and getattr(options, name) != defaults[name] and not is_on(options):

@@ -11,8 +11,8 @@ from typing import Any
 
 import yaml
 
-from funrecipe.data.batching import BATCH_UNITS, DEFAULT_BATCH_UNIT
 from funrecipe.errors import DataError, UsageError, did_you_mean
+from funrecipe.train.data.batching import BATCH_UNITS, DEFAULT_BATCH_UNIT
 from funrecipe.train.option_rules import (
     PRECISIONS,
     check_choice,

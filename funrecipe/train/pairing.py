@@ -13,12 +13,12 @@ import numpy as np
 import torch
 from rapidfuzz.distance import Levenshtein
 
-from funrecipe.data.batching import Example, collate
-from funrecipe.data.dataset import TrainItem
 from funrecipe.errors import DataError
 from funrecipe.model_folder import ModelFolder
-from funrecipe.train.data_plan import frontend_of
-from funrecipe.train.featurizer import Featurizer
+from funrecipe.train.data.batching import Example, collate
+from funrecipe.train.data.dataset import TrainItem
+from funrecipe.train.data.featurizer import Featurizer
+from funrecipe.train.data.plan import frontend_of
 from funrecipe.train.validation import transcriber
 
 log = logging.getLogger(__name__)

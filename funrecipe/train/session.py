@@ -12,27 +12,27 @@ import yaml
 from torch import Tensor, nn
 
 from funrecipe.checkpoint import fingerprint, fit_state_dict, load_state_dict
-from funrecipe.data.batching import Batch
-from funrecipe.data.dataset_small import Inspection
 from funrecipe.errors import DataError, UsageError
 from funrecipe.hub import resolve_model
 from funrecipe.model_folder import ModelFolder, open_model_folder
 from funrecipe.models.lm import build_language_model
 from funrecipe.models.registry import build_model
+from funrecipe.train.adapt.initialize import extend_state, freeze, load_init_param
+from funrecipe.train.adapt.lora import inject, merged_state
+from funrecipe.train.adapt.pronunciations import share_pronunciations
 from funrecipe.train.cpu_layers import use_cpu_layers
-from funrecipe.train.data_plan import large_plan, plan_fingerprint, small_plan, training_loader, validation_loader
+from funrecipe.train.data.batching import Batch
+from funrecipe.train.data.plan import large_plan, plan_fingerprint, small_plan, training_loader, validation_loader
+from funrecipe.train.data.preflight import inspect_data
+from funrecipe.train.data.small import Inspection
 from funrecipe.train.distributed import Ranks
-from funrecipe.train.initialize import extend_state, freeze, load_init_param
 from funrecipe.train.loop import Trainer
-from funrecipe.train.lora import inject, merged_state
-from funrecipe.train.loss_output import LossOutput
-from funrecipe.train.objectives import compute_loss
+from funrecipe.train.objectives.output import LossOutput
+from funrecipe.train.objectives.paraformer import compute_loss
+from funrecipe.train.objectives.phone_ctc import PhoneCtc, PhoneTable, add_phone_loss, without_auxiliary
 from funrecipe.train.optimizers import build_optimizer
 from funrecipe.train.options import TrainOptions
 from funrecipe.train.pairing import check_pairing
-from funrecipe.train.phone_ctc import PhoneCtc, PhoneTable, add_phone_loss, without_auxiliary
-from funrecipe.train.preflight import inspect_data
-from funrecipe.train.pronunciations import share_pronunciations
 from funrecipe.train.schedulers import build_scheduler
 from funrecipe.train.validation import Evaluator, transcriber
 

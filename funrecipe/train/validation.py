@@ -8,14 +8,14 @@ from dataclasses import dataclass, field
 import torch
 from torch import nn
 
-from funrecipe.data.batching import Batch
-from funrecipe.data.dataset import BatchLoader
 from funrecipe.decode.families import SEARCHES, make_search
 from funrecipe.decode.options import DecodeOptions
 from funrecipe.errors import DataError
 from funrecipe.model_folder import ModelFolder
+from funrecipe.train.data.batching import Batch
+from funrecipe.train.data.dataset import BatchLoader
 from funrecipe.train.distributed import Ranks, agree_on_names, sum_over_ranks
-from funrecipe.train.loss_output import LossOutput
+from funrecipe.train.objectives.output import LossOutput
 
 # Families whose own default is a beam search; validation wants speed.
 GREEDY = {

@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 import soundfile
 
-from funrecipe.data.dataset import TrainItem
-from funrecipe.data.dataset_large import Shard, StreamedPlan, read_shard, read_shard_list
-from funrecipe.data.dataset_small import ItemLimits
 from funrecipe.errors import DataError, UsageError
+from funrecipe.train.data.dataset import TrainItem
+from funrecipe.train.data.large import Shard, StreamedPlan, read_shard, read_shard_list
+from funrecipe.train.data.small import ItemLimits
 
 
 def tokenize(text: str) -> tuple[int, ...]:

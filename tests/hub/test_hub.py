@@ -7,7 +7,7 @@ import pytest
 from funrecipe import hub
 from funrecipe.errors import DataError, UsageError
 from funrecipe.model_folder import open_model_folder
-from funrecipe.zoo import canonical_id, find_row, zoo
+from funrecipe.model_folder.zoo import canonical_id, find_row, zoo
 
 LARGE = "damo/speech_paraformer-large_asr_nat-zh-cn-16k-common-vocab8404-pytorch"
 

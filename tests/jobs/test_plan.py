@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 
 from funrecipe.commands.shard import record_model
-from funrecipe.data.shards import ShardEntry
 from funrecipe.errors import DataError, UsageError
 from funrecipe.jobs import resources
 from funrecipe.jobs.plan import Job, ModelRecord, Plan, fingerprint, read_plan, set_stale_aside
 from funrecipe.jobs.resources import lay_out
+from funrecipe.jobs.shards import ShardEntry
 
 
 @pytest.fixture

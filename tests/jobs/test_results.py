@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from funrecipe.data.results import ShardWriter, is_shard_complete, merge_shards, read_lines, replace_file
 from funrecipe.errors import IncompleteRunError, WorkerError
+from funrecipe.jobs.results import ShardWriter, is_shard_complete, merge_shards, read_lines, replace_file
 
 IDS = [f"utt{n}" for n in range(6)]
 STAMPS = {key: f"{n}-1" for n, key in enumerate(IDS)}

@@ -7,7 +7,7 @@ from pathlib import Path
 from hypothesis import given
 from hypothesis import strategies as st
 
-from funrecipe.data.shards import ShardEntry, balance, file_stamp, write_lists
+from funrecipe.jobs.shards import ShardEntry, balance, file_stamp, write_lists
 
 utterances = st.lists(
     st.builds(

@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from funrecipe.data.results import ShardWriter
-from funrecipe.data.shards import ShardEntry
-from funrecipe.decode.worker import decode_shard
 from funrecipe.errors import DataError
+from funrecipe.jobs.decode_shard import decode_shard
+from funrecipe.jobs.results import ShardWriter
+from funrecipe.jobs.shards import ShardEntry
 
 RATE_HZ = 100
 

@@ -45,9 +45,7 @@ def test_equals_the_definition(alphas, threshold):
         return  # a coin toss of rounding
     hidden = np.random.default_rng(len(alphas)).standard_normal((len(alphas), 3)).astype(np.float32)
     wanted, wanted_peaks = step_by_step(hidden, alphas, threshold)
-    embeds, fired, peaks = integrate_and_fire(
-        torch.from_numpy(hidden)[None], torch.from_numpy(alphas)[None], threshold
-    )
+    embeds, fired, peaks = integrate_and_fire(torch.from_numpy(hidden)[None], torch.from_numpy(alphas)[None], threshold)
     assert fired.item() == len(wanted)
     np.testing.assert_allclose(embeds[0].numpy(), wanted, atol=1e-4)
     np.testing.assert_allclose(peaks[0].numpy(), wanted_peaks, atol=1e-4)

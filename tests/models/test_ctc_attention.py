@@ -14,19 +14,39 @@ SMALL = {"output_size": 8, "attention_heads": 2, "linear_units": 12, "num_blocks
 
 
 AISHELL_CONFORMER = {
-    "model": "asr", "model_conf": {"ctc_weight": 0.3}, "encoder": "conformer", "decoder": "transformer",
-    "encoder_conf": {"output_size": 256, "linear_units": 2048, "num_blocks": 12, "macaron_style": True,
-                     "cnn_module_kernel": 15},
+    "model": "asr",
+    "model_conf": {"ctc_weight": 0.3},
+    "encoder": "conformer",
+    "decoder": "transformer",
+    "encoder_conf": {
+        "output_size": 256,
+        "linear_units": 2048,
+        "num_blocks": 12,
+        "macaron_style": True,
+        "cnn_module_kernel": 15,
+    },
     "decoder_conf": {"linear_units": 2048, "num_blocks": 6},
 }
 AISHELL_TRANSDUCER = {
-    "model": "rnnt_unified", "encoder": "chunk_conformer", "rnnt_decoder": "rnnt",
-    "encoder_conf": {"output_size": 512, "attention_heads": 8, "linear_units": 2048, "num_blocks": 12,
-                     "cnn_module_kernel": 15, "subsampling_factor": 4, "unified_model_training": True},
-    "rnnt_decoder_conf": {"embed_size": 512, "hidden_size": 512}, "joint_network_conf": {"joint_space_size": 512},
+    "model": "rnnt_unified",
+    "encoder": "chunk_conformer",
+    "rnnt_decoder": "rnnt",
+    "encoder_conf": {
+        "output_size": 512,
+        "attention_heads": 8,
+        "linear_units": 2048,
+        "num_blocks": 12,
+        "cnn_module_kernel": 15,
+        "subsampling_factor": 4,
+        "unified_model_training": True,
+    },
+    "rnnt_decoder_conf": {"embed_size": 512, "hidden_size": 512},
+    "joint_network_conf": {"joint_space_size": 512},
 }
-TRANSFORMER_LM = {"lm": "transformer", "lm_conf": {"embed_unit": 128, "att_unit": 512, "head": 8, "unit": 2048,
-                                                   "layer": 16}}
+TRANSFORMER_LM = {
+    "lm": "transformer",
+    "lm_conf": {"embed_unit": 128, "att_unit": 512, "head": 8, "unit": 2048, "layer": 16},
+}
 
 
 @pytest.mark.parametrize(

@@ -102,8 +102,14 @@ def test_paraformer_with_a_data2vec_encoder():
     config = config_of("paraformer")
     config["encoder"] = "data2vec_encoder"
     config["encoder_conf"] = {
-        "extractor_mode": "layer_norm", "encoder_embed_dim": 32, "encoder_ffn_embed_dim": 48, "encoder_layers": 2,
-        "encoder_attention_heads": 4, "conv_pos": 15, "pos_conv_depth": 3, "mask_prob": 0.65,
+        "extractor_mode": "layer_norm",
+        "encoder_embed_dim": 32,
+        "encoder_ffn_embed_dim": 48,
+        "encoder_layers": 2,
+        "encoder_attention_heads": 4,
+        "conv_pos": 15,
+        "pos_conv_depth": 3,
+        "mask_prob": 0.65,
         "conv_feature_layers": "[(24, 2, 2)] * 2",
     }
     model = build_model(config, 50).eval()

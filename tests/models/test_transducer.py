@@ -10,8 +10,15 @@ from funrecipe.models.chunk_conformer import ChunkConformerEncoder
 from funrecipe.models.transducer import JointNetwork, PredictionNetwork
 from funrecipe.models.transducer_loss import LatticeLoss, arc_log_probs, transducer_loss
 
-SMALL = {"output_size": 8, "attention_heads": 2, "linear_units": 12, "num_blocks": 2, "dropout_rate": 0.0,
-         "cnn_module_kernel": 5, "positional_dropout_rate": 0.0}
+SMALL = {
+    "output_size": 8,
+    "attention_heads": 2,
+    "linear_units": 12,
+    "num_blocks": 2,
+    "dropout_rate": 0.0,
+    "cnn_module_kernel": 5,
+    "positional_dropout_rate": 0.0,
+}
 
 
 def sum_over_paths(blank, emit):
@@ -53,8 +60,10 @@ def test_loss_gradient_is_that_of_finite_differences():
     torch.manual_seed(2)
     joint = JointNetwork(4, 3, 3, joint_space_size=4).double()
     labels, counts, frames = torch.tensor([[3, 1], [2, -1]]), torch.tensor([2, 1]), torch.tensor([3, 2])
-    inputs = (torch.randn(2, 3, 3, dtype=torch.double, requires_grad=True),
-              torch.randn(2, 3, 3, dtype=torch.double, requires_grad=True))
+    inputs = (
+        torch.randn(2, 3, 3, dtype=torch.double, requires_grad=True),
+        torch.randn(2, 3, 3, dtype=torch.double, requires_grad=True),
+    )
     assert torch.autograd.gradcheck(lambda e, p: transducer_loss(joint, e, frames, p, labels, counts), inputs)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import graphlib
 import os
 import subprocess
 import sys
@@ -14,34 +15,59 @@ ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = ROOT / "funrecipe"
 MODULES = sorted(path.relative_to(PACKAGE).as_posix() for path in PACKAGE.rglob("*.py"))
 
-# Folder -> parts of the package that its modules may import besides themselves (`errors` is open to all).
-MAY_IMPORT = {
-    "audio": set(),
-    "text": set(),
+# Part of the package (folder or top-level file) -> the parts that its modules may import.
+# `errors` and the version are open to all. The order is the order of the layers: a part names only parts above itself.
+MAY_IMPORT: dict[str, set[str]] = {
+    "errors": set(),
+    "files": set(),
+    "network": set(),
+    "checkpoint": {"files"},
+    "data": {"files"},
+    "audio": {"files"},
+    "text": {"files"},
     "models": set(),
-    "score": {"text"},
-    "jobs": {"data"},
-    "data": {"audio", "text"},
-    "decode": {"models", "audio", "text", "data", "model_folder", "checkpoint", "network"},
-    "train": {"models", "audio", "text", "data", "decode", "model_folder", "checkpoint", "config", "network", "hub"},
+    "model_folder": {"files", "text"},
+    "hub": {"files", "model_folder", "network"},
+    "decode": {"audio", "checkpoint", "files", "model_folder", "models", "network", "text"},
+    "score": {"files", "text"},
+    "train": {
+        *(
+            "audio",
+            "checkpoint",
+            "data",
+            "decode",
+            "files",
+            "hub",
+            "model_folder",
+            "models",
+            "network",
+            "score",
+            "text",
+        ),
+    },
+    "vad": {"audio", "checkpoint", "files", "model_folder", "models"},
+    "punctuation": {"checkpoint", "files", "model_folder", "models", "text"},
+    "speaker": {"audio", "checkpoint", "data", "files", "model_folder", "models"},
+    "recordings": {"audio", "data", "decode", "files", "model_folder", "punctuation", "speaker", "text", "vad"},
+    "jobs": {"audio", "data", "files", "hub", "model_folder", "recordings"},
+    "export": {"audio", "checkpoint", "decode", "files", "hub", "model_folder", "models", "punctuation", "vad"},
 }
+FACES = {"__init__", "__main__", "cli", "commands", "pipeline_calls", "pipelines", "trainers"}
 TORCH_FREE = (
-    *("errors.py", "cli.py", "config.py", "model_folder.py", "model_folder_1x.py", "hub.py", "network.py"),
-    *("score/", "text/", "jobs/", "data/", "audio/io.py", "audio/resample.py", "decode/options.py"),
+    *("errors.py", "cli.py", "files.py", "network.py", "model_folder/", "hub/", "score/", "text/", "jobs/", "data/"),
+    *("audio/io.py", "audio/resample.py", "decode/options.py"),
 )
-# Training data sets live with the data directories they read.
-WITH_TORCH = ("data/dataset", "data/batching")
 HEAVY = {"torch", "torchaudio", "modelscope", "tensorboard", "matplotlib", "jinja2", "sentencepiece", "onnxruntime"}
 COMMANDS_WITHOUT_TORCH = ("validate", "shard", "merge", "score", "launch", "status", "normalize", "compare")
 
 
-def imports(path: Path, *, top_level_only: bool = False) -> set[str]:
-    """Dotted names that a module imports; not those of ``if TYPE_CHECKING`` blocks."""
+def imports(path: Path, *, top_level_only: bool = False, with_types: bool = False) -> set[str]:
+    """Dotted names that a module imports; those of ``if TYPE_CHECKING`` blocks only ``with_types``."""
     tree = ast.parse(path.read_text(encoding="utf-8"))
     found: set[str] = set()
 
     def visit(node: ast.AST) -> None:
-        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
+        if not with_types and isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
             return
         if top_level_only and isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
             return
@@ -58,23 +84,50 @@ def imports(path: Path, *, top_level_only: bool = False) -> set[str]:
     return found
 
 
-def ours(names: set[str]) -> set[str]:
-    """The parts of the package among imported names: ``funrecipe.data.shards`` -> ``data``."""
-    return {name.split(".")[1] for name in names if name.startswith("funrecipe.")}
+def part_of(dotted: str) -> str:
+    """The part a dotted name belongs to: ``funrecipe.data.shards`` -> ``data``."""
+    return dotted.split(".")[1]
 
 
-@pytest.mark.parametrize("folder", MAY_IMPORT)
-def test_folders_import_only_what_lies_below_them(folder: str) -> None:
-    allowed = MAY_IMPORT[folder] | {folder, "errors", "__version__"}
-    wrong = {
-        path.relative_to(ROOT).as_posix(): sorted(ours(imports(path)) - allowed)
-        for path in (PACKAGE / folder).rglob("*.py")
-        if ours(imports(path)) - allowed
+def test_every_part_has_its_place_among_the_layers() -> None:
+    assert {module.split("/")[0].removesuffix(".py") for module in MODULES} <= set(MAY_IMPORT) | FACES
+    order = list(MAY_IMPORT)
+    upward = {
+        part: late
+        for part, allowed in MAY_IMPORT.items()
+        if (late := allowed - set(order[: order.index(part)]) - {part})
     }
-    assert wrong == {}
+    assert upward == {}
 
 
-@pytest.mark.parametrize("module", [m for m in MODULES if m.startswith(TORCH_FREE) and not m.startswith(WITH_TORCH)])
+@pytest.mark.parametrize("module", MODULES)
+def test_a_module_imports_only_what_stands_above_it(module: str) -> None:
+    part = module.split("/")[0].removesuffix(".py")
+    used = {part_of(name) for name in imports(PACKAGE / module, with_types=True) if name.startswith("funrecipe.")}
+    if part in FACES:
+        # The faces use all; only the command line and the recipes' folder of commands start commands.
+        assert "commands" not in used or part in ("cli", "commands")
+    else:
+        assert used - MAY_IMPORT[part] - {part, "errors", "__version__"} == set()
+
+
+def test_no_module_imports_itself_by_way_of_others() -> None:
+    names = {
+        "funrecipe." + module.removesuffix(".py").removesuffix("/__init__").replace("/", ".") for module in MODULES
+    }
+    files = {name: PACKAGE.parent / f"{name.replace('.', '/')}" for name in names}
+    graph = {
+        name: imports(path.with_suffix(".py") if not path.is_dir() else path / "__init__.py", with_types=True) & names
+        for name, path in files.items()
+    }
+    # A package is loaded before its modules, so a module that names its own package makes no circle.
+    sorter = graphlib.TopologicalSorter(
+        {name: {other for other in used if not f"{name}.".startswith(f"{other}.")} for name, used in graph.items()}
+    )
+    sorter.prepare()  # raises CycleError, which names the circle
+
+
+@pytest.mark.parametrize("module", [m for m in MODULES if m.startswith(TORCH_FREE)])
 def test_these_never_import_torch(module: str) -> None:
     names = {name.split(".")[0] for name in imports(PACKAGE / module)}
     assert not names & {"torch", "torchaudio"}

@@ -127,8 +127,6 @@ def test_setup_says_what_to_do_without_a_package_index(tmp_path: Path) -> None:
     )
     (tmp_path / ".venv/bin/python").chmod(0o755)
     environment = {**os.environ, "FUNRECIPE_PYTHON": sys.executable, "PIP_CONFIG_FILE": os.devnull}
-    result = subprocess.run(
-        ["bash", str(tmp_path / "tools/setup.sh")], env=environment, capture_output=True, text=True
-    )
+    result = subprocess.run(["bash", str(tmp_path / "tools/setup.sh")], env=environment, capture_output=True, text=True)
     assert result.returncode == 1 and "package index" in result.stderr, result.stderr
     assert not list(tmp_path.glob(".venv/.funrecipe-*"))

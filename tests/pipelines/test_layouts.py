@@ -10,7 +10,7 @@ import pytest
 import torch
 import yaml
 
-from funrecipe.model_folder_1x import DECODERS, ENCODERS, PREDICTORS
+from funrecipe.model_folder.funasr_1x import DECODERS, ENCODERS, PREDICTORS
 from funrecipe.pipelines import Tasks, pipeline
 
 PARITY = Path(__file__).resolve().parents[1] / "data/parity"

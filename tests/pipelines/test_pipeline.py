@@ -20,7 +20,7 @@ import torch
 import yaml
 
 from funrecipe.errors import DataError, UnsafeFileError, UsageError
-from funrecipe.hub_client import RECORD_NAME
+from funrecipe.hub.client import RECORD_NAME
 from funrecipe.model_folder import open_model_folder
 from funrecipe.pipelines import Tasks, pipeline
 

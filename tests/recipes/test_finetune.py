@@ -28,7 +28,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """``data/`` with three sets, one text of which holds an unknown character, and ``model/``, barely trained."""
     import yaml
 
-    from funrecipe.commands.train import train
+    from funrecipe.train.run import train
 
     root = tmp_path_factory.mktemp("finetune")
     write_set(root / "data" / "train", some_sentences(16, 1))

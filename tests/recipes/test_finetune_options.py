@@ -50,7 +50,7 @@ def stand_in(tmp_path_factory: pytest.TempPathFactory) -> Path:
         '#!/bin/bash\necho "$*" >> "$CALLS"\n'
         'case "$*" in\n'
         "  *--print_criterion*) echo valid,acc,max ;;\n"
-        '  *--check*) ;;\n'
+        "  *--check*) ;;\n"
         '  *" merge "*) all=$*; plan=${all#*--plan }; results=$(dirname "${plan%% *}")/1best_recog\n'
         '    mkdir -p "$results"; : > "$results/text"; rm "$(dirname "$results")/.stage1_unfinished" ;;\n'
         '  *" train "*) if [ -n "${KILLED:-}" ]; then kill -9 $$; fi ;;\n'

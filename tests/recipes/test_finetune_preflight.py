@@ -17,7 +17,7 @@ import yaml
 sys.path.insert(0, str(Path(__file__).parents[1] / "train"))
 from tiny_corpus import CONFIG, scratch, some_sentences, write_set  # noqa: E402
 
-from funrecipe.commands.train import train  # noqa: E402
+from funrecipe.train.run import train  # noqa: E402
 
 RECIPE = Path(__file__).parents[2] / "egs" / "asr" / "finetune.sh"
 QUICKSTART = Path(__file__).parents[2] / "egs" / "quickstart"

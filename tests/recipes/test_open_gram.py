@@ -99,9 +99,19 @@ def test_counts_are_those_of_the_words(folder, local):
 
 def make(folder, *options):
     return subprocess.run(
-        [sys.executable, str(LOCAL / "char_ngram.py"), "--tokens", str(folder / "tokens.txt"), "--output",
-         str(folder / "ngram.arpa.gz"), *options],
-        env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True, timeout=120,
+        [
+            sys.executable,
+            str(LOCAL / "char_ngram.py"),
+            "--tokens",
+            str(folder / "tokens.txt"),
+            "--output",
+            str(folder / "ngram.arpa.gz"),
+            *options,
+        ],
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=120,
     )
 
 

@@ -248,7 +248,7 @@ def test_the_template_can_be_copied(trained, tmp_path: Path) -> None:
 def test_published_configurations_build_and_every_key_says_what_it_is(path: Path) -> None:
     from funrecipe.models.lm import build_language_model
     from funrecipe.models.registry import build_model
-    from funrecipe.train.objectives import OBJECTIVES
+    from funrecipe.train.objectives.paraformer import OBJECTIVES
     from funrecipe.train.options import build_options
 
     text = path.read_text("utf-8")

@@ -11,7 +11,7 @@ from funrecipe.score.breakdown import by_language, by_length, confusions, langua
 from funrecipe.score.export import write_trn
 from funrecipe.score.hallucinations import hallucinations
 from funrecipe.score.hotwords import hotword_scores
-from funrecipe.score.rates import Edits, score_texts
+from funrecipe.score.scoring import Edits, score_texts
 from funrecipe.score.side_information import SideInformation
 from funrecipe.score.summary import analysis_json
 
@@ -43,8 +43,16 @@ def test_languages_add_up_to_the_total(scoring):
 
 @pytest.mark.parametrize(
     ("token", "name"),
-    [("我", "zh"), ("𠮷", "zh"), ("〇", "zh"), ("café", "en"), ("2.5gb", "en"), ("62%", "number"), ("，", "other"),
-     ("か", "other")],
+    [
+        ("我", "zh"),
+        ("𠮷", "zh"),
+        ("〇", "zh"),
+        ("café", "en"),
+        ("2.5gb", "en"),
+        ("62%", "number"),
+        ("，", "other"),
+        ("か", "other"),
+    ],
 )
 def test_language_of_tokens(token, name):
     assert language(token) == name
@@ -69,7 +77,10 @@ def test_confusions_find_their_tokens_after_gaps():
 def test_length_buckets(scoring):
     buckets = by_length(scoring)
     assert [(b["bucket"], b["utterances"], b["errors"]) for b in buckets] == [
-        ("0 tokens", 1, 1), ("1-5 tokens", 2, 1), ("6-10 tokens", 1, 2)]
+        ("0 tokens", 1, 1),
+        ("1-5 tokens", 2, 1),
+        ("6-10 tokens", 1, 2),
+    ]
     assert buckets[0]["rate"] is None  # insertions, and no reference token
 
 
@@ -84,15 +95,27 @@ def test_speakers_sets_durations_and_hot_words(tmp_path):
     }
     for name, text in files.items():
         (tmp_path / name).write_text(text, encoding="utf-8")
-    options = ["--data_dir", str(tmp_path), "--utt2set", str(tmp_path / "sets"), "--hotwords", str(tmp_path / "hot"),
-               "--jsonl", str(tmp_path / "utts.jsonl")]
+    options = [
+        "--data_dir",
+        str(tmp_path),
+        "--utt2set",
+        str(tmp_path / "sets"),
+        "--hotwords",
+        str(tmp_path / "hot"),
+        "--jsonl",
+        str(tmp_path / "utts.jsonl"),
+    ]
     texts = ["--ref", str(tmp_path / "ref"), "--hyp", str(tmp_path / "hyp")]
     assert main(["score", *texts, "--out", str(tmp_path / "text.cer"), *options]) == 0
     analysis = json.loads((tmp_path / "text.cer.json").read_text(encoding="utf-8"))["analysis"]
     assert {name: row["errors"] for name, row in analysis["speakers"].items()} == {"s1": 3, "s2": 1}
     assert {name: row["utterances"] for name, row in analysis["sets"].items()} == {"x": 2, "y": 1, "(none)": 1}
     assert [(b["bucket"], b["errors"]) for b in analysis["durations"]] == [
-        ("unknown", 1), ("0-2 s", 1), ("2-5 s", 2), ("30 s and more", 0)]
+        ("unknown", 1),
+        ("0-2 s", 1),
+        ("2-5 s", 2),
+        ("30 s and more", 0),
+    ]
     assert analysis["interval_by_speaker"]["number_of_blocks"] == 2
     words = {word["word"]: word for word in analysis["hotwords"]["words"]}
     assert (words["iPhone"]["recall"], words["iPhone"]["precision"]) == (0.0, None)
@@ -114,13 +137,24 @@ def test_hot_words_are_whole_tokens_and_counted_per_utterance():
     scores = hotword_scores(scoring, ["art", "北京"])
     assert scores["words"][0]["in_hypotheses"] == 0
     assert scores["words"][1] == {
-        "word": "北京", "in_references": 2, "in_hypotheses": 2, "hits": 1, "recall": 50.0, "precision": 50.0}
+        "word": "北京",
+        "in_references": 2,
+        "in_hypotheses": 2,
+        "hits": 1,
+        "recall": 50.0,
+        "precision": 50.0,
+    }
 
 
 def test_hallucinations():
     refs = {"run": "今天天气", "circle": "我说", "laugh": "哈" * 12, "silence": "", "few": "好"}
-    hyps = {"run": "今天天气谢谢大家收看", "circle": "我说" + "好的" * 4, "laugh": "哈" * 11, "silence": "谢谢",
-            "few": "好啊啊"}
+    hyps = {
+        "run": "今天天气谢谢大家收看",
+        "circle": "我说" + "好的" * 4,
+        "laugh": "哈" * 11,
+        "silence": "谢谢",
+        "few": "好啊啊",
+    }
     flags = [(f["id"], f["reason"], "".join(f["tokens"])) for f in hallucinations(score_texts(refs, hyps))]
     assert ("run", "insertions", "谢谢大家收看") in flags
     assert ("circle", "repetition", "好的好的好的好的") in flags

@@ -6,7 +6,7 @@ import pytest
 from funrecipe.cli import main
 from funrecipe.errors import DataError
 from funrecipe.score.compare import compare
-from funrecipe.score.rates import score_texts
+from funrecipe.score.scoring import score_texts
 
 SCTK = Path(__file__).resolve().parents[1] / "data/sctk"
 

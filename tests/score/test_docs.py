@@ -26,8 +26,13 @@ def test_every_verb_and_option_of_the_page_exists():
     page = (REPO / "docs/scoring.md").read_text(encoding="utf-8")
     known = set()
     for verb in ("score", "compare", "report"):
-        text = subprocess.run([sys.executable, "-m", "funrecipe", verb, "--help"], cwd=REPO, capture_output=True,
-                              encoding="utf-8", check=True).stdout
+        text = subprocess.run(
+            [sys.executable, "-m", "funrecipe", verb, "--help"],
+            cwd=REPO,
+            capture_output=True,
+            encoding="utf-8",
+            check=True,
+        ).stdout
         known |= set(re.findall(r"--[a-z_0-9]+", text))
     known |= {"--textnorm_profile", "--hotword_txt", "--model", "--peer"}  # of infer.sh and the benchmark
     assert set(re.findall(r"--[a-z_0-9]+", page)) <= known

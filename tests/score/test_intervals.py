@@ -12,7 +12,7 @@ import pytest
 
 from funrecipe.score.align import KALDI, SCLITE, count_edits, edit_ops
 from funrecipe.score.intervals import bootstrap_interval, error_segments, mapsswe, paired_bootstrap
-from funrecipe.score.rates import score_texts
+from funrecipe.score.scoring import score_texts
 
 SCTK = Path(__file__).resolve().parents[1] / "data/sctk"
 SCTK_BIN = "/usr/lib/sctk/bin"
@@ -115,8 +115,11 @@ def test_mapsswe_equals_sc_stats_live(tmp_path, seed, words, noise):
         command = [f"{SCTK_BIN}/sclite", "-h", f"{system}.trn", "trn", "-r", "ref.trn", "trn", "-i", "wsj"]
         subprocess.run([*command, "-o", "sgml", "-O", ".", "-n", system], cwd=tmp_path, check=True, capture_output=True)
     subprocess.run(
-        [f"{SCTK_BIN}/sc_stats", "-p", "-t", "mapsswe", "-v", "-n", "out"], cwd=tmp_path, check=True,
-        input=(tmp_path / "a.sgml").read_bytes() + (tmp_path / "b.sgml").read_bytes(), capture_output=True,
+        [f"{SCTK_BIN}/sc_stats", "-p", "-t", "mapsswe", "-v", "-n", "out"],
+        cwd=tmp_path,
+        check=True,
+        input=(tmp_path / "a.sgml").read_bytes() + (tmp_path / "b.sgml").read_bytes(),
+        capture_output=True,
     )
     report = (tmp_path / "out.stats.mapsswe").read_text()
     theirs = re.search(r"# segs: (\d+)\).*\(mean: (\S+)\) \(std dev: (\S+)\) \(Z Stat: (\S+)\)", report).groups()

@@ -123,8 +123,12 @@ def test_protocol_speechio_wants_a_folder(capsys):
 
 @pytest.mark.parametrize(
     "options",
-    [["--protocol", "speechio", "--out_dir", "x", "--missing", "present"], ["--out_dir", "x"],
-     ["--detail", "totals", "--out", "x"], ["--detail", "totals", "--profile", "strict"]],
+    [
+        ["--protocol", "speechio", "--out_dir", "x", "--missing", "present"],
+        ["--out_dir", "x"],
+        ["--detail", "totals", "--out", "x"],
+        ["--detail", "totals", "--profile", "strict"],
+    ],
 )
 def test_options_that_would_do_nothing_are_refused(options, capsys):
     assert main(["score", "--ref", str(FIXTURE / "ref"), "--hyp", str(FIXTURE / "hyp"), *options]) == 2

@@ -62,8 +62,12 @@ def test_metadata_becomes_a_data_directory(tmp_path):
 
 @pytest.mark.parametrize(
     ("metadata", "message"),
-    [("ID\tAUDIO\tTEXT\n", "DURATION"), ("ID\tAUDIO\tDURATION\tTEXT\na\tb\t3\n", "metadata.tsv:2"),
-     ("ID\tAUDIO\tDURATION\tTEXT\na\tb\tlong\tc\n", "no duration"), (None, "no SpeechIO test set")],
+    [
+        ("ID\tAUDIO\tTEXT\n", "DURATION"),
+        ("ID\tAUDIO\tDURATION\tTEXT\na\tb\t3\n", "metadata.tsv:2"),
+        ("ID\tAUDIO\tDURATION\tTEXT\na\tb\tlong\tc\n", "no duration"),
+        (None, "no SpeechIO test set"),
+    ],
 )
 def test_faults_of_a_set_are_named(tmp_path, metadata, message):
     if metadata:
@@ -78,8 +82,20 @@ def test_table_pools_and_does_not_average(tmp_path):
         (tmp_path / "ref").write_text(f"a {ref}\nb {ref}\n", encoding="utf-8")
         (tmp_path / "hyp").write_text(f"a {'二' * wrong + ref[wrong:]}\n", encoding="utf-8")
         out = tmp_path / "out" / name / "1best_recog"
-        run(sys.executable, "-m", "funrecipe", "score", "--protocol", "speechio", "--ref", tmp_path / "ref",
-            "--hyp", tmp_path / "hyp", "--out_dir", out)
+        run(
+            sys.executable,
+            "-m",
+            "funrecipe",
+            "score",
+            "--protocol",
+            "speechio",
+            "--ref",
+            tmp_path / "ref",
+            "--hyp",
+            tmp_path / "hyp",
+            "--out_dir",
+            out,
+        )
     sets = ("SPEECHIO_ASR_ZH00001", "SPEECHIO_ASR_ZH00002")
     printed = run(sys.executable, LOCAL / "table.py", tmp_path / "out", *sets).stdout
     # 6 of 110 tokens, not (1 % + 50 %) / 2; strict: the missing hypotheses are 110 more errors of 220 tokens.
@@ -90,8 +106,18 @@ def test_table_pools_and_does_not_average(tmp_path):
 def test_recipe_over_two_sets(tmp_path):
     one, two = make_sets(tmp_path / "the sets")
     out = tmp_path / "out dir"
-    printed = run("bash", REPO / "egs/speechio/run.sh", "--model", TINY_ZH / "model", "--output_dir", out,
-                  "--max-duration=59.9", *DECODING, one, f"{two}/").stdout
+    printed = run(
+        "bash",
+        REPO / "egs/speechio/run.sh",
+        "--model",
+        TINY_ZH / "model",
+        "--output_dir",
+        out,
+        "--max-duration=59.9",
+        *DECODING,
+        one,
+        f"{two}/",
+    ).stdout
     rows = [line for line in printed.splitlines() if line.startswith("| ")]
     assert [row.split(" | ")[0][2:] for row in rows] == ["set", one.name, two.name, "all"]
     assert rows[-1].endswith("| 2 / 2 |") and (out / "RESULTS.md").exists()
@@ -100,12 +126,12 @@ def test_recipe_over_two_sets(tmp_path):
 
 
 def test_leaderboard_entry(tmp_path):
-    (first, audio, _), = speech(1)
+    ((first, audio, _),) = speech(1)
     (tmp_path / "list.scp").write_text(f"{first}\t{audio}\n")
     out = tmp_path / "out"
     model = f"FUNRECIPE_MODEL={TINY_ZH / 'model'}"
     run("env", model, REPO / "tools/speechio/SBI", tmp_path / "list.scp", out, *DECODING)
-    line, = (out / "raw_rec.txt").read_text(encoding="utf-8").splitlines()
+    (line,) = (out / "raw_rec.txt").read_text(encoding="utf-8").splitlines()
     recognized = (out / "funrecipe/1best_recog/text").read_text(encoding="utf-8").split(None, 1)[1]
     assert line.startswith(f"{first}\t") and line.split("\t")[1] == "".join(recognized.split())
 

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from funrecipe.cli import main
 from funrecipe.errors import DataError, IncompleteRunError
-from funrecipe.score.rates import score_texts
 from funrecipe.score.read import read_texts
+from funrecipe.score.scoring import score_texts
 from funrecipe.score.write import write_text
 
 REPO = Path(__file__).resolve().parents[2]
@@ -27,8 +27,18 @@ def write(path, text):
 
 def run_score(tmp_path, ref, hyp, *options):
     out = tmp_path / "text.cer"
-    code = main(["score", "--ref", write(tmp_path / "ref", ref), "--hyp", write(tmp_path / "hyp", hyp),
-                 "--out", str(out), *options])
+    code = main(
+        [
+            "score",
+            "--ref",
+            write(tmp_path / "ref", ref),
+            "--hyp",
+            write(tmp_path / "hyp", hyp),
+            "--out",
+            str(out),
+            *options,
+        ]
+    )
     return code, out
 
 
@@ -37,7 +47,10 @@ def test_fixture_equals_the_published_file_but_for_its_faults(tmp_path):
     out = tmp_path / "text.cer"
     run = subprocess.run(
         [sys.executable, REPO / "utils/compute_wer.py", "ref2.proc", "hyp.proc", out, "--missing", "present"],
-        cwd=FIXTURE, capture_output=True, text=True, check=True,
+        cwd=FIXTURE,
+        capture_output=True,
+        text=True,
+        check=True,
     )
     split = re.compile(r"cor=\d+,ins=\d+,del=\d+,sub=\d+")
     ours = split.sub("", out.read_text(encoding="utf-8")).splitlines()

@@ -181,8 +181,10 @@ def test_spaced_as_a_recognizer_prints_it(spaced: str, unspaced: str) -> None:
         ("我用iPhone 12 don’t know", "我用IPHONE十二DO NOT KNOW"),
         ("John's Mini-LED", "JOHN'S MINI LED"),
         ("we've 1,234 users", "WE HAVE ONE THOUSAND TWO HUNDRED AND THIRTY FOUR USERS"),
-        ("in 2024, they'd've paid $1,500.50", "IN TWENTY TWENTY FOUR THEY WOULD HAVE PAID ONE THOUSAND FIVE HUNDRED "
-         "DOLLARS AND FIFTY CENTS"),
+        (
+            "in 2024, they'd've paid $1,500.50",
+            "IN TWENTY TWENTY FOUR THEY WOULD HAVE PAID ONE THOUSAND FIVE HUNDRED DOLLARS AND FIFTY CENTS",
+        ),
         ("it ain't so", "IT AIN'T SO"),
         ("it was -5 degrees on the 21st", "IT WAS MINUS FIVE DEGREES ON THE TWENTY FIRST"),
         ("口号是don't stop 100 times", "口号是DO NOT STOP一百TIMES"),

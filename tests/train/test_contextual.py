@@ -13,14 +13,14 @@ import yaml
 from tiny_corpus import CONFIG, scratch
 
 from funrecipe.checkpoint import load_weights
-from funrecipe.commands.train import train
-from funrecipe.data.batching import Batch
 from funrecipe.errors import UsageError
 from funrecipe.model_folder import open_model_folder
 from funrecipe.models.registry import build_model
-from funrecipe.train.hotword_sampling import HotwordConf, sample_hotwords, sample_stretches
-from funrecipe.train.objectives import compute_loss
+from funrecipe.train.data.batching import Batch
+from funrecipe.train.objectives.hotword_sampling import HotwordConf, sample_hotwords, sample_stretches
+from funrecipe.train.objectives.paraformer import compute_loss
 from funrecipe.train.progress_log import read_json_lines
+from funrecipe.train.run import train
 
 DATA = Path(__file__).parents[1] / "data"
 # Made by FunASR 0.8.8's NeatContextualParaformer from the weights in data/parity/contextual_paraformer. With the
@@ -41,7 +41,7 @@ def test_losses_and_gradients_are_those_of_funasr(name: str, family: str, monkey
     golden = np.load(DATA / "train" / "contextual_losses.npz")
     kind = "unequal" if "nosampler" in name else "equal"
     words = [[i for i in row if i >= 0] for row in golden[f"{kind}.hotwords"].tolist()] if has_words else []
-    monkeypatch.setattr("funrecipe.train.objectives.sample_hotwords", lambda *_: words)
+    monkeypatch.setattr("funrecipe.train.objectives.paraformer.sample_hotwords", lambda *_: words)
     folder = open_model_folder(DATA / "parity" / "contextual_paraformer")
     model_conf = {**folder.config["model_conf"], **conf}
     model = build_model({**folder.config, "model_conf": model_conf}, len(folder.tokens)).eval()

@@ -14,8 +14,8 @@ import pytest
 import torch
 from tiny_corpus import scratch
 
-from funrecipe.commands.train import train
 from funrecipe.train.progress_log import read_json_lines
+from funrecipe.train.run import train
 
 
 def run_two(flags: dict[str, Any], *options: str, **environment: str) -> subprocess.CompletedProcess[str]:

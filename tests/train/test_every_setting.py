@@ -17,14 +17,14 @@ import torch
 import yaml
 from tiny_corpus import CHARACTERS, CONFIG, SHORT_RUN, scratch
 
-from funrecipe.commands.train import train
-from funrecipe.data.dataset import BatchLoader, TrainItem
 from funrecipe.errors import FunrecipeError, UsageError
+from funrecipe.train.data.dataset import BatchLoader, TrainItem
+from funrecipe.train.data.featurizer import Featurizer
 from funrecipe.train.distributed import join_processes
-from funrecipe.train.featurizer import Featurizer
 from funrecipe.train.loop import Trainer
 from funrecipe.train.options import KNOWN
 from funrecipe.train.progress_log import read_json_lines
+from funrecipe.train.run import train
 from funrecipe.train.validation import Evaluator
 
 MASKS = {"apply_time_warp": False, "time_mask_width_range": [1, 3], "freq_mask_width_range": [1, 9]}

@@ -10,10 +10,10 @@ import torch
 import yaml
 from tiny_corpus import CONFIG, scratch
 
-from funrecipe.commands.train import train
 from funrecipe.errors import UsageError
-from funrecipe.train.objectives import OBJECTIVES, compute_loss
+from funrecipe.train.objectives.paraformer import OBJECTIVES, compute_loss
 from funrecipe.train.progress_log import read_json_lines
+from funrecipe.train.run import train
 
 SMALL = {"attention_heads": 2, "linear_units": 32, "num_blocks": 1, "dropout_rate": 0.1}
 CHUNKS = {"chunk_size": [6, 12], "stride": [4, 8], "pad_left": [1, 2], "encoder_att_look_back_factor": [1, 1],

@@ -12,13 +12,13 @@ from test_preflight import data  # noqa: F401  (a fixture)
 from tiny_corpus import CONFIG, scratch
 from torch import nn
 
-from funrecipe.commands.train import train
 from funrecipe.errors import DataError, UsageError
 from funrecipe.models.registry import build_model
-from funrecipe.train.initialize import extend_state, extend_tokens, freeze, load_init_param
-from funrecipe.train.lora import inject, merged_state
-from funrecipe.train.phone_ctc import PhoneTable
+from funrecipe.train.adapt.initialize import extend_state, extend_tokens, freeze, load_init_param
+from funrecipe.train.adapt.lora import inject, merged_state
+from funrecipe.train.objectives.phone_ctc import PhoneTable
 from funrecipe.train.progress_log import read_json_lines
+from funrecipe.train.run import train
 
 
 def model(tokens: int = 10) -> nn.Module:
@@ -85,7 +85,7 @@ def test_streamed_data_are_read_once_for_new_characters_and_phones(
     kind: str,
 ) -> None:
     """The new character and a phone of its own occur behind what the pre-flight looks at."""
-    monkeypatch.setattr("funrecipe.train.preflight.FIRST_LOOK", 2)
+    monkeypatch.setattr("funrecipe.train.data.preflight.FIRST_LOOK", 2)
     train_dir, out = data / "train", data.parent / "out"
     text = train_dir / "text"
     text.write_text(text.read_text("utf-8").replace("utt015 ", "utt015 龙"), "utf-8")

@@ -17,7 +17,6 @@ import pytest
 import torch
 from tiny_corpus import scratch
 
-from funrecipe.commands.train import train
 from funrecipe.decode.options import DecodeOptions
 from funrecipe.decode.recognizer import load_recognizer
 from funrecipe.errors import DataError, Interrupted
@@ -26,6 +25,7 @@ from funrecipe.train.distributed import Ranks
 from funrecipe.train.loop import Trainer
 from funrecipe.train.options import build_options
 from funrecipe.train.progress_log import read_json_lines
+from funrecipe.train.run import train
 from funrecipe.train.session import build_session
 
 EXPECTED = Path(__file__).parent / "expected_losses.json"

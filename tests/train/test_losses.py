@@ -7,8 +7,8 @@ import math
 import pytest
 import torch
 
-from funrecipe.train.losses import ctc_loss, label_smoothing_loss, token_accuracy
-from funrecipe.train.objectives import append_eos, mix_in_targets
+from funrecipe.train.objectives.losses import ctc_loss, label_smoothing_loss, token_accuracy
+from funrecipe.train.objectives.paraformer import append_eos, mix_in_targets
 
 LOGITS = torch.tensor([[[2.0, 0, 0, 0], [0, 1.0, 0, 0], [0, 0, 0, 0]]])
 TARGETS = torch.tensor([[0, 2, -1]])

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from funrecipe.data.dataset import TrainItem
 from funrecipe.errors import DataError
+from funrecipe.train.data.dataset import TrainItem
+from funrecipe.train.data.preflight import inspect_data
 from funrecipe.train.distributed import Ranks
 from funrecipe.train.options import build_options
 from funrecipe.train.pairing import check_pairing, compare_with_texts, length_warning
-from funrecipe.train.preflight import inspect_data
 from funrecipe.train.session import build_trainable, starting_point
 
 QUICKSTART = Path(__file__).parents[2] / "egs" / "quickstart"

@@ -8,12 +8,12 @@ import pytest
 import torch
 from tiny_corpus import CONFIG, scratch
 
-from funrecipe.commands.train import train
-from funrecipe.data.batching import Example, collate
 from funrecipe.errors import UsageError
 from funrecipe.models.registry import build_model
-from funrecipe.train.phone_ctc import PhoneCtc, PhoneTable, phones_of_characters
+from funrecipe.train.data.batching import Example, collate
+from funrecipe.train.objectives.phone_ctc import PhoneCtc, PhoneTable, phones_of_characters
 from funrecipe.train.progress_log import read_json_lines
+from funrecipe.train.run import train
 
 
 def test_initials_and_toned_finals_in_context() -> None:

@@ -10,12 +10,12 @@ import pytest
 import soundfile
 from tiny_corpus import CHARACTERS, scratch, speak
 
-from funrecipe.commands.train import train
-from funrecipe.data.dataset_small import Inspection
 from funrecipe.errors import DataError, UnsafeFileError
+from funrecipe.train.data.preflight import inspect_data
+from funrecipe.train.data.small import Inspection
 from funrecipe.train.distributed import Ranks
 from funrecipe.train.options import build_options
-from funrecipe.train.preflight import inspect_data
+from funrecipe.train.run import train
 from funrecipe.train.session import starting_point
 
 

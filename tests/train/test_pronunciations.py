@@ -9,10 +9,10 @@ import torch
 from tiny_corpus import CONFIG, scratch
 from torch import nn
 
-from funrecipe.commands.train import train
 from funrecipe.errors import UsageError
 from funrecipe.models.registry import build_model
-from funrecipe.train.pronunciations import SharedOutput, share_pronunciations, sound_table, sounds_of
+from funrecipe.train.adapt.pronunciations import SharedOutput, share_pronunciations, sound_table, sounds_of
+from funrecipe.train.run import train
 
 TOKENS = ["<blank>", "<s>", "</s>", "a", "是", "事", "十", "妈", "中", "<unk>"]
 

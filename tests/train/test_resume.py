@@ -10,9 +10,9 @@ import pytest
 from tiny_corpus import scratch
 
 from funrecipe.commands.average import setting_of_run
-from funrecipe.commands.train import train
 from funrecipe.errors import DataError, UsageError
 from funrecipe.train.progress_log import read_json_lines
+from funrecipe.train.run import train
 
 
 @pytest.fixture(scope="module")

@@ -13,7 +13,15 @@ from tiny_corpus import write_set
 
 from funrecipe.data.kaldi_dir import read_data_dir
 from funrecipe.errors import DataError, UsageError
-from funrecipe.train.splicing import Aligned, Aligner, ctc_spikes, pools_of_speakers, speaker_of, splice, write_spliced
+from funrecipe.train.make_data.splicing import (
+    Aligned,
+    Aligner,
+    ctc_spikes,
+    pools_of_speakers,
+    speaker_of,
+    splice,
+    write_spliced,
+)
 
 QUICKSTART = Path(__file__).parents[2] / "egs" / "quickstart"
 TINY_ZH = Path(__file__).parents[1] / "data" / "paraformer_tiny_zh"

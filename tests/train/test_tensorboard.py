@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 from tiny_corpus import scratch
 
-from funrecipe.commands.train import train
 from funrecipe.train.progress_log import read_json_lines
+from funrecipe.train.run import train
 
 
 class FakeWriter:

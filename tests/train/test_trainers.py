@@ -12,9 +12,9 @@ import pytest
 from tiny_corpus import scratch
 
 from funrecipe import ASRDataset, Trainers, build_trainer, modelscope_args
-from funrecipe.commands.train import train
 from funrecipe.errors import DataError, UsageError
 from funrecipe.train.options import build_options
+from funrecipe.train.run import train
 
 SCRIPT = Path(__file__).parents[2] / "egs" / "asr" / "finetune.py"
 DOCUMENTED: dict[str, Any] = {

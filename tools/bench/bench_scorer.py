@@ -124,8 +124,10 @@ def main():
     long_ref, long_hyp = make_pairs(1, 20_000, 0.1, seed=2)
     long_s, _ = cpu_seconds(count_edits, long_ref, long_hyp)
     # ru_maxrss is in KiB; the pairs above are in it.
-    print(f"{'one pair of 20,000 tokens':34} {long_s:9.3f} s   (wanted: 1 s) peak memory of this process "
-          f"{resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:.0f} MiB (wanted: 200 MB)")
+    print(
+        f"{'one pair of 20,000 tokens':34} {long_s:9.3f} s   (wanted: 1 s) peak memory of this process "
+        f"{resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:.0f} MiB (wanted: 200 MB)"
+    )
 
 
 if __name__ == "__main__":

@@ -54,7 +54,7 @@ def make_folder(folder: Path, config: dict = CONFIG) -> None:
     import torch
     import yaml
 
-    from funrecipe.model_folder_1x import to_0x
+    from funrecipe.model_folder.funasr_1x import to_0x
     from funrecipe.models.registry import build_model
 
     tokens = ["<blank>", "<s>", "</s>", *(chr(0x4E00 + i) for i in range(VOCAB_SIZE - 4)), "<unk>"]

@@ -43,9 +43,7 @@ def find_check(name: str, checks: dict[str, Callable[[Case], None]]) -> Callable
     return checks[max(fitting, key=len)] if fitting else None
 
 
-def run_case(
-    path: Path, data_root: Path, checks: dict[str, Callable[[Case], None]], *, implemented_only: bool
-) -> bool:
+def run_case(path: Path, data_root: Path, checks: dict[str, Callable[[Case], None]], *, implemented_only: bool) -> bool:
     """Run one case, print its arrays, and say whether it passed."""
     check = find_check(path.name, checks)
     if check and not (path / "io.npz").is_file():

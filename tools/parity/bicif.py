@@ -43,9 +43,7 @@ def check_timestamps(case: Case, name: str, fine: FineCif) -> None:
         tokens, options = call["chars"], call["kwargs"]
         tokens = tokens[:-1] if tokens and tokens[-1] == "</s>" else tokens
         shift, offset_ms = options.get("force_time_shift", SHIFT_STEPS), options.get("vad_offset", 0.0)
-        spans = align(
-            fine.alphas[0], fine.peaks[0], len(tokens), step_seconds(case), shift=shift, offset_ms=offset_ms
-        )
+        spans = align(fine.alphas[0], fine.peaks[0], len(tokens), step_seconds(case), shift=shift, offset_ms=offset_ms)
         times = token_times_ms(spans)
         case.compare(f"ts.{key}", torch.tensor(times, dtype=torch.int64).reshape(-1, 2))
         case.compare_values(f"timestamps.json:{key}.list", times, call["list"])

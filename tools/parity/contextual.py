@@ -36,8 +36,12 @@ def check_contextual(case: Case) -> None:
                     continue
                 # README, fact 5: only the neat class of the original applies the scale
                 ours = model.decode(
-                    encoder_out, lens, cif.embeds, token_lens,
-                    model.encode_hotwords(lists[group]), float(scale) if neat else 1.0,
+                    encoder_out,
+                    lens,
+                    cif.embeds,
+                    token_lens,
+                    model.encode_hotwords(lists[group]),
+                    float(scale) if neat else 1.0,
                 )
                 check_decoder(case, f"{prefix}{group}.scale{scale}", ours, token_lens, LOG_PROB_TOLERANCE)
 

@@ -31,8 +31,11 @@ def parse_search(name: str) -> dict[str, float]:
 
 def beam_options(settings: dict[str, float]) -> BeamOptions:
     return BeamOptions(
-        beam_size=int(settings["beam"]), ctc_weight=settings.get("ctc", 0.0), penalty=settings.get("pen", 0.0),
-        maxlenratio=settings.get("maxlen", 0.0), minlenratio=settings.get("minlen", 0.0),
+        beam_size=int(settings["beam"]),
+        ctc_weight=settings.get("ctc", 0.0),
+        penalty=settings.get("pen", 0.0),
+        maxlenratio=settings.get("maxlen", 0.0),
+        minlenratio=settings.get("minlen", 0.0),
     )
 
 

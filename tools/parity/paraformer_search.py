@@ -24,8 +24,12 @@ def check(case: Case) -> None:
             cif = model.predict(encoder_out, lens)
             token_lens = cif.token_num.long()
             found = paraformer_beam_search(
-                model.decode(encoder_out, lens, cif.embeds, token_lens), token_lens, beam_options(settings),
-                fusion_of(settings, lm), ctc_log_probs=model.ctc.log_probs(encoder_out), ctc_lens=lens,
+                model.decode(encoder_out, lens, cif.embeds, token_lens),
+                token_lens,
+                beam_options(settings),
+                fusion_of(settings, lm),
+                ctc_log_probs=model.ctc.log_probs(encoder_out),
+                ctc_lens=lens,
             )[0]
             compare_nbest(case, f"search.{name}.u{row}", found)
 

@@ -8,13 +8,13 @@ import torch
 from torch import nn
 
 from funrecipe.checkpoint import load_weights
-from funrecipe.data.batching import Batch
 from funrecipe.model_folder import ModelFolder, open_model_folder
 from funrecipe.models.registry import build_model
 from funrecipe.models.sanm import SANMEncoder
 from funrecipe.train.averaging import average_state_dicts
-from funrecipe.train.losses import IGNORE_ID, label_smoothing_loss, token_accuracy
-from funrecipe.train.objectives import compute_loss
+from funrecipe.train.data.batching import Batch
+from funrecipe.train.objectives.losses import IGNORE_ID, label_smoothing_loss, token_accuracy
+from funrecipe.train.objectives.paraformer import compute_loss
 from funrecipe.train.schedulers import warmup_lr
 from tools.parity.case import Case
 

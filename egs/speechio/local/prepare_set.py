@@ -80,8 +80,10 @@ def main() -> int:
             timed = [(item, item.duration_s or duration_s(Utterance(item.id, item.audio))) for item in items]
             items = [item for item, seconds in timed if seconds is None or seconds <= args.max_duration]
             if len(items) < len(timed):
-                print(f"{args.set.name}: {len(timed) - len(items)} of {len(timed)} utterances are longer than "
-                      f"{args.max_duration:g} s and left out")
+                print(
+                    f"{args.set.name}: {len(timed) - len(items)} of {len(timed)} utterances are longer than "
+                    f"{args.max_duration:g} s and left out"
+                )
         write_text(args.data_dir / "wav.scp", (f"{item.id} {item.audio}\n" for item in items))
         write_text(args.data_dir / "text", (f"{item.id} {item.text}\n" for item in items if item.text is not None))
         if items and all(item.duration_s is not None for item in items):

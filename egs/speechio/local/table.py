@@ -13,7 +13,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[3]))
 
-from funrecipe.score.rates import percent  # noqa: E402
+from funrecipe.score.scoring import percent  # noqa: E402
 from funrecipe.score.write import write_json, write_text  # noqa: E402
 
 
@@ -62,8 +62,10 @@ def main() -> int:
     rows = [read_row(args.output_dir, name) for name in args.sets]
     pooled = pool(rows)
     profiles = ", ".join(sorted({row["profile"] for row in rows}))
-    text = f"{table([*rows, pooled])}\n\nNormalization profile: {profiles}. CER: SpeechIO's protocol; strict: every " \
-        "reference counts.\n\"all\" is pooled: sum of errors / sum of tokens.\n"
+    text = (
+        f"{table([*rows, pooled])}\n\nNormalization profile: {profiles}. CER: SpeechIO's protocol; strict: every "
+        'reference counts.\n"all" is pooled: sum of errors / sum of tokens.\n'
+    )
     write_text(args.output_dir / "RESULTS.md", f"# SpeechIO\n\n{text}")
     write_json(args.output_dir / "results.json", {"sets": rows, "all": pooled})
     print(text, end="")

@@ -32,8 +32,9 @@ class Vocabulary:
         self.index = {token: number for number, token in enumerate(self.tokens)}
         self.size = len(self.tokens)
         if self.size**order >= 2**63:
-            raise UsageError(f"{order}-grams of {self.size} tokens do not fit into 64 bits", where="--order",
-                             hint="take a lower one")
+            raise UsageError(
+                f"{order}-grams of {self.size} tokens do not fit into 64 bits", where="--order", hint="take a lower one"
+            )
 
     def sentence(self, text: str) -> list[int]:
         characters = (c for c in unicodedata.normalize("NFKC", text).lower() if not c.isspace())
@@ -128,8 +129,11 @@ def add_open_gram(counts: Counts, folder: Path, n_words: float) -> None:
     """The word trigrams of open-gram, as ``n_words`` running words. Punctuation is the end of a sentence."""
     words, ngrams = open_gram.read_words(folder / open_gram.DICTIONARY), open_gram.read_ngrams(folder / open_gram.MODEL)
     if max(int(level.words.max()) for level in ngrams) >= len(words):
-        raise DataError("the model has words that the dictionary lacks", where=str(folder),
-                        hint="take both files from the same package")
+        raise DataError(
+            "the model has words that the dictionary lacks",
+            where=str(folder),
+            hint="take both files from the same package",
+        )
     index, size = counts.vocabulary.index, counts.vocabulary.size
     spelled = [[index.get(c, MISSING) for c in word.lower()] or [MISSING] for word in words]
     is_mark = [word != "" and not any(c.isalnum() for c in word) for word in words]

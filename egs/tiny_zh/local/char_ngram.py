@@ -95,8 +95,9 @@ class Mixture(Model):
     def most_useful(self, frequencies: list[np.ndarray], count: int) -> list[np.ndarray]:
         """About ``count`` n-grams of two characters or more, whose loss would cost most; their histories stay too."""
         gains = [np.zeros(0), np.zeros(self.size)]
-        history = [find(self.numbers[n - 1], self.numbers[n] // self.size) if n > 1 else None
-                   for n in range(self.order + 1)]
+        history = [
+            find(self.numbers[n - 1], self.numbers[n] // self.size) if n > 1 else None for n in range(self.order + 1)
+        ]
         for n in range(2, self.order + 1):
             without = self.weights[n - 1][history[n]] * self.shorter(n)
             gains.append(frequencies[n] * np.log(self.p[n] / without))

@@ -90,5 +90,8 @@ def read_ngrams(path: Path) -> list[WordNgrams]:
 
 
 def not_this(path: Path, what: str) -> DataError:
-    return DataError(f"not a {what} of SunPinyin", where=str(path),
-                     hint=f"Debian's package sunpinyin-data has {MODEL} and {DICTIONARY}")
+    return DataError(
+        f"not a {what} of SunPinyin",
+        where=str(path),
+        hint=f"Debian's package sunpinyin-data has {MODEL} and {DICTIONARY}",
+    )

@@ -39,9 +39,9 @@ class Texts:
         self.weights = [f**0.55 * (0.3 if len(w) == 1 else 1.0) for w, f in frequent.items()]
 
     def draw(self, chooser: random.Random) -> str:
-        kind = chooser.choices(
-            ("words", "mixture", "digits", "own", "train words", "train"), (30, 12, 8, 28, 10, 12)
-        )[0]
+        kind = chooser.choices(("words", "mixture", "digits", "own", "train words", "train"), (30, 12, 8, 28, 10, 12))[
+            0
+        ]
         if kind == "words":
             return "".join(chooser.choices(self.words, self.weights, k=chooser.randint(3, 7)))[:LONGEST]
         if kind == "train words":

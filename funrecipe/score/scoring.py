@@ -230,6 +230,7 @@ def score_texts(
         normalization=normalization,
     )
 
+
 def score_normalized(
     refs: Mapping[str, str], hyps: Mapping[str, str], *, profile_name: str | None, unit: str, missing_policy: str
 ) -> Scoring:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from funrecipe.data.batching import Batch
 from funrecipe.models.cif import CifPredictorV2
 from funrecipe.models.sanm_chunk import ChunkLayout
-from funrecipe.train.loss_output import LossOutput, ObjectiveConf, attention_denominator, weight_of
-from funrecipe.train.losses import label_smoothing_loss, token_accuracy
-from funrecipe.train.objectives_autoregressive import with_sos_eos
+from funrecipe.train.data.batching import Batch
+from funrecipe.train.objectives.autoregressive import with_sos_eos
+from funrecipe.train.objectives.losses import label_smoothing_loss, token_accuracy
+from funrecipe.train.objectives.output import LossOutput, ObjectiveConf, attention_denominator, weight_of
 
 
 def shape_index(encoder: nn.Module, training: bool, generator: torch.Generator) -> int:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from funrecipe.errors import DataError, UsageError
 from funrecipe.model_folder import ModelFolder
-from funrecipe.text.tokenizer import UNKNOWN, Tokenizer
+from funrecipe.text.tokenizer import UNKNOWN
 
 
 def is_mark(character: str) -> bool:
@@ -34,7 +34,7 @@ def splitter_of(folder: ModelFolder) -> Callable[[str], list[str]]:
         pieces = sentencepiece.SentencePieceProcessor(model_file=str(folder.bpe_model))
         return lambda text: pieces.encode(text, out_type=str)
     if folder.seg_dict is not None or any(token.endswith("@@") for token in folder.tokens):
-        tokenizer = Tokenizer.from_folder(folder)
+        tokenizer = folder.tokenizer
         return lambda text: tokenizer.tokenize(unicodedata.normalize("NFKC", text))
     return split_characters
 

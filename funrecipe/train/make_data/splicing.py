@@ -26,9 +26,9 @@ from funrecipe.data.kaldi_dir import read_data_dir
 from funrecipe.decode.recognizer import load_model
 from funrecipe.errors import DataError, UsageError
 from funrecipe.model_folder import open_model_folder
-from funrecipe.train.data_plan import frontend_of
-from funrecipe.train.loss_output import ObjectiveConf
-from funrecipe.train.references import ReferenceTokenizer, is_mark, split_characters, splitter_of
+from funrecipe.train.data.plan import frontend_of
+from funrecipe.train.data.references import ReferenceTokenizer, is_mark, split_characters, splitter_of
+from funrecipe.train.objectives.output import ObjectiveConf
 
 log = logging.getLogger(__name__)
 SEARCH_S = 0.07  # a cut is moved to the quietest place within this distance

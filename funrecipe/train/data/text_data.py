@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from funrecipe.data.dataset import TrainItem
-from funrecipe.data.dataset_small import Inspection
 from funrecipe.data.list_file import Problem, read_list_file, unique_lines
 from funrecipe.errors import DataError, UsageError, list_problems
+from funrecipe.train.data.dataset import TrainItem
+from funrecipe.train.data.small import Inspection
 
 KIND = "text"
 

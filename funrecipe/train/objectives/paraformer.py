@@ -12,11 +12,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from funrecipe.data.batching import Batch
 from funrecipe.errors import UsageError, did_you_mean
 from funrecipe.models.layers import length_mask
-from funrecipe.train.hotword_sampling import HotwordConf, sample_hotwords
-from funrecipe.train.loss_output import (
+from funrecipe.train.data.batching import Batch
+from funrecipe.train.objectives.autoregressive import ctc_attention_loss, language_model_loss, rnnt_loss
+from funrecipe.train.objectives.chunked import chunk_cif, shape_index, uniasr_loss
+from funrecipe.train.objectives.hotword_sampling import HotwordConf, sample_hotwords
+from funrecipe.train.objectives.losses import IGNORE_ID, label_smoothing_loss, token_accuracy
+from funrecipe.train.objectives.output import (
     EOS_ID,
     LossOutput,
     ObjectiveConf,
@@ -24,9 +27,6 @@ from funrecipe.train.loss_output import (
     ctc_branch,
     weight_of,
 )  # fmt: skip
-from funrecipe.train.losses import IGNORE_ID, label_smoothing_loss, token_accuracy
-from funrecipe.train.objectives_autoregressive import ctc_attention_loss, language_model_loss, rnnt_loss
-from funrecipe.train.objectives_chunked import chunk_cif, shape_index, uniasr_loss
 
 
 def compute_loss(family: str, model: nn.Module, batch: Batch, generator: torch.Generator) -> LossOutput:

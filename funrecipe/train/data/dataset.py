@@ -16,8 +16,8 @@ from typing import Protocol
 
 from torch import Tensor
 
-from funrecipe.data.batching import Batch, Example, collate
 from funrecipe.errors import DataError
+from funrecipe.train.data.batching import Batch, Example, collate
 
 
 @dataclass(frozen=True)
@@ -128,7 +128,7 @@ class BatchLoader:
 
 @dataclass
 class SmallPlan:
-    """Batches of a list that is in memory, through a :class:`~funrecipe.data.batching.LengthSortedSampler`."""
+    """Batches of a list that is in memory, through a :class:`~funrecipe.train.data.batching.LengthSortedSampler`."""
 
     utterances: Sequence[TrainItem]
     index_batches: Callable[[int], list[list[int]]]

@@ -1,4 +1,4 @@
-"""Model id -> local folder. Nothing here uses the network; ``funrecipe download`` does (``hub_client.py``)."""
+"""Model id -> local folder. Nothing here uses the network; ``funrecipe download`` does (``hub.client``)."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 from funrecipe.errors import DataError, UsageError, did_you_mean
 from funrecipe.model_folder import ModelFolder, open_model_folder
-from funrecipe.zoo import NAMESPACES, canonical_id, find_row, zoo
+from funrecipe.model_folder.zoo import NAMESPACES, canonical_id, find_row, zoo
 
 DESCRIPTIONS = ("configuration.json", "config.yaml")
 

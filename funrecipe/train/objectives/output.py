@@ -8,8 +8,8 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from funrecipe.data.batching import Batch
-from funrecipe.train.losses import ctc_loss
+from funrecipe.train.data.batching import Batch
+from funrecipe.train.objectives.losses import ctc_loss
 from funrecipe.train.option_rules import loss_setting
 
 SOS_ID, EOS_ID = 1, 2

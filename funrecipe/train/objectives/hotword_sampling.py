@@ -12,8 +12,8 @@ from typing import Any
 
 import torch
 
-from funrecipe.data.batching import Batch
 from funrecipe.errors import UsageError
+from funrecipe.train.data.batching import Batch
 from funrecipe.train.option_rules import loss_setting
 
 

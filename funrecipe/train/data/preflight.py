@@ -10,19 +10,19 @@ from itertools import islice
 from pathlib import Path
 
 from funrecipe.audio.io import read_audio
-from funrecipe.data.dataset import TrainItem
-from funrecipe.data.dataset_large import read_texts
-from funrecipe.data.dataset_small import Inspection, ItemLimits, inspect_data_dir, report_lines
 from funrecipe.data.kaldi_dir import Utterance
 from funrecipe.errors import DataError, UnsafeFileError
 from funrecipe.model_folder import ModelFolder
-from funrecipe.train.data_plan import check_dataset_conf, cost_of, large_plan, shards_of
+from funrecipe.train.adapt.initialize import extend_tokens
+from funrecipe.train.data.dataset import TrainItem
+from funrecipe.train.data.large import read_texts
+from funrecipe.train.data.plan import check_dataset_conf, cost_of, large_plan, shards_of
+from funrecipe.train.data.references import ReferenceTokenizer, splitter_of
+from funrecipe.train.data.small import Inspection, ItemLimits, inspect_data_dir, report_lines
+from funrecipe.train.data.text_data import check_unit, inspect_text
 from funrecipe.train.distributed import Ranks, wait_for_all
-from funrecipe.train.initialize import extend_tokens
 from funrecipe.train.options import TrainOptions
 from funrecipe.train.pairing import length_warning
-from funrecipe.train.references import ReferenceTokenizer, splitter_of
-from funrecipe.train.text_data import check_unit, inspect_text
 
 log = logging.getLogger(__name__)
 FIRST_LOOK = 1000  # utterances of a large data set that the pre-flight looks at

@@ -10,13 +10,15 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from funrecipe.errors import DataError
-from funrecipe.model_folder_1x import is_1x, to_0x
-from funrecipe.model_folder_files import read_config, read_json, read_token_file, read_yaml
-from funrecipe.zoo import find_row
+from funrecipe.model_folder.files import read_config, read_json, read_token_file, read_yaml
+from funrecipe.model_folder.funasr_1x import is_1x, to_0x
+from funrecipe.model_folder.zoo import find_row
+from funrecipe.text.tokenizer import Tokenizer, read_seg_dict
 
 logger = logging.getLogger(__name__)
 
@@ -68,6 +70,11 @@ class ModelFolder:
     def family(self) -> str:
         """The architecture: the config's ``model`` key (paraformer, uniasr, asr, rnnt, ...)."""
         return str(self.config.get("model") or "asr")
+
+    @cached_property
+    def tokenizer(self) -> Tokenizer:
+        """The vocabulary with its spelling rules."""
+        return Tokenizer(self.tokens, read_seg_dict(self.seg_dict) if self.seg_dict else None)
 
     @property
     def sample_rate_hz(self) -> int:

@@ -15,14 +15,14 @@ import numpy as np
 from funrecipe.audio.augment import WaveAugment, build_specaug
 from funrecipe.audio.frontend import WavFrontend
 from funrecipe.audio.io import read_audio
-from funrecipe.data.batching import LengthSortedSampler
-from funrecipe.data.dataset import BatchLoader, BatchPlan, SmallPlan, TrainItem
-from funrecipe.data.dataset_large import Shard, StreamedPlan, read_shard_list
-from funrecipe.data.dataset_small import ItemLimits
 from funrecipe.errors import DataError, UsageError, did_you_mean
 from funrecipe.model_folder import ModelFolder
+from funrecipe.train.data.batching import LengthSortedSampler
+from funrecipe.train.data.dataset import BatchLoader, BatchPlan, SmallPlan, TrainItem
+from funrecipe.train.data.featurizer import Featurizer
+from funrecipe.train.data.large import Shard, StreamedPlan, read_shard_list
+from funrecipe.train.data.small import ItemLimits
 from funrecipe.train.distributed import Ranks
-from funrecipe.train.featurizer import Featurizer
 from funrecipe.train.options import TrainOptions
 
 log = logging.getLogger(__name__)

@@ -15,8 +15,8 @@ from funrecipe.audio.augment import SpecAugment, WaveAugment, change_speed
 from funrecipe.audio.frontend import WavFrontend
 from funrecipe.audio.io import read_audio
 from funrecipe.audio.lfr import stack_frames
-from funrecipe.data.dataset import TrainItem
 from funrecipe.errors import DataError
+from funrecipe.train.data.dataset import TrainItem
 
 
 class FeatureCache:
@@ -44,7 +44,7 @@ class FeatureCache:
 
 
 class Featurizer:
-    """Callable ``(item, chooser) -> (T, D)`` for :class:`~funrecipe.data.dataset.BatchLoader`.
+    """Callable ``(item, chooser) -> (T, D)`` for :class:`~funrecipe.train.data.dataset.BatchLoader`.
 
     Args:
         frontend: waveform -> features, LFR and CMVN included.

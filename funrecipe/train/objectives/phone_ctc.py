@@ -13,10 +13,10 @@ import torch
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
-from funrecipe.data.batching import Batch
 from funrecipe.errors import UsageError
-from funrecipe.train.loss_output import LossOutput, utterances_of
-from funrecipe.train.losses import ctc_loss
+from funrecipe.train.data.batching import Batch
+from funrecipe.train.objectives.losses import ctc_loss
+from funrecipe.train.objectives.output import LossOutput, utterances_of
 
 
 def phones_of_characters(characters: Sequence[str]) -> list[str]:

@@ -6,9 +6,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from funrecipe.data.batching import Batch
 from funrecipe.models.transducer_loss import transducer_loss
-from funrecipe.train.loss_output import (
+from funrecipe.train.data.batching import Batch
+from funrecipe.train.objectives.losses import IGNORE_ID, ctc_loss, label_smoothing_loss, token_accuracy
+from funrecipe.train.objectives.output import (
     EOS_ID,
     SOS_ID,
     LossOutput,
@@ -18,7 +19,6 @@ from funrecipe.train.loss_output import (
     utterances_of,
     weight_of,
 )  # fmt: skip
-from funrecipe.train.losses import IGNORE_ID, ctc_loss, label_smoothing_loss, token_accuracy
 
 
 def with_sos_eos(text: Tensor, text_lens: Tensor) -> tuple[Tensor, Tensor, Tensor]:

@@ -11,9 +11,9 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from funrecipe.data.dataset import TrainItem
 from funrecipe.data.kaldi_dir import DataDir, Utterance, read_data_dir
 from funrecipe.errors import DataError
+from funrecipe.train.data.dataset import TrainItem
 
 
 @dataclass(frozen=True)

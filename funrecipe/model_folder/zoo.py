@@ -11,7 +11,7 @@ import yaml
 
 from funrecipe.errors import DataError
 
-ZOO_PATH = Path(__file__).resolve().parent.parent / "egs" / "asr" / "models.yaml"
+ZOO_PATH = Path(__file__).resolve().parents[2] / "egs" / "asr" / "models.yaml"
 # The hub renamed the first name space; both still answer.
 NAMESPACES = {"iic": "damo"}
 

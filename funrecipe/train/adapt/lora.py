@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from funrecipe.errors import UsageError
-from funrecipe.train.pronunciations import SharedOutput
+from funrecipe.train.adapt.pronunciations import SharedOutput
 
 
 class LoraLinear(nn.Linear):

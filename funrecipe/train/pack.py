@@ -21,9 +21,9 @@ from funrecipe.audio.io import read_audio
 from funrecipe.checkpoint import load_state_dict, save_checkpoint
 from funrecipe.data.kaldi_dir import Utterance, read_data_dir
 from funrecipe.errors import DataError, list_problems
-from funrecipe.model_folder import NGRAM_FILES, ModelFolder, open_model_folder, read_config
+from funrecipe.model_folder.folder import NGRAM_FILES, ModelFolder, open_model_folder, read_config
+from funrecipe.train.data.references import is_mark, split_characters
 from funrecipe.train.output_folder import write_text
-from funrecipe.train.references import is_mark, split_characters
 
 log = logging.getLogger(__name__)
 SPECIAL = ("<blank>", "<s>", "</s>")

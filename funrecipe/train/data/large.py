@@ -22,13 +22,13 @@ from pathlib import Path
 
 import soundfile
 
-from funrecipe.data.batching import group_under_budget
-from funrecipe.data.dataset import TrainItem
-from funrecipe.data.dataset_small import ItemLimits
 from funrecipe.data.durations import duration_s
 from funrecipe.data.kaldi_dir import Utterance, resolve_audio
 from funrecipe.data.list_file import Problem, read_list_file, unique_lines
 from funrecipe.errors import DataError, UsageError
+from funrecipe.train.data.batching import group_under_budget
+from funrecipe.train.data.dataset import TrainItem
+from funrecipe.train.data.small import ItemLimits
 
 KINDS = {"sound": 2, "kaldi_ark": 2, "tar": 1}  # files on a line of the list
 AUDIO_SUFFIXES = (".wav", ".flac")

@@ -12,9 +12,9 @@ from typing import Protocol
 
 import numpy as np
 
-from funrecipe.data.results import ShardWriter
-from funrecipe.data.shards import ShardEntry
 from funrecipe.errors import DataError, FunrecipeError
+from funrecipe.jobs.results import ShardWriter
+from funrecipe.jobs.shards import ShardEntry
 
 # A batch holds at most this much audio, padding counted; one longer utterance is a batch of its own. On a CPU more is
 # slower again: a 3.0 M Paraformer on one core took 3.2 ms per second of audio alone, 1.6 in batches of 35 to 70 s, 2.6
