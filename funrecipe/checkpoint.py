@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
-import os
 import pickle
 import re
 import zipfile
@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from funrecipe.errors import DataError, UnsafeFileError, list_problems
+from funrecipe.files import atomic_write, write_error
 
 UNSAFE = re.compile("Unsupported|allowlist|not allowed|disallowed|blocklisted|unsafe|GLOBAL", re.IGNORECASE)
 WRAPPERS = ("state_dict", "model", "model_state_dict")  # FunASR 1.x, checkpoint.pb of 0.x, common usage
@@ -107,23 +108,13 @@ def save_checkpoint(content: Any, path: Path | str) -> None:
     """``torch.save`` under a temporary name, flushed to disk, then renamed: a reader sees all of it or the old file.
 
     Raises:
-        DataError: it cannot be written, mostly because the disk is full; the old file is still there.
+        WriteError: it cannot be written, mostly because the disk is full; the old file is still there.
     """
-    path = Path(path)
-    temporary = path.with_name(f".{path.name}.tmp{os.getpid()}")
     try:
-        with open(temporary, "wb") as file:
+        with atomic_write(path, "wb", is_durable=True) as file:
             torch.save(content, file)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except (OSError, RuntimeError) as error:  # torch's archive writer raises the latter
-        said = getattr(error, "strerror", None) or str(error).split("\n")[0]
-        raise DataError(
-            f"cannot write weights: {said}", where=str(path), hint="is the disk full? what was saved before is intact"
-        ) from None
-    finally:
-        temporary.unlink(missing_ok=True)
+    except RuntimeError as error:  # torch's archive writer raises it when the disk is full
+        raise write_error(OSError(errno.ENOSPC, str(error).split("\n")[0]), path) from error
 
 
 def fingerprint(state: Mapping[str, Tensor]) -> str:

@@ -8,6 +8,7 @@ code  class               meaning
 3     DataError           user data (lists, audio, text, model folder) is wrong
 4     IncompleteRunError  not every utterance is accounted for; nothing published
 5     WorkerError         a decode or training process died
+5     WriteError          a result cannot be written: disk full, read-only, not permitted
 6     UnsafeFileError     a file wants to run code (pickle, pipe, YAML tag)
 130   Interrupted         stopped by Ctrl-C or SIGTERM
 ====  ==================  =====================================================
@@ -56,6 +57,10 @@ class IncompleteRunError(FunrecipeError):
 
 class WorkerError(FunrecipeError):
     exit_code = 5
+
+
+class WriteError(WorkerError):
+    """A file cannot be written; what was there before is intact."""
 
 
 class UnsafeFileError(FunrecipeError):

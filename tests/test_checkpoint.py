@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from funrecipe.checkpoint import fingerprint, fit_state_dict, load_state_dict, load_weights, save_checkpoint
-from funrecipe.errors import DataError, UnsafeFileError
+from funrecipe.errors import DataError, UnsafeFileError, WriteError
 
 
 @pytest.fixture
@@ -137,7 +137,9 @@ def test_a_full_disk_is_said_with_the_file_and_leaves_the_old_one(model, tmp_pat
         raise error
 
     monkeypatch.setattr(torch, "save", full)
-    with pytest.raises(DataError, match=r"(?s)weights: (No space|file write failed\n).*model\.pb.*disk full"):
+    with pytest.raises(
+        WriteError, match=r"(?s)cannot write model\.pb: (No space|file write failed).*room on that disk"
+    ):
         save_checkpoint(model.state_dict(), tmp_path / "model.pb")
     assert (tmp_path / "model.pb").read_bytes() == before
     assert [p.name for p in tmp_path.iterdir()] == ["model.pb"]

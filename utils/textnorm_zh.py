@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import csv
-import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,6 +17,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from funrecipe.errors import DataError, FunrecipeError, UsageError  # noqa: E402
+from funrecipe.files import write_text  # noqa: E402
 from funrecipe.text.normalize.speechio import SpeechioFlags, normalize  # noqa: E402
 
 REMOVE_FLAGS = ("--remove_fillers", "--remove_erhua")
@@ -102,21 +102,6 @@ def normalize_table(args: argparse.Namespace, flags: SpeechioFlags) -> Iterator[
             args.done = done
 
 
-def write_lines(path: str, lines: Iterator[str]) -> None:
-    """A file appears only when it is complete; a pipe or a link (/dev/stdout) is written to directly."""
-    is_file = not os.path.islink(path) and (os.path.isfile(path) or not os.path.exists(path))
-    partial = f"{path}.partial" if is_file else path
-    try:
-        with open(partial, "w", encoding="utf-8") as output:
-            output.writelines(f"{line}\n" for line in lines)
-        if is_file:
-            os.replace(partial, path)
-    except BaseException:
-        if is_file:
-            Path(partial).unlink(missing_ok=True)
-        raise
-
-
 def main(argv: list[str]) -> int:
     try:
         args = parse_arguments(argv)
@@ -134,7 +119,7 @@ def main(argv: list[str]) -> int:
         )
         args.done = 0
         lines = normalize_table(args, flags) if args.format == "tsv" else normalize_lines(args, flags)
-        write_lines(args.ofile, lines)
+        write_text(args.ofile, (f"{line}\n" for line in lines))
     except FunrecipeError as error:
         print(f"textnorm_zh.py: {error}", file=sys.stderr)
         return error.exit_code

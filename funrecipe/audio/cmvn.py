@@ -6,13 +6,13 @@ with minus the means and a component ``<Rescale>`` with one over the standard de
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
 from funrecipe.errors import DataError
+from funrecipe.files import write_text
 
 HINT = "an am.mvn holds '<AddShift> D D', '<LearnRateCoef> 0 [ D numbers ]' and the same for <Rescale>"
 
@@ -79,7 +79,4 @@ def write_cmvn(path: Path | str, cmvn: Cmvn) -> None:
     lines = ["<Nnet>", f"<Splice> {size} {size}", "[ 0 ]"]
     for name, values in (("<AddShift>", cmvn.shift), ("<Rescale>", cmvn.scale)):
         lines += [f"{name} {size} {size}", f"<LearnRateCoef> 0 [ {' '.join(repr(float(v)) for v in values)} ]"]
-    path = Path(path)
-    temporary = path.with_name(f"{path.name}.tmp{os.getpid()}")
-    temporary.write_text("\n".join([*lines, "</Nnet>"]) + "\n", encoding="utf-8")
-    os.replace(temporary, path)
+    write_text(path, "\n".join([*lines, "</Nnet>"]) + "\n")

@@ -20,8 +20,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
+    from funrecipe.files import write_json
     from funrecipe.score.compare import compare
-    from funrecipe.score.write import write_json
 
     first, second = _score(args, args.first), _score(args, args.second)
     result = compare(first, second)

@@ -6,12 +6,12 @@ Every input line gives one output line, ``key<TAB>`` when nothing is left of the
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from funrecipe.errors import DataError
+from funrecipe.files import atomic_write
 from funrecipe.text.normalize import PROFILES, get_profile
 
 
@@ -46,12 +46,8 @@ def run(args: argparse.Namespace) -> int:
     if args.output == "-":
         sys.stdout.buffer.write(done)
         sys.stdout.flush()
-    elif os.path.islink(args.output) or os.path.exists(args.output) and not os.path.isfile(args.output):
-        # A pipe, a device, /dev/stdout: written to, never replaced.
-        Path(args.output).write_bytes(done)
     else:
-        partial = Path(f"{args.output}.partial")
-        partial.write_bytes(done)
-        os.replace(partial, args.output)
+        with atomic_write(args.output, "wb") as stream:
+            stream.write(done)
     print(f"normalize: {len(lines)} lines, profile {profile.name} {profile.version}", file=sys.stderr)
     return 0

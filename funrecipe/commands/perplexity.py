@@ -55,6 +55,6 @@ def write(table: str, output: str) -> None:
     if output == "-":
         sys.stdout.write(table)
         return
-    from funrecipe.score.write import write_text
+    from funrecipe.files import write_text
 
     write_text(output, table)

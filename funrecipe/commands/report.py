@@ -29,13 +29,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     from funrecipe.decode.hotwords import read_hotwords
+    from funrecipe.files import write_text
     from funrecipe.jobs.run_record import read_run_record
     from funrecipe.score.report import RunFacts, render_html, render_markdown
     from funrecipe.score.result_folder import ResultFolder
     from funrecipe.score.scoring import score_normalized
     from funrecipe.score.side_information import read_side_information
     from funrecipe.score.summary import analysis_json, summary_json
-    from funrecipe.score.write import write_text
 
     folder = ResultFolder.open(args.result_dir)
     record = read_run_record(folder.output_dir)

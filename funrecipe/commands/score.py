@@ -108,12 +108,12 @@ def _score_strict(
     record: RunRecord,
 ) -> None:
     from funrecipe.decode.hotwords import read_hotwords
+    from funrecipe.files import write_json
     from funrecipe.score.export import write_json_lines, write_trn
     from funrecipe.score.scoring import score_normalized
     from funrecipe.score.side_information import read_side_information
     from funrecipe.score.summary import analysis_json, lines_about, summary_json
     from funrecipe.score.text_cer import summary_lines, write_text_cer
-    from funrecipe.score.write import write_json
 
     scoring = score_normalized(
         refs, hyps, profile_name=args.profile, unit=args.tokens or "mixed", missing_policy=args.missing or "strict"

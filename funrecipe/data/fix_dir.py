@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable
 from pathlib import Path
 
 from funrecipe.data.kaldi_dir import DataDir, Utterance
 from funrecipe.errors import DataError, UsageError
+from funrecipe.files import write_text
 
 LISTS = ("wav.scp", "segments", "text", "utt2spk", "utt2dur")
 
@@ -48,8 +48,8 @@ def write_fixed_dir(data: DataDir, out_dir: Path) -> tuple[Utterance, ...]:
         for name in set(there) - lists.keys():  # of an earlier fix
             (out_dir / name).unlink()
         for name, rows in lists.items():
-            _replace(out_dir / name, "".join(f"{key} {value}\n" for key, value in sorted(rows)))
-        _replace(out_dir / "problems.txt", "".join(f"{problem}\n" for problem in data.problems))
+            write_text(out_dir / name, "".join(f"{key} {value}\n" for key, value in sorted(rows)))
+        write_text(out_dir / "problems.txt", "".join(f"{problem}\n" for problem in data.problems))
     except OSError as error:
         raise DataError(f"cannot write the fixed directory: {error.strerror}", where=str(out_dir)) from None
     return kept
@@ -57,9 +57,3 @@ def write_fixed_dir(data: DataDir, out_dir: Path) -> tuple[Utterance, ...]:
 
 def _end(utterance: Utterance) -> str:
     return "-1" if utterance.end_s is None else repr(utterance.end_s)
-
-
-def _replace(path: Path, text: str) -> None:
-    temporary = path.with_name(f".{path.name}.tmp")
-    temporary.write_text(text, encoding="utf-8", newline="\n")
-    os.replace(temporary, path)

@@ -10,7 +10,6 @@ download goes on where it stopped. ``RECORD_NAME`` holds the checksums of what w
 
 from __future__ import annotations
 
-import hashlib
 import http.client
 import json
 import os
@@ -26,6 +25,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from funrecipe.errors import DataError, UnsafeFileError, UsageError
+from funrecipe.files import sha256_of, write_text
 
 DEFAULT_URL = "https://www.modelscope.cn"
 RECORD_NAME = ".funrecipe_download.json"
@@ -85,9 +85,7 @@ class HubClient:
                 checksums[file.path] = self._present(file, target) or self._fetch(model_id, revision, file, target)
                 self._say(f"  sha256 {checksums[file.path]}")
             record = {"model_id": model_id, "revision": revision, "sha256": checksums}
-            temporary = dest / f"{RECORD_NAME}.tmp"
-            temporary.write_text(json.dumps(record, indent=1, sort_keys=True) + "\n", encoding="utf-8")
-            os.replace(temporary, dest / RECORD_NAME)
+            write_text(dest / RECORD_NAME, json.dumps(record, indent=1, sort_keys=True) + "\n")
         except OSError as error:
             raise DataError(f"cannot write the model: {error.strerror or error}", where=str(dest)) from None
         return checksums
@@ -217,17 +215,9 @@ def _refusal(error: urllib.error.HTTPError, url: str) -> DataError:
 
 def _fault(part: Path, file: RemoteFile) -> tuple[str | None, str]:
     """What is wrong with a fetched file, if anything, and its SHA-256."""
-    size, digest = part.stat().st_size, _sha256(part)
+    size, digest = part.stat().st_size, sha256_of(part)
     if file.size is not None and size != file.size:
         return f"{size} bytes instead of {file.size}", digest
     if file.sha256 is not None and digest != file.sha256.lower():
         return f"sha256 {digest} instead of {file.sha256}", digest
     return None, digest
-
-
-def _sha256(path: Path) -> str:
-    digest = hashlib.sha256()
-    with open(path, "rb") as file:
-        while block := file.read(BLOCK_BYTES):
-            digest.update(block)
-    return digest.hexdigest()

@@ -19,7 +19,8 @@ from typing import Any
 
 import funrecipe
 from funrecipe.errors import DataError, UsageError
-from funrecipe.jobs.results import RESULTS, replace_file
+from funrecipe.files import write_text
+from funrecipe.jobs.results import RESULTS
 from funrecipe.jobs.shards import ShardEntry
 from funrecipe.jobs.wording import count
 
@@ -132,7 +133,7 @@ class Plan:
             {"number": job.number, "gpu": job.gpu, "utterances": [u.to_json() for u in job.utterances]}
             for job in self.jobs
         ]
-        replace_file(self.path, json.dumps(content, ensure_ascii=False) + "\n")
+        write_text(self.path, json.dumps(content, ensure_ascii=False) + "\n")
 
 
 def read_plan(path: Path) -> Plan:

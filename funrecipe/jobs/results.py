@@ -13,7 +13,6 @@ A shard's folder ``output.N/`` holds
 from __future__ import annotations
 
 import contextlib
-import errno
 import json
 import os
 import shutil
@@ -23,6 +22,7 @@ from pathlib import Path
 from typing import TextIO
 
 from funrecipe.errors import IncompleteRunError, WorkerError, list_problems
+from funrecipe.files import write_error, write_text
 
 RESULTS = "1best_recog"
 UNFINISHED = ".stage1_unfinished"  # infer.sh makes it, a merge that succeeds takes it away
@@ -84,18 +84,6 @@ def read_failed(path: Path) -> dict[str, tuple[str, str]]:
     return {row[0]: (row[1], row[2]) for row in rows if len(row) == 3}
 
 
-def replace_file(path: Path, content: str) -> None:
-    """Write under a temporary name, then rename: a reader sees the old file or the new one."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        temporary.write_text(content, encoding="utf-8", errors="surrogateescape", newline="\n")
-        os.replace(temporary, path)
-    except OSError as error:
-        with contextlib.suppress(OSError):
-            temporary.unlink()
-        raise _write_error(error, path) from error
-
-
 class ShardWriter:
     """Appends results of one shard; opening it repairs what a killed worker left and tells what is already done.
 
@@ -115,7 +103,7 @@ class ShardWriter:
             self.done = self._recover()
             (folder / "failed.scp").unlink(missing_ok=True)  # what failed is tried again
         except OSError as error:
-            raise _write_error(error, folder) from error
+            raise write_error(error, folder) from error
         self.failed: dict[str, str] = {}
 
     def _recover(self) -> dict[str, Done]:
@@ -127,8 +115,8 @@ class ShardWriter:
         for name, lines in values.items():
             path = self.folder / RESULTS / name
             if path.exists():
-                replace_file(path, "".join(f"{key} {value}\n" for key, value in lines.items() if key in done))
-        replace_file(self.folder / "done", "".join(_done_line(key, entry) for key, entry in done.items()))
+                write_text(path, "".join(f"{key} {value}\n" for key, value in lines.items() if key in done))
+        write_text(self.folder / "done", "".join(_done_line(key, entry) for key, entry in done.items()))
         return done
 
     def write(
@@ -180,7 +168,7 @@ class ShardWriter:
             f"rtf_avf decoding, feature length total: {round(audio_s * frames_per_second)}, "
             f"forward_time total: {decode_s:.4f}, rtf avg: {_percent(decode_s, audio_s):.4f}\n"
         )
-        replace_file(self.folder / RESULTS / "rtf", "".join(lines))
+        write_text(self.folder / RESULTS / "rtf", "".join(lines))
 
     def _append(self, name: str, line: str) -> None:
         path = self.folder / name
@@ -190,14 +178,14 @@ class ShardWriter:
             self._files[name].write(line)
             self._files[name].flush()
         except OSError as error:
-            raise _write_error(error, path) from error
+            raise write_error(error, path) from error
 
     def close(self) -> None:
         for path, file in self._files.items():
             try:
                 file.close()
             except OSError as error:
-                raise _write_error(error, Path(path)) from error
+                raise write_error(error, Path(path)) from error
 
     def __enter__(self) -> ShardWriter:
         return self
@@ -302,12 +290,12 @@ def _publish(output_dir: Path, values: dict[str, dict[str, str]]) -> None:
     except OSError as error:
         shutil.rmtree(new, ignore_errors=True)
         unpublish(output_dir)
-        raise _write_error(error, published) from error
+        raise write_error(error, published) from error
 
 
 def _write_failed(path: Path, failed: Mapping[str, tuple[str, str]]) -> None:
     if failed:
-        replace_file(path, "".join(f"{key}\t{audio}\t{reason}\n" for key, (audio, reason) in sorted(failed.items())))
+        write_text(path, "".join(f"{key}\t{audio}\t{reason}\n" for key, (audio, reason) in sorted(failed.items())))
     else:
         path.unlink(missing_ok=True)
 
@@ -329,12 +317,3 @@ def _done_line(key: str, entry: Done) -> str:
 
 def _percent(part: float, whole: float) -> float:
     return 100 * part / whole if whole else 0.0
-
-
-def _write_error(error: OSError, path: Path) -> WorkerError:
-    hint = {
-        errno.ENOSPC: "make room on that disk and run the same command again; what is decoded is kept",
-        errno.EDQUOT: "the quota is used up; make room and run the same command again",
-        errno.EROFS: "choose another --output_dir",
-    }.get(error.errno or 0, "check the rights, or choose another --output_dir")
-    return WorkerError(f"cannot write: {error.strerror or error}", where=str(path), hint=hint)

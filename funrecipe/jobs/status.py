@@ -7,7 +7,7 @@ import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from funrecipe.jobs.results import replace_file
+from funrecipe.jobs.results import write_text
 
 PROGRESS_NAME = "progress.json"
 
@@ -26,7 +26,7 @@ class JobStatus:
 
 def write_status(folder: Path, status: JobStatus) -> None:
     content = asdict(status) | {"updated": round(time.time(), 3)}
-    replace_file(folder / PROGRESS_NAME, json.dumps(content) + "\n")
+    write_text(folder / PROGRESS_NAME, json.dumps(content) + "\n")
 
 
 def read_status(folder: Path) -> JobStatus:

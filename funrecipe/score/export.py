@@ -6,8 +6,8 @@ import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+from funrecipe.files import write_text
 from funrecipe.score.scoring import Edits, Scoring
-from funrecipe.score.write import write_text
 
 
 def write_trn(folder: Path | str, scoring: Scoring, speaker_of: Mapping[str, str]) -> None:

@@ -13,11 +13,11 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from funrecipe import __version__
+from funrecipe.files import write_json, write_text
 from funrecipe.score.scoring import Scoring, score_normalized, score_texts
 from funrecipe.score.speechio import Evaluation, details_txt, evaluate, results_json, results_txt
 from funrecipe.score.summary import summary_json
 from funrecipe.score.text_cer import summary_lines
-from funrecipe.score.write import write_json, write_text
 from funrecipe.text.normalize import get_profile
 
 

@@ -10,8 +10,8 @@ from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
 
+from funrecipe.files import write_text
 from funrecipe.score.scoring import Scoring, percent
-from funrecipe.score.write import write_text
 
 
 def write_text_cer(path: Path | str, scoring: Scoring) -> None:

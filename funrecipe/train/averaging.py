@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -12,6 +11,7 @@ from torch import Tensor
 
 from funrecipe.checkpoint import load_state_dict, save_checkpoint
 from funrecipe.errors import DataError
+from funrecipe.files import replace_link, write_text
 
 
 def average_state_dicts(paths: Sequence[Path]) -> dict[str, Tensor]:
@@ -47,14 +47,6 @@ def rank_epochs(history: Mapping[int, Mapping[str, float]], key: str, mode: str)
     scored = [(values[key], epoch) for epoch, values in history.items() if key in values and values[key] == values[key]]
     sign = -1 if mode == "max" else 1
     return [epoch for _, epoch in sorted(scored, key=lambda pair: (sign * pair[0], pair[1]))]
-
-
-def replace_link(link: Path, target: str) -> None:
-    """Point ``link`` at ``target`` in one step."""
-    temporary = link.with_name(f".{link.name}.{os.getpid()}")
-    temporary.unlink(missing_ok=True)
-    temporary.symlink_to(target)
-    os.replace(temporary, link)
 
 
 def average_best(
@@ -116,7 +108,4 @@ def write_record(
         "criterion": [phase, key, mode],
         "values": {str(epoch): value for epoch, value in values.items()},
     }
-    target = path.with_suffix(".json")
-    temporary = target.with_name(f".{target.name}.{os.getpid()}")
-    temporary.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
-    os.replace(temporary, target)
+    write_text(path.with_suffix(".json"), json.dumps(record, indent=1) + "\n")

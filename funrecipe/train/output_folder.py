@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 from dataclasses import asdict
 from pathlib import Path
 
 import yaml
 
+from funrecipe.files import write_text
 from funrecipe.model_folder import ModelFolder
 from funrecipe.train.options import TrainOptions
 
@@ -61,9 +61,3 @@ def write_model_folder(options: TrainOptions, folder: ModelFolder, output_dir: P
     for name, source in files:
         if source is not None and source.resolve() != (output_dir / name).resolve():
             shutil.copyfile(source, output_dir / name)
-
-
-def write_text(path: Path, text: str) -> None:
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.write_text(text, "utf-8")
-    os.replace(temporary, path)

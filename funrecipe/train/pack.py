@@ -21,9 +21,9 @@ from funrecipe.audio.io import read_audio
 from funrecipe.checkpoint import load_state_dict, save_checkpoint
 from funrecipe.data.kaldi_dir import Utterance, read_data_dir
 from funrecipe.errors import DataError, list_problems
+from funrecipe.files import temporary_name, write_text
 from funrecipe.model_folder.folder import NGRAM_FILES, ModelFolder, open_model_folder, read_config
 from funrecipe.train.data.references import is_mark, split_characters
-from funrecipe.train.output_folder import write_text
 
 log = logging.getLogger(__name__)
 SPECIAL = ("<blank>", "<s>", "</s>")
@@ -115,7 +115,7 @@ def pack_model(run_dir: Path, checkpoint: str, target: Path, *, half: bool = Fal
         raise DataError(f"no checkpoint '{checkpoint}'", where=str(run_dir), hint=f"there are: {found}")
     if target.exists() and any(target.iterdir()) and not (overwrite and (target / "configuration.json").is_file()):
         raise DataError("the target is not empty", where=str(target), hint="--overwrite replaces a model folder")
-    new = target.with_name(f".{target.name}.{os.getpid()}")
+    new = temporary_name(target)
     new.mkdir(parents=True)
     try:
         fill_folder(new, folder, run_dir, checkpoint, half)

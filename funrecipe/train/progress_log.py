@@ -5,10 +5,11 @@ from __future__ import annotations
 import csv
 import json
 import logging
-import os
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
+
+from funrecipe.files import atomic_write, write_text
 
 log = logging.getLogger(__name__)
 
@@ -86,12 +87,10 @@ class MetricsFiles:
             file.write(json.dumps(record) + "\n")
         records = read_json_lines(self.epochs_path)
         names = list(dict.fromkeys(name for r in records for name in r))
-        temporary = self.csv_path.with_name(f".{self.csv_path.name}.{os.getpid()}")
-        with open(temporary, "w", encoding="utf-8", newline="") as file:
+        with atomic_write(self.csv_path) as file:
             writer = csv.DictWriter(file, names)
             writer.writeheader()
             writer.writerows(records)
-        os.replace(temporary, self.csv_path)
 
     def close(self) -> None:
         self._steps.close()
@@ -113,9 +112,7 @@ def read_json_lines(path: Path) -> list[dict[str, Any]]:
 def keep_lines(path: Path, wanted: Any) -> None:
     records = [r for r in read_json_lines(path) if wanted(r)]
     if path.is_file():
-        temporary = path.with_name(f".{path.name}.{os.getpid()}")
-        temporary.write_text("".join(json.dumps(r) + "\n" for r in records), "utf-8")
-        os.replace(temporary, path)
+        write_text(path, (json.dumps(r) + "\n" for r in records))
 
 
 def tensorboard_writers(folder: Path, next_update: int) -> dict[str, Any]:
@@ -161,6 +158,4 @@ def write_plot(path: Path, records: Sequence[Mapping[str, float]], names: Iterab
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{3 * width}" height="{max(1, rows) * height}" '
         f'font-family="sans-serif" font-size="12">{"".join(parts)}</svg>\n'
     )
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.write_text(svg, "utf-8")
-    os.replace(temporary, path)
+    write_text(path, svg)

@@ -10,9 +10,10 @@ from urllib.parse import parse_qs, urlparse
 
 import pytest
 
-from funrecipe import hub, hub_client
+from funrecipe import hub
 from funrecipe.cli import main
 from funrecipe.errors import DataError, UnsafeFileError
+from funrecipe.hub import client as hub_client
 
 MODEL = "damo/speech_paraformer-large_asr_nat-zh-cn-16k-common-vocab8404-pytorch"
 WEIGHTS = bytes(range(256)) * 4000

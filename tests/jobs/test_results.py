@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from funrecipe.errors import IncompleteRunError, WorkerError
-from funrecipe.jobs.results import ShardWriter, is_shard_complete, merge_shards, read_lines, replace_file
+from funrecipe.jobs.results import ShardWriter, is_shard_complete, merge_shards, read_lines, write_text
 
 IDS = [f"utt{n}" for n in range(6)]
 STAMPS = {key: f"{n}-1" for n, key in enumerate(IDS)}
@@ -175,10 +175,10 @@ def test_a_full_disk_is_said(tmp_path: Path) -> None:
         write(writer, "utt0")
 
 
-def test_replace_file_leaves_the_old_file_when_it_fails(tmp_path: Path) -> None:
+def test_write_text_leaves_the_old_file_when_it_fails(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("old")
     with pytest.raises(WorkerError, match="cannot write"):
-        replace_file(tmp_path / "file" / "below", "new")
+        write_text(tmp_path / "file" / "below", "new")
     assert (tmp_path / "file").read_text() == "old"
 
 

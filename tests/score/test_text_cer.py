@@ -11,10 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from funrecipe.cli import main
-from funrecipe.errors import DataError, IncompleteRunError
+from funrecipe.errors import DataError, IncompleteRunError, WriteError
+from funrecipe.files import write_text
 from funrecipe.score.read import read_texts
 from funrecipe.score.scoring import score_texts
-from funrecipe.score.write import write_text
 
 REPO = Path(__file__).resolve().parents[2]
 FIXTURE = REPO / "tests/data/speechio_fixture"
@@ -159,7 +159,7 @@ def test_links_are_written_through_never_replaced(tmp_path):
 
 def test_a_folder_that_is_a_file_is_named(tmp_path):
     (tmp_path / "file").touch()
-    with pytest.raises(DataError, match="cannot write"):
+    with pytest.raises(WriteError, match="cannot write"):
         write_text(tmp_path / "file" / "x", "new")
 
 

@@ -11,9 +11,9 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
+from funrecipe.files import write_text  # noqa: E402
 from funrecipe.score.read import read_texts  # noqa: E402
 from funrecipe.score.tokenize import CJK  # noqa: E402
-from funrecipe.score.write import write_text  # noqa: E402
 
 BLANK_BESIDE_CJK = re.compile(rf"(?<=[{CJK}])\s+|\s+(?=[{CJK}])")
 

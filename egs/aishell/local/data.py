@@ -15,7 +15,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[3]))
 
 from funrecipe.data.list_file import Problem, read_list_file, unique_lines  # noqa: E402
 from funrecipe.errors import DataError, FunrecipeError, UsageError  # noqa: E402
-from funrecipe.score.write import write_text  # noqa: E402
+from funrecipe.files import write_text  # noqa: E402
 
 SETS = {"train": "train", "dev": "validation", "test": "test"}
 TRANSCRIPT = Path("transcript") / "aishell_transcript_v0.8.txt"

@@ -13,8 +13,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[3]))
 
+from funrecipe.files import write_json, write_text  # noqa: E402
 from funrecipe.score.scoring import percent  # noqa: E402
-from funrecipe.score.write import write_json, write_text  # noqa: E402
 
 
 def read_row(output_dir: Path, name: str) -> dict:

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import argparse
 import gzip
-import os
 import sys
 from pathlib import Path
 
@@ -22,6 +21,7 @@ import open_gram
 from char_counts import Counts, Vocabulary, add_open_gram, add_word_list
 
 from funrecipe.errors import FunrecipeError, UsageError
+from funrecipe.files import atomic_write
 
 DISCOUNT = 0.7  # of a count, at most; seen once says little
 
@@ -136,8 +136,7 @@ def at(wanted: np.ndarray, numbers: np.ndarray, values: np.ndarray) -> np.ndarra
 
 def write_arpa(path: Path, model: Model, tokens: list[str]) -> None:
     """In one step, gzip-compressed, the same bytes for the same model."""
-    partial = path.with_name(path.name + ".partial")
-    with open(partial, "wb") as raw, gzip.GzipFile("", "wb", 9, raw, 0) as file:
+    with atomic_write(path, "wb") as raw, gzip.GzipFile("", "wb", 9, raw, 0) as file:
         sizes = "".join(f"ngram {n}={len(model.p[n])}\n" for n in range(1, model.order + 1))
         file.write(f"\\data\\\n{sizes}".encode())
         for n in range(1, model.order + 1):
@@ -150,7 +149,6 @@ def write_arpa(path: Path, model: Model, tokens: list[str]) -> None:
                 lines.append(f"{p:.2f}\t{words}\t{backoff:.2f}\n" if abs(backoff) >= 0.005 else f"{p:.2f}\t{words}\n")
             file.write("".join(lines).encode())
         file.write(b"\n\\end\\\n")
-    os.replace(partial, path)
 
 
 def parts_of(args: argparse.Namespace, vocabulary: Vocabulary) -> list[tuple[Counts, float]]:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from funrecipe.data.kaldi_dir import DataDir, Utterance, read_data_dir
 from funrecipe.errors import DataError
+from funrecipe.files import write_text
 from funrecipe.train.data.dataset import TrainItem
 
 
@@ -136,12 +137,7 @@ def measure_all(
     with ThreadPoolExecutor(max(1, workers)) as pool:
         results.update(zip((u.utt_id for u in fresh), pool.map(measure, fresh)))
     if cache_file and fresh:
-        cache_file.parent.mkdir(parents=True, exist_ok=True)
-        temporary = cache_file.with_name(f".{cache_file.name}.{os.getpid()}")
-        temporary.write_text(
-            json.dumps({key: [prints[key], *results[key]] for key in prints}, ensure_ascii=False), "utf-8"
-        )
-        os.replace(temporary, cache_file)
+        write_text(cache_file, json.dumps({key: [prints[key], *results[key]] for key in prints}, ensure_ascii=False))
     return results
 
 
