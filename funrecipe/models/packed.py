@@ -85,15 +85,21 @@ def _packed(linear: nn.Linear, precision: str) -> nn.Module:
     return PackedLinear(linear, torch.bfloat16 if precision == "bf16" else torch.float32)
 
 
+def cpu_precisions() -> frozenset[str]:
+    """What this CPU multiplies in; the one place that asks, so that a test can stand in for another CPU."""
+    able = {
+        "fp32": True,
+        "bf16": torch.backends.mkldnn.is_available() and torch.ops.mkldnn._is_mkldnn_bf16_supported(),
+        "int8": bool({"x86", "fbgemm"} & set(torch.backends.quantized.supported_engines)),
+    }
+    return frozenset(name for name, is_able in able.items() if is_able)
+
+
 def check_precision(model: nn.Module, precision: str) -> None:
     """Raise a UsageError unless ``model`` can be computed in ``precision`` where it is."""
     if precision == "fp32":
         return
     on_cpu = all(parameter.device.type == "cpu" for parameter in model.parameters())
-    able = {
-        "bf16": torch.backends.mkldnn.is_available() and torch.ops.mkldnn._is_mkldnn_bf16_supported(),
-        "int8": bool({"x86", "fbgemm"} & set(torch.backends.quantized.supported_engines)),
-    }
-    if not on_cpu or not able[precision]:
+    if not on_cpu or precision not in cpu_precisions():
         where = "this CPU" if on_cpu else "a GPU"
         raise UsageError(f"{precision} is not supported on {where}", where="precision", hint="use fp32")

@@ -22,6 +22,7 @@ import yaml
 from funrecipe.errors import DataError, UnsafeFileError, UsageError
 from funrecipe.hub.client import RECORD_NAME
 from funrecipe.model_folder import open_model_folder
+from funrecipe.models import packed
 from funrecipe.pipelines import Tasks, pipeline
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -399,15 +400,33 @@ def test_the_revision_that_was_asked_for_must_be_the_one_on_disk(tmp_path, caplo
         pipeline(task=ASR, model=folder, ngpu=0, model_revision="v1")
 
 
+def lower_precision() -> str:
+    """One that this CPU has."""
+    for precision in ("bf16", "int8"):
+        if precision in packed.cpu_precisions():
+            return precision
+    pytest.skip("this CPU multiplies in fp32 only")
+
+
+@pytest.mark.cpu
+def test_a_precision_that_the_cpu_lacks_is_refused_by_name(monkeypatch):
+    monkeypatch.setattr(packed, "cpu_precisions", lambda: frozenset({"fp32"}))
+    for precision in ("bf16", "int8"):
+        with pytest.raises(UsageError, match=f"{precision} is not supported on this CPU(.|\n)*use fp32"):
+            load("paraformer", precision=precision)
+
+
+@pytest.mark.cpu
 @pytest.mark.parametrize("model", ["paraformer", "paraformer_online", "rnnt"])
 def test_the_precision_of_a_pipeline_holds_for_files_and_streams(wave, model):
-    exact, fast = load(model), load(model, precision="bf16")
+    precision = lower_precision()
+    exact, fast = load(model), load(model, precision=precision)
     streams = [] if model == "paraformer" else [{"is_final": True}]
     for params in ({}, *streams):
         score = exact(audio_in=wave, param_dict=params)["score"]
         assert fast(audio_in=wave, param_dict=params)["score"] == pytest.approx(score, rel=0.1)
         assert fast(audio_in=wave, param_dict=params)["score"] != score
-    with pytest.raises(UsageError, match="loaded in bf16, not in fp32"):
+    with pytest.raises(UsageError, match=f"loaded in {precision}, not in fp32"):
         fast(audio_in=wave, param_dict={"precision": "fp32"})
 
 
