@@ -21,7 +21,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> None:
     from funrecipe.data.list_file import read_list_file, unique_lines
     from funrecipe.decode.language_model import load_language_model
-    from funrecipe.decode.ngram import read_arpa
+    from funrecipe.decode.ngram import load_arpa
     from funrecipe.decode.perplexity import score_sentences, total_score
     from funrecipe.errors import DataError, list_problems
     from funrecipe.model_folder import open_model_folder
@@ -33,7 +33,7 @@ def run(args: argparse.Namespace) -> None:
         raise DataError(f"{len(errors)} lines cannot be used:\n{list_problems(errors)}", where=str(args.text))
     if not lines:
         raise DataError("no sentence", where=str(args.text))
-    model = read_arpa(args.arpa, folder.tokens) if args.arpa else load_language_model(folder)
+    model = load_arpa(args.arpa, folder.tokens) if args.arpa else load_language_model(folder)
     tokenizer = folder.tokenizer
     scores = score_sentences(model, [tokenizer.encode(line.value) for line in lines.values()])
     unknown = [len(tokenizer.missing(line.value)) for line in lines.values()]

@@ -2,14 +2,18 @@
 
 The prefix scores are algorithm 2 of Watanabe et al., "Hybrid CTC/Attention Architecture for End-to-End Speech
 Recognition" (2017). Its recursion over frames is written as cumulative log-sums, so that no Python loop runs over the
-frames; float64 keeps the differences of long sums exact.
+frames; float64 keeps the differences of long sums exact. A prefix can only go on in the frames where it may have
+arrived: the vocabulary is scored over those, so that a step costs the same however long the recording is.
 """
 
 from __future__ import annotations
 
 import math
 from collections import defaultdict
+from collections.abc import Sequence
+from copy import copy
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -18,6 +22,10 @@ from funrecipe.models.layers import length_mask
 
 LOG_ZERO = -1e10
 BLANK_ID = 0
+# A frame by which no prefix has arrived with this share of the probability of its best frame adds nothing that float64
+# would show, except to tokens whose probability in the other frames is as small as this.
+NEGLIGIBLE = 1e-40
+_Node = tuple[int, int]
 
 
 @dataclass
@@ -38,6 +46,7 @@ class PrefixState:
     last: Tensor
     is_empty: bool
 
+    @cached_property
     def arrivals(self) -> tuple[Tensor, Tensor]:
         """Log-probability of having the prefix before frame t, by any ending and by a blank: each (B, K, T)."""
         start = 0.0 if self.is_empty else LOG_ZERO
@@ -56,41 +65,51 @@ class CTCPrefixScorer:
     """
 
     def __init__(self, log_probs: Tensor, lens: Tensor, eos_id: int) -> None:
-        self.by_token = log_probs.transpose(1, 2).contiguous()
+        self.log_probs, self.by_token = log_probs, log_probs.transpose(1, 2).contiguous()
         self.lens, self.eos_id = lens, eos_id
         self.frame_mask = length_mask(lens, log_probs.size(1))
+        self.utterances = torch.arange(len(lens), device=lens.device)  # those still searched
 
     def rows(self, rows: Tensor) -> CTCPrefixScorer:
-        """The scorer of some utterances."""
-        part = object.__new__(CTCPrefixScorer)
-        part.by_token, part.lens, part.eos_id = self.by_token[rows], self.lens[rows], self.eos_id
-        part.frame_mask = self.frame_mask[rows]
+        """The scorer of some utterances; the tables stay where they are."""
+        part = copy(self)
+        part.utterances, part.lens, part.frame_mask = self.utterances[rows], self.lens[rows], self.frame_mask[rows]
         return part
+
+    @cached_property
+    def probs(self) -> Tensor:
+        """(B, T, V) float64, the probabilities; only the vocabulary's scores need them."""
+        return self.log_probs.double().exp()
 
     def start(self) -> PrefixState:
         """The empty prefix of every utterance."""
-        blank = self.by_token[:, BLANK_ID].double().cumsum(-1).unsqueeze(1)
+        blank = self.by_token[self.utterances, BLANK_ID].double().cumsum(-1).unsqueeze(1)
         nowhere = torch.full_like(blank, LOG_ZERO)
         last = torch.full(blank.shape[:2], -1, device=blank.device)
         return PrefixState(nowhere, blank, blank.new_zeros(blank.shape[:2]), last, True)
 
     def score(self, state: PrefixState, tokens: Tensor | None) -> Tensor:
         """Log-probability that each continuation adds: (B, K, P) for tokens (B, K, P), (B, K, V) for None."""
-        either, after_blank = state.arrivals()
+        either, after_blank = state.arrivals
         hidden = ~self.frame_mask.unsqueeze(1)
         either, after_blank = either.masked_fill(hidden, -torch.inf), after_blank.masked_fill(hidden, -torch.inf)
-        if tokens is None:
-            tokens = torch.arange(self.by_token.size(1), device=either.device).expand(*state.last.shape, -1)
-            total = self._score_vocabulary(either)
-        else:
-            total = torch.logsumexp(either.unsqueeze(2) + self._frames_of(tokens), dim=-1)
         # a repeated token needs a blank between
         repeated = torch.logsumexp(after_blank + self._frames_of(state.last.clamp(min=0)), dim=-1)
-        total = torch.where(tokens == state.last.unsqueeze(-1), repeated.unsqueeze(-1), total)
-        total = torch.where(tokens == self.eos_id, self._whole_text(state).unsqueeze(-1), total)
-        added = total.clamp(min=LOG_ZERO) - state.prefix_score.unsqueeze(-1)
+        if tokens is None:
+            total = self._score_vocabulary(either)
+            if not state.is_empty:
+                total.scatter_(-1, state.last.unsqueeze(-1), repeated.unsqueeze(-1))
+            total[..., self.eos_id] = self._whole_text(state)
+        else:
+            total = torch.logsumexp(either.unsqueeze(2) + self._frames_of(tokens), dim=-1)
+            total = torch.where(tokens == state.last.unsqueeze(-1), repeated.unsqueeze(-1), total)
+            total = torch.where(tokens == self.eos_id, self._whole_text(state).unsqueeze(-1), total)
+        added = total.clamp_(min=LOG_ZERO).sub_(state.prefix_score.unsqueeze(-1))
         # blank is no token: a text with one would be found again, at no cost, by what follows it
-        return added.masked_fill(tokens == BLANK_ID, -torch.inf)
+        if tokens is None:
+            added[..., BLANK_ID] = -torch.inf
+            return added
+        return added.masked_fill_(tokens == BLANK_ID, -torch.inf)
 
     def extend(self, state: PrefixState, rows: Tensor, parents: Tensor, tokens: Tensor, added: Tensor) -> PrefixState:
         """The prefixes ``state[rows][parents] + tokens``.
@@ -98,27 +117,33 @@ class CTCPrefixScorer:
         rows: (A,) utterances kept; parents, tokens: (A, K'); added: (A, K'), what ``score`` gave them.
         """
         pick = (rows.unsqueeze(1), parents)
-        either, after_blank = (part[pick] for part in state.arrivals())
+        either, after_blank = (part[pick] for part in state.arrivals)
         last = state.last[pick]
         arrival = torch.where((tokens == last).unsqueeze(-1), after_blank, either)
-        frames = self.by_token[rows.unsqueeze(1), tokens].double()
+        utterances = self.utterances[rows]
+        frames = self.by_token[utterances.unsqueeze(1), tokens].double()
         non_blank = forward_sum(arrival, frames)
         before = torch.full_like(arrival[..., :1], LOG_ZERO)
-        blanks = self.by_token[rows, BLANK_ID].double().unsqueeze(1)
+        blanks = self.by_token[utterances, BLANK_ID].double().unsqueeze(1)
         blank = forward_sum(torch.cat([before, non_blank[..., :-1]], dim=-1), blanks)
         return PrefixState(non_blank, blank, state.prefix_score[pick] + added.clamp(min=LOG_ZERO), tokens, False)
 
     def _frames_of(self, tokens: Tensor) -> Tensor:
         """Per-frame log-probabilities of tokens (B, ...) -> (B, ..., T) float64."""
-        rows = torch.arange(tokens.size(0), device=tokens.device).view(-1, *[1] * (tokens.dim() - 1))
+        rows = self.utterances.view(-1, *[1] * (tokens.dim() - 1))
         return self.by_token[rows, tokens].double()
 
     def _score_vocabulary(self, arrival: Tensor) -> Tensor:
         """logsumexp over frames of arrival + log-probability, for all tokens, as one matrix product per utterance."""
         peak = arrival.amax(-1, keepdim=True).clamp(min=LOG_ZERO)
         weight = (arrival - peak).exp()
-        rows = [torch.matmul(w, frames.double().exp().t()) for w, frames in zip(weight, self.by_token, strict=True)]
-        return torch.stack(rows).log() + peak
+        reached = (weight > NEGLIGIBLE).any(1).long()  # (B, T); where it is nowhere, all frames count
+        spans = torch.stack([reached.argmax(-1), reached.size(-1) - reached.flip(-1).argmax(-1)], dim=1).tolist()
+        rows = [
+            torch.matmul(w[:, first:end], self.probs[utterance, first:end])
+            for w, utterance, (first, end) in zip(weight, self.utterances.tolist(), spans, strict=True)
+        ]
+        return torch.stack(rows).log_().add_(peak)
 
     def _whole_text(self, state: PrefixState) -> Tensor:
         """Log-probability that the text is the prefix and nothing more: (B, K)."""
@@ -157,25 +182,48 @@ def prefix_beam_search(
     """
     tries = min(candidates or max(beam_size, 10), log_probs.size(1))
     scores, ids = log_probs.double().topk(tries, dim=-1)
-    beam: dict[tuple[int, ...], tuple[float, float]] = {(): (0.0, -math.inf)}
+    # A prefix is a node of a tree: (number of the prefix without its last token, its last token). Those that survive a
+    # frame get a number themselves.
+    nodes = [(0, -1)]
+    numbers: dict[_Node, int] = {}
+    beam: dict[int, tuple[float, float]] = {0: (0.0, -math.inf)}
     for frame_scores, frame_ids in zip(scores.tolist(), ids.tolist(), strict=True):
-        by_blank: defaultdict[tuple[int, ...], float] = defaultdict(lambda: -math.inf)
-        by_token: defaultdict[tuple[int, ...], float] = defaultdict(lambda: -math.inf)
+        by_blank: defaultdict[int | _Node, float] = defaultdict(lambda: -math.inf)
+        by_token: defaultdict[int | _Node, float] = defaultdict(lambda: -math.inf)
         for prefix, (ends_blank, ends_token) in beam.items():
             either = log_add(ends_blank, ends_token)
+            last = nodes[prefix][1]
             for score, token in zip(frame_scores, frame_ids, strict=True):
-                longer = (*prefix, token)
                 if token == BLANK_ID:
                     by_blank[prefix] = log_add(by_blank[prefix], either + score)
-                elif prefix[-1:] == (token,):
+                    continue
+                before = either
+                if token == last:
                     by_token[prefix] = log_add(by_token[prefix], ends_token + score)
-                    if ends_blank > -math.inf:
-                        by_token[longer] = log_add(by_token[longer], ends_blank + score)
-                else:
-                    by_token[longer] = log_add(by_token[longer], either + score)
+                    if ends_blank == -math.inf:
+                        continue
+                    before = ends_blank
+                node = (prefix, token)
+                longer = numbers.get(node, node)
+                by_token[longer] = log_add(by_token[longer], before + score)
         grown = {prefix: (by_blank[prefix], by_token[prefix]) for prefix in {**by_blank, **by_token}}
-        beam = dict(sorted(grown.items(), key=lambda item: log_add(*item[1]), reverse=True)[:beam_size])
-    return [(list(prefix), log_add(*ends)) for prefix, ends in beam.items()]
+        beam = {}
+        for prefix, ends in sorted(grown.items(), key=lambda item: log_add(*item[1]), reverse=True)[:beam_size]:
+            if isinstance(prefix, tuple):
+                numbers[prefix] = len(nodes)
+                nodes.append(prefix)
+                prefix = len(nodes) - 1
+            beam[prefix] = ends
+    return [(_tokens_to(prefix, nodes), log_add(*ends)) for prefix, ends in beam.items()]
+
+
+def _tokens_to(node: int, nodes: Sequence[_Node]) -> list[int]:
+    """The tokens from the root of the tree to a node."""
+    tokens = []
+    while node:
+        node, token = nodes[node]
+        tokens.append(token)
+    return tokens[::-1]
 
 
 def log_add(a: float, b: float) -> float:

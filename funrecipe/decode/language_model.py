@@ -7,7 +7,7 @@ import torch
 from funrecipe.checkpoint import load_weights
 from funrecipe.decode.hotword_bias import HotwordBias
 from funrecipe.decode.hotwords import read_hotwords, spell_hotwords
-from funrecipe.decode.ngram import NgramModel, read_arpa
+from funrecipe.decode.ngram import NgramModel, load_arpa
 from funrecipe.decode.options import DecodeOptions
 from funrecipe.decode.scorers import LMScorer
 from funrecipe.errors import UsageError
@@ -52,7 +52,7 @@ def load_ngram(folder: ModelFolder) -> NgramModel:
             where=str(folder.path),
             hint=f"put one there, named {' or '.join(NGRAM_FILES)}, or leave ngram_weight out",
         )
-    return read_arpa(folder.ngram, folder.tokens)
+    return load_arpa(folder.ngram, folder.tokens)
 
 
 def load_language_model(folder: ModelFolder, *, device: torch.device | str = "cpu") -> LanguageModel:

@@ -16,12 +16,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from funrecipe.cache import cached_arrays, digest_of
 from funrecipe.errors import DataError
 
 SOS_ID, EOS_ID = 1, 2
 UNKNOWN_WORDS = ("<unk>", "<UNK>")
 # log10 probability of a token that neither the model nor its <unk> knows, as SRILM writes "never"
 NEVER = -99.0
+ROWS_BYTES = 64 * 2**20  # of scores after the latest contexts
+FORMAT = "ngram 1"  # part of the key of what is kept of a file: another form of the arrays takes another name
 
 
 @dataclass(frozen=True)
@@ -78,8 +81,9 @@ class NgramModel:
                 known = known + float(level.backoffs[node])
                 place = slice(level.first[node], level.first[node + 1])
                 known[level.followers[place]] = level.log_probs[place]
-            if len(context) < 2:  # longer contexts are too many to keep
-                self.rows[context] = known
+            if len(self.rows) * self.vocab_size * 4 >= ROWS_BYTES:
+                self.rows = {}
+            self.rows[context] = known
         return known
 
     def score(self, ids: Sequence[int]) -> float:
@@ -97,6 +101,38 @@ class NgramModel:
         last = last[:, :, max(0, last.size(2) - self.order + 1) :]
         rows = [self.row(tuple(context)) for context in last.flatten(0, 1).tolist()]
         return torch.stack(rows).view(*tokens.shape, -1).to(tokens.device), [last]
+
+
+def load_arpa(path: Path, tokens: Sequence[str]) -> NgramModel:
+    """Like :func:`read_arpa`; what was parsed once is kept in the cache folder and read from there."""
+
+    def parse() -> dict[str, np.ndarray]:
+        return _arrays_of(read_arpa(path, tokens))
+
+    try:
+        key = digest_of(path, FORMAT, *tokens)
+    except OSError:
+        return read_arpa(path, tokens)  # which says what is wrong
+    return _model_of(cached_arrays("ngram", key, parse), len(tokens))
+
+
+def _arrays_of(model: NgramModel) -> dict[str, np.ndarray]:
+    """The arrays that :func:`_model_of` makes a model from."""
+    arrays = {"unknown": model.unknown[:1].numpy()}
+    for length, level in enumerate(model.contexts):
+        for name in ("keys", "backoffs", "first", "followers", "log_probs"):
+            arrays[f"{length}.{name}"] = np.asarray(getattr(level, name))
+    return arrays
+
+
+def _model_of(arrays: dict[str, np.ndarray], vocab_size: int) -> NgramModel:
+    contexts = []
+    while f"{len(contexts)}.keys" in arrays:
+        keys, backoffs, first, followers, log_probs = (
+            arrays[f"{len(contexts)}.{name}"] for name in ("keys", "backoffs", "first", "followers", "log_probs")
+        )
+        contexts.append(Contexts(keys, backoffs, first, torch.from_numpy(followers), torch.from_numpy(log_probs)))
+    return NgramModel(contexts, vocab_size, float(arrays["unknown"][0]))
 
 
 def read_arpa(path: Path, tokens: Sequence[str]) -> NgramModel:

@@ -101,3 +101,48 @@ def test_a_beam_of_one_passes_over_a_blank_that_the_decoder_likes(lattice):
     search = JointBeamSearch([AcousticScorer(likes_blank)], scorer, BeamOptions(1, 0.3), vocab_size=4)
     for nbest in search.run([2, 2], log_probs.device):
         assert len(nbest) == 1 and 0 not in nbest[0].tokens and nbest[0].score > -100
+
+
+def plain_score(log_probs, non_blank, blank, last, prefix_score):
+    """Equations of algorithm 2, a loop over frames: what each token of a long utterance adds to one prefix."""
+    before_any, before_blank = [-math.inf], [-math.inf]
+    for ends, waits in zip(non_blank[:-1], blank[:-1]):
+        before_any.append(float(torch.logaddexp(ends, waits)))
+        before_blank.append(float(waits))
+    scores = []
+    for token in range(log_probs.size(1)):
+        arrival = before_blank if token == last else before_any
+        terms = torch.tensor(arrival, dtype=torch.double) + log_probs[:, token].double()
+        scores.append(float(terms.logsumexp(0)) - prefix_score)
+    scores[0], scores[EOS] = -math.inf, float(torch.logaddexp(non_blank[-1], blank[-1])) - prefix_score
+    return scores
+
+
+def test_scores_over_the_frames_in_reach_are_those_over_all_frames():
+    torch.manual_seed(5)
+    frames, vocab = 300, 12
+    logits = torch.randn(2, frames, vocab)
+    logits[:, :, 0] += 25.0
+    spoken = torch.arange(5, frames, 9)
+    logits[:, spoken, torch.randint(3, vocab, (len(spoken),))] += 50.0
+    log_probs = logits.log_softmax(-1)
+    scorer = CTCPrefixScorer(log_probs, torch.tensor([frames, frames]), EOS)
+    second = scorer.rows(torch.tensor([1]))
+    state, row = second.start(), torch.tensor([0])
+    for step in range(20):
+        added = second.score(state, None)
+        best = added[..., 3:].argmax(-1) + 3
+        if step:
+            wanted = plain_score(
+                log_probs[1],
+                state.non_blank[0, 0],
+                state.blank[0, 0],
+                int(state.last[0, 0]),
+                float(state.prefix_score[0, 0]),
+            )
+            assert added[0, 0].tolist() == pytest.approx(wanted, rel=1e-9)
+        everything = torch.arange(vocab).expand(1, 1, -1)
+        assert added[0, 0].tolist() == pytest.approx(second.score(state, everything)[0, 0].tolist(), rel=1e-9)
+        state = second.extend(state, row, row.unsqueeze(1), best, added.gather(-1, best.unsqueeze(-1)).squeeze(-1))
+    weight = (state.arrivals[0] - state.arrivals[0].amax()).exp()
+    assert int((weight > 1e-40).sum()) < frames / 2  # some frames are out of reach, or the test would show nothing

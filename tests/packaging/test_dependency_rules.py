@@ -21,6 +21,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "errors": set(),
     "files": set(),
     "network": set(),
+    "cache": {"files"},
     "checkpoint": {"files"},
     "data": {"files"},
     "audio": {"files"},
@@ -28,7 +29,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "models": set(),
     "model_folder": {"files", "text"},
     "hub": {"files", "model_folder", "network"},
-    "decode": {"audio", "checkpoint", "files", "model_folder", "models", "network", "text"},
+    "decode": {"audio", "cache", "checkpoint", "files", "model_folder", "models", "network", "text"},
     "score": {"files", "text"},
     "train": {
         *(
@@ -55,7 +56,7 @@ MAY_IMPORT: dict[str, set[str]] = {
 FACES = {"__init__", "__main__", "cli", "commands", "pipeline_calls", "pipelines", "trainers"}
 TORCH_FREE = (
     *("errors.py", "cli.py", "files.py", "network.py", "model_folder/", "hub/", "score/", "text/", "jobs/", "data/"),
-    *("audio/io.py", "audio/resample.py", "decode/options.py"),
+    *("cache.py", "audio/io.py", "audio/resample.py", "decode/options.py"),
 )
 HEAVY = {"torch", "torchaudio", "modelscope", "tensorboard", "matplotlib", "jinja2", "sentencepiece", "onnxruntime"}
 COMMANDS_WITHOUT_TORCH = ("validate", "shard", "merge", "score", "launch", "status", "normalize", "compare")

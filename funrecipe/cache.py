@@ -1,0 +1,58 @@
+"""What was computed from a file and is kept to save computing it again; whatever is damaged or gone is made anew."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from pathlib import Path
+from zipfile import BadZipFile
+
+import numpy as np
+
+Arrays = dict[str, np.ndarray]
+
+
+def cache_folder() -> Path:
+    """``$FUNRECIPE_CACHE``, else ``$XDG_CACHE_HOME/funrecipe``, else ``~/.cache/funrecipe``."""
+    if named := os.environ.get("FUNRECIPE_CACHE"):
+        return Path(named).expanduser()
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache").expanduser() / "funrecipe"
+
+
+def cached_arrays(kind: str, key: str, make: Callable[[], Mapping[str, np.ndarray]]) -> Arrays:
+    """The arrays that ``make`` gives, from ``<cache folder>/<kind>/<key>.npz`` where they are there and whole.
+
+    The archive checks its bytes when it is read, and holds numbers only: nothing in it is executed. Where it cannot be
+    written, the arrays are made each time.
+
+    Args:
+        key: a digest of everything that the arrays depend on.
+    """
+    path = cache_folder() / kind / f"{key}.npz"
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            return {name: archive[name] for name in archive.files}
+    except (OSError, ValueError, KeyError, EOFError, BadZipFile):
+        pass
+    arrays = dict(make())
+    temporary = path.with_name(f".{key}.{os.getpid()}.npz")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with open(temporary, "wb") as file:
+            np.savez(file, **arrays)
+        os.replace(temporary, path)
+    except OSError:
+        with suppress(OSError):
+            temporary.unlink()
+    return arrays
+
+
+def digest_of(path: Path, *parts: str) -> str:
+    """sha256 over the content of a file and over ``parts``."""
+    with open(path, "rb") as file:
+        digest = hashlib.file_digest(file, "sha256")
+    for part in parts:
+        digest.update(b"\0" + part.encode())
+    return digest.hexdigest()
