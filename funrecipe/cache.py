@@ -11,6 +11,9 @@ from zipfile import BadZipFile
 
 import numpy as np
 
+from funrecipe.errors import WriteError
+from funrecipe.files import atomic_write, sha256_of
+
 Arrays = dict[str, np.ndarray]
 
 
@@ -37,22 +40,14 @@ def cached_arrays(kind: str, key: str, make: Callable[[], Mapping[str, np.ndarra
     except (OSError, ValueError, KeyError, EOFError, BadZipFile):
         pass
     arrays = dict(make())
-    temporary = path.with_name(f".{key}.{os.getpid()}.npz")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with open(temporary, "wb") as file:
-            np.savez(file, **arrays)
-        os.replace(temporary, path)
-    except OSError:
-        with suppress(OSError):
-            temporary.unlink()
+    with suppress(WriteError), atomic_write(path, "wb") as file:
+        np.savez(file, **arrays)
     return arrays
 
 
 def digest_of(path: Path, *parts: str) -> str:
     """sha256 over the content of a file and over ``parts``."""
-    with open(path, "rb") as file:
-        digest = hashlib.file_digest(file, "sha256")
+    digest = hashlib.sha256(sha256_of(path).encode())
     for part in parts:
         digest.update(b"\0" + part.encode())
     return digest.hexdigest()
