@@ -65,17 +65,19 @@ def load_state_dict(path: Path | str, *, mapped: bool = False) -> dict[str, Tens
     return dict(content)
 
 
-def load_weights(model: nn.Module, path: Path | str) -> None:
+def load_weights(model: nn.Module, path: Path | str, *, assign: bool = False) -> None:
     """Put the tensors of ``path`` into ``model``; half precision on disk is converted to the model's type.
 
-    A model that was built on the ``meta`` device, without memory of its own, gets them without a copy.
+    Args:
+        assign: make them the model's own, mapped from the file, without a copy: for a model that was built without
+            initial values (``models.uninitialized``) and will not be trained.
 
     Raises:
         DataError: names that are missing, unexpected or of another shape, all listed.
         UnsafeFileError: as :func:`load_plain`.
     """
-    on_meta = any(parameter.is_meta for parameter in model.parameters())
-    fit_state_dict(model, load_state_dict(path, mapped=on_meta), where=str(path), assign=on_meta)
+    assign = assign or any(parameter.is_meta for parameter in model.parameters())
+    fit_state_dict(model, load_state_dict(path, mapped=assign), where=str(path), assign=assign)
 
 
 def fit_state_dict(model: nn.Module, state: Mapping[str, Tensor], *, where: str, assign: bool = False) -> None:

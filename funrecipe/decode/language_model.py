@@ -13,6 +13,7 @@ from funrecipe.decode.scorers import LMScorer
 from funrecipe.errors import UsageError
 from funrecipe.model_folder.folder import NGRAM_FILES, ModelFolder, read_config
 from funrecipe.models.lm import LanguageModel, build_language_model
+from funrecipe.models.uninitialized import Uninitialized
 
 FUSION_OPTIONS = frozenset({"lm_weight", "ngram_weight", "hotword"})
 
@@ -73,8 +74,9 @@ def load_language_model(folder: ModelFolder, *, device: torch.device | str = "cp
             hint="put lm.yaml and lm.pb there, or leave lm_weight out",
         )
     try:
-        model = build_language_model(config, len(folder.tokens))
+        with Uninitialized():
+            model = build_language_model(config, len(folder.tokens))
     except ValueError as error:
         raise UsageError(str(error), where=str(where)) from None
-    load_weights(model, weights)
+    load_weights(model, weights, assign=True)
     return model.eval().requires_grad_(False).to(device)

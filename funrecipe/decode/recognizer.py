@@ -20,6 +20,7 @@ from funrecipe.errors import UsageError
 from funrecipe.model_folder import ModelFolder
 from funrecipe.models.packed import pack_linears
 from funrecipe.models.registry import build_model
+from funrecipe.models.uninitialized import Uninitialized
 from funrecipe.text.postprocess import postprocess
 from funrecipe.text.tokenizer import Tokenizer
 
@@ -101,9 +102,9 @@ def load_model(
         DataError, UnsafeFileError: weights that do not fit or are not safe.
     """
     precision = precision or with_defaults(None, folder).precision or "fp32"
-    with torch.device("meta"):  # no random weights that the next line would throw away
+    with Uninitialized():
         model = build_model(folder.config, len(folder.tokens))
-    load_weights(model, weights or folder.weights)
+    load_weights(model, weights or folder.weights, assign=True)
     model = pack_linears(model.eval().requires_grad_(False).to(device), precision)
     model.precision = precision
     return model

@@ -9,6 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from funrecipe.models.uninitialized import Uninitialized
+
 LAYER_NORM_EPS = 1e-12  # FunASR's and ESPnet's LayerNorm; torch's default 1e-5 would change every output
 
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
@@ -69,7 +71,8 @@ class PointwiseConv(nn.Conv1d):
 
     def as_linear(self) -> nn.Linear:
         """The same product as an ``nn.Linear`` that shares the weights."""
-        linear = nn.Linear(self.in_channels, self.out_channels, device="meta")
+        with Uninitialized():
+            linear = nn.Linear(self.in_channels, self.out_channels)
         linear.weight = nn.Parameter(self.weight.detach().squeeze(-1), requires_grad=False)
         linear.bias = None if self.bias is None else nn.Parameter(self.bias.detach(), requires_grad=False)
         return linear

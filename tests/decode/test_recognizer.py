@@ -1,6 +1,8 @@
 """Whole recognizers over the golden models: batches, threads, edges, options, hot words, hypotheses of real speech."""
 
 import shutil
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -181,3 +183,32 @@ def test_real_speech_gives_the_reference_hypotheses(batch_size):
 def read_pairs(path):
     """``key value`` lines as a dict; the value may hold blanks or be empty."""
     return dict(line.split(" ", 1) for line in path.read_text(encoding="utf-8").splitlines())
+
+
+def test_a_model_is_loaded_without_initial_values_and_without_the_compiler():
+    """The weights are those of the file, the random generator is untouched, and torch's compiler stays out."""
+    code = """
+import sys
+import torch
+from funrecipe.checkpoint import load_state_dict
+from funrecipe.model_folder import open_model_folder
+from funrecipe.decode.recognizer import load_recognizer
+from funrecipe.models.registry import build_model
+from funrecipe.models.uninitialized import Uninitialized
+from funrecipe.checkpoint import load_weights
+folder = open_model_folder(sys.argv[1])
+torch.manual_seed(7)
+before = torch.get_rng_state()
+with Uninitialized():
+    model = build_model(folder.config, len(folder.tokens))
+load_weights(model, folder.weights, assign=True)
+wanted = load_state_dict(folder.weights)
+assert all(torch.equal(value, wanted[name]) for name, value in model.state_dict().items())
+load_recognizer(folder)
+assert torch.equal(torch.get_rng_state(), before)
+print("torch._dynamo" in sys.modules)
+"""
+    folder = Path(__file__).parents[2] / "egs/quickstart/model"
+    result = subprocess.run([sys.executable, "-c", code, folder], capture_output=True, text=True, timeout=300)
+    assert result.returncode == 0, result.stderr
+    assert result.stdout == "False\n"
