@@ -38,6 +38,7 @@ MODES = {
     "paraformer_streaming": ("paraformer_online",),
     "paraformer_fake_streaming": ("paraformer_online",),
     "uniasr": ("uniasr",),
+    "sense_voice": ("sense_voice",),
     "rnnt": ("rnnt", "rnnt_unified"),
 }
 
@@ -55,6 +56,8 @@ class Results:
             self._writer.write(key, tokens=tokens, text=text, score=score, **rest)
         # For people: blanks only where the language has them; the file has one between all words.
         result = {"key": key, "text": postprocess(tokens).text, "tokens": list(tokens), "score": score}
+        if rest.get("rich") is not None:
+            result |= rest["rich"]
         if rest.get("timestamp_ms") is not None:
             result["timestamp"] = [list(pair) for pair in rest["timestamp_ms"]]
         if rest.get("nbest") is not None:

@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 BOOLEAN = ("true", "false")
 # Decoding options that the recipe passes on; unset ones keep what the model's decoding.yaml says.
 FLOAT_OPTIONS = ("ctc_weight", "lm_weight", "ngram_weight", "penalty", "maxlenratio", "minlenratio")
-TEXT_OPTIONS = ("decoding_mode", "search_type", "precision")
+TEXT_OPTIONS = ("decoding_mode", "search_type", "precision", "language", "output")
+SWITCHES = ("use_itn", "ban_emo_unk")
 INTEGER_OPTIONS = ("beam_size", "nbest", "token_num_relax", "decoding_ind")
 
 
@@ -44,6 +45,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--search_type", help="search of a transducer: default, tsd, alsd or maes")
     parser.add_argument("--precision", help="fp32, or on the CPU bf16 or int8: faster, results change a little")
     parser.add_argument("--hotword_txt", help="file with hot words, or the words")
+    parser.add_argument("--language", help="SenseVoice: auto, zh, en, yue, ja, ko or nospeech")
+    parser.add_argument("--output", help="SenseVoice: plain (no tags), rich (tags as the model writes them) or emoji")
+    parser.add_argument("--use_itn", choices=BOOLEAN, help="SenseVoice: write punctuation and digits")
+    parser.add_argument("--ban_emo_unk", choices=BOOLEAN, help="SenseVoice: never say that the emotion is unknown")
     for name in FLOAT_OPTIONS:
         parser.add_argument(f"--{name}", type=float)
     for name in INTEGER_OPTIONS:
@@ -179,6 +184,7 @@ def _decode_options(args: argparse.Namespace) -> dict[str, Any]:
     from funrecipe.decode.options import DecodeOptions
 
     options = {name: getattr(args, name) for name in (*FLOAT_OPTIONS, *INTEGER_OPTIONS, *TEXT_OPTIONS)}
+    options |= {name: getattr(args, name) == "true" for name in SWITCHES if getattr(args, name) is not None}
     if args.hotword_txt and args.hotword_txt.lower() != "none":
         path = Path(args.hotword_txt)
         options["hotword"] = str(path.resolve()) if path.is_file() else args.hotword_txt

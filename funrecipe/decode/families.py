@@ -36,6 +36,7 @@ SEARCHES = {
     "paraformer_bert": "paraformer:ParaformerSearch",
     "paraformer_online": "paraformer_online:ChunkedParaformerSearch",
     "uniasr": "uniasr:UniASRSearch",
+    "sense_voice": "sense_voice:SenseVoiceSearch",
     "bicif_paraformer": "paraformer:BiCifParaformerSearch",
     "contextual_paraformer": "paraformer:ContextualParaformerSearch",
     "neatcontextual_paraformer": "paraformer:ContextualParaformerSearch",

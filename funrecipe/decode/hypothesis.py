@@ -6,6 +6,27 @@ from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True)
+class RichText:
+    """What a model that also tells language, emotion and event says of an utterance.
+
+    Attributes:
+        text: words joined by a space, as a text list has them; with tags where those were asked for.
+        display: the same for people.
+        language, emotion, event: names as in the vocabulary (``zh``, ``NEUTRAL``, ``Speech``), None where it says none.
+    """
+
+    text: str
+    display: str
+    language: str | None = None
+    emotion: str | None = None
+    event: str | None = None
+
+    def as_fields(self) -> dict[str, str | None]:
+        """What result files and pipelines give: the text for people and the tags."""
+        return {"text": self.display, "language": self.language, "emotion": self.emotion, "event": self.event}
+
+
+@dataclass(frozen=True)
 class TokenHypothesis:
     """One result of a search.
 
@@ -14,12 +35,14 @@ class TokenHypothesis:
         score: log-probability (see the search for what it sums).
         timestamp_ms: ``[start, end]`` per id, or None.
         partial_scores: unweighted scores by scorer, where a beam search keeps them.
+        rich: the text, where the model writes it with tags.
     """
 
     ids: list[int]
     score: float
     timestamp_ms: list[list[int]] | None = None
     partial_scores: dict[str, float] = field(default_factory=dict)
+    rich: RichText | None = None
 
 
 @dataclass(frozen=True)
@@ -32,6 +55,7 @@ class Hypothesis:
         score: the search's score; 0 for an empty hypothesis of silence that was too short.
         timestamp_ms: ``[start, end]`` per token, or None.
         nbest: all hypotheses, best first, this one among them; None where only one was asked for.
+        rich: text for people, language, emotion and event, by name; None where the model tells no such things.
     """
 
     tokens: list[str]
@@ -39,6 +63,7 @@ class Hypothesis:
     score: float
     timestamp_ms: list[list[int]] | None = None
     nbest: list[Hypothesis] | None = None
+    rich: dict[str, str | None] | None = None
 
 
 EMPTY = Hypothesis([], "", 0.0)

@@ -15,7 +15,9 @@ PRECISIONS = ("fp32", "bf16", "int8")
 RECOGNIZER_KEYS = frozenset({"allow_network", "precision"})  # they concern no search
 # What FunASR's command lines write beside the search options; flags say these, not a model.
 RUNTIME_KEYS = frozenset({"num_workers", "seed", "log_level", "ngpu", "ncpu", "batch_size", "dtype"})
-TEXTS = ("decoding_mode", "search_type", "hotword", "precision")
+TEXTS = ("decoding_mode", "search_type", "hotword", "precision", "language", "output")
+SWITCHES = ("score_norm", "use_itn", "ban_emo_unk")
+OUTPUTS = ("plain", "rich", "emoji")
 
 
 @dataclass(frozen=True)
@@ -35,6 +37,11 @@ class DecodeOptions:
         search_type, score_norm: transducer: ``default``, ``tsd``, ``alsd``, ``maes``; order by score per token.
         hotword: a file (one a line), a URL, or words separated by blanks.
         clas_scale: weight of the hot words in a contextual model, 0 to 1.
+        language: SenseVoice: ``auto``, ``zh``, ``en``, ``yue``, ``ja``, ``ko`` or ``nospeech``.
+        use_itn: SenseVoice: write punctuation and digits.
+        ban_emo_unk: SenseVoice: never say that the emotion is unknown.
+        output: SenseVoice: texts without tags (``plain``), as the model writes them (``rich``), or with emoji
+            (``emoji``).
         precision: ``fp32`` (default), ``bf16`` or ``int8``: how linear layers are multiplied, on CPU only. The other
             two are faster and change results a little; utterances are then computed one at a time.
         allow_network: whether ``hotword`` may be fetched from a URL.
@@ -55,6 +62,10 @@ class DecodeOptions:
     score_norm: bool | None = None
     hotword: str | None = None
     clas_scale: float | None = None
+    language: str | None = None
+    use_itn: bool | None = None
+    ban_emo_unk: bool | None = None
+    output: str | None = None
     precision: str | None = None
     allow_network: bool = False
 
@@ -62,8 +73,11 @@ class DecodeOptions:
         for name in TEXTS:
             if not isinstance(getattr(self, name), (str, type(None))):
                 raise UsageError(f"{name} is {getattr(self, name)!r}", where=name, hint="give a text")
-        if self.score_norm not in (None, True, False):
-            raise UsageError(f"score_norm is {self.score_norm!r}", where="score_norm", hint="give true or false")
+        for name in SWITCHES:
+            if getattr(self, name) not in (None, True, False):
+                raise UsageError(f"{name} is {getattr(self, name)!r}", where=name, hint="give true or false")
+        if self.output is not None and self.output not in OUTPUTS:
+            raise UsageError(f"output is {self.output!r}", where="output", hint=f"give one of {', '.join(OUTPUTS)}")
         if self.precision is not None and self.precision not in PRECISIONS:
             hint = f"give one of {', '.join(PRECISIONS)}"
             raise UsageError(f"precision is {self.precision!r}", where="precision", hint=hint)
@@ -157,4 +171,8 @@ NEUTRAL: dict[str, tuple[Any, ...]] = {
     "score_norm": (False,),
     "hotword": ("",),
     "clas_scale": (1.0,),
+    "language": ("auto",),
+    "use_itn": (False,),
+    "ban_emo_unk": (False,),
+    "output": ("plain",),
 }

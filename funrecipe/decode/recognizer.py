@@ -85,6 +85,9 @@ class Recognizer:
     def to_hypothesis(self, hypothesis: TokenHypothesis) -> Hypothesis:
         """Token ids to tokens and post-processed text."""
         tokens = self.tokenizer.tokens_of(hypothesis.ids)
+        if hypothesis.rich is not None:
+            fields = hypothesis.rich.as_fields()
+            return Hypothesis(tokens, hypothesis.rich.text, hypothesis.score, hypothesis.timestamp_ms, rich=fields)
         text = " ".join(postprocess(tokens).words)
         return Hypothesis(tokens, text, hypothesis.score, hypothesis.timestamp_ms)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Protocol
@@ -30,6 +30,7 @@ class Hypothesis(Protocol):
     score: float
     timestamp_ms: Sequence[Sequence[int]] | None
     nbest: Sequence[Hypothesis] | None
+    rich: Mapping[str, str | None] | None
 
 
 class Recognizer(Protocol):
@@ -151,6 +152,7 @@ def _decode_batch(batch: Sequence[Loaded], writer: ShardWriter, recognizer: Reco
             score=hypothesis.score,
             timestamp_ms=hypothesis.timestamp_ms,
             nbest=hypothesis.nbest and [(h.tokens, h.text, h.score) for h in hypothesis.nbest],
+            rich=hypothesis.rich,
             audio_s=audio_s,
             decode_s=elapsed_s * share,
         )

@@ -2,7 +2,7 @@
 
 A shard's folder ``output.N/`` holds
 
-* ``1best_recog/{text,token,score,timestamp,nbest}``: ``id value`` lines, appended and flushed per utterance;
+* ``1best_recog/{text,token,score,timestamp,nbest,rich}``: ``id value`` lines, appended and flushed per utterance;
 * ``done``: ``id <tab> audio seconds <tab> decoding seconds <tab> stamp of the audio``, written after the others. An
   utterance counts as decoded when its line stands here and in every other file, so a line that a killed worker left
   half written is never taken for a result;
@@ -27,7 +27,7 @@ from funrecipe.files import write_error, write_text
 RESULTS = "1best_recog"
 UNFINISHED = ".stage1_unfinished"  # infer.sh makes it, a merge that succeeds takes it away
 REQUIRED = ("text", "token", "score")
-OPTIONAL = ("timestamp", "nbest")
+OPTIONAL = ("timestamp", "nbest", "rich")
 
 
 @dataclass(frozen=True)
@@ -130,6 +130,7 @@ class ShardWriter:
         decode_s: float,
         timestamp_ms: Sequence[Sequence[int]] | None = None,
         nbest: Sequence[tuple[Sequence[str], str, float]] | None = None,
+        rich: Mapping[str, str | None] | None = None,
     ) -> None:
         """Append one utterance to every file and flush; ``done`` comes last. ``nbest``: (tokens, text, score) each."""
         self._append(f"{RESULTS}/text", f"{key} {text}\n")
@@ -140,6 +141,8 @@ class ShardWriter:
         if nbest is not None:
             rows = [{"text": text, "token": " ".join(t), "score": round(score, 6)} for t, text, score in nbest]
             self._append(f"{RESULTS}/nbest", f"{key} {json.dumps(rows, ensure_ascii=False)}\n")
+        if rich is not None:
+            self._append(f"{RESULTS}/rich", f"{key} {json.dumps(dict(rich), ensure_ascii=False)}\n")
         entry = Done(audio_s, decode_s, self._stamps.get(key, ""))
         self._append("done", _done_line(key, entry))
         self.done[key] = entry

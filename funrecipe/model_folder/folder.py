@@ -18,6 +18,7 @@ from funrecipe.errors import DataError
 from funrecipe.model_folder.files import read_config, read_json, read_token_file, read_yaml
 from funrecipe.model_folder.funasr_1x import is_1x, to_0x
 from funrecipe.model_folder.zoo import find_row
+from funrecipe.text.sentence_pieces import SentencePieceTokenizer, read_pieces
 from funrecipe.text.tokenizer import Tokenizer, read_seg_dict
 
 logger = logging.getLogger(__name__)
@@ -31,6 +32,7 @@ FILE_PAIRS = (
     ("sv.yaml", "sv.pb"),
     ("lm.yaml", "lm.pb"),
 )
+BPE_MODELS = ("bpe.model", "chn_jpn_yue_eng_ko_spectok.bpe.model")
 NGRAM_FILES = ("ngram.arpa", "ngram.arpa.gz", "lm.arpa", "lm.arpa.gz")
 # Files that tell another toolkit's folder, so that the error can name it.
 FOREIGN_LAYOUTS = (
@@ -74,6 +76,8 @@ class ModelFolder:
     @cached_property
     def tokenizer(self) -> Tokenizer:
         """The vocabulary with its spelling rules."""
+        if self.bpe_model is not None:
+            return SentencePieceTokenizer(self.tokens, self.bpe_model)
         return Tokenizer(self.tokens, read_seg_dict(self.seg_dict) if self.seg_dict else None)
 
     @property
@@ -117,7 +121,11 @@ def open_model_folder(path: str | Path) -> ModelFolder:
     if "model" not in config and "encoder" not in config:
         raise _unknown_layout(folder, f"{config_path.name} has neither a 'model' nor an 'encoder' key")
     family = str(config.get("model") or "asr")
-    tokens = _read_tokens(folder, token_list, named.get("tokens"), required=family not in WITHOUT_TOKENS)
+    bpe_model = _optional(folder, named.get("bpe_model"), *_basename(config.get("bpemodel")), *BPE_MODELS)
+    required = family not in WITHOUT_TOKENS and bpe_model is None
+    tokens = _read_tokens(folder, token_list, named.get("tokens"), required=required)
+    if not tokens and bpe_model is not None:
+        tokens = tuple(read_pieces(bpe_model))
     config["token_list"] = list(tokens)
     mode = _model_config(configuration).get("mode") or MODE_OF_FAMILY.get(family, family)
     decoding = _optional(folder, named.get("decoding"), "decoding.yaml")
@@ -136,7 +144,7 @@ def open_model_folder(path: str | Path) -> ModelFolder:
         weights=weights,
         cmvn=cmvn,
         seg_dict=_optional(folder, named.get("seg_dict"), "seg_dict", "seg_dict.txt", is_needed=False),
-        bpe_model=_optional(folder, named.get("bpe_model"), *_basename(config.get("bpemodel")), "bpe.model"),
+        bpe_model=bpe_model,
         decoding=_zoo_defaults(folder, configuration) | (read_yaml(decoding) if decoding else {}),
         lm_config=None if is_lm else lm_config,
         lm_weights=None if is_lm else lm_weights,

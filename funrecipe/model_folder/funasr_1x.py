@@ -18,6 +18,7 @@ MODELS = {
     "NeatContextualParaformer": "neatcontextual_paraformer",
     "SeacoParaformer": "seaco_paraformer",
     "UniASR": "uniasr",
+    "SenseVoiceSmall": "sense_voice",
     "Conformer": "asr",
     "Transformer": "asr",
     "Transducer": "rnnt",
@@ -33,6 +34,7 @@ MODELS = {
 ENCODERS = {
     "SANMEncoder": "sanm",
     "SANMEncoderChunkOpt": "sanm_chunk_opt",
+    "SenseVoiceEncoderSmall": "sense_voice_small",
     "ConformerEncoder": "conformer",
     "ChunkConformerEncoder": "chunk_conformer",
     "TransformerEncoder": "transformer",

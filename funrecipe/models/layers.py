@@ -24,10 +24,10 @@ ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
 
 
 class LayerNorm(nn.LayerNorm):
-    """LayerNorm over the last dimension with eps 1e-12 (``funasr.modules.layer_norm``)."""
+    """LayerNorm over the last dimension, with eps 1e-12 unless told otherwise (``funasr.modules.layer_norm``)."""
 
-    def __init__(self, size: int) -> None:
-        super().__init__(size, eps=LAYER_NORM_EPS)
+    def __init__(self, size: int, eps: float = LAYER_NORM_EPS) -> None:
+        super().__init__(size, eps=eps)
 
 
 def length_mask(lens: Tensor, max_len: int) -> Tensor:

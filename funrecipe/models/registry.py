@@ -20,6 +20,7 @@ FAMILIES = {
     "paraformer_bert": "paraformer:build_paraformer_bert",
     "paraformer_online": "paraformer_online:build_paraformer_online",
     "uniasr": "uniasr:build_uniasr",
+    "sense_voice": "sense_voice:build_sense_voice",
     "bicif_paraformer": "bicif_paraformer:build_bicif_paraformer",
     "contextual_paraformer": "contextual_paraformer:build_contextual_paraformer",
     "neatcontextual_paraformer": "contextual_paraformer:build_contextual_paraformer",

@@ -13,7 +13,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from funrecipe.models.layers import FeedForward, LayerNorm, depthwise_conv, padding_mask, sinusoidal_positions
+from funrecipe.models.layers import (
+    LAYER_NORM_EPS,
+    FeedForward,
+    LayerNorm,
+    depthwise_conv,
+    padding_mask,
+    sinusoidal_positions,
+)
 
 # Settings that FunASR's classes take and that must have this value here; ``...``: read there and without effect.
 INERT_SETTINGS = {
@@ -106,13 +113,19 @@ class SANMEncoderLayer(nn.Module):
     """Pre-norm block; no residual around attention when the sizes differ (the first block)."""
 
     def __init__(
-        self, self_attn: SANMSelfAttention, input_size: int, size: int, units: int, dropout_rate: float
+        self,
+        self_attn: SANMSelfAttention,
+        input_size: int,
+        size: int,
+        units: int,
+        dropout_rate: float,
+        norm_eps: float = LAYER_NORM_EPS,
     ) -> None:
         super().__init__()
         self.self_attn = self_attn
         self.feed_forward = FeedForward(size, units, dropout_rate)
-        self.norm1 = LayerNorm(input_size)
-        self.norm2 = LayerNorm(size)
+        self.norm1 = LayerNorm(input_size, norm_eps)
+        self.norm2 = LayerNorm(size, norm_eps)
         self.dropout = nn.Dropout(dropout_rate)
         self.residual = input_size == size
 
@@ -130,9 +143,11 @@ class SANMEncoder(nn.Module):
     Attributes:
         pad_invariant: True (default): frames behind a length are zero. False: they hold what FunASR leaves there and
             lets leak into the predictor and the last token of padded rows; for comparisons only.
+        norm_eps: of every LayerNorm.
     """
 
     pad_invariant = True
+    norm_eps = LAYER_NORM_EPS
 
     INERT = INERT_SETTINGS | {
         "input_layer": "pe",
@@ -164,11 +179,11 @@ class SANMEncoder(nn.Module):
             attention = SANMSelfAttention(
                 attention_heads, size_in, output_size, attention_dropout_rate, kernel_size, sanm_shfit
             )
-            return SANMEncoderLayer(attention, size_in, output_size, linear_units, dropout_rate)
+            return SANMEncoderLayer(attention, size_in, output_size, linear_units, dropout_rate, self.norm_eps)
 
         self.encoders0 = nn.ModuleList([block(input_size)])
         self.encoders = nn.ModuleList([block(output_size) for _ in range(num_blocks - 1)])
-        self.after_norm = LayerNorm(output_size)
+        self.after_norm = LayerNorm(output_size, self.norm_eps)
 
     def forward(self, feats: Tensor, feat_lens: Tensor) -> tuple[Tensor, Tensor]:
         """``feats (B, T, input_size)``, ``feat_lens (B,)`` -> ``(B, T, output_size)``, lengths; zero behind each."""

@@ -74,8 +74,9 @@ def test_every_row_of_the_zoo_is_complete():
         assert row.mode in ("offline", "online", "two-pass") and row.licence and row.language and row.family, row
         if row.unsupported is None:
             assert row.sample_rate_hz in (8000, 16000) and row.vocab_size > 90, row
-            assert f"{row.sample_rate_hz // 1000}k" in row.id, row
-            assert f"vocab{row.vocab_size}" in row.id or row.language == "ja", row
+            if row.id != "damo/SenseVoiceSmall":  # the only id that says neither
+                assert f"{row.sample_rate_hz // 1000}k" in row.id, row
+                assert f"vocab{row.vocab_size}" in row.id or row.language == "ja", row
     assert find_row("iic/" + LARGE.split("/")[1]) is find_row(LARGE)
     assert canonical_id("NPU-ASLP/x") == "NPU-ASLP/x"
 

@@ -23,6 +23,7 @@ class Said:
     score: float
     timestamp_ms: list[list[int]] | None = None
     nbest: None = None
+    rich: None = None
 
 
 class FakeRecognizer:

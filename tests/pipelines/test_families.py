@@ -14,12 +14,12 @@ import soundfile
 from funrecipe.pipelines import Tasks, pipeline
 
 ROOT = Path(__file__).resolve().parents[2]
-FOLDERS = sorted(path.parent for path in (ROOT / "tests/data/parity").glob("*/model.pb"))
+FOLDERS = sorted(path.parent for path in (ROOT / "tests/data/parity").glob("*/model.p[bt]"))
 
 
 @pytest.fixture(scope="module")
 def data_dir(tmp_path_factory):
-    """Tones in noise of very different lengths, the shortest below a feature window."""
+    """Tones in noise of very different lengths, the shortest below a feature window, and synthetic speech."""
     folder = tmp_path_factory.mktemp("data")
     rng = np.random.default_rng(3)
     lines = []
@@ -28,6 +28,9 @@ def data_dir(tmp_path_factory):
         tones = np.sin(2 * np.pi * time_s * (300 + 400 * np.sin(2 * np.pi * 1.3 * time_s + number)))
         soundfile.write(folder / f"u{number}.wav", 0.2 * tones + 0.02 * rng.standard_normal(len(time_s)), 16000)
         lines.append(f"u{number} u{number}.wav\n")
+    with np.load(ROOT / "tests/data/parity/sensevoice_small/io.npz") as arrays:
+        soundfile.write(folder / "u5.wav", arrays["in.wav1"], 16000)
+    lines.append("u5 u5.wav\n")
     (folder / "wav.scp").write_text("".join(lines))
     return folder
 
