@@ -30,8 +30,9 @@ stage() { [ "$stage" -le "$1" ] && [ "$stop_stage" -ge "$1" ]; }
 recipe_child=
 run_python() {
   local code=0
+  local shell=$BASHPID
   command -v "$PYTHON" > /dev/null || die "there is no Python '$PYTHON': bash tools/setup.sh makes one, or set PYTHON to another"
-  "$PYTHON" "$@" &
+  FUNRECIPE_PARENT=$shell "$PYTHON" "$@" & # a command that looks at it ends when this shell is killed outright
   recipe_child=$!
   wait "$recipe_child" || code=$?
   recipe_child=

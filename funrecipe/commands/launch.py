@@ -14,7 +14,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> None:
     from funrecipe.jobs.launch import launch
     from funrecipe.jobs.plan import read_plan
+    from funrecipe.processes import end_with_parent
 
+    end_with_parent()
     plan = read_plan(args.plan)
     report = launch(plan, args.backend)
     if not report.num_jobs:

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 import shutil
 import signal
-import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from types import FrameType
 from typing import Protocol
 
@@ -31,6 +28,7 @@ from funrecipe.jobs.plan import Job, Plan
 from funrecipe.jobs.progress import ProgressBar
 from funrecipe.jobs.results import is_shard_complete, read_done, unpublish
 from funrecipe.jobs.status import clear_status, read_status
+from funrecipe.processes import only_run_in
 
 POLL_S = 0.2
 # With less room than this a worker may not even have been able to write its log.
@@ -187,23 +185,3 @@ def _interruptible() -> Iterator[list[int]]:
     finally:
         for number, handler in previous.items():
             signal.signal(number, handler)
-
-
-@contextmanager
-def only_run_in(output_dir: Path) -> Iterator[None]:
-    """Two runs in one folder would mix their lines; the second is refused."""
-    with open(output_dir / ".lock", "w", encoding="utf-8") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise DataError(
-                "another run works in this folder",
-                where=str(output_dir),
-                hint="wait for it, or choose another --output_dir",
-            ) from None
-        except OSError as error:  # a file system without locks
-            print(
-                f"no lock on {output_dir} ({error.strerror}); do not start two runs in it",
-                file=sys.stderr,
-            )
-        yield

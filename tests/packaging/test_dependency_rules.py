@@ -20,6 +20,7 @@ MODULES = sorted(path.relative_to(PACKAGE).as_posix() for path in PACKAGE.rglob(
 MAY_IMPORT: dict[str, set[str]] = {
     "errors": set(),
     "files": set(),
+    "processes": set(),
     "network": set(),
     "cache": {"files"},
     "checkpoint": {"files"},
@@ -42,6 +43,7 @@ MAY_IMPORT: dict[str, set[str]] = {
             "model_folder",
             "models",
             "network",
+            "processes",
             "score",
             "text",
         ),
@@ -50,13 +52,13 @@ MAY_IMPORT: dict[str, set[str]] = {
     "punctuation": {"checkpoint", "files", "model_folder", "models", "text"},
     "speaker": {"audio", "checkpoint", "data", "files", "model_folder", "models"},
     "recordings": {"audio", "data", "decode", "files", "model_folder", "punctuation", "speaker", "text", "vad"},
-    "jobs": {"audio", "data", "files", "hub", "model_folder", "recordings"},
+    "jobs": {"audio", "data", "files", "hub", "model_folder", "processes", "recordings"},
     "export": {"audio", "checkpoint", "decode", "files", "hub", "model_folder", "models", "punctuation", "vad"},
 }
 FACES = {"__init__", "__main__", "cli", "commands", "pipeline_calls", "pipelines", "trainers"}
 TORCH_FREE = (
-    *("errors.py", "cli.py", "files.py", "network.py", "model_folder/", "hub/", "score/", "text/", "jobs/", "data/"),
-    *("cache.py", "audio/io.py", "audio/resample.py", "decode/options.py"),
+    *("errors.py", "cli.py", "files.py", "processes.py", "network.py", "model_folder/", "hub/"),
+    *("score/", "text/", "jobs/", "data/", "cache.py", "audio/io.py", "audio/resample.py", "decode/options.py"),
 )
 HEAVY = {"torch", "torchaudio", "modelscope", "tensorboard", "matplotlib", "jinja2", "sentencepiece", "onnxruntime"}
 COMMANDS_WITHOUT_TORCH = ("validate", "shard", "merge", "score", "launch", "status", "normalize", "compare")
