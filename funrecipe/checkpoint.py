@@ -68,6 +68,8 @@ def load_state_dict(path: Path | str, *, mapped: bool = False) -> dict[str, Tens
 def load_weights(model: nn.Module, path: Path | str, *, assign: bool = False) -> None:
     """Put the tensors of ``path`` into ``model``; half precision on disk is converted to the model's type.
 
+    Names may lack the model's ``key_prefix``, if it has one.
+
     Args:
         assign: make them the model's own, mapped from the file, without a copy: for a model that was built without
             initial values (``models.uninitialized``) and will not be trained.
@@ -77,7 +79,15 @@ def load_weights(model: nn.Module, path: Path | str, *, assign: bool = False) ->
         UnsafeFileError: as :func:`load_plain`.
     """
     assign = assign or any(parameter.is_meta for parameter in model.parameters())
-    fit_state_dict(model, load_state_dict(path, mapped=assign), where=str(path), assign=assign)
+    state = add_prefix(load_state_dict(path, mapped=assign), getattr(model, "key_prefix", ""))
+    fit_state_dict(model, state, where=str(path), assign=assign)
+
+
+def add_prefix(state: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    """``state`` with ``prefix`` before every name, unless names have it: some versions of FunASR leave it out."""
+    if any(name.startswith(prefix) for name in state):
+        return dict(state)
+    return {prefix + name: tensor for name, tensor in state.items()}
 
 
 def fit_state_dict(model: nn.Module, state: Mapping[str, Tensor], *, where: str, assign: bool = False) -> None:

@@ -24,6 +24,7 @@ FAMILIES = {
     "bicif_paraformer": "bicif_paraformer:build_bicif_paraformer",
     "contextual_paraformer": "contextual_paraformer:build_contextual_paraformer",
     "neatcontextual_paraformer": "contextual_paraformer:build_contextual_paraformer",
+    "e2evad": "fsmn_vad:build_fsmn_vad",
 }
 # Families of the zoo that are known by name and not run.
 UNSUPPORTED = {
