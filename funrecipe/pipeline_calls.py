@@ -125,6 +125,23 @@ def place_of(source: Any) -> str:
     return str(source) if isinstance(source, (str, os.PathLike)) else f"<{type(source).__name__}>"
 
 
+def prepare_device(ngpu: int, ncpu: int, batch_size: int) -> str:
+    """``cuda`` if ``ngpu`` asks for it and it is there, else ``cpu`` with ``ncpu`` threads of torch.
+
+    Raises:
+        UsageError: a number that is not one.
+    """
+    import torch
+
+    for name, value, low in (("ngpu", ngpu, 0), ("ncpu", ncpu, 1), ("batch_size", batch_size, 1)):
+        if not isinstance(value, int) or value < low:
+            raise UsageError(f"{name} is {value!r}", where="pipeline", hint=f"give a whole number from {low}")
+    if ngpu and torch.cuda.is_available():
+        return "cuda"
+    torch.set_num_threads(ncpu)
+    return "cpu"
+
+
 def check_cache(cache: Any, *, is_final: bool) -> MutableMapping[str, Any]:
     if cache is None and is_final:
         return {}  # a whole stream in one call

@@ -7,25 +7,20 @@ recognize(audio_in="example.wav")          # {"key": "example", "text": ..., "to
 
 from __future__ import annotations
 
+import importlib
 import logging
-import os
 import threading
 import uuid
-from collections.abc import Callable, Mapping, MutableMapping
-from io import BytesIO
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
-import numpy as np
-
-from funrecipe.audio.io import read_audio
-from funrecipe.data.kaldi_dir import Utterance, read_scp
 from funrecipe.errors import DataError, UsageError
 from funrecipe.hub import open_model
 from funrecipe.jobs.results import ShardWriter
 from funrecipe.jobs.shards import ShardEntry, file_stamp
-from funrecipe.network import fetch_url, is_url, network_allowed
+from funrecipe.network import network_allowed
+from funrecipe.pipeline_audio import AudioSources
 from funrecipe.pipeline_calls import (
     ARRAY_KEY,
     STREAM_KEYS,
@@ -37,6 +32,7 @@ from funrecipe.pipeline_calls import (
     decode_options_of,
     name_sources,
     place_of,
+    prepare_device,
 )
 
 if TYPE_CHECKING:
@@ -49,7 +45,7 @@ MAX_OPTION_SETS = 8  # recognizers kept for calls with other options
 
 
 class Tasks:
-    """ModelScope's task names; ``pipeline`` runs the first one and says so of the others."""
+    """ModelScope's task names; ``pipeline`` runs those of ``PIPELINES``."""
 
     auto_speech_recognition = "auto-speech-recognition"
     voice_activity_detection = "voice-activity-detection"
@@ -76,11 +72,11 @@ def pipeline(
     allow_network: bool = False,
     allow_pipes: bool = False,
     **decode_options: Any,
-) -> SpeechRecognition:
+) -> Any:
     """Load a model.
 
     Args:
-        task: ``Tasks.auto_speech_recognition``.
+        task: ``Tasks.auto_speech_recognition`` or another one of ``PIPELINES``.
         model: folder, or id of a model that is on disk.
         ngpu: 1 decodes on the GPU if there is one, else on the CPU; 0 on the CPU.
         ncpu: threads of torch on the CPU, for the whole process.
@@ -92,15 +88,20 @@ def pipeline(
         weights: a checkpoint in place of the model's own, such as one of a fine-tuning run.
         allow_network: URLs may be fetched (also: ``FUNRECIPE_ALLOW_NETWORK=true``).
         allow_pipes: commands in a ``wav.scp`` may run.
-        decode_options: fields of ``DecodeOptions`` (``beam_size``, ``ctc_weight``, ``hotword``, ...).
+        decode_options: what the task has: fields of ``DecodeOptions`` (``beam_size``, ``hotword``, ...), of
+            ``VadOptions``, ...
+
+    Returns:
+        an object to call: :class:`SpeechRecognition`, or that of the task.
 
     Raises:
         UsageError: a task, mode or option that this model does not have.
         DataError, UnsafeFileError: a model that cannot be read.
     """
-    if task != Tasks.auto_speech_recognition:
-        raise UsageError(f"the task '{task}' is not supported", hint=f"use '{Tasks.auto_speech_recognition}'")
-    return SpeechRecognition(
+    if task not in PIPELINES:
+        raise UsageError(f"the task '{task}' is not supported", hint=f"use one of: {', '.join(PIPELINES)}")
+    module, _, name = PIPELINES[task].partition(":")
+    return getattr(importlib.import_module(f"funrecipe.{module}"), name)(
         model,
         ngpu=ngpu,
         ncpu=ncpu,
@@ -113,6 +114,13 @@ def pipeline(
         allow_network=network_allowed(allow_network),
         allow_pipes=allow_pipes,
     )
+
+
+# Task -> "module:class"; all classes are made with the same arguments.
+PIPELINES = {
+    Tasks.auto_speech_recognition: "pipelines:SpeechRecognition",
+    Tasks.voice_activity_detection: "pipeline_vad:VoiceActivityDetection",
+}
 
 
 class SpeechRecognition:
@@ -133,23 +141,17 @@ class SpeechRecognition:
         allow_network: bool,
         allow_pipes: bool,
     ) -> None:
-        import torch
-
         from funrecipe.decode.recognizer import load_model
 
-        for name, value, low in (("ngpu", ngpu, 0), ("ncpu", ncpu, 1), ("batch_size", batch_size, 1)):
-            if not isinstance(value, int) or value < low:
-                raise UsageError(f"{name} is {value!r}", where="pipeline", hint=f"give a whole number from {low}")
+        self.device = prepare_device(ngpu, ncpu, batch_size)
         self.folder = open_model(model)
         check_revision(self.folder.path, model_revision)
         check_mode(mode, self.folder.family)
         if "vad" in self.folder.mode or "punc" in self.folder.mode:
             logger.warning("%s: only its recognizer runs, without voice activity detection or punctuation", model)
         self._output_dir, self._batch_size, self._defaults = output_dir, batch_size, dict(param_dict)
-        self._allow_network, self._allow_pipes = allow_network, allow_pipes
-        self.device = "cuda" if ngpu and torch.cuda.is_available() else "cpu"
-        if self.device == "cpu":
-            torch.set_num_threads(ncpu)
+        self._allow_network = allow_network
+        self._sources = AudioSources(self.folder.sample_rate_hz, allow_network, allow_pipes)
         self._lock = threading.Lock()  # recognizers are made once
         self._file_lock = threading.Lock()  # one call at a time writes to an output_dir
         self._made: dict[tuple[Any, ...], Any] = {}  # recognizers of files and of streams, by options
@@ -190,15 +192,11 @@ class SpeechRecognition:
         if "cache" in params or "is_final" in params or any(key in STREAM_KEYS for key in param_dict or ()):
             return self._feed(audio_in, audio_fs, params, target)
         recognizer = self._recognizer(params)
-        if isinstance(audio_in, (str, os.PathLike)) and str(audio_in).endswith(".scp"):
-            if target is None:
-                raise UsageError("a list of audio needs an output_dir", where=str(audio_in))
-            sources: dict[str, Any] = {u.utt_id: u for u in read_scp(Path(audio_in), allow_pipes=self._allow_pipes)}
+        sources = self._sources.in_list(audio_in, target)
+        if sources is not None:
             return self._transcribe(recognizer, sources, audio_fs, target)
-        if isinstance(audio_in, (list, tuple)):
-            return self._transcribe(recognizer, name_sources(audio_in), audio_fs, target)
         ((key, source),) = name_sources([audio_in]).items()
-        waveform = self._read(source, audio_fs)  # what is wrong with a single input is the caller's error
+        waveform = self._sources.read(source, audio_fs)  # what is wrong with a single input is the caller's error
         (result,) = self._transcribe(recognizer, {key: waveform}, self.folder.sample_rate_hz, target)
         if "error" in result:
             raise DataError(f"cannot decode: {result['error']}", where=place_of(source))
@@ -218,7 +216,7 @@ class SpeechRecognition:
                 entries,
                 results,
                 recognizer,
-                lambda entry: self._read(sources[entry.id], audio_fs),
+                lambda entry: self._sources.read(sources[entry.id], audio_fs),
                 batch_size=self._batch_size,
                 batch_audio_s=BATCH_AUDIO_S[self.device],
                 on_batch=lambda: None,
@@ -233,19 +231,6 @@ class SpeechRecognition:
                 decode_into(results := Results(writer))
                 writer.write_rtf(self.folder.frames_per_second)
         return [results.by_key[key] for key in sources]
-
-    def _read(self, source: Any, audio_fs: int | None) -> np.ndarray:
-        rate_hz = self.folder.sample_rate_hz
-        if isinstance(source, Utterance):
-            return read_audio(source.audio, sample_rate_hz=rate_hz, audio_fs=audio_fs, allow_pipes=self._allow_pipes)
-        if not is_url(source):
-            return read_audio(source, sample_rate_hz=rate_hz, audio_fs=audio_fs)
-        content = fetch_url(source, allow_network=self._allow_network)
-        is_raw = urlsplit(source).path.lower().endswith(".pcm")  # else a page that says "not found" would be samples
-        try:
-            return read_audio(content if is_raw else BytesIO(content), sample_rate_hz=rate_hz, audio_fs=audio_fs)
-        except DataError as error:
-            raise DataError(error.what, where=source, hint=error.hint) from None
 
     def _recognizer(self, params: Mapping[str, Any]) -> Recognizer:
         from funrecipe.decode.recognizer import make_recognizer
@@ -282,23 +267,8 @@ class SpeechRecognition:
         options = StreamOptions.from_param_dict({key: params[key] for key in STREAM_KEYS if key in params})
         is_final = check_is_final(params.get("is_final"))
         cache = check_cache(params.get("cache"), is_final=is_final)
-        samples = self._piece(audio_in, audio_fs, cache, is_final=is_final)
+        samples = self._sources.read_piece(audio_in, audio_fs, cache, is_final=is_final)
         update = streamer.feed(samples, cache.setdefault("stream", {}), is_final, options)
         if is_final:
             cache.clear()
         return {"key": ARRAY_KEY, "text": update.text, "tokens": update.tokens, "score": update.score}
-
-    def _piece(
-        self, audio_in: Any, audio_fs: int | None, cache: MutableMapping[str, Any], *, is_final: bool
-    ) -> np.ndarray:
-        """A piece of audio at the model's rate; the resampler remembers earlier pieces, so cuts leave no trace."""
-        rate_hz = self.folder.sample_rate_hz
-        empty = audio_in is None or (isinstance(audio_in, bytes) and not audio_in)
-        if audio_fs is None or audio_fs == rate_hz:
-            return np.zeros(0, np.float32) if empty else self._read(audio_in, None)
-        import soxr
-
-        piece = np.zeros(0, np.float32) if empty else read_audio(audio_in, sample_rate_hz=audio_fs)
-        if "resampler" not in cache:
-            cache["resampler"] = soxr.ResampleStream(audio_fs, rate_hz, 1, dtype="float32", quality="HQ")
-        return np.asarray(cache["resampler"].resample_chunk(piece, last=is_final))

@@ -86,6 +86,8 @@ def to_0x(config: dict[str, Any]) -> dict[str, Any]:
     for key, names in COMPONENTS.items():
         if isinstance(config.get(key), str):
             converted[key] = names.get(config[key], config[key])
+    if converted["model"] == "e2evad":
+        converted["vad_post_conf"] = converted.pop("model_conf", None) or {}
     if config.get("decoder") in ("rnnt_decoder", "RNNTDecoder"):
         del converted["decoder"]
         converted["rnnt_decoder"] = "rnnt"

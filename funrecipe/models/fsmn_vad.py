@@ -1,7 +1,8 @@
 """FSMN-VAD: a small causal network that says for every frame how likely each kind of sound is.
 
-Source: Zhang et al. 2018, "Deep-FSMN for Large Vocabulary Continuous Speech Recognition"; state-dict keys and arithmetic
-of ``funasr.models.encoder.fsmn_encoder.FSMN`` (0.8.8). What follows the network (segments) is ``funrecipe.vad``.
+Source: Zhang et al. 2018, "Deep-FSMN for Large Vocabulary Continuous Speech Recognition"; state-dict keys and
+arithmetic of ``funasr.models.encoder.fsmn_encoder.FSMN`` (0.8.8). What follows the network (segments) is
+``funrecipe.vad``.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ class Affine(nn.Module):
 
 
 class LeftMemory(nn.Module):
-    """The frame plus a weighted sum of it and the ``order - 1`` frames before it; key ``conv_left.weight`` (D,1,K,1)."""
+    """The frame plus a weighted sum of it and the ``order - 1`` frames before it. Key ``conv_left.weight``."""
 
     def __init__(self, size: int, order: int) -> None:
         super().__init__()

@@ -18,6 +18,7 @@ from funrecipe.errors import UsageError
 from funrecipe.model_folder import ModelFolder
 from funrecipe.models.fsmn_vad import FsmnVad
 from funrecipe.models.registry import build_model
+from funrecipe.models.uninitialized import Uninitialized
 from funrecipe.vad.options import VadOptions
 from funrecipe.vad.segmenter import Segmenter
 
@@ -192,9 +193,9 @@ def load_detector(
         )
     post_conf = folder.config.get("vad_post_conf") or {}
     chosen = VadOptions.from_mapping(post_conf, where=f"{folder.path}: vad_post_conf").over(options or {})
-    with torch.device("meta"):
+    with Uninitialized():
         network = build_model(folder.config, 0)
-    load_weights(network, weights or folder.weights)
+    load_weights(network, weights or folder.weights, assign=True)
     classes = network.encoder.out_linear2.linear.out_features
     if max(chosen.sil_pdf_ids) >= classes:
         raise UsageError(f"sil_pdf_ids is {list(chosen.sil_pdf_ids)}", hint=f"the network has {classes} classes")

@@ -10,18 +10,20 @@ from funrecipe.errors import UsageError, did_you_mean
 
 SINGLE_UTTERANCE, MANY_UTTERANCES = 0, 1
 # What FunASR's configurations hold and its detector does not read, or reads to no effect.
-WITHOUT_EFFECT = frozenset({
-    "sample_rate",
-    "snr_mode",
-    "do_start_point_detection",
-    "do_end_point_detection",
-    "fe_prior_thres",
-    "speech_noise_thresh_low",
-    "speech_noise_thresh_high",
-    "output_frame_probs",
-    "nn_eval_block_size",
-    "dcd_block_size",
-})
+WITHOUT_EFFECT = frozenset(
+    {
+        "sample_rate",
+        "snr_mode",
+        "do_start_point_detection",
+        "do_end_point_detection",
+        "fe_prior_thres",
+        "speech_noise_thresh_low",
+        "speech_noise_thresh_high",
+        "output_frame_probs",
+        "nn_eval_block_size",
+        "dcd_block_size",
+    }
+)
 CALL_NAMES = {"max_end_sil": "max_end_silence_time"}  # what a call of FunASR's streaming pipeline says
 
 
@@ -118,8 +120,19 @@ class VadOptions:
             raise UsageError(error.what, where=where, hint=error.hint) from None
 
 
-POSITIVE = ("frame_in_ms", "frame_length_ms", "window_size_ms", "max_single_segment_time", "noise_frame_num_used_for_snr")
-NOT_NEGATIVE = ("max_end_silence_time", "max_start_silence_time", "lookback_time_start_point", "lookahead_time_end_point")
+POSITIVE = (
+    "frame_in_ms",
+    "frame_length_ms",
+    "window_size_ms",
+    "max_single_segment_time",
+    "noise_frame_num_used_for_snr",
+)
+NOT_NEGATIVE = (
+    "max_end_silence_time",
+    "max_start_silence_time",
+    "lookback_time_start_point",
+    "lookahead_time_end_point",
+)
 
 
 def _class_ids(value: Any) -> tuple[int, ...]:

@@ -96,7 +96,7 @@ class Segmenter:
         return None
 
     def _close(self, last_frame: int) -> Boundary:
-        """End the segment with ``last_frame`` and forget everything but where the next one may start at the earliest."""
+        """End the segment with ``last_frame`` and forget everything but where the next one may start."""
         self._covered = max(self._covered, last_frame) + 1
         self._window.clear()
         self._window_is_speech = self.in_speech = False

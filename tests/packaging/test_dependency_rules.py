@@ -55,7 +55,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "jobs": {"audio", "data", "files", "hub", "model_folder", "processes", "recordings"},
     "export": {"audio", "checkpoint", "decode", "files", "hub", "model_folder", "models", "punctuation", "vad"},
 }
-FACES = {"__init__", "__main__", "cli", "commands", "pipeline_calls", "pipelines", "trainers"}
+PIPELINES = {"pipeline_audio", "pipeline_calls", "pipeline_vad", "pipelines"}
+FACES = {"__init__", "__main__", "cli", "commands", "trainers", *PIPELINES}
 TORCH_FREE = (
     *("errors.py", "cli.py", "files.py", "processes.py", "network.py", "model_folder/", "hub/"),
     *("score/", "text/", "jobs/", "data/", "cache.py", "audio/io.py", "audio/resample.py", "decode/options.py"),

@@ -11,6 +11,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from funrecipe.audio.io import read_audio
+
 ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -36,6 +38,17 @@ def test_the_pipeline_page(workplace, capsys):
     online = pipeline(task=Tasks.auto_speech_recognition, model=ROOT / "tests/data/parity/paraformer_online", ngpu=0)
     wave = np.load(ROOT / "tests/data/parity/paraformer_online/io.npz")["in.wave_s0"].astype(np.int16)
     assert names["transcribe_stream"](online, wave) == names["transcribe_stream"](online, wave, piece=4321) != ""
+
+
+def test_the_page_on_voice_activity(workplace, capsys):
+    (workplace / "tests").symlink_to(ROOT / "tests")
+    names = {}
+    for block in blocks("vad.md", "python"):
+        exec(compile(block, "docs/vad.md", "exec"), names)
+    assert capsys.readouterr().out.startswith("[[70, 2340], [2620, 6200], ")
+    samples = (read_audio("tests/data/vad/vad_example.flac", sample_rate_hz=16000, end_s=5.0) * 32768).astype(np.int16)
+    events = list(names["detect_stream"](names["detect"], samples))
+    assert events[:3] == [[70, -1], [-1, 2340], [2620, -1]] and events[-1][0] == -1
 
 
 def test_the_data_page(workplace):

@@ -15,7 +15,7 @@ from tools.parity.case import Case
 FEATS_TOLERANCE = 2e-3
 POSTERIOR_TOLERANCE = 1e-5
 SUM_TOLERANCE = 0.05
-FEATURE_SUMS_PIECES = (1, 7919, 48000)  # samples a step: other ways to cut the same recording
+CUTS = (257, 7919, 48000)  # samples a step: other ways to cut the same recording
 
 
 def stream_events(detector: VoiceActivityDetector, waveform: np.ndarray, piece: int) -> list[list[int]]:
@@ -41,7 +41,7 @@ def check_recording(case: Case, detector: VoiceActivityDetector, waveform: np.nd
         if match := re.fullmatch(rf"{name}\.online_(\d+)ms_events", key):
             piece = int(match[1]) * detector.sample_rate_hz // 1000
             case.compare(key, np.asarray(stream_events(detector, waveform, piece)).reshape(-1, 3))
-    for piece in FEATURE_SUMS_PIECES[len(waveform) > 200_000 :]:
+    for piece in CUTS[len(waveform) > 200_000 :]:
         joined = join_events(event[1:] for event in stream_events(detector, waveform, piece))
         case.compare_values(f"({name}: segments in pieces of {piece} samples)", joined, segments)
 
