@@ -17,6 +17,7 @@ from typing import Any
 from funrecipe.errors import DataError
 from funrecipe.model_folder.files import read_config, read_json, read_token_file, read_yaml
 from funrecipe.model_folder.funasr_1x import is_1x, to_0x
+from funrecipe.model_folder.speaker import described_by_configuration, is_xvector
 from funrecipe.model_folder.zoo import find_row
 from funrecipe.text.sentence_pieces import SentencePieceTokenizer, read_pieces
 from funrecipe.text.tokenizer import Tokenizer, read_seg_dict
@@ -46,7 +47,8 @@ FOREIGN_LAYOUTS = (
     ("meta.yaml", "an ESPnet model zoo folder"),
     ("*.jit", "a TorchScript export"),
 )
-WITHOUT_TOKENS = {"e2evad", "sv", "xvector"}
+WITHOUT_TOKENS = {"e2evad", "sv", "campplus", "eres2netv2"}
+WITHOUT_CMVN = {"sv", "campplus", "eres2netv2"}  # their features are freed of the mean of the utterance, or not at all
 MODE_OF_FAMILY = {"paraformer_online": "paraformer_streaming", "rnnt_unified": "rnnt", "e2evad": "offline"}
 
 
@@ -112,12 +114,19 @@ def open_model_folder(path: str | Path) -> ModelFolder:
         )
     configuration = _read_configuration(folder)
     named = _named_files(configuration)
-    config_path, weights = _config_and_weights(folder, named)
-    config, token_list = read_config(config_path)
+    described = described_by_configuration(configuration)
+    if described is not None and not (folder / named.get("config", "config.yaml")).is_file():
+        config_path, weights = folder / "configuration.json", _named_weights(folder, named)
+        config, token_list = described, None
+    else:
+        config_path, weights = _config_and_weights(folder, named)
+        config, token_list = read_config(config_path)
     layout = "1.x" if is_1x(config) else "0.x"
     if layout == "1.x":
         config = to_0x(config)
         token_list = config.pop("token_list", None) or token_list
+    if is_xvector(config):
+        config["model"] = "sv"
     if "model" not in config and "encoder" not in config:
         raise _unknown_layout(folder, f"{config_path.name} has neither a 'model' nor an 'encoder' key")
     family = str(config.get("model") or "asr")
@@ -133,7 +142,7 @@ def open_model_folder(path: str | Path) -> ModelFolder:
     lm_config = _optional(folder, named.get("lm_config"), "lm/lm.yaml", "lm.yaml", is_needed=False)
     is_lm = weights == lm_weights
     cmvn = _optional(folder, named.get("cmvn"), *_basename(config.get("cmvn_file")), "am.mvn", f"{weights.stem}.mvn")
-    if cmvn is None and config.get("frontend"):
+    if cmvn is None and config.get("frontend") and family not in WITHOUT_CMVN:
         logger.warning("%s: no am.mvn, so features are not normalized", folder)
     return ModelFolder(
         path=folder,
@@ -181,11 +190,16 @@ def _named_files(configuration: dict[str, Any]) -> dict[str, str]:
             model_config.get("vad_model_name"),
             model.get("am_model_name"),
             model.get("punc_model_name"),
+            model_config.get("sv_model_name"),
+            model.get("sv_model_name"),
+            model.get("pretrained_model"),
             metas.get("init_param"),
         ],
         "config": [
             model_config.get("vad_model_config") if is_vad else model_config.get("am_model_config"),
             model_config.get("punc_config"),
+            model_config.get("sv_model_config"),
+            model.get("sv_model_config"),
             metas.get("config"),
         ],
         "cmvn": [model_config.get("vad_mvn_file" if is_vad else "mvn_file"), frontend.get("cmvn_file")],
@@ -246,9 +260,14 @@ def _config_and_weights(folder: Path, named: dict[str, str]) -> tuple[Path, Path
     weights_name = named.get("weights") or next((w for w in usual if (folder / w).is_file()), None)
     if weights_name is None:
         raise _missing(folder, " or ".join(usual) or "model.pb", "the weights")
-    if not _inside(folder, weights_name).is_file():
-        raise _missing(folder, weights_name, "configuration.json names it as the weights")
-    return folder / config_name, folder / weights_name
+    return folder / config_name, _named_weights(folder, {"weights": weights_name})
+
+
+def _named_weights(folder: Path, named: dict[str, str]) -> Path:
+    name = named.get("weights", "model.pt")
+    if not _inside(folder, name).is_file():
+        raise _missing(folder, name, "configuration.json names it as the weights")
+    return folder / name
 
 
 def _read_tokens(folder: Path, listed: list[str] | str | None, named: str | None, *, required: bool) -> tuple[str, ...]:

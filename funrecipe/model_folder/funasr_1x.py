@@ -30,6 +30,9 @@ MODELS = {
     "CTTransformerStreaming": "punc",
     "FsmnVADStreaming": "e2evad",
     "FsmnVAD": "e2evad",
+    "CAMPPlus": "campplus",
+    "ERes2NetV2": "eres2netv2",
+    "iic/speech_eres2netv2_sv_zh-cn_16k-common": "eres2netv2",  # registered under the name of its release
 }
 ENCODERS = {
     "SANMEncoder": "sanm",
@@ -75,7 +78,8 @@ DROPPED = ("dataset", "dataset_conf", "tokenizer", "tokenizer_conf", "train_conf
 def is_1x(config: dict[str, Any]) -> bool:
     """Whether class names, or a block that only 1.x writes, show the 1.x layout."""
     names = (config.get(key) for key in ("model", "encoder", "frontend", "decoder"))
-    return "tokenizer" in config or any(isinstance(name, str) and name[:1].isupper() for name in names)
+    class_named = any(isinstance(name, str) and (name[:1].isupper() or name in MODELS) for name in names)
+    return class_named or "tokenizer" in config
 
 
 def to_0x(config: dict[str, Any]) -> dict[str, Any]:

@@ -25,6 +25,9 @@ FAMILIES = {
     "contextual_paraformer": "contextual_paraformer:build_contextual_paraformer",
     "neatcontextual_paraformer": "contextual_paraformer:build_contextual_paraformer",
     "e2evad": "fsmn_vad:build_fsmn_vad",
+    "campplus": "campplus:build_campplus",
+    "eres2netv2": "eres2netv2:build_eres2netv2",
+    "sv": "xvector:build_xvector",
 }
 # Families of the zoo that are known by name and not run.
 UNSUPPORTED = {
@@ -34,7 +37,6 @@ UNSUPPORTED = {
     "timestamp_prediction": "alignment of given text",
     "bat": "boundary-aware transducer",
     "data2vec": "self-supervised pre-training",
-    "sv": "speaker verification",
     "sond": "diarization",
     "eend_ola": "diarization",
 }

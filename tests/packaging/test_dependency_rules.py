@@ -61,7 +61,10 @@ TORCH_FREE = (
     *("errors.py", "cli.py", "files.py", "processes.py", "network.py", "model_folder/", "hub/"),
     *("score/", "text/", "jobs/", "data/", "cache.py", "audio/io.py", "audio/resample.py", "decode/options.py"),
 )
-HEAVY = {"torch", "torchaudio", "modelscope", "tensorboard", "matplotlib", "jinja2", "sentencepiece", "onnxruntime"}
+HEAVY = {
+    *("torch", "torchaudio", "modelscope", "tensorboard", "matplotlib", "jinja2"),
+    *("sentencepiece", "onnxruntime", "sklearn", "scipy"),
+}
 COMMANDS_WITHOUT_TORCH = ("validate", "shard", "merge", "score", "launch", "status", "normalize", "compare")
 
 

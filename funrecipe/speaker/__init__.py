@@ -1,0 +1,1 @@
+"""What follows a speaker embedding: verification, and who speaks when in a recording (diarization)."""

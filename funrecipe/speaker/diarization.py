@@ -1,0 +1,86 @@
+"""Who speaks when: segments of speech -> windows -> embeddings -> clusters -> turns -> speakers of sentences.
+
+model = load_speaker_model(open_model_folder("campplus"))
+speech = cut_segments(waveform, segments_ms, model.sample_rate_hz)   # of a VAD
+diarization = diarize(model, speech)
+diarization.speakers_of(sentences_ms)                                # one number per sentence
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from funrecipe.speaker.clustering import cluster, speaker_means
+from funrecipe.speaker.embedding import SpeakerModel
+from funrecipe.speaker.turns import RULES, Turn, turns_of_windows
+from funrecipe.speaker.windows import cut_windows
+
+
+@dataclass(frozen=True)
+class Diarization:
+    """The turns of a recording in order of time.
+
+    Attributes:
+        turns: they do not overlap; speakers are numbered from 0 as they appear.
+        windows_s: start and end of each window that was embedded.
+        window_speakers: its speaker, before short turns were given to their neighbors.
+        embeddings: (N, E), of the windows.
+    """
+
+    turns: tuple[Turn, ...]
+    windows_s: tuple[tuple[float, float], ...]
+    window_speakers: tuple[int, ...]
+    embeddings: np.ndarray
+
+    def speakers_of(self, sentences_ms: Iterable[Sequence[float]], rule: str = "most_time") -> list[int]:
+        """The speaker of each (start, end) in ms: who speaks most of the time between; 0 where nobody does.
+
+        Args:
+            rule: a key of ``turns.RULES``; ``funasr`` gives what FunASR would say, where it differs too.
+        """
+        return [RULES[rule](self.turns, start_ms, end_ms) for start_ms, end_ms in sentences_ms]
+
+    @property
+    def centers(self) -> np.ndarray:
+        """The mean embedding (K, E) of each speaker; (0, E) without speech."""
+        if not self.windows_s:
+            return self.embeddings
+        return speaker_means(self.embeddings, np.array(self.window_speakers))
+
+
+def diarize(
+    model: SpeakerModel, speech: Iterable[tuple[float, np.ndarray]], n_speakers: int | None = None
+) -> Diarization:
+    """Find the speakers of one recording.
+
+    Args:
+        speech: (start in seconds, samples (S,) at the model's rate) of each segment of speech; they may be read while
+            they are asked for, since only their embeddings are kept.
+        n_speakers: how many speakers there are; None: estimated, at most 15. With fewer than 20 windows of 1.5 s,
+            about 15 s of speech, nothing can be told and there is one.
+
+    Raises:
+        UsageError: a number of speakers below one, or scikit-learn is not installed.
+    """
+    windows_s: list[tuple[float, float]] = []
+    embeddings = [np.zeros((0, model.embedding_size), np.float32)]
+    for start_s, samples in speech:
+        windows = cut_windows(samples, start_s, model.sample_rate_hz)
+        if windows:
+            windows_s += [(window.start_s, window.end_s) for window in windows]
+            embeddings.append(model.embed_windows(np.stack([window.samples for window in windows])))
+    vectors = np.concatenate(embeddings)
+    speakers = cluster(vectors, n_speakers).tolist()
+    return Diarization(tuple(turns_of_windows(windows_s, speakers)), tuple(windows_s), tuple(speakers), vectors)
+
+
+def cut_segments(
+    waveform: np.ndarray, segments_ms: Iterable[Sequence[float]], sample_rate_hz: int
+) -> Iterator[tuple[float, np.ndarray]]:
+    """The segments of a waveform (S,) as :func:`diarize` takes them: (start in seconds, samples)."""
+    for start_ms, end_ms in segments_ms:
+        first, last = (round(time_ms * sample_rate_hz / 1000) for time_ms in (start_ms, end_ms))
+        yield start_ms / 1000, waveform[first:last]
