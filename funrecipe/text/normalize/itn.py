@@ -13,9 +13,13 @@ from collections.abc import Callable
 from funrecipe.text.normalize import strict
 from funrecipe.text.normalize.itn_numbers import (
     APPROXIMATE,
+    BOUNDARY_MARK,
     CARDINAL,
     CODE,
+    COUNTER,
     DIGIT,
+    PREFIXED,
+    mark_boundaries,
     write_approximate,
     write_cardinal,
     write_code,
@@ -43,9 +47,18 @@ _SIGN = "|".join(_SIGNS)
 _TWO_DIGITS = f"(?:[一二三四五]?十{DIGIT}?|零?{DIGIT})"
 _YEAR = f"(?:{DIGIT}{{4}}|[一二两三]千(?:零{DIGIT})?)"
 # Words in which the numeral is no number, or no exact one.
+_IDIOMS = (
+    "(?:不管)?三七二十一|九九八十一|一五一十|十全十美|成千上万|千千万万|万一|百分百|七七八八|乱七八糟|三三两两|一点一滴|一点点|"
+    "红?十字(?:路|街|架|绣|军|花|镐|形|会|坐标|交叉|星|勋章|口)?|[一二三四五六七八九]+不离十|十[之有]八九|十拿九稳|十年(?:寒窗|树木|如一日)|百年树人|"
+    "一目十行|十室九空|以一当十|一传十十传百|传百|十面埋伏|十里(?:洋场|长[街亭]|八乡)|十万(?:火急|大山|个为什么|八千里)|十八(?:般武艺|罗汉|层地狱)|"
+    "十(?:足|佳|堰市?|渡|恶不赦|指连心|项全能)|女大十八变|五十步笑百步|三十六计|七十二(?:变|行)|三百六十行|三十而立|四十不惑|五十知天命|三十年河[东西]|"
+    "百八十|[千万]八[百千]|百十|百儿八十|十二分(?![钟之])"
+)
 _KEPT = (
-    "(?:不管)?三七二十一|九九八十一|一五一十|十[二三四]五(?=规划|时期|期间)|[一二三四五六七八九]?十几[百千万亿]*|几[十百千万亿]+|"
-    "十分(?!之|钟|[零一二三四五六七八九])|十全十美|成千上万|千千万万|万一|百分百|七七八八|乱七八糟|三三两两|一点一滴|一点点"
+    f"{_IDIOMS}|十[一二三四五]五(?!{COUNTER}|岁)|"
+    "[一二两三四五六七八九十百千万零]*[十百千]几十?[百千万亿]*|几[十百千万亿]+|"
+    "十分(?!之|钟|[零一二三四五六七八九])|(?<=[有差早晚快慢多少大小高低好再这那轻重远近长短])一点(?=一)|"
+    "一([^零一二三四五六七八九两十百千万亿兆])一\\2"  # 一点一点, 一块一块
 )
 
 
@@ -61,10 +74,12 @@ def _write(number: str) -> str:
     return f"-{write_cardinal(number[1:])}" if number.startswith("负") else write_cardinal(number)
 
 
+def _write_any(number: str) -> str:
+    return write_approximate(number) if _IS_APPROXIMATE.fullmatch(number) else _write(number)
+
+
 def _amount(m: re.Match[str], name: str) -> str:
-    if re.fullmatch(APPROXIMATE, m[name]):
-        return write_approximate(m[name])
-    return _write(m[name]) + (f"~{_write_last(m[f'{name}_to'])}" if m[f"{name}_to"] else "")
+    return _write_any(m[name]) + (f"~{_write_last(m[f'{name}_to'])}" if m[f"{name}_to"] else "")
 
 
 def _write_last(number: str) -> str:
@@ -105,7 +120,7 @@ def _write_time(m: re.Match[str]) -> str:
 
 
 def _write_percent(m: re.Match[str]) -> str:
-    first, last = ("100" if part == "百" else part and _write(part) for part in (m["percent_n"], m["percent_to"]))
+    first, last = ("100" if part == "百" else part and _write_any(part) for part in (m["percent_n"], m["percent_to"]))
     return f"{m['percent_minus'] and '-'}{first}{f'~{last}' if last else ''}{'%' if m['percent_base'] == '百' else '‰'}"
 
 
@@ -122,8 +137,8 @@ def _write_money(m: re.Match[str]) -> str:
 
 def _write_rate(m: re.Match[str]) -> str:
     if m["rate_n"]:
-        return f"{_write(m['rate_n'])}{_UNITS[m['rate_unit']]}/{_PER[m['rate_per']]}"
-    return f"{_write(m['rate2_n'])}{_UNITS[m['rate2_unit']]}/{_PER[m['rate2_per']]}"
+        return f"{_write_any(m['rate_n'])}{_UNITS[m['rate_unit']]}/{_PER[m['rate_per']]}"
+    return f"{_write_any(m['rate2_n'])}{_UNITS[m['rate2_unit']]}/{_PER[m['rate2_per']]}"
 
 
 def _write_measure(m: re.Match[str]) -> str:
@@ -131,7 +146,7 @@ def _write_measure(m: re.Match[str]) -> str:
 
 
 def _write_below_zero(m: re.Match[str]) -> str:
-    return f"-{write_cardinal(m['below_zero_n'])}°C"
+    return f"-{_write_any(m['below_zero_n']).replace('~', '~-')}°C"
 
 
 def _write_expression(m: re.Match[str]) -> str:
@@ -154,6 +169,7 @@ def _write_cardinal(m: re.Match[str]) -> str:
 
 
 _LATIN_BESIDE = re.compile("[A-Z]")  # GPT4, 5G
+_IS_APPROXIMATE = re.compile(APPROXIMATE)
 _UNIT_NAMES = _longest_first(_UNITS)
 _PER_NAMES = "|".join(_PER)
 _DAY_PART = "上午|早上|凌晨|清晨|下午|晚上|傍晚"
@@ -174,7 +190,7 @@ _RULES: list[tuple[str, str, Callable[[re.Match[str]], str]]] = [
     ),
     ("year", rf"(?P<year>{_YEAR}(?=年))", lambda m: _write_year(m[0])),
     ("day", rf"(?P<day>(?P<day_m>{_TWO_DIGITS})月(?P<day_d>{_TWO_DIGITS})[日号])", _write_day),
-    ("below_zero", rf"(?P<below_zero>零下(?P<below_zero_n>{CARDINAL})(?:摄氏)?度)", _write_below_zero),
+    ("below_zero", rf"(?P<below_zero>零下(?P<below_zero_n>{APPROXIMATE}|{CARDINAL})(?:摄氏)?度)", _write_below_zero),
     (
         "time",
         rf"(?P<time>(?P<time_half>{_DAY_PART})?(?P<time_h>[一二]?十{DIGIT}?|{DIGIT})点"
@@ -184,7 +200,7 @@ _RULES: list[tuple[str, str, Callable[[re.Match[str]], str]]] = [
     ),
     (
         "percent",
-        rf"(?P<percent>(?P<percent_minus>负?)(?P<percent_base>[百千])分之(?P<percent_n>百|{_N})"
+        rf"(?P<percent>(?P<percent_minus>负?)(?P<percent_base>[百千])分之(?P<percent_n>百|{APPROXIMATE}|{_N})"
         rf"(?:到(?:(?P=percent_base)分之)?(?P<percent_to>百|{_N}))?)",
         _write_percent,
     ),
@@ -195,15 +211,15 @@ _RULES: list[tuple[str, str, Callable[[re.Match[str]], str]]] = [
     ),
     (
         "rate",
-        rf"(?P<rate>每(?P<rate_per>{_PER_NAMES})(?P<rate_n>{_N})(?P<rate_unit>{_UNIT_NAMES})|"
-        rf"(?P<rate2_n>{_N})(?P<rate2_unit>{_UNIT_NAMES})每(?P<rate2_per>{_PER_NAMES}))",
+        rf"(?P<rate>每(?P<rate_per>{_PER_NAMES})(?P<rate_n>{APPROXIMATE}|{_N})(?P<rate_unit>{_UNIT_NAMES})|"
+        rf"(?P<rate2_n>{APPROXIMATE}|{_N})(?P<rate2_unit>{_UNIT_NAMES})每(?P<rate2_per>{_PER_NAMES}))",
         _write_rate,
     ),
     (
         "money",
-        rf"(?P<money>{_amount_pattern('money_n')}(?!块(?![钱{DIGIT[1:-1]}])(?<![十百千万亿点].块)(?<![十百千万亿]块))"
+        rf"(?P<money>{_amount_pattern('money_n')}(?!块(?![钱{DIGIT[1:-1]}])(?<![十百千万亿点].块)(?<![十百千万亿]块)(?<![十百千万亿]..块))"
         rf"(?P<money_name>{_longest_first(_CURRENCIES)})"
-        rf"(?:(?P<money_jiao>{DIGIT})(?:[角毛]|(?<=块.)(?![十百千万亿个])))?(?:(?P<money_fen>{DIGIT})分)?)",
+        rf"(?:(?P<money_jiao>{DIGIT})(?:[角毛]|(?<=块.)(?![十百千万亿]|{COUNTER}(?!邮)|块)))?(?:(?P<money_fen>{DIGIT})分)?)",
         _write_money,
     ),
     ("measure", rf"(?P<measure>{_amount_pattern('measure_n')}(?P<measure_unit>{_UNIT_NAMES}))", _write_measure),
@@ -211,7 +227,11 @@ _RULES: list[tuple[str, str, Callable[[re.Match[str]], str]]] = [
     ("plus_minus", rf"(?P<plus_minus>正负{CARDINAL})", lambda m: f"±{write_cardinal(m[0][2:])}"),
     ("negative", rf"(?P<negative>负{CARDINAL})", lambda m: _write(m[0])),
     ("code", rf"(?P<code>{CODE}X?(?![十百千万亿]))", _write_code),
-    ("approximate", rf"(?P<approximate>{APPROXIMATE}(?<=[十百千万亿]))", lambda m: write_approximate(m[0])),
+    (
+        "approximate",
+        rf"(?P<approximate>{PREFIXED}|{APPROXIMATE}(?<=[十百千万亿]))",
+        lambda m: write_approximate(m[0]),
+    ),
     ("cardinal", rf"(?P<cardinal>{CARDINAL})", _write_cardinal),
 ]
 _WRITERS = {name: writer for name, _, writer in _RULES}
@@ -222,5 +242,6 @@ _TOUCHING = re.compile("(?<=[0-9])\x00(?=[0-9])")
 
 def normalize(text: str) -> str:
     """The canonical written form of ``text``: digits, units and signs; upper case; no sentence punctuation."""
-    written = _NUMBERS.sub(lambda m: f"\x00{_WRITERS[m.lastgroup or ''](m)}", strict.normalize(text))
+    marked = mark_boundaries(strict.normalize(text))
+    written = _NUMBERS.sub(lambda m: f"\x00{_WRITERS[m.lastgroup or ''](m)}", marked).replace(BOUNDARY_MARK, "")
     return _TOUCHING.sub(" ", written).replace("\x00", "")

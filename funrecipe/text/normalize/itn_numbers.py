@@ -12,7 +12,8 @@ _PLACES = {"十": 10, "百": 100, "千": 1000}
 _GROUPS = {"兆": 10**12, "亿": 10**8, "万": 10**4}
 
 _W = "[一二两三四五六七八九]"
-_SHORT = f"{_W}(?![零一二三四五六七八九两十百千万亿兆点])"  # 一百五: the digit stands for the next lower place
+_NO_NUMERAL = "(?![零一二三四五六七八九两十百万亿兆点]|千(?![克米瓦赫]))"  # 千克 is a unit
+_SHORT = f"[一二三四五六七八九]{_NO_NUMERAL}"  # 一百五: the next lower place. 两 never: 一百两 is a weight
 _TENS = f"{_W}?十{_W}?"
 _HUNDREDS = f"{_W}百(?:零{_W}|{_TENS}|{_SHORT})?"
 _THOUSANDS = f"{_W}千(?:零{_TENS}|零{_W}|{_HUNDREDS}|{_SHORT})?"
@@ -22,7 +23,40 @@ _YI = f"(?:(?:{_WAN}|{_SECTION})亿(?:零?{_WAN}|零?{_THOUSANDS}|零?{_HUNDREDS
 _ZHAO = f"(?:{_SECTION}兆(?:零?(?:{_YI}|{_WAN}|{_SECTION}))?)"
 CARDINAL = f"(?:(?:{_ZHAO}|{_YI}|{_WAN}|{_SECTION}|零)(?:点{DIGIT}+[万亿]?)?)"
 CODE = "[零一二三四五六七八九两幺洞拐柒捌玖]{3,}"
-APPROXIMATE = "(?:一二|[二两]三|三[四五]|四五|五六|六七|七八|八九)[十百千]?[万亿]?"
+
+# Two neighboring digits in one place: 三四十万, and behind higher places 十七八, 一百二三十, 一万六七.
+_PAIR = "(?:一[二两]|[二两]三|三[四五]|四五|五六|六七|七八|八九)"
+_HIGHER = f"(?:{_SECTION}亿)?(?:{_SECTION}万零?)?"
+PREFIXED = (
+    f"(?:{_HIGHER}(?:(?:{_W}千零?)?(?:{_W}百)?{_W}?十{_PAIR}|(?:{_W}千)?{_W}百(?:{_PAIR}十?|零{_PAIR})|"
+    f"{_W}千(?:{_PAIR}百?|零{_PAIR}十?))[万亿]?|{_SECTION}(?:万零?{_PAIR}[十百千]?|亿零?{_PAIR}[十百千]?万?)){_NO_NUMERAL}"
+)
+APPROXIMATE = f"(?:{PREFIXED}|{_PAIR}[十百千]?[万亿]?{_NO_NUMERAL})"
+
+# A lone digit before one of these counts it: 三千一个月 is 3000 a month, 三百一顿 300 a meal.
+COUNTER = (
+    "(?:[个位名只件张本册辆台架艘条根支枚颗粒把套双副顿趟遍场次回天年月周日晚夜宿口户间栋座层楼平亩斤包袋盒瓶罐杯碗盘桶箱筐盆锅壶"
+    "份节课集章篇页首桌席批组队排门项种桩笔针剂片头匹群串朵棵束盏幅级届期轮圈步家股车捆吨]|小时|分钟|星期|季度)"
+)
+_ONE_WORD = "一[起样直定共切些旦般边下会半向律致同再路时生心道旁概贯]"  # no number: 三点一起 is not 3.1
+# Where a numeral ends although it could go on: 三千|一个月, 三千五|一平, 七八十|一斤, 三点|一起, 十二|十三, 二十|二十,
+# 三十万|三十万.
+_BOUNDARY = re.compile(
+    f"(?<=[百千万亿])(?={_W}{COUNTER}|{_ONE_WORD}|一(?:[米克升里尺寸]|公里|公斤|块(?!钱)))|"
+    f"(?<=[百千万亿][一二三四五六七八九])(?=[一两半]{COUNTER})|(?<={_PAIR}十)(?=[一两半]{COUNTER})|"
+    f"(?<=[零一二三四五六七八九点])(?={_ONE_WORD})|"
+    f"(?<!{_W}十{_W})(?<=十{_W})(?=十{_W})|(?<={_W}十)(?={_W}十(?!{_W}))|(?<=十)(?={_W}(?:百|千(?![克米瓦赫])))|"
+    f"(?<=万)(?={_SECTION}万)|(?<=亿)(?={_SECTION}亿)"
+)
+BOUNDARY_MARK = "\x01"
+
+
+def mark_boundaries(text: str) -> str:
+    """``text`` with a mark where one numeral ends and the next begins, which no numeral matches across."""
+    return _BOUNDARY.sub(BOUNDARY_MARK, text)
+
+
+_APPROXIMATE_PARTS = re.compile(f"(.*?)({_PAIR})([十百千]?)([万亿]?)")
 
 
 def write_code(text: str) -> str:
@@ -76,7 +110,10 @@ def write_cardinal(numeral: str) -> str:
 
 
 def write_approximate(numeral: str) -> str:
-    """Two neighbouring digits are a range: 三五百 → 300~500, 三四十万 → 30~40万."""
-    place = _PLACES.get(numeral[2:3], 1)
-    group = re.sub("[^万亿]", "", numeral)
-    return f"{_VALUES[numeral[0]] * place}~{_VALUES[numeral[1]] * place}{group}"
+    """Two neighboring digits are a range: 三五百 → 300~500, 三四十万 → 30~40万, 一万六七 → 16000~17000."""
+    parts = _APPROXIMATE_PARTS.fullmatch(numeral)
+    assert parts is not None
+    higher, pair, place, group = parts.groups()
+    shared = "" if re.search("[万亿]", higher) else group
+    ends = [f"{higher}{digit}{place}{'' if shared else group}" for digit in pair]
+    return "~".join(write_cardinal(end) for end in ends) + shared

@@ -14,6 +14,8 @@ from collections.abc import Callable
 from funrecipe.text.normalize import strict_codes as codes
 from funrecipe.text.normalize import strict_dates as dates
 from funrecipe.text.normalize import strict_quantities as quantities
+from funrecipe.text.normalize import strict_ranges as ranges
+from funrecipe.text.normalize import strict_signs as signs
 from funrecipe.text.normalize.strict_english import expand_contractions, is_english, read_english_numbers
 from funrecipe.text.normalize.strict_forms import SIMPLIFIED, join_spaces, keep_letters, unify_forms
 from funrecipe.text.normalize.strict_words import normalize_words
@@ -24,6 +26,9 @@ Reader = Callable[[re.Match[str]], str]
 _RULES: list[tuple[str, str, Reader]] = [
     ("web", codes.WEB, codes.read_web),
     ("phone", codes.PHONE, codes.read_phone),
+    ("season", ranges.SEASON, ranges.read_season),
+    ("counted", ranges.COUNTED_RANGE, ranges.read_counted_range),
+    ("listed", ranges.ENUMERATED, ranges.read_enumerated),
     ("ymd", dates.YMD, dates.read_ymd),
     ("dmy", dates.DMY, dates.read_dmy),
     ("ym", dates.YM, dates.read_ym),
@@ -58,6 +63,8 @@ _RULES: list[tuple[str, str, Reader]] = [
     ("game", quantities.GAME, quantities.read_game),
     ("range", quantities.RANGE, quantities.read_range),
     ("operator", quantities.OPERATOR, quantities.read_operator),
+    ("compare", signs.COMPARISON, signs.read_comparison),
+    ("operation", signs.OPERATION, signs.read_operation),
     ("sign", quantities.SIGN, quantities.read_sign),
     ("power", quantities.POWER, quantities.read_power),
     ("plus", quantities.PLUS, quantities.read_plus),
@@ -69,7 +76,7 @@ _NUMBERS = re.compile("(?=[^一-鿿])(?:" + "|".join(pattern for _, pattern, _ i
 
 _PLAIN = re.compile("[一-鿿，。！？、；：]*")
 _PLAIN_FORMS = SIMPLIFIED | dict.fromkeys(map(ord, "，。！？、；："), "")
-_NUMBER_OR_SIGN = re.compile("[0-9²³√±×÷≈≠≤≥<>=@]|www")
+_NUMBER_OR_SIGN = re.compile("[0-9²³√±×÷≈≠≤≥<>=@+]|www")
 _HANZI = re.compile("[一-鿿]")
 _DIGIT = re.compile("[0-9]")
 
@@ -88,7 +95,7 @@ def normalize(text: str) -> str:
         text = read_english_numbers(text)
     text = join_spaces(text)
     if _NUMBER_OR_SIGN.search(text):
-        text = _NUMBERS.sub(_read, text)
+        text = _NUMBERS.sub(_read, signs.drop_brackets(text))
     text = keep_letters(text)
     if "'" in text:
         text = expand_contractions(text)

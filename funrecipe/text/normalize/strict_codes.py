@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import re
 
-from funrecipe.text.normalize.strict_numbers import read_bare, read_cardinal, read_counted, read_digits
-from funrecipe.text.normalize.strict_units import COUNTERS, two_is_er
+from funrecipe.text.normalize.strict_dates import is_span
+from funrecipe.text.normalize.strict_numbers import read_bare, read_cardinal, read_digits
+from funrecipe.text.normalize.strict_two import is_ordered, reads_liang
+from funrecipe.text.normalize.strict_units import COUNTERS
 
 WEB = (
     r"(?P<web>(?<![A-Za-z0-9])(?:(?:https?://|www\.)[A-Za-z0-9./?=&%#:~_+-]*[A-Za-z0-9/]|"
@@ -46,8 +48,10 @@ _ARITHMETIC_BEFORE = re.compile(r"(?:[加减乘除于第每]|乘以|除以|[+×�
 _ARITHMETIC_AFTER = re.compile(r"[加减乘除+×÷*/=<>≤≥≈~—–-]|以[上下内外]|左右|上下|分之|以来")
 _LETTER_BEFORE = re.compile("[A-Za-z]-?$|(?<![A-Za-z])[A-Z]{1,4} $")
 _YEAR_AFTER = re.compile("[届级款版]|学年|财年|赛季|奥运|世界杯|亚运|[春夏秋冬]季?|[上下]半年|国庆|新年|春节|高考|双")
+_SEASON_AFTER = re.compile("赛季|学年|财年")  # 98赛季
 _RANGE_BESIDE = re.compile("[-~—–到至]")
 _GENERATION = re.compile("[05-9][05]")
+_GENERATION_AFTER = re.compile("(?:[、和及与][05-9][05])*后")
 
 
 def read_web(m: re.Match[str]) -> str:
@@ -82,9 +86,11 @@ def read_plain(m: re.Match[str]) -> str:
     if "." in number:
         return read_cardinal(number)
     before, after = text[max(0, m.start() - 7) : m.start()], text[m.end() : m.end() + 4]
-    if before.endswith("第"):
+    if before.endswith("第") or is_ordered(text, m.start()):
         return read_cardinal(number)
-    if after.startswith("后") and _GENERATION.fullmatch(number):  # 90后
+    if number == "2" and reads_liang(text, m.start(), m.end()):
+        return "两"
+    if _GENERATION.fullmatch(number) and _GENERATION_AFTER.match(text, m.end()):  # 90后, 80、90后
         return read_digits(number)
     if _is_service_number(number, before, after):
         return read_digits(number)
@@ -96,9 +102,11 @@ def read_plain(m: re.Match[str]) -> str:
         return read_digits(number)
     if len(number) == 4 and "1950" <= number < "2050" and _YEAR_AFTER.match(after):
         return read_digits(number)
+    if len(number) == 2 and _SEASON_AFTER.match(after) and not (is_span(before) or _LETTER_BEFORE.search(before)):
+        return read_digits(number)
     counter = _COUNTER.match(after)
     if counter and not (after[0] in "号次路" and (len(number) > 3 or _LETTER_BEFORE.search(before))):
-        return read_cardinal(number) if two_is_er(counter[0]) else read_counted(number)
+        return read_cardinal(number)
     if len(number) >= 3 and (_LETTER_BEFORE.search(before) or after.lstrip()[:1] in ("P", "p")):
         return read_digits(number)
     if len(number) == 4 and "1900" <= number < "2050" and _RANGE_BESIDE.search(f"{before[-1:]} {after[:1]}"):

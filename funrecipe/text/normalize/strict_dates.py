@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 
 from funrecipe.text.normalize.strict_numbers import read_cardinal, read_digits
+from funrecipe.text.normalize.strict_ranges import between
+from funrecipe.text.normalize.strict_units import UNIT_PATTERN
 
 _MONTH = "1[0-2]|0?[1-9]"
 _DAY = "3[01]|[12][0-9]|0?[1-9]"
@@ -25,14 +27,22 @@ MD = (
     r"(?P<md>(?<![0-9./-])(?P<md_m>0[1-9]|1[0-2])/(?P<md_d>0[1-9]|[12][0-9]|3[01])"
     r"(?![0-9./-]|[^\W\d_]))"
 )
-MD_PADDED = r"(?P<md0>(?<![0-9./-])(?P<md0_m>0[1-9])[-/](?P<md0_d>0[1-9]|[12][0-9]|3[01])(?![0-9./-]))"
+# At least one zero is padding; what counts something (05-12岁) was taken by the ranges before.
+MD_PADDED = (
+    r"(?P<md0>(?<![0-9./-])(?:(?P<md0_m>0[1-9])[-/](?P<md0_d>0[1-9]|[12][0-9]|3[01])|"
+    r"(?P<md0_m2>1[0-2])[-/](?P<md0_d2>0[1-9]))"
+    rf"(?![0-9./年%‰-]|{UNIT_PATTERN}))"
+)
 # 12-24 15:00
 MD_CLOCK = (
     rf"(?P<md1>(?<![0-9./-])(?P<md1_m>{_MONTH})[-/](?P<md1_d>{_DAY})"
     r"(?= (?:[01]?[0-9]|2[0-4]):[0-5][0-9](?![0-9])))"
 )
 ERA = r"(?P<era>(?<![0-9])(?P<era_y>[0-9]{1,4})年? ?(?P<era_name>(?i:a\.d\.?|b\.c\.?)|AD|BC|CE|BCE)(?![A-Za-z]))"
-YEAR = r"(?P<year>(?<![0-9.])(?:(?P<year_from>[0-9]{4}|[0-9]{2})(?P<year_mark>年?)[-~—–])?(?P<year_y>[0-9]{2,4})年)"
+YEAR = (
+    r"(?P<year>(?<![0-9.])(?:(?P<year_from>[0-9]{4}|[0-9]{2})(?P<year_mark>年?)(?P<year_joined>——|[-~—–到至]))?"
+    r"(?P<year_y>[0-9]{2,4})年)"
+)
 MONTH = rf"(?P<month>(?<![0-9.])(?:(?P<month_from>{_MONTH})[-~—–])?(?P<month_m>{_MONTH})月(?!球))"
 DECADE = r"(?P<decade>(?<![0-9])(?P<decade_y>(?:1[89]|20)[0-9]0)s(?![A-Za-z]))"
 DAY = rf"(?P<day>(?<![0-9.])(?:(?P<day_from>{_DAY})[-~—–])?(?P<day_d>0[1-9])(?=[日号]))"
@@ -45,20 +55,26 @@ HOUR = r"(?P<hour>(?<![0-9:.])(?P<hour_h>1[0-2]|0?[1-9]) ?(?P<hour_half>(?i:[ap]
 _HALVES_OF_DAY = ("上午", "下午", "早上", "晚上", "凌晨", "中午", "傍晚", "清晨", "午后", "夜里")
 _HANZI = re.compile(r"[一-鿿]")
 _SPAN_BEFORE = re.compile(
-    r"(?:[近约超过了满每整共用经历长达这那前后几的]|大概|大约|不到|未来|最近|长达|工作|结婚|成立|建国|建校|周年|未满|有着?)$"
+    r"(?:[近约超过了满每整共用经历长达这那前后几的]|大概|大约|不到|连续|未来|最近|长达|工作|结婚|成立|建国|建校|周年|未满|有着?)$"
 )
 _SPAN_AFTER = re.compile(r"[前后来内间多余的]|以[来上内前后]|之[久后前内]|历史|时间|文明|有期|左右|期|级")
+_YEAR_PART_AFTER = re.compile("[底初末度款版春夏秋冬]|[上下]半年|国庆|春节|元旦")  # 18年底
 _ERA_BEFORE = re.compile(r"(?:公元前?|纪元前?|西元前?|公历)$")
+
+
+def is_span(before: str) -> bool:
+    """Whether the words before a number make it a length of time (近10, 连续12)."""
+    return bool(_SPAN_BEFORE.search(before))
 
 
 def read_year(year: str, before: str, after: str) -> str:
     """The digits of ``N年``: as a year digit by digit (一九九九年), as a span of time a quantity (一百年)."""
     if _ERA_BEFORE.search(before):
         return read_digits(year)
-    span = bool(_SPAN_AFTER.match(after) or _SPAN_BEFORE.search(before))
+    span = bool(_SPAN_AFTER.match(after) or is_span(before))
     if len(year) == 4:
         return read_cardinal(year) if year.endswith("00") and (span or year[0] not in "12") else read_digits(year)
-    if year.startswith("0") or after[:1].isdigit():
+    if year.startswith("0") or after[:1].isdigit() or len(year) == 2 and _YEAR_PART_AFTER.match(after):
         return read_digits(year)
     if len(year) == 3:
         return read_cardinal(year) if span or year.endswith("0") else read_digits(year)
@@ -90,7 +106,8 @@ def read_md(m: re.Match[str]) -> str:
 
 
 def read_md0(m: re.Match[str]) -> str:
-    return f"{read_cardinal(m['md0_m'])}月{read_cardinal(m['md0_d'])}日"
+    month, day = m["md0_m"] or m["md0_m2"], m["md0_d"] or m["md0_d2"]
+    return f"{read_cardinal(month)}月{read_cardinal(day)}日"
 
 
 def read_md1(m: re.Match[str]) -> str:
@@ -102,15 +119,24 @@ def read_era(m: re.Match[str]) -> str:
     return f"公元{'前' if before_christ else ''}{read_digits(m['era_y'])}年"
 
 
+def _are_years(first: str, second: str) -> bool:
+    """Whether two numbers before 年 are years (2008-2010, 08-10, 95-98, 98-02), not a length of time (3-5, 50-70)."""
+    if len(first) == 4:
+        return True
+    is_round = first.endswith("0") and second.endswith("0")
+    return first.startswith("0") or int(first) > int(second) or int(first) >= 50 and not is_round
+
+
 def read_year_match(m: re.Match[str]) -> str:
     before, after = m.string[max(0, m.start() - 4) : m.start()], m.string[m.end() : m.end() + 4]
+    year, first = m["year_y"], m["year_from"]
+    if first:
+        joined = f"{m['year_mark']}{between(m['year_joined'])}"
+        is_decades = after.startswith("代") and first.endswith("0") and len(first) == 2
+        read = read_cardinal if is_decades and first != "00" or not _are_years(first, year) else read_digits
+        return f"{read(first)}{joined}{read(year)}年"
     if after.startswith("代"):
-        year = m["year_y"]
         return f"{read_cardinal(year) if len(year) == 2 and year[0] != '0' else read_digits(year)}年"
-    if m["year_from"]:
-        as_years = len(m["year_from"]) == 4
-        read = read_digits if as_years else read_cardinal
-        return f"{read(m['year_from'])}{m['year_mark']}到{read(m['year_y'])}年"
     return f"{read_year(m['year_y'], before, after)}年"
 
 

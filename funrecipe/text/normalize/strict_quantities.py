@@ -5,7 +5,10 @@ from __future__ import annotations
 import re
 
 from funrecipe.text.normalize.strict_dates import read_time
+from funrecipe.text.normalize.strict_games import is_game, is_ratio
 from funrecipe.text.normalize.strict_numbers import read_cardinal, read_counted, read_digits
+from funrecipe.text.normalize.strict_ranges import between, is_between_quantities
+from funrecipe.text.normalize.strict_signs import COMPARISONS
 from funrecipe.text.normalize.strict_units import (
     CODE_PATTERN,
     CURRENCY_CODES,
@@ -19,14 +22,14 @@ from funrecipe.text.normalize.strict_units import (
 )
 
 NUMBER = r"(?:[0-9]+(?:\.[0-9]+)?|(?<![0-9A-Za-z])\.[0-9]+)"
-_TO = "[-~—–]"
+_TO = "[-~—–到至]"
 _MULTIPLE = "[十百千万亿]+|[wW](?![A-Za-z])"
 # Behind a blank these are a unit only where no other Latin word follows; "in" is an English word there.
 _SHORT_UNITS = "in(?![A-Za-z])|(?:s|h|t|l|L|g|m|V|W|J|ha|mi|us|kn) [A-Za-z0-9]"
 
 MONEY = (
     rf"(?P<money>(?:(?<![A-Za-z])(?P<money_code>{CODE_PATTERN}) ?|(?P<money_sign>{SIGN_PATTERN}))(?P<money_minus>-?)"
-    rf"(?P<money_n>{NUMBER})(?:{_TO}(?:{SIGN_PATTERN})?(?P<money_to>{NUMBER}))?(?P<money_times>{_MULTIPLE})?元?"
+    rf"(?P<money_n>{NUMBER})(?:(?P<money_joined>{_TO})(?:{SIGN_PATTERN})?(?P<money_to>{NUMBER}))?(?P<money_times>{_MULTIPLE})?元?"
     rf"(?:/(?P<money_per>{PER_HANZI}))?)"
 )
 MONEY_AFTER = (
@@ -34,7 +37,7 @@ MONEY_AFTER = (
     rf"(?:(?P<paid_code>{CODE_PATTERN})(?![A-Za-z])|(?P<paid_sign>{SIGN_PATTERN})(?![0-9])))"
 )
 PERCENT = (
-    rf"(?P<percent>(?P<percent_n>{NUMBER})(?:(?P<percent_mark>[%‰])?{_TO}(?P<percent_to>{NUMBER}))?"
+    rf"(?P<percent>(?P<percent_n>{NUMBER})(?:(?P<percent_mark>[%‰])?(?P<percent_joined>{_TO})(?P<percent_to>{NUMBER}))?"
     r"(?P<percent_unit>[%‰]))"
 )
 FRACTION = (
@@ -42,11 +45,12 @@ FRACTION = (
     rf"(?P<fraction_d>{NUMBER})(?![0-9/])(?: ?(?P<fraction_unit>{UNIT_PATTERN}))?)"
 )
 RATE = (
-    rf"(?P<rate>(?P<rate_n>{NUMBER})(?P<rate_unit>[一-鿿]{{1,3}})/"
+    rf"(?P<rate>(?P<rate_n>{NUMBER})(?:(?P<rate_joined>{_TO})(?P<rate_to>{NUMBER}))?(?P<rate_unit>[一-鿿]{{1,3}})/"
     rf"(?P<rate_per>{PER_HANZI}|{PER_PATTERN})(?![A-Za-z]))"
 )
 MEASURE = (
-    rf"(?P<measure>(?P<measure_n>{NUMBER})(?:{_TO}(?P<measure_to>{NUMBER}))?(?: (?!(?:{_SHORT_UNITS})))?"
+    rf"(?P<measure>(?P<measure_n>{NUMBER})(?:(?P<measure_joined>{_TO})(?P<measure_to>{NUMBER}))?"
+    rf"(?: (?!(?:{_SHORT_UNITS})))?"
     rf"(?P<measure_power>平方|立方)?(?P<measure_unit>{UNIT_PATTERN})(?:/(?P<measure_per>{PER_PATTERN}|{PER_HANZI})(?![A-Za-z0-9]))?)"
 )
 TEN_THOUSANDS = rf"(?P<wan>(?P<wan_n>{NUMBER}) ?[wW](?=[一-鿿+，。]|$))"
@@ -83,45 +87,23 @@ SPLIT_UNIT = (
 ORDINAL = r"(?P<ordinal>(?P<ordinal_n>[0-9]+)(?:st|nd|rd|th)(?![A-Za-z]))"
 ROOT = r"(?P<root>√(?=[0-9A-Za-z(]))"
 
-_OPERATORS = {
-    "+": "加", "−": "减", "×": "乘", "*": "乘", "x": "乘", "X": "乘", "÷": "除以", "=": "等于", "==": "等于",
-    "<": "小于", ">": "大于", "≤": "小于等于", "<=": "小于等于", "≥": "大于等于", ">=": "大于等于",
-    "≠": "不等于", "!=": "不等于", "≈": "约等于", "∶": "比",
-}  # fmt: skip
-_CLUBS = (
-    "湖人|火箭|勇士|凯尔特人|热火|公牛|马刺|雄鹿|独行侠|掘金|太阳|快船|尼克斯|篮网|"
-    "曼联|曼城|切尔西|阿森纳|利物浦|热刺|皇马|巴萨|马竞|拜仁|多特|米兰|国米|尤文|尤文图斯|拉齐奥|罗马|那不勒斯|巴黎|里昂|"
-    "摩纳哥|恒大|国安|申花|鲁能|上港|海港|泰山|辽宁|广东|皇家马德里|巴塞罗那|拜仁慕尼黑|多特蒙德|阿贾克斯|"
-    "中国|日本|韩国|伊朗|沙特|德国|法国|英格兰|西班牙|葡萄牙|意大利|荷兰|比利时|克罗地亚|巴西|阿根廷|乌拉圭|美国|墨西哥|"
-    "澳大利亚|俄罗斯|瑞典|丹麦|波兰"
-)
-_GAME_BEFORE = re.compile(
-    rf"(?:比分[^0-9]{{0,4}}|以|[打踢战]成|战平|总分|大胜|完胜|险胜|领先|落后|不敌|[胜负平输赢]|队|{_CLUBS})$"
-)
-_CLUB_BEFORE = re.compile(rf"(?:比分[^0-9]{{0,4}}|血压[是为]?|{_CLUBS})$")
-_GAME_AFTER = re.compile(
-    rf"[的大完险]?(?:战胜|击败|大胜|完胜|险胜|战平|打败|逆转|横扫|力克|领先|落后|不敌|惜败|小胜|绝杀|淘汰|取胜|获胜|平局|{_CLUBS})"
-)
-
-
-def _is_game(m: re.Match[str]) -> bool:
-    before = m.string[max(0, m.start() - 8) : m.start()]
-    return bool(_GAME_BEFORE.search(before) or _GAME_AFTER.match(m.string, m.end()))
+_OPERATORS = COMPARISONS | {"+": "加", "−": "减", "×": "乘", "*": "乘", "x": "乘", "X": "乘", "÷": "除以", "∶": "比"}
 
 
 def _times(written: str | None) -> str:
     return "万" if written in ("w", "W") else written or ""
 
 
-def _span(first: str, last: str | None) -> str:
-    return f"{read_cardinal(first)}到{read_counted(last)}" if last else read_counted(first)
+def _span(m: re.Match[str], name: str) -> str:
+    first, joined, last = m[f"{name}_n"], m[f"{name}_joined"], m[f"{name}_to"]
+    return f"{read_counted(first)}{between(joined)}{read_counted(last)}" if last else read_counted(first)
 
 
 def read_money(m: re.Match[str]) -> str:
     currency = CURRENCY_SIGNS[m["money_sign"]] if m["money_sign"] else CURRENCY_CODES[m["money_code"]]
     minus = "负" if m["money_minus"] else ""
     per = f"每{m['money_per']}" if m["money_per"] else ""
-    return f"{per}{minus}{_span(m['money_n'], m['money_to'])}{_times(m['money_times'])}{currency}"
+    return f"{per}{minus}{_span(m, 'money')}{_times(m['money_times'])}{currency}"
 
 
 def read_money_after(m: re.Match[str]) -> str:
@@ -134,13 +116,13 @@ def read_percent(m: re.Match[str]) -> str:
     if not m["percent_to"]:
         return base + read_cardinal(m["percent_n"])
     again = base if m["percent_mark"] else ""
-    return f"{base}{read_cardinal(m['percent_n'])}到{again}{read_cardinal(m['percent_to'])}"
+    return f"{base}{read_cardinal(m['percent_n'])}{between(m['percent_joined'])}{again}{read_cardinal(m['percent_to'])}"
 
 
 def read_fraction(m: re.Match[str]) -> str:
     numerator, denominator = m["fraction_n"], m["fraction_d"]
     unit = unit_name(m["fraction_unit"] or "") or m["fraction_unit"] or ""
-    if unit == "毫米汞柱" or _CLUB_BEFORE.search(m.string[max(0, m.start() - 8) : m.start()]):
+    if unit == "毫米汞柱" or is_ratio(m.string, m.start()):
         return f"{read_cardinal(numerator)}比{read_cardinal(denominator)}{unit}"
     if denominator == "1" and numerator.isdigit() and int(numerator) <= 12:  # 10/1 is no fraction
         return f"{read_cardinal(numerator)}月一日"
@@ -157,7 +139,7 @@ def is_season(first: str, second: str) -> bool:
 
 def read_rate(m: re.Match[str]) -> str:
     per = PER.get(m["rate_per"], m["rate_per"])
-    return f"每{per}{read_counted(m['rate_n'])}{m['rate_unit']}"
+    return f"每{per}{_span(m, 'rate')}{m['rate_unit']}"
 
 
 def read_measure(m: re.Match[str]) -> str:
@@ -171,11 +153,11 @@ def read_measure(m: re.Match[str]) -> str:
             unit = None
     if not unit:  # a letter that is no unit here (iPhone 6s, 4g网络), or one only in another case (mw)
         per = f" {m['measure_per']}" if m["measure_per"] else ""
-        return f"{_span(m['measure_n'], m['measure_to'])}{written}{per}"
+        return f"{_span(m, 'measure')}{written}{per}"
     below_zero = bool(_MINUS_BEFORE.search(m.string, max(0, m.start() - 2), m.start()))
     if unit == "摄氏度" and below_zero and not m["measure_to"]:
         unit = "度"  # 零下十度
-    quantity = f"{_span(m['measure_n'], m['measure_to'])}{m['measure_power'] or ''}{unit}"
+    quantity = f"{_span(m, 'measure')}{m['measure_power'] or ''}{unit}"
     if not m["measure_per"] or m.string[: m.start()].endswith(("时速", "每小时")):
         return quantity
     return f"每{PER.get(m['measure_per'], m['measure_per'])}{quantity}"
@@ -199,19 +181,26 @@ def read_ratio(m: re.Match[str]) -> str:
 def read_game(m: re.Match[str]) -> str:
     """``3-1`` is a score, a subtraction or a range."""
     first, second = m["game_a"], m["game_b"]
-    if _is_game(m):
-        between = "比"
+    if is_game(m.string, m.start(), m.end()):
+        joined = "比"
     else:
         alone = len(m.string) == len(m["game"])
-        between = "减" if alone or "=" in m.string or int(first) > int(second) else "到"
-    return f"{read_cardinal(first)}{between}{read_cardinal(second)}"
+        joined = "减" if alone or "=" in m.string or int(first) > int(second) else "到"
+    return f"{read_cardinal(first)}{joined}{read_cardinal(second)}"
 
 
 def read_clock(m: re.Match[str]) -> str:
     """``H:MM``: a score where the words around say so, a time otherwise."""
-    if m["time_s"] is None and _is_game(m):
+    if m["time_s"] is None and is_game(m.string, m.start(), m.end()):
         return f"{read_cardinal(m['time_h'])}比{read_cardinal(m['time_m'])}"
     return read_time(m)
+
+
+_ALSO_PUNCTUATION = frozenset("+−×*xX÷<>∶")  # between Latin words; ≤ and = are operators everywhere
+
+
+def _is_latin(character: str) -> bool:
+    return character.isalpha() and not "一" <= character <= "鿿"
 
 
 def read_operator(m: re.Match[str]) -> str:
@@ -220,11 +209,10 @@ def read_operator(m: re.Match[str]) -> str:
         is_code = _CODE_BESIDE_DASH.search(m.string, max(0, m.start() - 6), m.end() + 6)
         return " " if is_code else "减" if "=" in m.string else "到"
     before, after = m.string[m.start() - 1], m.string[m.end()]
-    in_word = before.isalpha() and (m.start() > 1 and m.string[m.start() - 2].isalpha())
-    if written in "+×*xX" and after.isdigit():  # 5cm×3cm, GMT+8
-        in_word = False
-    if written != "=" and (in_word or (before.isalpha() and after.isalpha() and m.string[m.end() + 1 :][:1].isalpha())):
-        return " "
+    if written in _ALSO_PUNCTUATION and before.isalpha() and not after.isdigit():
+        in_word = _is_latin(m.string[m.start() - 2 : m.start() - 1])
+        if in_word or after.isalpha() and _is_latin(m.string[m.end() + 1 :][:1]):
+            return " "
     return _OPERATORS[written]
 
 
@@ -244,6 +232,8 @@ _TEMPERATURE = re.compile(rf"{NUMBER}(?:[-~到至]-?{NUMBER})?(?:°C|°|度|摄�
 def read_sign(m: re.Match[str]) -> str:
     written = m["sign"]
     if written in "-−":
+        if is_between_quantities(m.string, m.start(), m.end()):
+            return "到"
         return "零下" if _TEMPERATURE.match(m.string, m.end()) else "负"
     return "正" if written == "+" else "正负"
 

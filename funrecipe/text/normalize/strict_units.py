@@ -62,7 +62,7 @@ CURRENCY_CODES: dict[str, str] = {
     "TRY": "里拉", "MXN": "墨西哥比索", "AED": "迪拉姆", "SAR": "里亚尔", "PLN": "兹罗提", "BTC": "比特币",
 }  # fmt: skip
 
-# A number before one of these counts something, so it is read as a quantity, and 2 is 两 (but for the last group).
+# A number before one of these counts or numbers something, so it is read as a quantity.
 COUNTERS = (
     "平方|立方|公里|千米|厘米|毫米|分米|微米|纳米|英里|英尺|英寸|海里|公斤|千克|毫克|微克|公顷|毫升|小时|分钟|秒钟|钟头|刻钟|摄氏|华氏|"
     "美元|欧元|英镑|日元|韩元|港元|港币|澳元|加元|卢布|泰铢|法郎|人民币|美金|新台币|台币|卢比|比索|里拉|马克|美分|"
@@ -72,7 +72,6 @@ COUNTERS = (
     "米克吨人次倍步番株架艘台套部篇句段章节项种类样份份批笔组栋间亩册封幅股则起轮届期集门副顿趟遍声滴串把包排列束团缕所"
     "站楼班级号度码点月日年时吋折票字音词卷行瓦伏安焦卡帧兆万亿千百十几多余来]"
 )
-_TWO_IS_ER = frozenset("钱两月日号楼班级度时十分秒角毛")
 
 _numbers_first = "|".join(map(re.escape, sorted(UNITS, key=len, reverse=True)))
 UNIT_PATTERN = f"(?:(?i:{_numbers_first}))(?![A-Za-z0-9])"
@@ -84,8 +83,3 @@ CODE_PATTERN = "|".join(CURRENCY_CODES)
 def unit_name(written: str) -> str | None:
     """Chinese name of a unit as written; in another case only where that is not ambiguous (KG, but not Mw)."""
     return UNITS.get(written) or _FOLDED.get(written.lower())
-
-
-def two_is_er(counter: str) -> bool:
-    """Whether 2 stays 二 before this counter (二月, 二号, 二两); 两 elsewhere."""
-    return counter[:1] in _TWO_IS_ER
