@@ -10,13 +10,14 @@ import math
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass
+from operator import attrgetter
 from pathlib import Path
 
-from funrecipe.data.list_file import ListLine, Problem, read_list_file, unique_lines
+from funrecipe.data.list_file import Problem, read_unique_lines
 from funrecipe.errors import DataError, UnsafeFileError, list_problems
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Utterance:
     """One utterance of a data directory.
 
@@ -24,7 +25,7 @@ class Utterance:
         utt_id: its id.
         audio: a path, ``file.ark:offset``, or a command that ends in ``|`` (only where pipes are allowed).
         start_s, end_s: the part of the audio, from ``segments``; None means the beginning, the end.
-        where: ``file:line`` that named it.
+        list_path, line_number: what named it.
         recording_id: its entry in ``wav.scp``; the utterance itself where there are no ``segments``.
     """
 
@@ -32,8 +33,14 @@ class Utterance:
     audio: str
     start_s: float | None = None
     end_s: float | None = None
-    where: str = ""
     recording_id: str = ""
+    list_path: str = ""
+    line_number: int = 0
+
+    @property
+    def where(self) -> str:
+        """``file:line`` that named it."""
+        return f"{self.list_path}:{self.line_number}"
 
 
 @dataclass(frozen=True)
@@ -107,15 +114,16 @@ def check_data_dir(data_dir: str | Path, *, allow_pipes: bool = False) -> DataDi
         utterances = _read_segments(folder / "segments", recordings, problems)
     else:
         utterances = list(recordings.values())
+    del recordings
     if not utterances:
         problems.append(Problem("no utterance that can be used", str(folder / "wav.scp")))
-    ids = {utterance.utt_id for utterance in utterances}
+    ids = {utterance.utt_id: utterance.utt_id for utterance in utterances}
     source = folder / ("segments" if (folder / "segments").exists() else "wav.scp")
     texts = _read_texts(folder / "text", ids, source, problems)
     speakers = _read_fields(folder / "utt2spk", ids, problems)
     durations_s = _read_durations(folder / "utt2dur", ids, problems)
-    ordered = tuple(sorted(utterances, key=lambda utterance: utterance.utt_id))
-    return DataDir(folder, ordered, texts, speakers, durations_s, tuple(problems))
+    utterances.sort(key=attrgetter("utt_id"))
+    return DataDir(folder, tuple(utterances), texts, speakers, durations_s, tuple(problems))
 
 
 def _raise_for_errors(problems: Iterable[Problem], where: Path, hint: str) -> None:
@@ -132,11 +140,14 @@ def _raise_for_errors(problems: Iterable[Problem], where: Path, hint: str) -> No
 def resolve_audio(audio: str, folder: str) -> str:
     """A relative path from the working directory, as in Kaldi, else from ``folder`` when it lies there.
 
-    The result is absolute, so that a worker started elsewhere finds the file; what lies nowhere stays as written.
+    The result is absolute, so that a worker started elsewhere finds the file; what lies nowhere stays as written, and
+    so does an absolute path.
     """
     path, colon, offset = audio.rpartition(":")
     if not (colon and offset.isdecimal() and path):
         path, colon, offset = audio, "", ""
+    if os.path.isabs(path):
+        return audio
     for candidate in (path, os.path.join(folder, path)):
         if os.path.exists(candidate):
             return os.path.abspath(candidate) + colon + offset
@@ -144,35 +155,34 @@ def resolve_audio(audio: str, folder: str) -> str:
 
 
 def _read_recordings(path: Path, problems: list[Problem], *, allow_pipes: bool) -> dict[str, Utterance]:
-    lines = read_list_file(path, problems)
-    _warn_if_unsorted(lines, path, problems)
+    lines = read_unique_lines(path, problems, warn_unsorted=True)
     recordings = {}
     name, folder = str(path), str(path.parent)
-    for key, line in unique_lines(lines, path, problems).items():
-        where = f"{name}:{line.number}"
-        audio = line.value
+    for (key, audio), number in zip(lines.values.items(), lines.numbers):
         if not audio:
-            problems.append(Problem(f"no path behind the id '{key}'", where))
+            problems.append(Problem(f"no path behind the id '{key}'", f"{name}:{number}"))
             continue
         if audio.startswith("|"):
-            problems.append(Problem(f"'{key}' is an output pipe: {audio}", where, is_unsafe=True))
+            problems.append(Problem(f"'{key}' is an output pipe: {audio}", f"{name}:{number}", is_unsafe=True))
             continue
         if audio.endswith("|"):
             if not allow_pipes:
-                problems.append(Problem(f"'{key}' would run a command: {audio}", where, is_unsafe=True))
+                problems.append(Problem(f"'{key}' would run a command: {audio}", f"{name}:{number}", is_unsafe=True))
                 continue
         else:
             audio = resolve_audio(audio, folder)
-        recordings[key] = Utterance(key, audio, where=where, recording_id=key)
+        recordings[key] = Utterance(key, audio, recording_id=key, list_path=name, line_number=number)
     return recordings
 
 
 def _read_segments(path: Path, recordings: dict[str, Utterance], problems: list[Problem]) -> list[Utterance]:
     """``utterance recording start end`` in seconds; an end of -1 is the end of the recording."""
     utterances, used = [], set()
-    for key, line in unique_lines(read_list_file(path, problems), path, problems).items():
-        where = f"{path}:{line.number}"
-        fields = line.value.split()
+    lines = read_unique_lines(path, problems)
+    name = str(path)
+    for (key, value), number in zip(lines.values.items(), lines.numbers):
+        where = f"{name}:{number}"
+        fields = value.split()
         if len(fields) != 3:
             problems.append(Problem(f"expected 'ID RECORDING START END', found {len(fields) + 1} fields", where))
             continue
@@ -181,48 +191,51 @@ def _read_segments(path: Path, recordings: dict[str, Utterance], problems: list[
         if recording is None:
             problems.append(Problem(f"recording '{fields[0]}' of '{key}' is not in wav.scp", where))
             continue
-        used.add(fields[0])
+        used.add(recording.utt_id)
         if start_s is None or end_s is None or start_s < 0 or not (end_s > start_s or end_s == -1):
             problems.append(Problem(f"'{key}' lasts from '{fields[1]}' to '{fields[2]}' seconds", where))
             continue
-        utterances.append(Utterance(key, recording.audio, start_s, None if end_s == -1 else end_s, where, fields[0]))
-    unused = [recordings[key] for key in recordings if key not in used]
-    _warn_of_group("recording without a segment", [(r.utt_id, r.where) for r in unused], problems)
+        end = None if end_s == -1 else end_s
+        utterances.append(Utterance(key, recording.audio, start_s, end, recording.utt_id, name, number))
+    unused = ((r.utt_id, r.where) for r in recordings.values() if r.utt_id not in used)
+    _warn_of_group("recording without a segment", unused, problems)
     return utterances
 
 
-def _read_texts(path: Path, ids: set[str], source: Path, problems: list[Problem]) -> dict[str, str] | None:
+def _read_texts(path: Path, ids: dict[str, str], source: Path, problems: list[Problem]) -> dict[str, str] | None:
     if not path.exists():
         return None
-    by_key = unique_lines(read_list_file(path, problems), path, problems)
-    located = [(key, f"{path}:{line.number}") for key, line in by_key.items()]
-    _warn_of_group("empty text", [item for item in located if not by_key[item[0]].value], problems)
-    without_audio = [item for item in located if item[0] not in ids]
+    lines = read_unique_lines(path, problems, keys=ids)
+    texts = lines.values
+    empty = ((key, f"{path}:{number}") for key, number in lines.where() if not texts[key])
+    _warn_of_group("empty text", empty, problems)
+    without_audio = ((key, f"{path}:{number}") for key, number in lines.where() if key not in ids)
     _warn_of_group(f"text without an entry in {source.name}", without_audio, problems)
-    without_text = sorted(ids - by_key.keys())
-    _warn_of_group("no text, decoded but not scored", [(key, str(source)) for key in without_text], problems)
-    return {key: line.value for key, line in by_key.items()}
+    without_text = sorted(key for key in ids if key not in texts)
+    _warn_of_group("no text, decoded but not scored", ((key, str(source)) for key in without_text), problems)
+    return texts
 
 
-def _read_fields(path: Path, ids: set[str], problems: list[Problem]) -> dict[str, str]:
+def _read_fields(path: Path, ids: dict[str, str], problems: list[Problem]) -> dict[str, str]:
     """A file of exactly two fields a line (``utt2spk``, ``utt2dur``); {} when it is not there."""
     if not path.exists():
         return {}
-    fields = {}
-    unknown = []
-    for key, line in unique_lines(read_list_file(path, problems), path, problems).items():
-        where = f"{path}:{line.number}"
-        if len(line.value.split()) != 1:
-            problems.append(Problem(f"expected two fields, found {len(line.value.split()) + 1}", where))
+    lines = read_unique_lines(path, problems, keys=ids)
+    fields, shared, unknown = {}, {}, []
+    for key, number in lines.where():
+        value = lines.values[key]
+        if len(value.split()) != 1:
+            where = f"{path}:{number}"
+            problems.append(Problem(f"expected two fields, found {len(value.split()) + 1}", where))
         elif key not in ids:
-            unknown.append((key, where))
+            unknown.append((key, f"{path}:{number}"))
         else:
-            fields[key] = line.value
+            fields[key] = shared.setdefault(value, value)  # a speaker has many utterances
     _warn_of_group("no such utterance", unknown, problems)
     return fields
 
 
-def _read_durations(path: Path, ids: set[str], problems: list[Problem]) -> dict[str, float]:
+def _read_durations(path: Path, ids: dict[str, str], problems: list[Problem]) -> dict[str, float]:
     durations_s = {}
     for key, value in _read_fields(path, ids, problems).items():
         duration_s = _number(value)
@@ -244,16 +257,9 @@ def _number(text: str) -> float | None:
 
 def _warn_of_group(what: str, located: Iterable[tuple[str, str]], problems: list[Problem]) -> None:
     """One warning for all ids with the same oddity: the first one and how many there are."""
-    found = list(located)
-    if found:
-        key, where = found[0]
-        more = f" and {len(found) - 1} more ids" if len(found) > 1 else ""
+    found = iter(located)
+    if (first := next(found, None)) is not None:
+        key, where = first
+        others = sum(1 for _ in found)
+        more = f" and {others} more ids" if others else ""
         problems.append(Problem(f"{what}: '{key}'{more}", where, is_error=False))
-
-
-def _warn_if_unsorted(lines: list[ListLine], path: Path, problems: list[Problem]) -> None:
-    for previous, line in zip(lines, lines[1:]):
-        if line.key < previous.key:
-            what = f"not sorted from '{line.key}' on (funrecipe needs no order; Kaldi does)"
-            problems.append(Problem(what, f"{path}:{line.number}", is_error=False))
-            return

@@ -7,7 +7,9 @@ line: every problem is collected with ``file:line``, so that one run shows them 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from array import array
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
@@ -15,6 +17,8 @@ from funrecipe.errors import DataError
 
 BLANKS = " \t"
 CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")  # all but the tab
+# What nearly every line is: an id, one blank, a value that neither begins nor ends with a blank.
+PLAIN_LINE = re.compile(r"([^ /\x00-\x1f\x7f]+) ([^ \x00-\x1f\x7f](?:[^\x00-\x1f\x7f]*[^ \x00-\x1f\x7f])?)\n?")
 
 
 @dataclass(frozen=True)
@@ -43,6 +47,24 @@ class ListLine(NamedTuple):
     value: str
 
 
+@dataclass
+class UniqueLines:
+    """The lines of a file by key, in file order, in little memory (lists of a million lines are read).
+
+    Attributes:
+        values: key -> value.
+        numbers: line numbers, in the order of ``values``.
+    """
+
+    path: Path
+    values: dict[str, str] = field(default_factory=dict)
+    numbers: array[int] = field(default_factory=lambda: array("L"))
+
+    def where(self) -> Iterator[tuple[str, int]]:
+        """(key, line number) of every line."""
+        return zip(self.values, self.numbers)
+
+
 def read_list_file(path: Path, problems: list[Problem]) -> list[ListLine]:
     """The usable lines of ``path`` in file order; problems are appended to ``problems``.
 
@@ -52,44 +74,120 @@ def read_list_file(path: Path, problems: list[Problem]) -> list[ListLine]:
     Raises:
         DataError: the file cannot be read at all.
     """
+    return list(_usable_lines(path, problems))
+
+
+def read_unique_lines(
+    path: Path, problems: list[Problem], *, keys: Mapping[str, str] | None = None, warn_unsorted: bool = False
+) -> UniqueLines:
+    """As ``unique_lines(read_list_file(…))``, line by line.
+
+    Args:
+        keys: key -> the same key, of another list: its strings are taken instead of equal ones.
+        warn_unsorted: add a warning where the keys are not in order.
+
+    Raises:
+        DataError: the file cannot be read at all.
+    """
+    found = UniqueLines(path)
+    repeated: list[ListLine] = []
+    unsorted: ListLine | None = None
+    previous = ""
+    values, numbers = found.values, found.numbers
+    for line in _usable_lines(path, problems):
+        number, key, value = line
+        if key < previous and unsorted is None:
+            unsorted = line
+        previous = key
+        if key in values:
+            repeated.append(line)
+            continue
+        values[keys.get(key, key) if keys else key] = value
+        numbers.append(number)
+    if warn_unsorted and unsorted is not None:
+        what = f"not sorted from '{unsorted.key}' on (funrecipe needs no order; Kaldi does)"
+        problems.append(Problem(what, f"{path}:{unsorted.number}", is_error=False))
+    _drop_repeated(found, repeated, problems)
+    return found
+
+
+def _drop_repeated(found: UniqueLines, repeated: list[ListLine], problems: list[Problem]) -> None:
+    """Say which keys repeat; those that contradict their first line are dropped."""
+    if not repeated:
+        return
+    wanted = {line.key for line in repeated}
+    first = {key: ListLine(number, key, found.values[key]) for key, number in found.where() if key in wanted}
+    contradicted = set()
+    for line in repeated:
+        if problem := _repetition(first[line.key], line, found.path):
+            problems.append(problem)
+            if problem.is_error:
+                contradicted.add(line.key)
+    kept = [(key, number) for key, number in found.where() if key not in contradicted]
+    found.values = {key: found.values[key] for key, _ in kept}
+    found.numbers = array("L", (number for _, number in kept))
+
+
+def _repetition(first: ListLine, line: ListLine, path: Path) -> Problem:
+    same = first.value == line.value
+    what = f"id '{line.key}' repeats line {first.number}" + ("" if same else " with another value")
+    return Problem(what, f"{path}:{line.number}", is_error=not same)
+
+
+def _usable_lines(path: Path, problems: list[Problem]) -> Iterator[ListLine]:
+    """See ``read_list_file``; what concerns the whole file is appended after its last line."""
+    odd: dict[str, list[int]] = {}
     try:
-        data = path.read_bytes()
+        with open(path, "rb") as file:
+            for number, raw in enumerate(file, 1):
+                if number == 1:
+                    raw = _without_mark(raw, path, odd)
+                if (line := _parse_line(number, raw, path, odd, problems)) is not None:
+                    yield line
     except OSError as error:
         raise DataError(f"cannot read the list: {error.strerror}", where=str(path)) from None
-    if data.startswith((b"\xff\xfe", b"\xfe\xff")):
-        raise DataError("the list is UTF-16, not UTF-8", where=str(path), hint="iconv -f UTF-16 -t UTF-8")
-    odd: dict[str, list[int]] = {}
-    if data.startswith(b"\xef\xbb\xbf"):
-        data = data[3:]
-        odd["starts with a byte order mark"] = [1]
-    raw_lines = data.split(b"\n")
-    if raw_lines and not raw_lines[-1]:
-        raw_lines.pop()
-    lines = []
-    for number, raw in enumerate(raw_lines, 1):
-        if raw.endswith(b"\r"):
-            raw = raw[:-1]
-            odd.setdefault("line end is CRLF", []).append(number)
-        try:
-            text = raw.decode("utf-8")
-        except UnicodeDecodeError as error:
-            problems.append(Problem(f"not UTF-8 (byte {error.start + 1} of the line)", f"{path}:{number}"))
-            continue
-        body = text.strip(BLANKS)
-        if not body:
-            odd.setdefault("blank line", []).append(number)
-            continue
-        if text[0] in BLANKS:
-            odd.setdefault("blanks before the id", []).append(number)
-        line = ListLine(number, *_split_key(body))
-        if (fault := _fault_of(line)) is None:
-            lines.append(line)
-        else:
-            problems.append(Problem(fault, f"{path}:{number}"))
     for what, numbers in odd.items():
         more = f" ({len(numbers)} lines)" if len(numbers) > 1 else ""
         problems.append(Problem(what + more, f"{path}:{numbers[0]}", is_error=False))
-    return lines
+
+
+def _without_mark(raw: bytes, path: Path, odd: dict[str, list[int]]) -> bytes:
+    """The first line without a byte order mark."""
+    if raw.startswith((b"\xff\xfe", b"\xfe\xff")):
+        raise DataError("the list is UTF-16, not UTF-8", where=str(path), hint="iconv -f UTF-16 -t UTF-8")
+    if raw.startswith(b"\xef\xbb\xbf"):
+        odd["starts with a byte order mark"] = [1]
+        return raw[3:]
+    return raw
+
+
+def _parse_line(
+    number: int, raw: bytes, path: Path, odd: dict[str, list[int]], problems: list[Problem]
+) -> ListLine | None:
+    try:
+        text = raw.decode("utf-8")
+    except UnicodeDecodeError as error:
+        if raw.endswith((b"\r\n", b"\r")):
+            odd.setdefault("line end is CRLF", []).append(number)
+        problems.append(Problem(f"not UTF-8 (byte {error.start + 1} of the line)", f"{path}:{number}"))
+        return None
+    if (plain := PLAIN_LINE.fullmatch(text)) and (key := plain[1]).isprintable() and ".." not in key:
+        return ListLine(number, key, plain[2])
+    text = text.removesuffix("\n")
+    if text.endswith("\r"):
+        text = text[:-1]
+        odd.setdefault("line end is CRLF", []).append(number)
+    body = text.strip(BLANKS)
+    if not body:
+        odd.setdefault("blank line", []).append(number)
+        return None
+    if text[0] in BLANKS:
+        odd.setdefault("blanks before the id", []).append(number)
+    line = ListLine(number, *_split_key(body))
+    if (fault := _fault_of(line)) is None:
+        return line
+    problems.append(Problem(fault, f"{path}:{number}"))
+    return None
 
 
 def _split_key(body: str) -> tuple[str, str]:
@@ -109,17 +207,15 @@ def _fault_of(line: ListLine) -> str | None:
     return None
 
 
-def unique_lines(lines: list[ListLine], path: Path, problems: list[Problem]) -> dict[str, ListLine]:
+def unique_lines(lines: Iterable[ListLine], path: Path, problems: list[Problem]) -> dict[str, ListLine]:
     """Lines by key. Repeated lines are dropped with a warning; contradicting ones are an error and all are dropped."""
     by_key: dict[str, ListLine] = {}
     contradicted = set()
     for line in lines:
         first = by_key.setdefault(line.key, line)
-        if first is line:
-            continue
-        same = first.value == line.value
-        what = f"id '{line.key}' repeats line {first.number}" + ("" if same else " with another value")
-        problems.append(Problem(what, f"{path}:{line.number}", is_error=not same))
-        if not same:
-            contradicted.add(line.key)
+        if first is not line:
+            problem = _repetition(first, line, path)
+            problems.append(problem)
+            if problem.is_error:
+                contradicted.add(line.key)
     return {key: line for key, line in by_key.items() if key not in contradicted}

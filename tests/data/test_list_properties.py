@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import tempfile
 from pathlib import Path
+from unittest import mock
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from funrecipe.data import list_file
 from funrecipe.data.kaldi_dir import check_data_dir
 
 IDS = st.text(st.characters(codec="utf-8", categories=("L", "N", "P", "S")), min_size=1, max_size=8)
@@ -46,3 +48,27 @@ def test_clean_lists_come_back_whole_in_any_order(texts, random):
     data = check(wav_scp=shuffled, text="".join(f"{key} {value}\n" for key, value in texts.items()).encode())
     assert not data.errors and data.texts == texts
     assert [u.utt_id.encode() for u in data.utterances] == sorted(key.encode() for key in texts)
+
+
+class Never:
+    def fullmatch(self, text):
+        return None
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.lists(st.one_of(LINE, st.text(" \t\r/.|ab\x00\x7f\u200b\u3000好", max_size=9).map(str.encode)), max_size=9))
+def test_plain_lines_are_read_as_all_others_are(lines):
+    content = b"\n".join(lines)
+    if content.startswith((b"\xff\xfe", b"\xfe\xff")):
+        return
+
+    def read():
+        data = check(wav_scp=content)
+        return data.utterances, [problem.what for problem in data.problems]
+
+    def without_folder(result):
+        return [(u.utt_id, u.audio, u.line_number) for u in result[0]], result[1]
+
+    fast = without_folder(read())
+    with mock.patch.object(list_file, "PLAIN_LINE", Never()):
+        assert without_folder(read()) == fast
