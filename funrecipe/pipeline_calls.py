@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from funrecipe.data.kaldi_dir import Utterance
 from funrecipe.errors import UsageError, did_you_mean
+from funrecipe.families import FAMILIES, find_family
 from funrecipe.hub.client import recorded_revision
 from funrecipe.jobs.results import ShardWriter
 from funrecipe.text.postprocess import postprocess
@@ -24,23 +25,6 @@ logger = logging.getLogger(__name__)
 ARRAY_KEY = "utt_id"  # FunASR's key of audio that has no name
 STREAM_KEYS = ("cache", "is_final", "chunk_size", "encoder_chunk_look_back", "decoder_chunk_look_back")
 RENAMED = {"decoding_model": "decoding_mode"}  # param_dict's name -> DecodeOptions' name
-OFFLINE_PARAFORMERS = (
-    "paraformer",
-    "bicif_paraformer",
-    "contextual_paraformer",
-    "neatcontextual_paraformer",
-    "paraformer_bert",
-)
-# ModelScope's ``mode`` -> the families that have it.
-MODES = {
-    "asr": ("asr",),
-    "paraformer": OFFLINE_PARAFORMERS,
-    "paraformer_streaming": ("paraformer_online",),
-    "paraformer_fake_streaming": ("paraformer_online",),
-    "uniasr": ("uniasr",),
-    "sense_voice": ("sense_voice",),
-    "rnnt": ("rnnt", "rnnt_unified"),
-}
 
 
 class Results:
@@ -161,12 +145,15 @@ def check_is_final(value: Any) -> bool:
 
 
 def check_mode(mode: str | None, family: str) -> None:
-    if mode is None or family in MODES.get(mode, ()):
+    """Raise a UsageError unless ``mode``, ModelScope's name for a way to use a model, fits the family."""
+    fitting = find_family(family).zoo_modes
+    if mode is None or mode in fitting:
         return
-    if mode not in MODES:
-        hint = did_you_mean(mode, MODES) or f"known: {', '.join(MODES)}; voice activity and punctuation are not run"
-        raise UsageError(f"unknown mode '{mode}'", where="mode", hint=hint)
-    fitting = [name for name, families in MODES.items() if family in families]
+    known = sorted({name for row in FAMILIES.values() for name in row.zoo_modes})
+    if mode not in known:
+        raise UsageError(
+            f"unknown mode '{mode}'", where="mode", hint=did_you_mean(mode, known) or f"known: {', '.join(known)}"
+        )
     hint = f"it has: {', '.join(fitting) or 'none'}"
     raise UsageError(f"a model of family '{family}' has no mode '{mode}'", where="mode", hint=hint)
 

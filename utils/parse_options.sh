@@ -99,7 +99,7 @@ _set_option() {
       [[ $value =~ ^[0-9]{1,9}$ || ( -z $value && -z ${option_default[$name]} ) ]] ||
         _options_fail "$3: '$value' is not a whole number of 0 or more" "for example $3 ${option_default[$name]:-4}" ;;
     *)
-      [[ "|$kind|" == *"|$value|"* && -n $value && $value != *'|'* ]] ||
+      [[ ( "|$kind|" == *"|$value|"* && -n $value && $value != *'|'* ) || ( -z $value && -z ${option_default[$name]} ) ]] ||
         _options_fail "$3: '$value' is not one of ${kind//|/, }" "for example $3 ${kind%%|*}" ;;
   esac
   printf -v "$name" '%s' "$value"

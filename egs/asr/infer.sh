@@ -25,27 +25,9 @@ declare_option validate true "check lists, ids and texts first (stage 0)"
 declare_option allow_pipes false "run the commands that wav.scp names"
 declare_option audio_fs "" "sampling rate of raw .pcm files, in Hz" count
 declare_option textnorm_profile speechio "normalization of stage 3: speechio, funasr2023, strict or itn"
-# Decoding; empty: as the model's decoding.yaml says.
-decoding=(decoding_mode search_type hotword_txt beam_size ctc_weight lm_weight ngram_weight penalty maxlenratio
-  minlenratio nbest token_num_relax decoding_ind precision language use_itn ban_emo_unk output)
-declare_option decoding_mode "" "UniASR: fast, normal, offline; conformer: joint, ctc_greedy, ctc_prefix; rnnt: full_utt, simu_chunk"
-declare_option search_type "" "rnnt: default, tsd, alsd or maes"
-declare_option hotword_txt "" "file of hot words, or the words; stage 2 reports their recall"
-declare_option beam_size "" "hypotheses kept by the search" count
-declare_option ctc_weight "" "weight of the CTC scores in the search"
-declare_option lm_weight "" "weight of the language model in the search"
-declare_option ngram_weight "" "weight of the model folder's ngram.arpa in the search"
-declare_option penalty "" "score added per token"
-declare_option maxlenratio "" "longest hypothesis, as a share of the encoder frames"
-declare_option minlenratio "" "shortest hypothesis, as a share of the encoder frames"
-declare_option nbest "" "hypotheses kept per utterance" count
-declare_option token_num_relax "" "tokens more than predicted that a hypothesis may have" integer
-declare_option decoding_ind "" "chunk configuration of streaming and two-pass models" integer
-declare_option precision "" "fp32, or on the CPU bf16 or int8: faster, results change a little (docs/speed.md)"
-declare_option language "" "SenseVoice: auto, zh, en, yue, ja, ko or nospeech"
-declare_option use_itn "" "SenseVoice: write punctuation and digits" "true|false"
-declare_option ban_emo_unk "" "SenseVoice: never say that the emotion is unknown" "true|false"
-declare_option output "" "SenseVoice: plain (no tags), rich (tags as the model writes them) or emoji"
+# Decoding; empty: as the model's decoding.yaml says. Sets the array "decoding" to the names.
+# shellcheck source=utils/decode_options.sh
+source "$recipe_root/utils/decode_options.sh"
 parse_options "$@"
 
 results=$output_dir/1best_recog

@@ -13,14 +13,11 @@ if TYPE_CHECKING:
     from funrecipe.jobs.shards import ShardEntry
 
 BOOLEAN = ("true", "false")
-# Decoding options that the recipe passes on; unset ones keep what the model's decoding.yaml says.
-FLOAT_OPTIONS = ("ctc_weight", "lm_weight", "ngram_weight", "penalty", "maxlenratio", "minlenratio")
-TEXT_OPTIONS = ("decoding_mode", "search_type", "precision", "language", "output")
-SWITCHES = ("use_itn", "ban_emo_unk")
-INTEGER_OPTIONS = ("beam_size", "nbest", "token_num_relax", "decoding_ind")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+    from funrecipe.decode.options import add_option_arguments
+
     parser.add_argument("--model", required=True, help="model folder, or an id of the model zoo that is on disk")
     parser.add_argument("--data_dir", type=Path, required=True, help="Kaldi data directory")
     parser.add_argument("--output_dir", type=Path, required=True)
@@ -41,18 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--backend", default="local", help="what will run the jobs (default: %(default)s)")
     parser.add_argument("--allow_pipes", choices=BOOLEAN, default="false", help="run commands that wav.scp names")
     parser.add_argument("--audio_fs", type=positive, help="sampling rate of raw .pcm files, in Hz")
-    parser.add_argument("--decoding_mode", help="a way to decode, if the family has several (docs: DecodeOptions)")
-    parser.add_argument("--search_type", help="search of a transducer: default, tsd, alsd or maes")
-    parser.add_argument("--precision", help="fp32, or on the CPU bf16 or int8: faster, results change a little")
-    parser.add_argument("--hotword_txt", help="file with hot words, or the words")
-    parser.add_argument("--language", help="SenseVoice: auto, zh, en, yue, ja, ko or nospeech")
-    parser.add_argument("--output", help="SenseVoice: plain (no tags), rich (tags as the model writes them) or emoji")
-    parser.add_argument("--use_itn", choices=BOOLEAN, help="SenseVoice: write punctuation and digits")
-    parser.add_argument("--ban_emo_unk", choices=BOOLEAN, help="SenseVoice: never say that the emotion is unknown")
-    for name in FLOAT_OPTIONS:
-        parser.add_argument(f"--{name}", type=float)
-    for name in INTEGER_OPTIONS:
-        parser.add_argument(f"--{name}", type=int)
+    add_option_arguments(parser)
 
 
 def positive(text: str) -> int:
@@ -74,7 +60,7 @@ def run(args: argparse.Namespace) -> None:
     data = read_data_dir(args.data_dir, allow_pipes=args.allow_pipes == "true")
     entries = [_entry(utterance, data.durations_s, args.audio_fs) for utterance in data.utterances]
     options = _decode_options(args)
-    model = record_model(args.model, args.checkpoint_dir, args.checkpoint_name, options.get("hotword"))
+    model = record_model(args.model, args.checkpoint_dir, args.checkpoint_name, options)
     layout = lay_out(
         len(entries),
         gpu_inference=args.gpu_inference,
@@ -113,7 +99,9 @@ def run(args: argparse.Namespace) -> None:
     _report(plan, aside)
 
 
-def record_model(model: str, checkpoint_dir: Path | None, checkpoint_name: str, hotword: str | None) -> ModelRecord:
+def record_model(
+    model: str, checkpoint_dir: Path | None, checkpoint_name: str, options: dict[str, Any] | None = None
+) -> ModelRecord:
     """The model folder, with the weights of a fine-tuning run laid over it if asked for; nothing is copied.
 
     Everything that results depend on is part of the fingerprint, n-grams and a file of hot words too. Hot words that
@@ -121,15 +109,19 @@ def record_model(model: str, checkpoint_dir: Path | None, checkpoint_name: str, 
 
     Raises:
         DataError: the folder or the checkpoint is not there; names the checkpoints that are.
+        UsageError: an option that this family ignores.
     """
     from funrecipe.decode.hotwords import read_hotwords, spell_hotwords
-    from funrecipe.decode.options import DecodeOptions
+    from funrecipe.decode.options import DecodeOptions, check_supported
     from funrecipe.hub import open_model
     from funrecipe.jobs.plan import ModelRecord, fingerprint
     from funrecipe.jobs.shards import file_stamp
 
     folder = open_model(model)
-    hotword = hotword or DecodeOptions.from_mapping(folder.decoding, where=f"{folder.path}/decoding.yaml").hotword
+    defaults = DecodeOptions.from_mapping(folder.decoding, where=f"{folder.path}/decoding.yaml")
+    asked = DecodeOptions(**(options or {})).over(defaults)
+    check_supported(asked, folder.family)
+    hotword = asked.hotword
     if words := read_hotwords(hotword):
         spell_hotwords(words, folder.tokenizer)
     weights = find_checkpoint(checkpoint_dir, checkpoint_name) if checkpoint_dir else folder.weights
@@ -180,17 +172,15 @@ def _file_of(audio: str) -> str:
 
 
 def _decode_options(args: argparse.Namespace) -> dict[str, Any]:
-    """Only what was asked for. The text "None" is how old recipes said "no hot words"."""
-    from funrecipe.decode.options import DecodeOptions
+    """Only what was asked for. The text "None" is how old recipes said "no hotwords"."""
+    from funrecipe.decode.options import OPTIONS, options_given
 
-    options = {name: getattr(args, name) for name in (*FLOAT_OPTIONS, *INTEGER_OPTIONS, *TEXT_OPTIONS)}
-    options |= {name: getattr(args, name) == "true" for name in SWITCHES if getattr(args, name) is not None}
-    if args.hotword_txt and args.hotword_txt.lower() != "none":
-        path = Path(args.hotword_txt)
-        options["hotword"] = str(path.resolve()) if path.is_file() else args.hotword_txt
-    options = {name: value for name, value in options.items() if value is not None}
-    DecodeOptions(**options)  # values out of range are an error now, not in every worker
-    return options
+    if args.hotword and args.hotword.lower() == "none":
+        args.hotword = None
+    if args.hotword and Path(args.hotword).is_file():
+        args.hotword = str(Path(args.hotword).resolve())
+    options = options_given(args)  # values out of range are an error now, not in every worker
+    return {name: value for name in OPTIONS if (value := getattr(options, name)) is not None}
 
 
 def _make_folder(output_dir: Path) -> None:

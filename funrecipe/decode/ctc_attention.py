@@ -3,35 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import ClassVar
 
 from torch import Tensor
 
 from funrecipe.decode.beam_search import BeamHypothesis, BeamOptions, JointBeamSearch, Scorer
 from funrecipe.decode.ctc_prefix import CTCPrefixScorer, greedy_search, prefix_beam_search
 from funrecipe.decode.hypothesis import TokenHypothesis
-from funrecipe.decode.language_model import FUSION_OPTIONS, load_fusion
-from funrecipe.decode.options import DecodeOptions
+from funrecipe.decode.language_model import load_fusion
+from funrecipe.decode.options import DecodeOptions, decoding_mode_of
 from funrecipe.decode.scorers import DecoderScorer, LMScorer
-from funrecipe.errors import UsageError, did_you_mean
+from funrecipe.errors import UsageError
 from funrecipe.model_folder import ModelFolder
 from funrecipe.models.ctc_attention import CTCAttentionModel
 
 DEFAULT_BEAM_SIZE = 10
 DEFAULT_CTC_WEIGHT = 0.5
-JOINT_OPTIONS = FUSION_OPTIONS | {"ctc_weight", "penalty", "maxlenratio", "minlenratio"}
-# decoding_mode -> which options it uses beside beam_size and nbest
-MODES = {"joint": JOINT_OPTIONS, "ctc_greedy": frozenset(), "ctc_prefix": frozenset()}
 
 
 class CTCAttentionSearch:
     """Joint beam search, or CTC alone: the best path (``ctc_greedy``) or a prefix beam search (``ctc_prefix``)."""
 
-    honours: ClassVar[frozenset[str]] = JOINT_OPTIONS | {"beam_size", "nbest", "decoding_mode"}
-
     def __init__(self, model: CTCAttentionModel, folder: ModelFolder, options: DecodeOptions) -> None:
         self.model, self.nbest = model, options.nbest or 1
-        self.mode = check_mode(options, MODES)
+        self.mode = decoding_mode_of(options, folder.family)
         ctc_weight = options.ctc_weight
         if ctc_weight is None:
             ctc_weight = 0.0 if model.ctc is None else 1.0 if model.decoder is None else DEFAULT_CTC_WEIGHT
@@ -52,7 +46,7 @@ class CTCAttentionSearch:
         self.fusion = load_fusion(folder, options, device=next(model.parameters()).device)
 
     def decode(self, feats: Tensor, feat_lens: Tensor) -> list[list[TokenHypothesis]]:
-        """See :class:`funrecipe.decode.families.Search`; an utterance shorter than one encoder frame gives none."""
+        """See :class:`funrecipe.decode.search.Search`; an utterance shorter than one encoder frame gives none."""
         encoder_out, lens = self.model.encode(feats, feat_lens)
         if self.mode == "joint":
             found = joint_search(self.model, encoder_out, lens, self.beam, self.fusion)
@@ -87,33 +81,6 @@ def text_hypothesis(hyp: BeamHypothesis) -> TokenHypothesis:
     """Without sos, blanks and every eos (at the length limit there may be two)."""
     marks = (CTCAttentionModel.blank_id, CTCAttentionModel.eos_id)
     return TokenHypothesis([i for i in hyp.tokens[1:] if i not in marks], hyp.score, partial_scores=hyp.scores)
-
-
-def check_mode(options: DecodeOptions, modes: dict[str, frozenset[str]]) -> str:
-    """The decoding mode asked for, the first of ``modes`` by default.
-
-    Raises:
-        UsageError: an unknown mode, or an option that this mode does not use.
-    """
-    first = next(iter(modes))
-    mode = options.decoding_mode if options.decoding_mode not in (None, "normal") else first
-    if mode not in modes:
-        known = ", ".join(modes)
-        raise UsageError(
-            f"unknown decoding_mode '{mode}'",
-            where="--decoding_mode or decoding.yaml",
-            hint=did_you_mean(mode, modes) or f"this family has: {known}",
-        )
-    every = frozenset().union(*modes.values())
-    for name in sorted(every - modes[mode]):
-        if name in options.asked_for():
-            users = ", ".join(known for known, names in modes.items() if name in names)
-            raise UsageError(
-                f"{name} has no effect with decoding_mode '{mode}'",
-                where=f"--{name} or decoding.yaml",
-                hint=f"leave it out, or use decoding_mode {users}",
-            )
-    return mode
 
 
 def missing_head(head: str, setting: str, folder: ModelFolder) -> UsageError:

@@ -15,8 +15,6 @@ from funrecipe.model_folder.folder import NGRAM_FILES, ModelFolder, read_config
 from funrecipe.models.lm import LanguageModel, build_language_model
 from funrecipe.models.uninitialized import Uninitialized
 
-FUSION_OPTIONS = frozenset({"lm_weight", "ngram_weight", "hotword"})
-
 
 def load_fusion(folder: ModelFolder, options: DecodeOptions, *, device: torch.device) -> list[LMScorer]:
     """The scorers that ``lm_weight``, ``ngram_weight`` and ``hotword`` ask for.

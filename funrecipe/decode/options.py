@@ -1,97 +1,143 @@
-"""How a search is asked to work: ``decoding.yaml`` of the model folder, overridden by the flags of a recipe."""
+"""How a search is asked to work: ``decoding.yaml`` of the model folder, overridden by the flags of a recipe.
+
+The fields of :class:`DecodeOptions` are the one table of decode options: type, range, neutral value and help. The
+command line, the recipes (``utils/decode_options.sh``) and the checks are made from it; which families use an option
+stands in ``funrecipe/families.py``.
+"""
 
 from __future__ import annotations
 
+import argparse
 import logging
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
 
 from funrecipe.errors import UsageError, did_you_mean
+from funrecipe.families import FAMILIES, find_family, names_with
 
 logger = logging.getLogger(__name__)
 
-PRECISIONS = ("fp32", "bf16", "int8")
-RECOGNIZER_KEYS = frozenset({"allow_network", "precision"})  # they concern no search
+INFINITY = float("inf")
 # What FunASR's command lines write beside the search options; flags say these, not a model.
 RUNTIME_KEYS = frozenset({"num_workers", "seed", "log_level", "ngpu", "ncpu", "batch_size", "dtype"})
-TEXTS = ("decoding_mode", "search_type", "hotword", "precision", "language", "output")
-SWITCHES = ("score_norm", "use_itn", "ban_emo_unk")
-OUTPUTS = ("plain", "rich", "emoji")
+
+
+@dataclass(frozen=True)
+class Option:
+    """One row of the table.
+
+    Attributes:
+        kind: ``int``, ``float``, ``str`` or ``bool``.
+        help: for ``--help``.
+        low, high: the range of a number, both included.
+        choices: the values of a text, where they are few.
+        neutral: values that stand in every published ``decoding.yaml`` and ask for nothing.
+        flag: the name on the command line, where it is another.
+        is_for_search: False for what concerns no search (precision).
+    """
+
+    kind: type
+    help: str
+    low: float = -INFINITY
+    high: float = INFINITY
+    choices: tuple[str, ...] = ()
+    neutral: tuple[Any, ...] = ()
+    flag: str | None = None
+    is_for_search: bool = True
+
+    def check(self, name: str, value: Any) -> Any:
+        """``value`` as ``kind``. Raises UsageError."""
+        if self.kind is bool:
+            is_right, wanted = isinstance(value, bool), "true or false"
+        elif self.kind is str:
+            is_right = isinstance(value, str) and (not self.choices or value in self.choices)
+            wanted = f"one of {', '.join(self.choices)}" if self.choices else "a text"
+        else:
+            is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+            is_right = is_number and (self.kind is float or value == int(value)) and self.low <= value <= self.high
+            wanted = f"{'an integer' if self.kind is int else 'a number'} {self._range()}".rstrip()
+        if not is_right:
+            raise UsageError(f"{name} is {value!r}", where=name, hint=f"give {wanted}")
+        return self.kind(value)
+
+    def _range(self) -> str:
+        if self.low == -INFINITY:
+            return ""
+        return f"from {self.low:g} to {self.high:g}" if self.high < INFINITY else f"of {self.low:g} or more"
+
+
+def _option(kind: type, help: str, **row: Any) -> Any:
+    return field(default=None, metadata={"row": Option(kind, help, **row)})
 
 
 @dataclass(frozen=True)
 class DecodeOptions:
     """Search options; None means that nobody asked, and the family's own default holds.
 
-    Attributes:
-        beam_size: hypotheses kept; 1 is greedy.
-        nbest: hypotheses returned per utterance.
-        ctc_weight, lm_weight, ngram_weight: weights of these scorers in the search. CTC: 0 to 1, and the attention
-            decoder counts with the rest; above 1 for Paraformer only, whose parallel decoder always counts with 1.
-        penalty: added per token (``length_bonus``).
-        maxlenratio, minlenratio: bounds of the output length in encoder frames; 0: no bound of its own.
-        token_num_relax, decoding_ind: UniASR.
-        decoding_mode: UniASR: ``fast``, ``normal``, ``offline``; CTC/attention: ``joint``, ``ctc_greedy``,
-            ``ctc_prefix``; transducer: ``full_utt``, ``simu_chunk``.
-        search_type, score_norm: transducer: ``default``, ``tsd``, ``alsd``, ``maes``; order by score per token.
-        hotword: a file (one a line), a URL, or words separated by blanks.
-        clas_scale: weight of the hot words in a contextual model, 0 to 1.
-        language: SenseVoice: ``auto``, ``zh``, ``en``, ``yue``, ``ja``, ``ko`` or ``nospeech``.
-        use_itn: SenseVoice: write punctuation and digits.
-        ban_emo_unk: SenseVoice: never say that the emotion is unknown.
-        output: SenseVoice: texts without tags (``plain``), as the model writes them (``rich``), or with emoji
-            (``emoji``).
-        precision: ``fp32`` (default), ``bf16`` or ``int8``: how linear layers are multiplied, on CPU only. The other
-            two are faster and change results a little; utterances are then computed one at a time.
-        allow_network: whether ``hotword`` may be fetched from a URL.
+    ``ctc_weight``: 0 to 1, and the attention decoder counts with the rest; above 1 for Paraformer only, whose parallel
+    decoder always counts with 1. ``precision``: how linear layers are multiplied, on the CPU only; bf16 and int8 are
+    faster and change results a little, and utterances are then computed one at a time. ``allow_network``: whether
+    ``hotword`` may be fetched from a URL.
     """
 
-    beam_size: int | None = None
-    nbest: int | None = None
-    ctc_weight: float | None = None
-    lm_weight: float | None = None
-    ngram_weight: float | None = None
-    penalty: float | None = None
-    maxlenratio: float | None = None
-    minlenratio: float | None = None
-    token_num_relax: int | None = None
-    decoding_ind: int | None = None
-    decoding_mode: str | None = None
-    search_type: str | None = None
-    score_norm: bool | None = None
-    hotword: str | None = None
-    clas_scale: float | None = None
-    language: str | None = None
-    use_itn: bool | None = None
-    ban_emo_unk: bool | None = None
-    output: str | None = None
-    precision: str | None = None
+    beam_size: int | None = _option(int, "hypotheses kept by the search; 1: greedy", low=1, neutral=(1,))
+    nbest: int | None = _option(int, "hypotheses returned per utterance", low=1, neutral=(1,))
+    ctc_weight: float | None = _option(float, "weight of the CTC scores in the search", low=0, high=10, neutral=(0.0,))
+    lm_weight: float | None = _option(float, "weight of the language model in the search", low=0, neutral=(0.0,))
+    ngram_weight: float | None = _option(float, "weight of the model folder's n-grams", low=0, neutral=(0.0,))
+    penalty: float | None = _option(float, "score added per token", neutral=(0.0,))
+    maxlenratio: float | None = _option(float, "longest hypothesis, as a share of the encoder frames", neutral=(0.0,))
+    minlenratio: float | None = _option(
+        float, "shortest hypothesis, as a share of the encoder frames", low=0, neutral=(0.0,)
+    )
+    token_num_relax: int | None = _option(
+        int, "how many tokens more than predicted a hypothesis may have", low=0, neutral=(1,)
+    )
+    decoding_ind: int | None = _option(
+        int, "index of the chunk shape of a streaming or two-pass model", low=0, neutral=(0,)
+    )
+    decoding_mode: str | None = _option(
+        str,
+        "UniASR: fast, normal, offline; asr: joint, ctc_greedy, ctc_prefix; rnnt: full_utt, simu_chunk",
+        neutral=("normal",),
+    )
+    search_type: str | None = _option(
+        str, "search of a transducer", choices=("default", "tsd", "alsd", "maes"), neutral=("default",)
+    )
+    score_norm: bool | None = _option(bool, "order transducer hypotheses by score per token", neutral=(False,))
+    hotword: str | None = _option(
+        str, "file of hotwords, one a line, or the words separated by blanks", neutral=("",), flag="hotword_txt"
+    )
+    clas_scale: float | None = _option(
+        float, "weight of the hotwords in a contextual model", low=0, high=1, neutral=(1.0,)
+    )
+    language: str | None = _option(
+        str,
+        "spoken language",
+        choices=("auto", "zh", "en", "yue", "ja", "ko", "nospeech"),
+        neutral=("auto",),
+    )
+    use_itn: bool | None = _option(bool, "write punctuation and digits", neutral=(False,))
+    ban_emo_unk: bool | None = _option(bool, "never answer that the emotion is unknown", neutral=(False,))
+    output: str | None = _option(
+        str,
+        "text without tags (plain), as the model writes it (rich) or with emoji",
+        choices=("plain", "rich", "emoji"),
+        neutral=("plain",),
+    )
+    precision: str | None = _option(
+        str,
+        "fp32, or on the CPU bf16 or int8: faster, results change a little (docs/speed.md)",
+        choices=("fp32", "bf16", "int8"),
+        is_for_search=False,
+    )
     allow_network: bool = False
 
     def __post_init__(self) -> None:
-        for name in TEXTS:
-            if not isinstance(getattr(self, name), (str, type(None))):
-                raise UsageError(f"{name} is {getattr(self, name)!r}", where=name, hint="give a text")
-        for name in SWITCHES:
-            if getattr(self, name) not in (None, True, False):
-                raise UsageError(f"{name} is {getattr(self, name)!r}", where=name, hint="give true or false")
-        if self.output is not None and self.output not in OUTPUTS:
-            raise UsageError(f"output is {self.output!r}", where="output", hint=f"give one of {', '.join(OUTPUTS)}")
-        if self.precision is not None and self.precision not in PRECISIONS:
-            hint = f"give one of {', '.join(PRECISIONS)}"
-            raise UsageError(f"precision is {self.precision!r}", where="precision", hint=hint)
-        for name, kind, low, high in BOUNDS:
-            value = getattr(self, name)
-            if value is None:
-                continue
-            numeric = isinstance(value, (int, float)) and not isinstance(value, bool)
-            if not numeric or (kind is int and value != int(value)) or not low <= value <= high:
-                wanted = f"a{'n integer' if kind is int else ' number'} from {low:g}" + (
-                    f" to {high:g}" if high != float("inf") else " up"
-                )
-                raise UsageError(f"{name} is {value!r}", where=name, hint=f"give {wanted}")
-            object.__setattr__(self, name, kind(value))
+        for name, row in OPTIONS.items():
+            if (value := getattr(self, name)) is not None:
+                object.__setattr__(self, name, row.check(name, value))
 
     @classmethod
     def from_mapping(cls, values: Mapping[str, Any], *, where: str) -> DecodeOptions:
@@ -100,15 +146,14 @@ class DecodeOptions:
         Raises:
             UsageError: a key that no search knows, or a value out of range.
         """
-        known = {field.name for field in fields(cls)} - {"allow_network"}
         for key in values:
             if key in RUNTIME_KEYS:
-                logger.warning("%s: '%s' is no search option and changes nothing here", where, key)
-            elif key not in known:
-                hint = did_you_mean(key, known) or f"known: {', '.join(sorted(known))}"
+                logger.warning("%s: '%s' is not a search option and is ignored", where, key)
+            elif key not in OPTIONS:
+                hint = did_you_mean(key, OPTIONS) or f"known: {', '.join(sorted(OPTIONS))}"
                 raise UsageError(f"unknown decoding option '{key}'", where=where, hint=hint)
         try:
-            return cls(**{key: value for key, value in values.items() if key in known})
+            return cls(**{key: value for key, value in values.items() if key in OPTIONS})
         except UsageError as error:
             raise UsageError(error.what, where=where, hint=error.hint) from None
 
@@ -118,61 +163,87 @@ class DecodeOptions:
         return replace(defaults, **given)
 
     def asked_for(self) -> dict[str, Any]:
-        """The options that ask for something: given, and not the value that means "do without"."""
-        return {
-            key: value
-            for key, value in asdict(self).items()
-            if value is not None and key not in RECOGNIZER_KEYS and value not in NEUTRAL.get(key, ())
-        }
-
-    def check_honoured(self, honours: frozenset[str], user: str) -> None:
-        """Refuse options that a search would ignore; ``user``: whose search, in words.
-
-        Raises:
-            UsageError: names the first such option and what ``user`` honours.
-        """
-        for key, value in self.asked_for().items():
-            if key not in honours:
-                raise UsageError(
-                    f"{key}={value!r} has no effect on {user}",
-                    where=f"--{key} or decoding.yaml",
-                    hint=f"leave it out; honoured: {', '.join(sorted(honours)) or 'no search option'}",
-                )
+        """The options that ask a search for something: given, and not the value that means "do without"."""
+        values = {name: getattr(self, name) for name, row in OPTIONS.items() if row.is_for_search}
+        return {name: v for name, v in values.items() if v is not None and v not in OPTIONS[name].neutral}
 
 
-INFINITY = float("inf")
-BOUNDS: tuple[tuple[str, type, float, float], ...] = (
-    ("beam_size", int, 1, INFINITY),
-    ("nbest", int, 1, INFINITY),
-    ("ctc_weight", float, 0, 10),
-    ("lm_weight", float, 0, INFINITY),
-    ("ngram_weight", float, 0, INFINITY),
-    ("penalty", float, -INFINITY, INFINITY),
-    ("maxlenratio", float, -INFINITY, INFINITY),
-    ("minlenratio", float, 0, INFINITY),
-    ("token_num_relax", int, 0, INFINITY),
-    ("decoding_ind", int, 0, INFINITY),
-    ("clas_scale", float, 0, 1),
-)
-# Values that stand in every published decoding.yaml and ask for nothing.
-NEUTRAL: dict[str, tuple[Any, ...]] = {
-    "beam_size": (1,),
-    "nbest": (1,),
-    "ctc_weight": (0.0,),
-    "lm_weight": (0.0,),
-    "ngram_weight": (0.0,),
-    "penalty": (0.0,),
-    "maxlenratio": (0.0,),
-    "minlenratio": (0.0,),
-    "token_num_relax": (1,),
-    "decoding_ind": (0,),
-    "decoding_mode": ("normal",),
-    "search_type": ("default",),
-    "score_norm": (False,),
-    "hotword": ("",),
-    "clas_scale": (1.0,),
-    "language": ("auto",),
-    "use_itn": (False,),
-    "ban_emo_unk": (False,),
-    "output": ("plain",),
-}
+OPTIONS: dict[str, Option] = {f.name: f.metadata["row"] for f in fields(DecodeOptions) if f.metadata}
+
+
+def families_using(name: str) -> list[str]:
+    """The families whose search uses an option; all that decode, for one that concerns no search."""
+    decoding = names_with("search")
+    return [f for f in decoding if name in FAMILIES[f].options] if OPTIONS[name].is_for_search else decoding
+
+
+def check_supported(options: DecodeOptions, family: str, *, streaming: bool = False) -> None:
+    """Refuse options that a family's search would ignore. Loads no torch, so that planning can ask.
+
+    Raises:
+        UsageError: names the first such option and what the family uses.
+    """
+    row = find_family(family)
+    used = row.stream_options if streaming else row.options
+    for name, value in options.asked_for().items():
+        if name not in used:
+            user = "a stream of" if streaming else "a model of"
+            raise UsageError(
+                f"{name}={value!r} has no effect on {user} family '{family}'",
+                where=f"--{OPTIONS[name].flag or name} or decoding.yaml",
+                hint=f"leave it out; options of this family: {', '.join(sorted(used)) or 'none'}",
+            )
+    if row.decoding_modes and not streaming:
+        decoding_mode_of(options, family)
+
+
+def decoding_mode_of(options: DecodeOptions, family: str) -> str:
+    """The ``decoding_mode`` asked for, by default the first of the family's row.
+
+    Raises:
+        UsageError: an unknown mode, or an option that this mode does not use.
+    """
+    modes = find_family(family).decoding_modes
+    first = next(iter(modes))
+    mode = options.decoding_mode if options.decoding_mode not in (None, "normal") else first
+    if mode not in modes:
+        raise UsageError(
+            f"unknown decoding_mode '{mode}'",
+            where="--decoding_mode or decoding.yaml",
+            hint=did_you_mean(mode, modes) or f"this family has: {', '.join(modes)}",
+        )
+    every = frozenset[str]().union(*modes.values())
+    for name in sorted(every - modes[mode]):
+        if name in options.asked_for():
+            users = ", ".join(known for known, names in modes.items() if name in names)
+            raise UsageError(
+                f"{name} has no effect with decoding_mode '{mode}'",
+                where=f"--{name} or decoding.yaml",
+                hint=f"leave it out, or use decoding_mode {users}",
+            )
+    return mode
+
+
+def add_option_arguments(parser: argparse.ArgumentParser) -> None:
+    """A flag for every option; one that is not given keeps what ``decoding.yaml`` says."""
+    group = parser.add_argument_group("decoding (default: as the model's decoding.yaml says)")
+    for name, row in OPTIONS.items():
+        flag = f"--{row.flag or name}"
+        if row.kind is bool:
+            group.add_argument(flag, dest=name, choices=("true", "false"), help=help_of(name))
+        else:
+            group.add_argument(flag, dest=name, type=row.kind, choices=row.choices or None, help=help_of(name))
+
+
+def options_given(args: argparse.Namespace) -> DecodeOptions:
+    """The options of the command line. Raises UsageError."""
+    values = {name: getattr(args, name) for name in OPTIONS}
+    return DecodeOptions(**{name: v == "true" if OPTIONS[name].kind is bool and v else v for name, v in values.items()})
+
+
+def help_of(name: str) -> str:
+    """The help of an option, with the families that use it where not all do."""
+    users, decoding = families_using(name), names_with("search")
+    others = [family for family in decoding if family not in users]
+    note = f"; only {', '.join(users)}" if len(users) <= len(others) else f"; not {', '.join(others)}" if others else ""
+    return OPTIONS[name].help + note

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from dataclasses import replace
-from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -32,10 +31,6 @@ class ParaformerSearch:
     Blank and eos are removed from the result but count in its score.
     """
 
-    honours: ClassVar[frozenset[str]] = frozenset(
-        {"beam_size", "nbest", "ctc_weight", "lm_weight", "ngram_weight", "penalty", "minlenratio"}
-    )
-
     def __init__(self, model: nn.Module, folder: ModelFolder, options: DecodeOptions) -> None:
         self.model, self.nbest = model, options.nbest or 1
         device = next(model.parameters()).device
@@ -59,7 +54,7 @@ class ParaformerSearch:
             _check_without_beam(options)
 
     def decode(self, feats: Tensor, feat_lens: Tensor) -> list[list[TokenHypothesis]]:
-        """See :class:`funrecipe.decode.families.Search`; an utterance without tokens gives an empty hypothesis."""
+        """See :class:`funrecipe.decode.search.Search`; an utterance without tokens gives an empty hypothesis."""
         encoder_out, encoder_out_lens = self.model.encode(feats, feat_lens)
         cif = self.model.predict(encoder_out, encoder_out_lens)
         token_lens = cif.token_num.long()
@@ -129,8 +124,6 @@ class BiCifParaformerSearch(ParaformerSearch):
 
 class ContextualParaformerSearch(ParaformerSearch):
     """Recognizes with hot words, which are encoded once."""
-
-    honours: ClassVar[frozenset[str]] = ParaformerSearch.honours | {"hotword", "clas_scale"}
 
     def __init__(self, model: nn.Module, folder: ModelFolder, options: DecodeOptions) -> None:
         super().__init__(model, folder, options)

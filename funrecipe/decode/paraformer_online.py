@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
-
 from torch import Tensor, nn
 
 from funrecipe.decode.hypothesis import TokenHypothesis
@@ -23,8 +21,6 @@ class ParaformerOnlineSteps:
     The end of a stream is FunASR's: a last window with the frames that are left; if they are none, the right context of
     the last window, which was held back; if less than one frame of audio (60 ms) is left, the cached frames once more.
     """
-
-    honours: ClassVar[frozenset[str]] = frozenset()
 
     def __init__(self, model: nn.Module, folder: ModelFolder, options: DecodeOptions) -> None:
         self._model = model
@@ -59,14 +55,12 @@ class ParaformerOnlineSteps:
 class ChunkedParaformerSearch(ParaformerSearch):
     """Whole files through chunk masks; ``decoding_ind`` chooses the chunk shape among those of ``encoder_conf``."""
 
-    honours: ClassVar[frozenset[str]] = ParaformerSearch.honours | {"decoding_ind"}
-
     def __init__(self, model: nn.Module, folder: ModelFolder, options: DecodeOptions) -> None:
         super().__init__(model, folder, options)
         self._shape_index = check_shape_index(options.decoding_ind or 0, len(model.encoder.chunk_shapes))
 
     def decode(self, feats: Tensor, feat_lens: Tensor) -> list[list[TokenHypothesis]]:
-        """See :class:`funrecipe.decode.families.Search`."""
+        """See :class:`funrecipe.decode.search.Search`."""
         output = self.model.recognize_chunked(feats, feat_lens, self._shape_index)
         nbests = [[hypothesis] for hypothesis in greedy(output.log_probs, output.token_lens)]
         if self.beam is None:

@@ -13,9 +13,9 @@ from torch.nn.utils.rnn import pad_sequence
 
 from funrecipe.audio.frontend import WavFrontend
 from funrecipe.checkpoint import load_weights
-from funrecipe.decode.families import Search, make_search
 from funrecipe.decode.hypothesis import EMPTY, Hypothesis, TokenHypothesis
 from funrecipe.decode.options import DecodeOptions
+from funrecipe.decode.search import Search, make_search
 from funrecipe.errors import UsageError
 from funrecipe.model_folder import ModelFolder
 from funrecipe.models.packed import pack_linears

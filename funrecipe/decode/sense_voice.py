@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
-
 import torch
 from torch import Tensor
 
@@ -11,7 +9,7 @@ from funrecipe.decode.ctc_alignment import align_tokens, spans_ms, token_spans
 from funrecipe.decode.ctc_prefix import greedy_search
 from funrecipe.decode.hypothesis import RichText, TokenHypothesis
 from funrecipe.decode.options import DecodeOptions
-from funrecipe.errors import DataError, UsageError, did_you_mean
+from funrecipe.errors import DataError
 from funrecipe.model_folder import ModelFolder
 from funrecipe.models.sense_voice import ITN_ROWS, LANGUAGE_ROWS, QUERIES, SenseVoice
 from funrecipe.text.rich import (
@@ -33,14 +31,8 @@ EVENT_NAMES = (*EVENTS, "Sing", "Speech_Noise", "GBG", "Event_UNK")
 class SenseVoiceSearch:
     """The best token at every position; the first four positions are tags."""
 
-    honours: ClassVar[frozenset[str]] = frozenset({"language", "use_itn", "ban_emo_unk", "output"})
-
     def __init__(self, model: SenseVoice, folder: ModelFolder, options: DecodeOptions) -> None:
         language = options.language or "auto"
-        if language not in LANGUAGE_ROWS:
-            known = ", ".join(LANGUAGE_ROWS)
-            hint = did_you_mean(language, LANGUAGE_ROWS) or f"known: {known}"
-            raise UsageError(f"the language '{language}' is not known to this model", where="--language", hint=hint)
         if not isinstance(folder.tokenizer, SentencePieceTokenizer):
             raise DataError("the model folder has no SentencePiece model", where=str(folder.path),
                             hint="get the whole model again: funrecipe download <id>")  # fmt: skip
@@ -53,7 +45,7 @@ class SenseVoiceSearch:
         self.frame_ms = int(conf.get("frame_shift", 10)) * int(conf.get("lfr_n", 1))
 
     def decode(self, feats: Tensor, feat_lens: Tensor) -> list[list[TokenHypothesis]]:
-        """See :class:`funrecipe.decode.families.Search`."""
+        """See :class:`funrecipe.decode.search.Search`."""
         log_probs, lens = self.log_probs(feats, feat_lens)
         whole = greedy_search(log_probs, lens)
         text = greedy_search(log_probs[:, QUERIES:], lens - QUERIES)

@@ -8,13 +8,12 @@ state: a plain dict, empty at the start of a stream and empty again after its fi
 
 from __future__ import annotations
 
-import importlib
 import uuid
 from collections.abc import Mapping, MutableMapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from numbers import Integral
 from pathlib import Path
-from typing import Any, ClassVar, Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -23,9 +22,10 @@ from torch import nn
 from funrecipe.audio.frontend import WavFrontend
 from funrecipe.audio.online import FrontendState, OnlineFrontend
 from funrecipe.decode.hypothesis import Hypothesis
-from funrecipe.decode.options import DecodeOptions
+from funrecipe.decode.options import DecodeOptions, check_supported
 from funrecipe.decode.recognizer import check_precision, load_model, with_defaults
 from funrecipe.errors import UsageError, did_you_mean
+from funrecipe.families import find_family, load_part, names_with
 from funrecipe.model_folder import ModelFolder
 from funrecipe.text.postprocess import postprocess
 from funrecipe.text.tokenizer import Tokenizer
@@ -87,13 +87,11 @@ class StreamOptions:
 
 
 class StreamingModel(Protocol):
-    """One family's encoder, search and caches, driven by ``StreamingRecognizer``; ``honours``: the options it uses.
+    """One family's encoder, search and caches, driven by ``StreamingRecognizer``.
 
     The loop calls ``step`` for every full step and, when the stream ends, ``finish`` once, so the calls depend on the
     audio alone and not on the pieces in which it came.
     """
-
-    honours: ClassVar[frozenset[str]]
 
     def __init__(self, model: nn.Module, folder: ModelFolder, options: DecodeOptions) -> None: ...
 
@@ -140,14 +138,6 @@ class StreamUpdate:
     text: str
     score: float
     total: Hypothesis | None = None
-
-
-# family -> "module:class" under funrecipe.decode, a StreamingModel made from (model, folder, options)
-STREAMERS = {
-    "rnnt": "transducer:TransducerSteps",
-    "rnnt_unified": "transducer:TransducerSteps",
-    "paraformer_online": "paraformer_online:ParaformerOnlineSteps",
-}
 
 
 class StreamingRecognizer:
@@ -258,13 +248,10 @@ def make_streaming_recognizer(
     Raises:
         UsageError: the model cannot be used on a stream, or an option has no effect there.
     """
-    check_streams(folder)
-    module, _, name = STREAMERS[folder.family].partition(":")
-    steps: type[StreamingModel] = getattr(importlib.import_module(f"funrecipe.decode.{module}"), name)
-    user = f"a stream of family '{folder.family}'"
-    with_defaults(None, folder).check_honoured(steps.honours | OPTIONS_OF_FILES, user)
+    steps: type[StreamingModel] = load_part(check_streams(folder), "decode")
+    check_supported(without(with_defaults(None, folder), OPTIONS_OF_FILES), folder.family, streaming=True)
     if options:
-        options.check_honoured(steps.honours, user)
+        check_supported(options, folder.family, streaming=True)
     options = with_defaults(options, folder)
     check_precision(model, options)
     frontend = WavFrontend.from_config(folder.config.get("frontend_conf") or {}, folder.cmvn).eval().to(device)
@@ -273,14 +260,21 @@ def make_streaming_recognizer(
     )
 
 
-def check_streams(folder: ModelFolder) -> None:
-    """Raise a UsageError unless models of this family can take a stream piece by piece."""
-    if folder.family not in STREAMERS:
+def without(options: DecodeOptions, names: frozenset[str]) -> DecodeOptions:
+    """``options`` less those of ``names``."""
+    return replace(options, **dict.fromkeys(names))
+
+
+def check_streams(folder: ModelFolder) -> str:
+    """The entry of the family's streaming class. Raises UsageError if it recognizes whole utterances only."""
+    entry = find_family(folder.family).stream
+    if entry is None:
         raise UsageError(
             f"a model of family '{folder.family}' recognizes whole utterances, it cannot take a stream piece by piece",
             where=str(folder.path),
-            hint=f"leave out cache and is_final, or use a model of one of: {', '.join(sorted(STREAMERS))}",
+            hint=f"leave out cache and is_final, or use a model of one of: {', '.join(names_with('stream'))}",
         )
+    return entry
 
 
 def streaming_text(tokens: list[str]) -> str:

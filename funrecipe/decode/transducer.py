@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from os.path import commonprefix
-from typing import ClassVar
 
 import torch
 from torch import Tensor
 
-from funrecipe.decode.ctc_attention import check_mode
 from funrecipe.decode.hypothesis import TokenHypothesis
-from funrecipe.decode.language_model import FUSION_OPTIONS, load_fusion
-from funrecipe.decode.options import DecodeOptions
+from funrecipe.decode.language_model import load_fusion
+from funrecipe.decode.options import DecodeOptions, decoding_mode_of
 from funrecipe.decode.streaming import StreamOptions
 from funrecipe.decode.transducer_search import TransducerHypothesis, TransducerOptions, TransducerSearch
 from funrecipe.errors import UsageError
@@ -21,20 +19,14 @@ from funrecipe.models.chunk_conformer import MIN_LAST_FRAMES, EncoderCache
 from funrecipe.models.transducer import TransducerModel
 
 DEFAULT_BEAM_SIZE = 5
-# whole utterances with full attention, or under the chunk masks that a stream of chunks would see
-MODES: dict[str, frozenset[str]] = {"full_utt": frozenset(), "simu_chunk": frozenset()}
 
 
 class TransducerRecognition:
     """Offline search over whole utterances; the encoder runs batched, the search utterance by utterance."""
 
-    honours: ClassVar[frozenset[str]] = (
-        frozenset({"beam_size", "nbest", "search_type", "score_norm", "decoding_mode"}) | FUSION_OPTIONS
-    )
-
     def __init__(self, model: TransducerModel, folder: ModelFolder, options: DecodeOptions) -> None:
         self.model, self.nbest = model, options.nbest or 1
-        self.mode = check_mode(options, MODES)
+        self.mode = decoding_mode_of(options, folder.family)
         if self.mode == "simu_chunk" and not hasattr(model.encoder, "forward_chunked"):
             raise UsageError(
                 "decoding_mode 'simu_chunk' needs a chunk_conformer encoder",
@@ -45,7 +37,7 @@ class TransducerRecognition:
         self.search = TransducerSearch(model, search_options(model, options, self.nbest), fusion)
 
     def decode(self, feats: Tensor, feat_lens: Tensor) -> list[list[TokenHypothesis]]:
-        """See :class:`funrecipe.decode.families.Search`."""
+        """See :class:`funrecipe.decode.search.Search`."""
         encode = self.model.encode if self.mode == "full_utt" else self.model.encoder.forward_chunked
         encoder_out, lens = encode(feats, feat_lens)
         return [
@@ -62,20 +54,9 @@ class TransducerRecognition:
 
 
 def search_options(model: TransducerModel, options: DecodeOptions, nbest: int) -> TransducerOptions:
-    """What the options ask of the search.
-
-    Raises:
-        UsageError: an unknown search_type.
-    """
-    search_type = options.search_type or "default"
-    if search_type not in TransducerSearch.ALGORITHMS:
-        raise UsageError(
-            f"unknown search_type '{search_type}'",
-            where="--search_type or decoding.yaml",
-            hint=f"known: {', '.join(TransducerSearch.ALGORITHMS)}",
-        )
+    """What the options ask of the search."""
     beam_size = min(options.beam_size or max(DEFAULT_BEAM_SIZE, nbest), model.decoder.vocab_size - 1)
-    return TransducerOptions(beam_size, search_type, bool(options.score_norm))
+    return TransducerOptions(beam_size, options.search_type or "default", bool(options.score_norm))
 
 
 @dataclass
@@ -96,8 +77,6 @@ class TransducerSteps:
     ``chunk_size`` of a stream is (left, chunk, right) in encoder frames (40 ms at a subsampling of 4). Tokens are
     given out when every hypothesis of the beam agrees on them, so nothing said is taken back.
     """
-
-    honours: ClassVar[frozenset[str]] = frozenset({"beam_size", "search_type", "score_norm"}) | FUSION_OPTIONS
 
     def __init__(self, model: TransducerModel, folder: ModelFolder, options: DecodeOptions) -> None:
         if not getattr(model.encoder, "can_stream", False):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from typing import ClassVar
 
 from torch import Tensor, nn
 
@@ -34,11 +33,6 @@ class UniASRSearch:
     ``fast``: first pass, short chunks; ``normal``: second pass, short chunks; ``offline``: second pass, long chunks.
     """
 
-    honours: ClassVar[frozenset[str]] = frozenset(
-        {"decoding_mode", "decoding_ind", "token_num_relax", "beam_size", "nbest", "penalty"}
-        | {"lm_weight", "ngram_weight"}
-    )
-
     def __init__(self, model: nn.Module, folder: ModelFolder, options: DecodeOptions) -> None:
         self._model = model
         self._shape_index, self._pass = decoding_mode(options.decoding_mode, options.decoding_ind)
@@ -53,7 +47,7 @@ class UniASRSearch:
         self._dropped = {BLANK_ID, *(i for i, token in enumerate(folder.tokens) if token == GARBAGE)}
 
     def decode(self, feats: Tensor, feat_lens: Tensor) -> list[list[TokenHypothesis]]:
-        """See :class:`funrecipe.decode.families.Search`."""
+        """See :class:`funrecipe.decode.search.Search`."""
         if self._pass == 1:
             decoder, passed = self._model.decoder, self._model.first_pass(feats, feat_lens, self._shape_index)
         else:

@@ -1,8 +1,7 @@
-"""From a configuration to a model: one table of families, one function that checks what a component is given."""
+"""From a configuration to a model: one function builds it, one checks what a component is given."""
 
 from __future__ import annotations
 
-import importlib
 import inspect
 from collections.abc import Mapping
 from typing import Any
@@ -10,36 +9,7 @@ from typing import Any
 from torch import nn
 
 from funrecipe.errors import UsageError, did_you_mean
-
-# config key ``model`` -> "module:function" under funrecipe.models; the function is (config, input_size, vocab_size).
-FAMILIES = {
-    "asr": "ctc_attention:build_ctc_attention",
-    "rnnt": "transducer:build_transducer",
-    "rnnt_unified": "transducer:build_transducer",
-    "paraformer": "paraformer:build_paraformer",
-    "paraformer_bert": "paraformer:build_paraformer_bert",
-    "paraformer_online": "paraformer_online:build_paraformer_online",
-    "uniasr": "uniasr:build_uniasr",
-    "sense_voice": "sense_voice:build_sense_voice",
-    "bicif_paraformer": "bicif_paraformer:build_bicif_paraformer",
-    "contextual_paraformer": "contextual_paraformer:build_contextual_paraformer",
-    "neatcontextual_paraformer": "contextual_paraformer:build_contextual_paraformer",
-    "e2evad": "fsmn_vad:build_fsmn_vad",
-    "campplus": "campplus:build_campplus",
-    "eres2netv2": "eres2netv2:build_eres2netv2",
-    "sv": "xvector:build_xvector",
-}
-# Families of the zoo that are known by name and not run.
-UNSUPPORTED = {
-    "mfcca": "multi-channel multi-talker recognition",
-    "sa_asr": "speaker-attributed recognition",
-    "seaco_paraformer": "hot words by a second decoder (SeACo)",
-    "timestamp_prediction": "alignment of given text",
-    "bat": "boundary-aware transducer",
-    "data2vec": "self-supervised pre-training",
-    "sond": "diarization",
-    "eend_ola": "diarization",
-}
+from funrecipe.families import find_family, load_part
 
 # ``INERT`` of a component class: keys that it takes but that must have this value; ``...``: any value, no effect.
 Inert = Mapping[str, Any]
@@ -53,18 +23,11 @@ def build_model(config: Mapping[str, Any], vocab_size: int) -> nn.Module:
     Raises:
         UsageError: a family, component or setting that is not known or not supported; names the key.
     """
-    family = str(config.get("model") or "asr")
-    if family in UNSUPPORTED:
-        raise UsageError(f"models of family '{family}' are not supported ({UNSUPPORTED[family]})")
-    if family not in FAMILIES:
-        known = ", ".join(sorted(FAMILIES))
-        raise UsageError(
-            f"unknown model family '{family}'",
-            where="config.yaml: model",
-            hint=did_you_mean(family, FAMILIES) or f"known: {known}",
-        )
-    module, _, function = FAMILIES[family].partition(":")
-    build = getattr(importlib.import_module(f"funrecipe.models.{module}"), function)
+    name = str(config.get("model") or "asr")
+    family = find_family(name)
+    if family.build is None:
+        raise UsageError(f"models of family '{name}' cannot be built from config.yaml", where="config.yaml: model")
+    build = load_part(family.build, "models")
     try:
         model = build(config, input_size(config), vocab_size)
     except ValueError as error:

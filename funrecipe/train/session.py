@@ -27,8 +27,8 @@ from funrecipe.train.data.preflight import inspect_data
 from funrecipe.train.data.small import Inspection
 from funrecipe.train.distributed import Ranks
 from funrecipe.train.loop import Trainer
+from funrecipe.train.objectives.compute import compute_loss
 from funrecipe.train.objectives.output import LossOutput
-from funrecipe.train.objectives.paraformer import compute_loss
 from funrecipe.train.objectives.phone_ctc import PhoneCtc, PhoneTable, add_phone_loss, without_auxiliary
 from funrecipe.train.optimizers import build_optimizer
 from funrecipe.train.options import TrainOptions

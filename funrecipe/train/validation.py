@@ -8,9 +8,10 @@ from dataclasses import dataclass, field
 import torch
 from torch import nn
 
-from funrecipe.decode.families import SEARCHES, make_search
 from funrecipe.decode.options import DecodeOptions
+from funrecipe.decode.search import make_search
 from funrecipe.errors import DataError
+from funrecipe.families import FAMILIES
 from funrecipe.model_folder import ModelFolder
 from funrecipe.train.data.batching import Batch
 from funrecipe.train.data.dataset import BatchLoader
@@ -106,7 +107,7 @@ class Evaluator:
 
 def transcriber(folder: ModelFolder) -> Transcribe | None:
     """Greedy decoding with the family's own search, giving token ids; None where the family has no search."""
-    if folder.family not in SEARCHES:
+    if folder.family not in FAMILIES or FAMILIES[folder.family].search is None:
         return None
 
     def transcribe(model: nn.Module, batch: Batch) -> list[list[int]]:

@@ -199,7 +199,7 @@ def test_a_batch_gives_what_each_utterance_gives_alone(folder, waves, options):
     [
         ({"ctc_weight": 0.3}, "ctc_weight"),
         ({"penalty": 1.0}, "penalty"),
-        ({"search_type": "best"}, "search_type 'best'"),
+        ({"search_type": "best"}, "search_type is 'best'"),
         ({"decoding_mode": "fast"}, "decoding_mode 'fast'"),
         ({"lm_weight": 0.2}, "language model"),
     ],

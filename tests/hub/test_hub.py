@@ -106,19 +106,14 @@ def test_a_chunk_shape_in_decoding_yaml_wins_over_the_mode_of_the_row(caches):
         assert decoding_mode(decoding["decoding_mode"], decoding["decoding_ind"]) == expected
 
 
-def test_supported_rows_are_those_that_decode_and_their_options_are_honoured():
-    import importlib
-
-    from funrecipe.decode.families import SEARCHES
-    from funrecipe.decode.options import DecodeOptions
-    from funrecipe.models.registry import FAMILIES
+def test_supported_rows_are_those_that_decode_and_their_options_are_used():
+    from funrecipe.decode.options import DecodeOptions, check_supported
+    from funrecipe.families import FAMILIES
     from funrecipe.speaker.embedding import SPEAKER_FAMILIES
 
     for row in zoo().values():
-        decodes = row.family in FAMILIES and row.family in SEARCHES
-        runs = decodes or row.family in SPEAKER_FAMILIES
-        assert runs == (row.unsupported is None), row
+        family = FAMILIES.get(row.family)
+        decodes = family is not None and family.search is not None
+        assert (decodes or row.family in SPEAKER_FAMILIES) == (row.unsupported is None), row
         if decodes:
-            module, _, name = SEARCHES[row.family].partition(":")
-            honours = getattr(importlib.import_module(f"funrecipe.decode.{module}"), name).honours
-            DecodeOptions.from_mapping(row.decode, where=row.id).check_honoured(honours, row.family)
+            check_supported(DecodeOptions.from_mapping(row.decode, where=row.id), row.family)

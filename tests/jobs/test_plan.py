@@ -168,7 +168,7 @@ def test_the_fingerprint_covers_ngrams_and_hot_words(tmp_path: Path, caplog: pyt
     folder, words = shutil.copytree(parity, tmp_path / "model"), tmp_path / "words"
 
     def record(hotword: str | None = None) -> dict[str, str]:
-        return record_model(str(folder), None, "", hotword).fingerprint
+        return record_model(str(folder), None, "", {"hotword": hotword}).fingerprint
 
     prints = [record()]
     (folder / "ngram.arpa").write_text("\\data\\\n")

@@ -17,8 +17,8 @@ from funrecipe.errors import UsageError
 from funrecipe.model_folder import open_model_folder
 from funrecipe.models.registry import build_model
 from funrecipe.train.data.batching import Batch
+from funrecipe.train.objectives.compute import compute_loss
 from funrecipe.train.objectives.hotword_sampling import HotwordConf, sample_hotwords, sample_stretches
-from funrecipe.train.objectives.paraformer import compute_loss
 from funrecipe.train.progress_log import read_json_lines
 from funrecipe.train.run import train
 

@@ -13,8 +13,8 @@ from funrecipe.models.registry import build_model
 from funrecipe.models.sanm import SANMEncoder
 from funrecipe.train.averaging import average_state_dicts
 from funrecipe.train.data.batching import Batch
+from funrecipe.train.objectives.compute import compute_loss
 from funrecipe.train.objectives.losses import IGNORE_ID, label_smoothing_loss, token_accuracy
-from funrecipe.train.objectives.paraformer import compute_loss
 from funrecipe.train.schedulers import warmup_lr
 from tools.parity.case import Case
 

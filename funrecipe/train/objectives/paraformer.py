@@ -1,22 +1,14 @@
-"""What is minimised: one table, architecture family -> loss function.
-
-Every function is ``(model, batch, generator) -> LossOutput`` and reads its settings from
-``model.config["model_conf"]``.
-"""
+"""The losses of Paraformer and its relatives. Settings come from ``model.model_conf``."""
 
 from __future__ import annotations
-
-from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from funrecipe.errors import UsageError, did_you_mean
 from funrecipe.models.layers import length_mask
 from funrecipe.train.data.batching import Batch
-from funrecipe.train.objectives.autoregressive import ctc_attention_loss, language_model_loss, rnnt_loss
-from funrecipe.train.objectives.chunked import chunk_cif, shape_index, uniasr_loss
+from funrecipe.train.objectives.chunked import chunk_cif, shape_index
 from funrecipe.train.objectives.hotword_sampling import HotwordConf, sample_hotwords
 from funrecipe.train.objectives.losses import IGNORE_ID, label_smoothing_loss, token_accuracy
 from funrecipe.train.objectives.output import (
@@ -27,23 +19,6 @@ from funrecipe.train.objectives.output import (
     ctc_branch,
     weight_of,
 )  # fmt: skip
-
-
-def compute_loss(family: str, model: nn.Module, batch: Batch, generator: torch.Generator) -> LossOutput:
-    """The loss of ``batch`` by the objective of ``family`` (config key ``model``).
-
-    Args:
-        generator: CPU generator of the training-time choices (the GLM sampler); dropout uses torch's own.
-
-    Raises:
-        UsageError: the family has no training objective here.
-    """
-    if family not in OBJECTIVES:
-        raise UsageError(
-            f"no training objective for models of family '{family}'",
-            hint=did_you_mean(family, OBJECTIVES) or f"trainable: {', '.join(sorted(OBJECTIVES))}",
-        )
-    return OBJECTIVES[family](model, batch, generator)
 
 
 def append_eos(text: Tensor, text_lens: Tensor, bias: int) -> tuple[Tensor, Tensor]:
@@ -161,19 +136,3 @@ def glance(
     target_embeds = model.decoder.embed(text.clamp(min=0))
     mixed = mix_in_targets(embeds, target_embeds, (text_lens - correct).cpu(), text_lens, ratio, generator)
     return mixed * length_mask(text_lens, mixed.size(1)).unsqueeze(-1)
-
-
-Objective = Callable[[nn.Module, Batch, torch.Generator], LossOutput]
-
-OBJECTIVES: dict[str, Objective] = {
-    "paraformer": paraformer_loss,
-    "bicif_paraformer": paraformer_loss,
-    "contextual_paraformer": paraformer_loss,
-    "neatcontextual_paraformer": paraformer_loss,
-    "paraformer_online": paraformer_loss,
-    "uniasr": uniasr_loss,
-    "asr": ctc_attention_loss,
-    "rnnt": rnnt_loss,
-    "rnnt_unified": rnnt_loss,
-    "lm": language_model_loss,
-}

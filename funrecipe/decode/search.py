@@ -1,0 +1,41 @@
+"""What every search of whole utterances offers, and how a model folder comes to its search."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from torch import Tensor, nn
+
+from funrecipe.decode.hypothesis import TokenHypothesis
+from funrecipe.decode.options import DecodeOptions, check_supported
+from funrecipe.errors import UsageError
+from funrecipe.families import find_family, load_part, names_with
+from funrecipe.model_folder import ModelFolder
+
+
+class Search(Protocol):
+    """One family's search: n-best hypotheses, best first, for every utterance of a batch. It keeps no state."""
+
+    def __init__(self, model: nn.Module, folder: ModelFolder, options: DecodeOptions) -> None: ...
+
+    def decode(self, feats: Tensor, feat_lens: Tensor) -> list[list[TokenHypothesis]]:
+        """``feats (B, T, F)``, ``feat_lens (B,)``, every length >= 1 -> n-best per utterance."""
+        ...
+
+
+def make_search(model: nn.Module, folder: ModelFolder, options: DecodeOptions) -> Search:
+    """The search of ``folder.family``.
+
+    Raises:
+        UsageError: the family has no search, or an option was set that its search ignores.
+    """
+    family = find_family(folder.family)
+    if family.search is None:
+        raise UsageError(
+            f"models of family '{folder.family}' cannot be decoded",
+            where=str(folder.path),
+            hint=f"families that can: {', '.join(names_with('search'))}",
+        )
+    check_supported(options, folder.family)
+    search: type[Search] = load_part(family.search, "decode")
+    return search(model, folder, options)

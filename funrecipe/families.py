@@ -1,0 +1,193 @@
+"""The one table of model families. A family is one row: what builds it, searches it, streams it and trains it.
+
+``module:name`` entries are imported when they are used, so the table itself loads no torch. Planning, decoding,
+training, the Python façade and the table of ``docs/models.md`` all read it.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from funrecipe.errors import UsageError, did_you_mean
+
+NONE: frozenset[str] = frozenset()
+FUSION = frozenset({"lm_weight", "ngram_weight", "hotword"})
+JOINT = FUSION | {"ctc_weight", "penalty", "maxlenratio", "minlenratio"}
+PARAFORMER = frozenset({"beam_size", "nbest", "ctc_weight", "lm_weight", "ngram_weight", "penalty", "minlenratio"})
+TRANSDUCER = frozenset({"beam_size", "search_type", "score_norm"}) | FUSION
+UNIASR = frozenset(
+    {"decoding_mode", "decoding_ind", "token_num_relax", "beam_size", "nbest", "penalty", "lm_weight", "ngram_weight"}
+)
+
+
+@dataclass(frozen=True)
+class Family:
+    """One architecture family, named by the key ``model`` of ``config.yaml``.
+
+    Attributes:
+        summary: what it is, for ``docs/models.md``.
+        build: ``(config, input_size, vocab_size) -> nn.Module``, in ``funrecipe.models``.
+        search: class ``(model, folder, options)`` that decodes whole utterances, in ``funrecipe.decode``; None: it
+            does not decode.
+        stream: class ``(model, folder, options)`` that decodes piece by piece, in ``funrecipe.decode``.
+        objective: ``(model, batch, generator) -> LossOutput``, in ``funrecipe.train.objectives``; None: not trainable.
+        zoo_modes: what ModelScope's ``configuration.json`` and ``pipeline(mode=...)`` call it.
+        options: the decode options that ``search`` uses; any other one that was set is refused.
+        decoding_modes: values of ``decoding_mode`` and the options that only they use; the first is the default.
+        stream_options: the decode options that ``stream`` uses.
+        unsupported: why a family that is known by name does not run here.
+    """
+
+    summary: str
+    build: str | None = None
+    search: str | None = None
+    stream: str | None = None
+    objective: str | None = None
+    zoo_modes: tuple[str, ...] = ()
+    options: frozenset[str] = NONE
+    decoding_modes: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    stream_options: frozenset[str] = NONE
+    unsupported: str | None = None
+
+
+FAMILIES: dict[str, Family] = {
+    "paraformer": Family(
+        "non-autoregressive, CIF predictor",
+        build="paraformer:build_paraformer",
+        search="paraformer:ParaformerSearch",
+        objective="paraformer:paraformer_loss",
+        zoo_modes=("paraformer",),
+        options=PARAFORMER,
+    ),
+    "paraformer_bert": Family(
+        "Paraformer trained with a BERT teacher",
+        build="paraformer:build_paraformer_bert",
+        search="paraformer:ParaformerSearch",
+        zoo_modes=("paraformer",),
+        options=PARAFORMER,
+    ),
+    "bicif_paraformer": Family(
+        "Paraformer with timestamps by a second CIF",
+        build="bicif_paraformer:build_bicif_paraformer",
+        search="paraformer:BiCifParaformerSearch",
+        objective="paraformer:paraformer_loss",
+        zoo_modes=("paraformer",),
+        options=PARAFORMER,
+    ),
+    "contextual_paraformer": Family(
+        "Paraformer with hotwords (CLAS)",
+        build="contextual_paraformer:build_contextual_paraformer",
+        search="paraformer:ContextualParaformerSearch",
+        objective="paraformer:paraformer_loss",
+        zoo_modes=("paraformer",),
+        options=PARAFORMER | {"hotword", "clas_scale"},
+    ),
+    "neatcontextual_paraformer": Family(
+        "Paraformer with hotwords (CLAS), the name of later releases",
+        build="contextual_paraformer:build_contextual_paraformer",
+        search="paraformer:ContextualParaformerSearch",
+        objective="paraformer:paraformer_loss",
+        zoo_modes=("paraformer",),
+        options=PARAFORMER | {"hotword", "clas_scale"},
+    ),
+    "paraformer_online": Family(
+        "Paraformer over chunks of 600 ms",
+        build="paraformer_online:build_paraformer_online",
+        search="paraformer_online:ChunkedParaformerSearch",
+        stream="paraformer_online:ParaformerOnlineSteps",
+        objective="paraformer:paraformer_loss",
+        zoo_modes=("paraformer_streaming", "paraformer_fake_streaming"),
+        options=PARAFORMER | {"decoding_ind"},
+    ),
+    "uniasr": Family(
+        "two passes, chunked and whole, in one model (SCAMA)",
+        build="uniasr:build_uniasr",
+        search="uniasr:UniASRSearch",
+        objective="chunked:uniasr_loss",
+        zoo_modes=("uniasr",),
+        options=UNIASR,
+    ),
+    "asr": Family(
+        "CTC/attention: Conformer, Transformer, SAN-M or data2vec encoder",
+        build="ctc_attention:build_ctc_attention",
+        search="ctc_attention:CTCAttentionSearch",
+        objective="autoregressive:ctc_attention_loss",
+        zoo_modes=("asr",),
+        options=JOINT | {"beam_size", "nbest", "decoding_mode"},
+        decoding_modes={"joint": JOINT, "ctc_greedy": NONE, "ctc_prefix": NONE},
+    ),
+    "rnnt": Family(
+        "transducer",
+        build="transducer:build_transducer",
+        search="transducer:TransducerRecognition",
+        stream="transducer:TransducerSteps",
+        objective="autoregressive:rnnt_loss",
+        zoo_modes=("rnnt",),
+        options=TRANSDUCER | {"nbest", "decoding_mode"},
+        decoding_modes={"full_utt": NONE, "simu_chunk": NONE},
+        stream_options=TRANSDUCER,
+    ),
+    "rnnt_unified": Family(
+        "transducer trained for whole utterances and for chunks",
+        build="transducer:build_transducer",
+        search="transducer:TransducerRecognition",
+        stream="transducer:TransducerSteps",
+        objective="autoregressive:rnnt_loss",
+        zoo_modes=("rnnt",),
+        options=TRANSDUCER | {"nbest", "decoding_mode"},
+        decoding_modes={"full_utt": NONE, "simu_chunk": NONE},
+        stream_options=TRANSDUCER,
+    ),
+    "sense_voice": Family(
+        "SenseVoiceSmall: recognition with language, emotion and event tags",
+        build="sense_voice:build_sense_voice",
+        search="sense_voice:SenseVoiceSearch",
+        zoo_modes=("sense_voice",),
+        options=frozenset({"language", "use_itn", "ban_emo_unk", "output"}),
+    ),
+    "e2evad": Family("voice activity detection (FSMN)", build="fsmn_vad:build_fsmn_vad"),
+    "campplus": Family("speaker embeddings (CAM++)", build="campplus:build_campplus"),
+    "eres2netv2": Family("speaker embeddings (ERes2NetV2)", build="eres2netv2:build_eres2netv2"),
+    "sv": Family("speaker embeddings (x-vector)", build="xvector:build_xvector"),
+    "lm": Family(
+        "language model for shallow fusion and perplexity",
+        objective="autoregressive:language_model_loss",
+    ),
+    "mfcca": Family("multi-channel recognition", unsupported="multi-channel multi-talker recognition"),
+    "sa_asr": Family("speaker-attributed recognition", unsupported="speaker-attributed recognition"),
+    "seaco_paraformer": Family("Paraformer with SeACo hotwords", unsupported="hotwords by a second decoder (SeACo)"),
+    "timestamp_prediction": Family("timestamps of a known text", unsupported="alignment of given text"),
+    "bat": Family("boundary-aware transducer", unsupported="boundary-aware transducer"),
+    "data2vec": Family("self-supervised encoder", unsupported="self-supervised pre-training"),
+    "sond": Family("speaker diarization", unsupported="diarization"),
+    "eend_ola": Family("speaker diarization", unsupported="diarization"),
+}
+
+
+def names_with(part: str) -> list[str]:
+    """The families whose row has ``part`` (``build``, ``search``, ``stream``, ``objective``), in order."""
+    return sorted(name for name, family in FAMILIES.items() if getattr(family, part))
+
+
+def find_family(name: str) -> Family:
+    """The row of a family that runs here.
+
+    Raises:
+        UsageError: the name is not known, or the family is known and not supported; says why.
+    """
+    family = FAMILIES.get(name)
+    if family is None:
+        hint = did_you_mean(name, FAMILIES) or f"known: {', '.join(names_with('build'))}"
+        raise UsageError(f"unknown model family '{name}'", where="config.yaml: model", hint=hint)
+    if family.unsupported:
+        raise UsageError(f"models of family '{name}' are not supported ({family.unsupported})")
+    return family
+
+
+def load_part(entry: str, package: str) -> Any:
+    """What ``module:name`` below ``funrecipe.<package>`` stands for."""
+    module, _, name = entry.partition(":")
+    return getattr(importlib.import_module(f"funrecipe.{package}.{module}"), name)
