@@ -145,6 +145,7 @@ FAMILIES: dict[str, Family] = {
         "SenseVoiceSmall: recognition with language, emotion and event tags",
         build="sense_voice:build_sense_voice",
         search="sense_voice:SenseVoiceSearch",
+        objective="sense_voice:sense_voice_loss",
         zoo_modes=("sense_voice",),
         options=frozenset({"language", "use_itn", "ban_emo_unk", "output"}),
     ),

@@ -15,7 +15,7 @@ declare_option model damo/speech_paraformer-large_asr_nat-zh-cn-16k-common-vocab
 declare_option data_dir ./data "holds train/ and validation/ (or dev/), each with wav.scp and text; test/ if there is one"
 declare_option output_dir ./checkpoint "checkpoints, logs, averages, results"
 declare_option eval_dir "" "data directory decoded in stages 4 and 5; default DATA_DIR/test, else the validation set"
-declare_option guard_dir "" "data directory of general speech: stages 4 and 5 also show what was forgotten there"
+declare_option guard_dir "" "data directories of general speech, or one per language, separated by commas: stages 4 and 5 also show what was forgotten there"
 declare_option spliced 0 "utterances joined from pieces of the training set, as further training data (little data)" count
 declare_option checkpoint_name "" "weights decoded in stage 4; default: the average of the first best_model_criterion"
 declare_option njob 2 "decoding jobs of stage 4" integer
@@ -54,7 +54,11 @@ if [ -z "$eval_dir" ]; then
 fi
 
 sets=("$eval_dir") names=(eval)
-if [ -n "$guard_dir" ]; then sets+=("$guard_dir") names+=(guard); fi
+IFS=, read -ra guards <<< "$guard_dir"
+for guard in "${guards[@]}"; do
+  sets+=("$guard")
+  if [ "${#guards[@]}" -eq 1 ]; then names+=(guard); else names+=("guard.$(basename "$guard")"); fi
+done
 
 # decode MODEL DATA_DIR NAME [infer.sh options]: results in OUTPUT_DIR/results/NAME
 decode() {

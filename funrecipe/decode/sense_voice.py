@@ -16,6 +16,7 @@ from funrecipe.text.rich import (
     EMOTIONS,
     EVENTS,
     LANGUAGES,
+    OTHER_EVENTS,
     UNKNOWN_EMOTION,
     draw_tags,
     spaced,
@@ -25,7 +26,7 @@ from funrecipe.text.rich import (
 from funrecipe.text.sentence_pieces import SentencePieceTokenizer
 
 EMOTION_NAMES = (*EMOTIONS, UNKNOWN_EMOTION)
-EVENT_NAMES = (*EVENTS, "Sing", "Speech_Noise", "GBG", "Event_UNK")
+EVENT_NAMES = (*EVENTS, *OTHER_EVENTS)
 
 
 class SenseVoiceSearch:

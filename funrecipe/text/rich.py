@@ -18,8 +18,9 @@ EVENTS = {
     "Cough": "🤧",
 }  # fmt: skip
 UNKNOWN_EMOTION = "EMO_UNKNOWN"
+OTHER_EVENTS = ("Sing", "Speech_Noise", "GBG", "Event_UNK")
 ITN = ("withitn", "woitn")
-NOT_DRAWN = (UNKNOWN_EMOTION, "Sing", "Speech_Noise", *ITN, "GBG", "Event_UNK")
+NOT_DRAWN = (UNKNOWN_EMOTION, *OTHER_EVENTS, *ITN)
 
 
 EMOTION_MARKS = frozenset(mark for mark in EMOTIONS.values() if mark)
@@ -30,10 +31,12 @@ _TAG = re.compile(r"<\|(.*?)\|>")
 _NAMES = frozenset({*LANGUAGES, *EMOTIONS, *EVENTS, *NOT_DRAWN})
 _LANGUAGE_TAG = re.compile(r"<\|(?:" + "|".join(LANGUAGES) + r")\|>")
 # CJK and kana characters and full-width marks stand alone in a text list; Hangul is written in words.
-_ALONE = re.compile(
-    "([\u2e80-\u2fff\u3001-\u312f\u3190-\u9fff\uf900-\ufaff\ufe30-\ufe4f\uff01-\uff0f\uff1a-\uff20\uff3b-\uff65"
-    "\U00020000-\U0003ffff])"
+_CJK = (
+    r"[\u2e80-\u2fff\u3001-\u312f\u3190-\u9fff\uf900-\ufaff\ufe30-\ufe4f\uff01-\uff0f\uff1a-\uff20\uff3b-\uff65"
+    r"\U00020000-\U0003ffff]"
 )
+_ALONE = re.compile(f"({_CJK})")
+_BETWEEN = re.compile(rf"(?<={_CJK})\s+(?={_CJK})")
 
 
 def tag_name(token: str) -> str | None:
@@ -50,6 +53,11 @@ def strip_tags(text: str) -> str:
 def spaced(text: str) -> str:
     """``text`` as a text list has it: a blank around every CJK character, single blanks elsewhere."""
     return " ".join(_ALONE.sub(r" \1 ", text).split())
+
+
+def unspaced(text: str) -> str:
+    """``text`` without the blanks between CJK characters that text lists have."""
+    return _BETWEEN.sub("", text.strip())
 
 
 def draw_tags(text: str) -> str:

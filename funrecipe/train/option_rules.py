@@ -92,7 +92,7 @@ def ranks_by_loss(config: Mapping[str, Any], model_conf: Mapping[str, Any]) -> b
     """Whether this model's training has no accuracy, so that epochs are ranked by the loss unless told otherwise."""
     family = config.get("model")
     ctc_alone = family == "asr" and float(model_conf.get("ctc_weight", 0.5)) == 1
-    return ctc_alone or family in ("rnnt", "rnnt_unified", "lm")
+    return ctc_alone or family in ("rnnt", "rnnt_unified", "lm", "sense_voice")
 
 
 def numbers(conf: Mapping[str, Any]) -> dict[str, Any]:

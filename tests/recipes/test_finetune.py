@@ -52,7 +52,8 @@ def test_all_stages_from_preflight_to_comparison(place: Path) -> None:
     out = place / "out"
     result = finetune(
         "--model", str(place / "model"), "--data_dir", str(place / "data"), "--output_dir", str(out),
-        "--guard_dir", str(place / "data" / "dev"), "--max_epoch", "2", "--passes_per_epoch", "12", "--lr", "0.004",
+        "--guard_dir", f"{place / 'data' / 'dev'},{place / 'data' / 'test'}",
+        "--max_epoch", "2", "--passes_per_epoch", "12", "--lr", "0.004",
         "--scheduler", "none", "--njob", "1", "--best_model_criterion", "[[valid, cer_decode, min]]",
         "--extend_vocab", "true", "--keep_nbest_models", "3",
     )  # fmt: skip
@@ -60,7 +61,8 @@ def test_all_stages_from_preflight_to_comparison(place: Path) -> None:
     assert "1 tokens added: 龙" in result.stderr
     compared = json.loads((out / "results" / "eval.compare.json").read_text())
     assert compared["second"]["errors"] < compared["first"]["errors"]
-    assert (out / "results" / "guard.compare.json").is_file()
+    assert (out / "results" / "guard.dev.compare.json").is_file()
+    assert (out / "results" / "guard.test.compare.json").is_file()
     assert "MAPSSWE" in result.stdout
     record = json.loads((out / "valid.cer_decode.ave.json").read_text())
     assert sorted(record["epochs"]) == [1, 2]

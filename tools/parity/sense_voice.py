@@ -7,14 +7,18 @@ import re
 import numpy as np
 import torch
 
+from funrecipe.checkpoint import load_weights
 from funrecipe.decode.ctc_alignment import align_tokens
 from funrecipe.decode.options import DecodeOptions
 from funrecipe.decode.recognizer import load_recognizer
 from funrecipe.decode.sense_voice import SenseVoiceSearch
 from funrecipe.model_folder import ModelFolder, open_model_folder
+from funrecipe.models.registry import build_model
 from funrecipe.models.sense_voice import EMOTION_EVENT_ROWS, ITN_ROWS, LANGUAGE_ROWS, QUERIES
 from funrecipe.text.rich import draw_tags
 from funrecipe.text.sentence_pieces import join_pieces
+from funrecipe.train.data.batching import Batch
+from funrecipe.train.objectives.compute import compute_loss
 from tools.parity.case import Case
 from tools.parity.frontend import padded
 
@@ -123,12 +127,43 @@ def check_batches(case: Case, folder: ModelFolder) -> None:
         case.compare_values(f"texts.json:rich_cases[{i}]", draw_tags(rich["in"]), rich["out"])
 
 
+def check_losses(case: Case, folder: ModelFolder) -> None:
+    """``train.<norm|unnorm>_seed<n>``: the rows that are asked for, losses, gradients."""
+    feats, lens = torch.from_numpy(case.inputs["feats"]), torch.from_numpy(case.inputs["feats_lens"])
+    for prefix in sorted({key.rpartition(".loss")[0] for key in case.expected if key.endswith(".loss")}):
+        variant, seed = re.fullmatch(r"train\.(\w+)_seed(\d+)", prefix).groups()
+        text, text_lens = (torch.from_numpy(case.inputs[f"train.{variant}.{name}"]) for name in ("text", "text_lens"))
+        batch = Batch([str(i) for i in range(len(text))], feats, lens, text[:, QUERIES:], text_lens - QUERIES)
+        batch.labels = text[:, :QUERIES]
+        with torch.inference_mode(False), torch.enable_grad():
+            model = build_model(folder.config, len(folder.tokens))
+            load_weights(model, folder.weights)
+            model.model_conf["length_normalized_loss"] = variant == "norm"
+            generator = torch.Generator().manual_seed(int(seed))
+            output = compute_loss(folder.family, model, batch.to(torch.device("cpu")), generator)
+            output.loss.backward()
+        drawn = torch.Generator().manual_seed(int(seed))
+        case.compare(f"{prefix}.rand", torch.cat([torch.rand(1, generator=drawn) for _ in range(len(text))]))
+        case.compare(f"{prefix}.language_rows", output.extras["language_rows"])
+        for name in ("loss", "loss_ctc", "loss_rich", "acc_rich"):
+            case.compare(f"{prefix}.{name}", torch.tensor([output.stats[name]]), 1e-4, relative=True)
+        case.compare(f"{prefix}.weight", torch.tensor([int(output.weight)]))
+        gradients = {name: p.grad for name, p in model.named_parameters() if p.grad is not None}
+        norm = torch.stack([g.norm() for g in gradients.values()]).norm()
+        case.compare(f"{prefix}.grad_norm", norm.reshape(1), 1e-3, relative=True)
+        for key in [key for key in case.expected if key.startswith(f"{prefix}.grad.")]:
+            gradient = gradients[key.removeprefix(f"{prefix}.grad.")]
+            ours = gradient.norm(dim=1) if key.endswith("embed.weight") else gradient
+            case.compare(key, ours, 1e-3 * float(abs(case.expected[key]).max()))
+
+
 def check_sense_voice(case: Case) -> None:
     folder = open_model_folder(case.path)
     check_rows(case, recognizer_of(folder, "auto", "woitn").search)
     check_encoder(case, folder)
     check_texts(case, folder)
     check_batches(case, folder)
+    check_losses(case, folder)
 
 
 CASES = {"sensevoice_small": check_sense_voice}

@@ -32,6 +32,7 @@ class Batch:
         text_lens: ``(B,)``.
         phones: ``(B, P)`` padded with -1, ids of the auxiliary phone CTC; None when it is off.
         phone_lens: ``(B,)``.
+        labels: ``(B, 4)`` ids of the tags that SenseVoice tells, -1 where none is stated; None for other models.
         normalizer_tokens, normalizer_utterances: what sums over tokens and over utterances are divided by. They differ
         from
             the counts of this batch when it is one rank's part of a larger batch: then they are the mean over ranks,
@@ -45,6 +46,7 @@ class Batch:
     text_lens: Tensor
     phones: Tensor | None = None
     phone_lens: Tensor | None = None
+    labels: Tensor | None = None
     normalizer_tokens: float | None = None
     normalizer_utterances: float | None = None
 
@@ -61,12 +63,13 @@ class Batch:
 
 @dataclass
 class Example:
-    """One utterance, ready for a batch: features ``(T, D)``, token ids, phone ids."""
+    """One utterance, ready for a batch: features ``(T, D)``, token ids, phone ids, ids of rich labels."""
 
     key: str
     feats: Tensor
     text: list[int]
     phones: list[int] = field(default_factory=list)
+    labels: list[int] = field(default_factory=list)
 
 
 def pad_ids(sequences: Sequence[Sequence[int]], padding: int = -1) -> tuple[Tensor, Tensor]:
@@ -91,6 +94,8 @@ def collate(examples: Sequence[Example]) -> Batch:
     )
     if any(e.phones for e in examples):
         batch.phones, batch.phone_lens = pad_ids([e.phones for e in examples])
+    if any(e.labels for e in examples):
+        batch.labels = torch.tensor([e.labels for e in examples])
     return batch
 
 

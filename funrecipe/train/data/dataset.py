@@ -27,7 +27,7 @@ class TrainItem:
     Attributes:
         key: utterance id.
         audio: a path, a Kaldi ark specifier, or ``path:offset:size`` inside a tar shard, as ``kind`` says.
-        text: token ids; phones: ids of the auxiliary phone CTC.
+        text: token ids; phones: ids of the auxiliary phone CTC; labels: ids of what SenseVoice tells, -1: not stated.
         duration_ms: length of the audio (ready features: frames x frame shift).
         kind: ``sound``, ``kaldi_ark`` (ready features) or ``tar``.
         start_s, end_s: the part of the recording, when the directory has ``segments``.
@@ -41,6 +41,7 @@ class TrainItem:
     phones: tuple[int, ...] = ()
     start_s: float | None = None
     end_s: float | None = None
+    labels: tuple[int, ...] = ()
 
 
 Featurize = Callable[[TrainItem, random.Random | None], Tensor]
@@ -119,7 +120,7 @@ class BatchLoader:
             except DataError as error:  # one damaged file must neither end a run of days nor pass unnoticed
                 self.failed[item.key] = str(error)
                 continue
-            examples.append(Example(item.key, feats, list(item.text), list(item.phones)))
+            examples.append(Example(item.key, feats, list(item.text), list(item.phones), list(item.labels)))
         if not examples:
             return None
         examples.sort(key=lambda e: -len(e.feats))

@@ -28,7 +28,7 @@ from funrecipe.data.list_file import Problem, read_list_file, unique_lines
 from funrecipe.errors import DataError, UsageError
 from funrecipe.train.data.batching import group_under_budget
 from funrecipe.train.data.dataset import TrainItem
-from funrecipe.train.data.small import ItemLimits
+from funrecipe.train.data.small import ItemLimits, Label
 
 KINDS = {"sound": 2, "kaldi_ark": 2, "tar": 1}  # files on a line of the list
 AUDIO_SUFFIXES = (".wav", ".flac")
@@ -209,6 +209,7 @@ class StreamedPlan:
         tokenize: text -> ids; limits: what is kept; cost_of: what an utterance counts against ``budget``.
         shuffle_size, sort_size: sizes of the buffers, in utterances (FunASR: 2048, 500).
         phones_of: token ids -> phone ids of the auxiliary phone CTC; None: it is off.
+        label: reads the rich labels of a model that tells them.
         passes: how often the data is read in one epoch, each time in another order.
         dropped: reason -> count, of the last pass.
     """
@@ -227,6 +228,7 @@ class StreamedPlan:
     by_count: bool = False
     passes: int = 1
     phones_of: Callable[[Sequence[int]], tuple[int, ...]] | None = None
+    label: Label | None = None
     dropped: Counter[str] = field(default_factory=Counter)
 
     def batches(self, epoch: int) -> Iterator[list[TrainItem]]:
@@ -253,13 +255,14 @@ class StreamedPlan:
         for number, item in enumerate(raw):
             if not by_shard and number % self.world_size != self.rank:
                 continue
-            text = self.tokenize(item.text)
-            fault = self.limits.fault(item.duration_ms, len(text))
+            labels, written = self.label(item.key, item.text) if self.label else ((), item.text)
+            text = self.tokenize(written)
+            fault = self.limits.fault(item.duration_ms, text)
             if fault:
                 self.dropped[fault] += 1
             else:
                 phones = self.phones_of(text) if self.phones_of else ()
-                yield TrainItem(item.key, item.audio, text, item.duration_ms, item.kind, phones)
+                yield TrainItem(item.key, item.audio, text, item.duration_ms, item.kind, phones, labels=labels)
 
 
 def shuffled(items: Iterable[TrainItem], size: int, chooser: random.Random) -> Iterator[TrainItem]:

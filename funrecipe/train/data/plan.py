@@ -21,6 +21,7 @@ from funrecipe.train.data.batching import LengthSortedSampler
 from funrecipe.train.data.dataset import BatchLoader, BatchPlan, SmallPlan, TrainItem
 from funrecipe.train.data.featurizer import Featurizer
 from funrecipe.train.data.large import Shard, StreamedPlan, read_shard_list
+from funrecipe.train.data.rich_labels import rich_labels_of
 from funrecipe.train.data.small import ItemLimits
 from funrecipe.train.distributed import Ranks
 from funrecipe.train.options import TrainOptions
@@ -121,7 +122,7 @@ def large_plan(
         shuffle_size=int(shuffle.get("shuffle_size", 2048)) if conf.get("shuffle", True) else 0,
         sort_size=int(shuffle.get("sort_size", 500)), seed=options.seed, rank=ranks.rank, world_size=ranks.world_size,
         frame_shift_ms=float(frontend_conf.get("frame_shift", 10)), passes=options.passes_per_epoch,
-        phones_of=phones_of,
+        phones_of=phones_of, label=rich_labels_of(folder, train_dir),
     )  # fmt: skip
 
 
@@ -174,7 +175,7 @@ def plan_fingerprint(
     items: Sequence[TrainItem], options: TrainOptions, ranks: Ranks, shards: Sequence[str] = ()
 ) -> str:
     """Changes with anything that changes which batches an epoch has."""
-    listed = [(item.key, item.audio, item.text, item.duration_ms) for item in items]
+    listed = [(item.key, item.audio, item.text, item.duration_ms, item.labels) for item in items]
     settings = [options.batch_bins, options.unit, options.seed, options.passes_per_epoch, options.accum_grad,
                 options.dataset_conf, options.min_ms, options.max_ms, options.max_tokens, ranks.world_size]  # fmt: skip
     return hashlib.sha256(json.dumps([listed, settings, list(shards)], sort_keys=True).encode()).hexdigest()

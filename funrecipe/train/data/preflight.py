@@ -11,13 +11,15 @@ from pathlib import Path
 
 from funrecipe.audio.io import read_audio
 from funrecipe.data.kaldi_dir import Utterance
-from funrecipe.errors import DataError, UnsafeFileError
+from funrecipe.errors import DataError, UnsafeFileError, UsageError
 from funrecipe.model_folder import ModelFolder
+from funrecipe.text.tokenizer import UNKNOWN
 from funrecipe.train.adapt.initialize import extend_tokens
 from funrecipe.train.data.dataset import TrainItem
 from funrecipe.train.data.large import read_texts
 from funrecipe.train.data.plan import check_dataset_conf, cost_of, large_plan, shards_of
 from funrecipe.train.data.references import ReferenceTokenizer, splitter_of
+from funrecipe.train.data.rich_labels import rich_labels_of
 from funrecipe.train.data.small import Inspection, ItemLimits, inspect_data_dir, report_lines
 from funrecipe.train.data.text_data import check_unit, inspect_text
 from funrecipe.train.distributed import Ranks, wait_for_all
@@ -25,6 +27,7 @@ from funrecipe.train.options import TrainOptions
 from funrecipe.train.pairing import length_warning
 
 log = logging.getLogger(__name__)
+BLANK_ID = 0
 FIRST_LOOK = 1000  # utterances of a large data set that the pre-flight looks at
 
 
@@ -62,7 +65,14 @@ def inspect_data(start: ModelFolder, options: TrainOptions, ranks: Ranks) -> Pre
     if not ranks.is_writer:
         wait_for_all(ranks)
     folder, tokenizer = start, ReferenceTokenizer(start.tokens, splitter_of(start))
-    limits = ItemLimits(options.min_ms, options.max_ms, 0, options.max_tokens, ms_per_token(start))
+    blank_id = BLANK_ID if tokenizer.ids[UNKNOWN] == BLANK_ID else None
+    limits = ItemLimits(options.min_ms, options.max_ms, 0, options.max_tokens, ms_per_token(start), blank_id)
+    if options.extend_vocab and start.bpe_model is not None:
+        raise UsageError(
+            "extend_vocab: the vocabulary belongs to a SentencePiece model, which cannot be extended",
+            where=str(start.bpe_model),
+            hint="leave extend_vocab out; texts that it cannot write are reported and left out",
+        )
     if start.family == "lm":
         check_unit(options.unit, options.dataset_type)
     if options.dataset_type == "large":
@@ -155,10 +165,14 @@ def inspect(
         found = inspect_text(data_dir, tokenizer, max_tokens=options.max_tokens)
     else:
         try:
+            label = rich_labels_of(folder, data_dir)
             found = inspect_data_dir(
                 data_dir, tokenizer, make_measure(folder.sample_rate_hz), limits,
                 cache_file=cache_dir / f"{data_dir.name}.durations.json", workers=max(1, options.num_workers),
+                label=label,
             )  # fmt: skip
+            if label is not None:
+                label.report(found.total, data_dir)
         except UnsafeFileError as error:
             hint = "training reads files only: write what the commands give to files, and list those"
             raise UnsafeFileError(error.what, where=error.where, hint=hint) from None

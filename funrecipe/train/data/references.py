@@ -7,8 +7,9 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from funrecipe.errors import DataError, UsageError
+from funrecipe.errors import DataError
 from funrecipe.model_folder import ModelFolder
+from funrecipe.text.rich import unspaced
 from funrecipe.text.tokenizer import UNKNOWN
 
 
@@ -25,14 +26,8 @@ def split_characters(text: str) -> list[str]:
 def splitter_of(folder: ModelFolder) -> Callable[[str], list[str]]:
     """How this model's references are cut: sentence pieces, ``seg_dict``, or characters."""
     if folder.bpe_model is not None:
-        try:
-            import sentencepiece
-        except ImportError:
-            raise UsageError(
-                "this model has BPE tokens: training needs the package sentencepiece", hint="pip install sentencepiece"
-            ) from None
-        pieces = sentencepiece.SentencePieceProcessor(model_file=str(folder.bpe_model))
-        return lambda text: pieces.encode(text, out_type=str)
+        pieces = folder.tokenizer
+        return lambda text: pieces.tokenize(unspaced(text))
     if folder.seg_dict is not None or any(token.endswith("@@") for token in folder.tokens):
         tokenizer = folder.tokenizer
         return lambda text: tokenizer.tokenize(unicodedata.normalize("NFKC", text))

@@ -26,9 +26,11 @@ class ItemLimits:
     min_tokens: int = 0
     max_tokens: int = 200
     ms_per_token: float = 60.0  # a model makes one frame in 60 ms and needs at least one for each token
+    blank_id: int | None = None  # where <unk> is also CTC's blank, no text may hold it
 
-    def fault(self, duration_ms: float, tokens: int) -> str | None:
-        """Why an item of this size is left out, or None."""
+    def fault(self, duration_ms: float, text: Sequence[int]) -> str | None:
+        """Why an item of this length and these token ids is left out, or None."""
+        tokens = len(text)
         if duration_ms <= self.min_ms:
             return f"audio not longer than {self.min_ms:g} ms"
         if duration_ms >= self.max_ms:
@@ -39,6 +41,8 @@ class ItemLimits:
             return f"text not shorter than {self.max_tokens} tokens"
         if tokens * self.ms_per_token > duration_ms:
             return "more tokens than the audio can hold"
+        if self.blank_id is not None and self.blank_id in text:
+            return "text that the vocabulary cannot write"
         return None
 
 
@@ -64,6 +68,9 @@ class Inspection:
         self.dropped.setdefault(reason, []).append(key)
 
 
+Label = Callable[[str, str], tuple[tuple[int, ...], str]]
+"""``(key, text) -> (ids of rich labels, text without tags)``."""
+
 Measure = Callable[[Utterance], tuple[float, str | None]]
 """``utterance -> (duration in ms, what is wrong with the audio or None)``."""
 
@@ -76,12 +83,14 @@ def inspect_data_dir(
     *,
     cache_file: Path | None = None,
     workers: int = 4,
+    label: Label | None = None,
 ) -> Inspection:
     """Pair audio and text by key, look at every file, and sort out what cannot be trained on.
 
     Args:
         cache_file: measurements are kept here with path, size and time of each file, and used only where they still
         agree.
+        label: reads the rich labels of a model that tells them.
 
     Raises:
         DataError: the lists themselves are broken, or there is no text.
@@ -100,7 +109,10 @@ def inspect_data_dir(
     paired = [u for u in data.utterances if u.utt_id in data.texts]
     measured = measure_all(paired, measure, cache_file, workers)
     for utterance in paired:
-        add_item(found, utterance, data, tokenize(data.texts[utterance.utt_id]), measured[utterance.utt_id], limits)
+        labels, text = (
+            label(utterance.utt_id, data.texts[utterance.utt_id]) if label else ((), data.texts[utterance.utt_id])
+        )
+        add_item(found, utterance, data, tokenize(text), measured[utterance.utt_id], limits, labels)
     return found
 
 
@@ -111,19 +123,20 @@ def add_item(
     text: tuple[int, ...],
     measured: tuple[float, str | None],
     limits: ItemLimits,
+    labels: tuple[int, ...] = (),
 ) -> None:
     """Put one utterance into ``found.items`` or ``found.dropped``."""
     key, (duration_ms, audio_fault) = utterance.utt_id, measured
-    fault = audio_fault or limits.fault(duration_ms, len(text))
+    fault = audio_fault or limits.fault(duration_ms, text)
     stated_s = data.durations_s.get(key)
     if not fault and stated_s is not None and abs(stated_s * 1000 - duration_ms) > max(100.0, 0.05 * duration_ms):
         fault = "duration differs from utt2dur"
     if fault:
         found.drop(fault, key)
     else:
-        found.items.append(
-            TrainItem(key, utterance.audio, text, duration_ms, start_s=utterance.start_s, end_s=utterance.end_s)
-        )
+        begin_s, end_s = utterance.start_s, utterance.end_s
+        item = TrainItem(key, utterance.audio, text, duration_ms, start_s=begin_s, end_s=end_s, labels=labels)
+        found.items.append(item)
 
 
 def measure_all(
