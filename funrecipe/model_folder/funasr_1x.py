@@ -90,6 +90,8 @@ def to_0x(config: dict[str, Any]) -> dict[str, Any]:
     for key, names in COMPONENTS.items():
         if isinstance(config.get(key), str):
             converted[key] = names.get(config[key], config[key])
+    if converted["model"] == "punc":
+        _punctuation_to_0x(converted)
     if converted["model"] == "e2evad":
         converted["vad_post_conf"] = converted.pop("model_conf", None) or {}
     if config.get("decoder") in ("rnnt_decoder", "RNNTDecoder"):
@@ -108,3 +110,15 @@ def to_0x(config: dict[str, Any]) -> dict[str, Any]:
     for key, value in (config.get("train_conf") or {}).items():
         converted.setdefault(key, value)
     return converted
+
+
+def _punctuation_to_0x(config: dict[str, Any]) -> None:
+    """1.x spreads ``punctuation_conf`` over ``model_conf`` and ``encoder_conf``."""
+    model_conf, encoder_conf = config.pop("model_conf", None) or {}, config.pop("encoder_conf", None) or {}
+    config["punctuation"] = "vad_realtime" if config.pop("encoder", None) == "sanm_vad" else "target_delay"
+    config["punc_list"] = model_conf.get("punc_list")
+    conf = {key: model_conf[key] for key in ("embed_unit", "att_unit", "dropout_rate") if key in model_conf}
+    names = {"attention_heads": "head", "linear_units": "unit", "num_blocks": "layer"}
+    names |= {key: key for key in ("kernel_size", "sanm_shfit")}
+    conf |= {name: encoder_conf[key] for key, name in names.items() if key in encoder_conf}
+    config["punctuation_conf"] = conf

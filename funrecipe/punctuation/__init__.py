@@ -1,0 +1,1 @@
+"""Punctuation: words without marks -> text with them."""

@@ -1,0 +1,60 @@
+"""What the network takes for a word: a character that is not ASCII, or a run of ASCII characters between blanks.
+
+Models with ``seg_jieba: true`` know Chinese words instead of characters; the package jieba finds them.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable
+from itertools import groupby
+from pathlib import Path
+
+from funrecipe.errors import DataError, UsageError
+
+Splitter = Callable[[str], list[str]]
+
+
+def split_words(text: str) -> list[str]:
+    """``今天 hello world吧`` -> ``今 天 hello world 吧``."""
+    return [word for part in text.split() for word in re.findall(r"[\x00-\x7f]+|[^\x00-\x7f]", part)]
+
+
+def is_latin(word: str) -> bool:
+    """Whether a word begins with an ASCII character: a blank sets it off from another such word."""
+    return word[0].isascii()
+
+
+def word_splitter(user_dictionary: Path | None) -> Splitter:
+    """As :func:`split_words`, with the Chinese words that jieba and ``user_dictionary`` (``jieba_usr_dict``) know.
+
+    Raises:
+        UsageError: jieba is not installed.
+        DataError: the dictionary is missing.
+    """
+    if user_dictionary is None or not user_dictionary.is_file():
+        where = str(user_dictionary or "jieba_usr_dict")
+        raise DataError("the model's dictionary of Chinese words is missing", where=where)
+    try:
+        import jieba
+    except ImportError:
+        hint = "pip install 'funrecipe[jieba]'"
+        raise UsageError("this punctuation model knows Chinese words, which jieba finds", hint=hint) from None
+    tokenizer = jieba.Tokenizer()
+    tokenizer.load_userdict(str(user_dictionary))
+
+    def split(text: str) -> list[str]:
+        words: list[str] = []
+        for is_english, group in groupby(text.split(), key=_is_english):
+            words += group if is_english else tokenizer.cut(_joined(group), HMM=False)
+        return words
+
+    return split
+
+
+def _is_english(part: str) -> bool:
+    return re.fullmatch("[a-zA-Z']+", part) is not None
+
+
+def _joined(parts: Iterable[str]) -> str:
+    return "".join(parts)
