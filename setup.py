@@ -30,6 +30,7 @@ setup(
         "opencc": ["OpenCC"],
         "tensorboard": ["tensorboard"],
         "phones": ["pypinyin"],
+        "jieba": ["jieba"],
         "speakers": ["scikit-learn", "scipy"],
     },
     entry_points={"console_scripts": ["funrecipe = funrecipe.cli:main"]},

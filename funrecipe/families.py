@@ -150,6 +150,7 @@ FAMILIES: dict[str, Family] = {
         options=frozenset({"language", "use_itn", "ban_emo_unk", "output"}),
     ),
     "e2evad": Family("voice activity detection (FSMN)", build="fsmn_vad:build_fsmn_vad"),
+    "punc": Family("punctuation (CT-Transformer)", build="ct_transformer:build_ct_transformer"),
     "campplus": Family("speaker embeddings (CAM++)", build="campplus:build_campplus"),
     "eres2netv2": Family("speaker embeddings (ERes2NetV2)", build="eres2netv2:build_eres2netv2"),
     "sv": Family("speaker embeddings (x-vector)", build="xvector:build_xvector"),

@@ -120,6 +120,7 @@ def pipeline(
 PIPELINES = {
     Tasks.auto_speech_recognition: "pipelines:SpeechRecognition",
     Tasks.voice_activity_detection: "pipeline_vad:VoiceActivityDetection",
+    Tasks.punctuation: "pipeline_punctuation:Punctuation",
 }
 
 

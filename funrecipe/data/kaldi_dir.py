@@ -93,6 +93,18 @@ def read_scp(path: str | Path, *, allow_pipes: bool = False) -> tuple[Utterance,
     return tuple(recordings[key] for key in sorted(recordings))
 
 
+def read_texts(path: str | Path) -> dict[str, str]:
+    """``id text`` lines of one file, in file order; a text may be empty.
+
+    Raises:
+        DataError: the file cannot be read, or it has errors; all are listed.
+    """
+    path, problems = Path(path), []
+    texts = read_unique_lines(path, problems).values
+    _raise_for_errors(problems, path, "correct the lines")
+    return texts
+
+
 def check_data_dir(data_dir: str | Path, *, allow_pipes: bool = False) -> DataDir:
     """Read a data directory and collect all its problems.
 

@@ -11,37 +11,6 @@ from torch import nn
 from funrecipe.errors import UsageError, did_you_mean
 from funrecipe.families import find_family, load_part
 
-# config key ``model`` -> "module:function" under funrecipe.models; the function is (config, input_size, vocab_size).
-FAMILIES = {
-    "asr": "ctc_attention:build_ctc_attention",
-    "rnnt": "transducer:build_transducer",
-    "rnnt_unified": "transducer:build_transducer",
-    "paraformer": "paraformer:build_paraformer",
-    "paraformer_bert": "paraformer:build_paraformer_bert",
-    "paraformer_online": "paraformer_online:build_paraformer_online",
-    "uniasr": "uniasr:build_uniasr",
-    "sense_voice": "sense_voice:build_sense_voice",
-    "bicif_paraformer": "bicif_paraformer:build_bicif_paraformer",
-    "contextual_paraformer": "contextual_paraformer:build_contextual_paraformer",
-    "neatcontextual_paraformer": "contextual_paraformer:build_contextual_paraformer",
-    "e2evad": "fsmn_vad:build_fsmn_vad",
-    "campplus": "campplus:build_campplus",
-    "eres2netv2": "eres2netv2:build_eres2netv2",
-    "sv": "xvector:build_xvector",
-    "punc": "ct_transformer:build_ct_transformer",
-}
-# Families of the zoo that are known by name and not run.
-UNSUPPORTED = {
-    "mfcca": "multi-channel multi-talker recognition",
-    "sa_asr": "speaker-attributed recognition",
-    "seaco_paraformer": "hot words by a second decoder (SeACo)",
-    "timestamp_prediction": "alignment of given text",
-    "bat": "boundary-aware transducer",
-    "data2vec": "self-supervised pre-training",
-    "sond": "diarization",
-    "eend_ola": "diarization",
-}
-
 # ``INERT`` of a component class: keys that it takes but that must have this value; ``...``: any value, no effect.
 Inert = Mapping[str, Any]
 

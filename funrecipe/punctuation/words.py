@@ -5,8 +5,9 @@ Models with ``seg_jieba: true`` know Chinese words instead of characters; the pa
 
 from __future__ import annotations
 
+import logging
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from itertools import groupby
 from pathlib import Path
 
@@ -40,13 +41,15 @@ def word_splitter(user_dictionary: Path | None) -> Splitter:
     except ImportError:
         hint = "pip install 'funrecipe[jieba]'"
         raise UsageError("this punctuation model knows Chinese words, which jieba finds", hint=hint) from None
+    jieba.setLogLevel(logging.WARNING)
     tokenizer = jieba.Tokenizer()
     tokenizer.load_userdict(str(user_dictionary))
 
     def split(text: str) -> list[str]:
         words: list[str] = []
         for is_english, group in groupby(text.split(), key=_is_english):
-            words += group if is_english else tokenizer.cut(_joined(group), HMM=False)
+            parts = list(group)
+            words += parts if is_english else tokenizer.cut("".join(parts), HMM=False)
         return words
 
     return split
@@ -54,7 +57,3 @@ def word_splitter(user_dictionary: Path | None) -> Splitter:
 
 def _is_english(part: str) -> bool:
     return re.fullmatch("[a-zA-Z']+", part) is not None
-
-
-def _joined(parts: Iterable[str]) -> str:
-    return "".join(parts)

@@ -38,7 +38,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "jobs": {"audio", "data", "decode", "hub", "model_folder", "recordings", "text"},
     "export": {"audio", "checkpoint", "decode", "hub", "model_folder", "models", "punctuation", "vad"},
 }
-PIPELINES = {"pipeline_audio", "pipeline_calls", "pipeline_vad", "pipelines"}
+PIPELINES = {"pipeline_audio", "pipeline_calls", "pipeline_punctuation", "pipeline_vad", "pipelines"}
 FACES = {"__init__", "__main__", "cli", "commands", "trainers", *PIPELINES}
 TORCH_FREE = (
     *("cli.py", *(f"{part}.py" for part in FOUNDATION), "model_folder/", "hub/", "score/", "text/", "jobs/", "data/"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import subprocess
@@ -49,6 +50,17 @@ def test_the_page_on_voice_activity(workplace, capsys):
     samples = (read_audio("tests/data/vad/vad_example.flac", sample_rate_hz=16000, end_s=5.0) * 32768).astype(np.int16)
     events = list(names["detect_stream"](names["detect"], samples))
     assert events[:3] == [[70, -1], [-1, 2340], [2620, -1]] and events[-1][0] == -1
+
+
+def test_the_page_on_punctuation(workplace):
+    (workplace / "tests").symlink_to(ROOT / "tests")
+    names = {}
+    for block in blocks("punctuation.md", "python"):
+        exec(compile(block, "docs/punctuation.md", "exec"), names)
+    realtime = names["pipeline"](task=names["Tasks"].punctuation, model="tests/data/parity/punc_vad_realtime")
+    steps = json.loads((ROOT / "tests/data/parity/punc_vad_realtime/texts_out.json").read_text(encoding="utf-8"))
+    shown = list(names["punctuate_stream"](realtime, [step["text"] for step in steps]))
+    assert shown == [step["result"] for step in steps]
 
 
 def test_the_data_page(workplace):

@@ -327,7 +327,7 @@ def test_a_wrong_decoding_mode():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"task": Tasks.punctuation}, "task 'punctuation' is not supported"),
+        ({"task": Tasks.inverse_text_processing}, "task 'inverse-text-processing' is not supported"),
         ({"mode": "paraformer_streaming"}, "family 'paraformer' has no mode 'paraformer_streaming'"),
         ({"mode": "paraformer_vad_punc"}, "unknown mode"),
         ({"vad_model": "x"}, "unknown key 'vad_model'"),

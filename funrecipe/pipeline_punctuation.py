@@ -1,0 +1,115 @@
+"""``Tasks.punctuation``: text without marks -> text with them, whole or as it comes from a recognizer."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, MutableMapping
+from pathlib import Path
+from typing import Any
+
+from funrecipe.data.kaldi_dir import read_texts
+from funrecipe.errors import UsageError, did_you_mean
+from funrecipe.files import write_text
+from funrecipe.hub import open_model
+from funrecipe.pipeline_calls import check_revision, prepare_device
+from funrecipe.punctuation.render import DEFAULT_RULES
+
+TEXT_KEY = "demo"  # FunASR's key of a text that has no name
+RESULT_FILE = "infer.out"
+MODES = {"punc": False, "punc_VadRealtime": True}
+KEYS = ("text_rules", "cache")
+
+
+class Punctuation:
+    """A loaded punctuation model that is called with texts. Threads may share it; each stream belongs to its cache."""
+
+    def __init__(
+        self,
+        model: str | Path,
+        *,
+        ngpu: int,
+        ncpu: int,
+        output_dir: Path | None,
+        batch_size: int,
+        param_dict: Mapping[str, Any],
+        mode: str | None,
+        model_revision: str | None,
+        weights: Path | None,
+        allow_network: bool,
+        allow_pipes: bool,
+    ) -> None:
+        from funrecipe.punctuation.punctuator import check_rules, load_punctuator
+
+        device = prepare_device(ngpu, ncpu, batch_size)
+        self.folder = open_model(model)
+        check_revision(self.folder.path, model_revision)
+        self._output_dir, self._defaults = output_dir, dict(param_dict)
+        check_rules(_checked(self._defaults).get("text_rules", DEFAULT_RULES))
+        self._punctuator = load_punctuator(self.folder, device=device, weights=weights)
+        if mode is not None and MODES.get(mode) is not self._punctuator.network.realtime:
+            own = next(name for name, realtime in MODES.items() if realtime is self._punctuator.network.realtime)
+            raise UsageError(f"this punctuation model has no mode '{mode}'", where="mode", hint=f"it has: {own}")
+
+    def __call__(
+        self,
+        text_in: Any,
+        output_dir: str | Path | None = None,
+        param_dict: MutableMapping[str, Any] | None = None,
+    ) -> dict[str, Any] | list[dict[str, Any]]:
+        """Punctuate.
+
+        Args:
+            text_in: a text, a list of texts, or the path of a file of ``key text`` lines (``*.txt``, ``*.scp``).
+            output_dir: where ``infer.out`` is written (``key <tab> text``), in place of the pipeline's.
+            param_dict: ``text_rules`` (``0.7``, ``0.8`` or ``1.4``: see docs/punctuation.md); for a stream ``cache``:
+                an empty list at the start, which every call replaces by the one for the next call.
+
+        Returns:
+            ``{"key", "text"}``, or for a list or a file a list of these. With a ``cache``, what this text adds.
+
+        Raises:
+            UsageError: a key that is not known, or a stream where the model punctuates whole texts only.
+            DataError: a file that cannot be read.
+        """
+        params = _checked({**self._defaults, **(param_dict or {})})
+        rules = params.get("text_rules", DEFAULT_RULES)
+        if "cache" in params:
+            text, param_dict["cache"] = self._feed(text_in, params["cache"])  # type: ignore[index]
+            return {"key": TEXT_KEY, "text": text}
+        if isinstance(text_in, os.PathLike) or (isinstance(text_in, str) and text_in.endswith((".txt", ".scp"))):
+            texts = read_texts(Path(text_in))
+        elif isinstance(text_in, (list, tuple)) and all(isinstance(text, str) for text in text_in):
+            texts = {f"{TEXT_KEY}_{i}" if i > 1 else TEXT_KEY: text for i, text in enumerate(text_in, 1)}
+        elif isinstance(text_in, str):
+            return {"key": TEXT_KEY, "text": self._punctuator.punctuate(text_in, rules).text}
+        else:
+            raise UsageError(f"a text of type {type(text_in).__name__}", where="text_in", hint="give a text or a list")
+        results = [{"key": key, "text": self._punctuator.punctuate(text, rules).text} for key, text in texts.items()]
+        target = Path(output_dir) if output_dir is not None else self._output_dir
+        if target is not None:
+            target.mkdir(parents=True, exist_ok=True)
+            write_text(target / RESULT_FILE, (f"{result['key']}\t{result['text']}\n" for result in results))
+        return results
+
+    def _feed(self, text: Any, cache: Any) -> tuple[str, list[str]]:
+        if not self._punctuator.network.realtime:
+            raise UsageError(
+                "this model punctuates whole texts, it does not take them piece by piece",
+                where="param_dict['cache']",
+                hint="leave the cache out, or use a model with vad_realtime in its name",
+            )
+        if not isinstance(cache, list) or not all(isinstance(word, str) and word for word in cache):
+            hint = "give an empty list, and later what the last call left in param_dict['cache']"
+            raise UsageError(f"cache is {cache!r:.80}", where="param_dict['cache']", hint=hint)
+        if not isinstance(text, str):
+            raise UsageError(f"a text of type {type(text).__name__}", where="text_in", hint="give a text")
+        added, _, cache = self._punctuator.feed(text, cache)
+        return added, cache
+
+
+def _checked(params: Mapping[str, Any]) -> dict[str, Any]:
+    for key in params:
+        if key not in KEYS:
+            hint = did_you_mean(key, KEYS) or f"known: {', '.join(KEYS)}"
+            raise UsageError(f"unknown key '{key}'", where="param_dict", hint=hint)
+    return dict(params)
