@@ -180,7 +180,7 @@ FAULTS = {
     "No such file": None,
     "Is a directory": None,
     "corrupt": b"RIFF" + bytes(range(200)),
-    "format": b"this is no audio at all, but somebody called it so",
+    "not audio: text": b"this is no audio at all, but somebody called it so",
 }
 
 

@@ -1,0 +1,51 @@
+"""Samples that a caller has in memory: numpy arrays and torch tensors."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from funrecipe.audio.channels import channels_last, take_channel
+from funrecipe.audio.decode import Sound, Wanted
+from funrecipe.errors import UsageError
+
+FULL_SCALE = {np.dtype(np.int16): 2.0**15, np.dtype(np.int32): 2.0**31, np.dtype(np.int8): 2.0**7}
+LARGEST_INT16 = 2**15
+
+
+def samples_of(source: Any, wanted: Wanted, rate_hz: int) -> Sound:
+    """One channel of an array or tensor ``(S,)``, ``(S, C)`` or ``(C, S)``.
+
+    Integers count by the full scale of their type. Samples of 16 bits in an array of 32 would be 96 dB too quiet: they
+    are refused, since a recording of 32 or 24 bits whose loudest sample is below the last 16 is silence.
+
+    Raises:
+        UsageError: not an array, or of a type or shape that does not say what the samples are.
+    """
+    if hasattr(source, "detach"):  # a torch tensor, without importing torch
+        source = source.detach().cpu().numpy()
+    if not isinstance(source, np.ndarray):
+        raise UsageError(f"audio of type {type(source).__name__}", hint="give a path, bytes, a numpy array or a tensor")
+    samples = channels_last(source)
+    if samples.dtype == np.int32:
+        loudest = max(abs(int(samples.max(initial=0))), abs(int(samples.min(initial=0))))
+        if 0 < loudest <= LARGEST_INT16:
+            raise UsageError(
+                f"int32 samples of at most {loudest}, which are 16-bit values",
+                hint="samples.astype(numpy.int16); int32 counts by its full scale, 2**31",
+            )
+    elif samples.dtype.kind != "f" and samples.dtype not in FULL_SCALE and samples.dtype != np.uint8:
+        raise UsageError(f"samples of type {samples.dtype}", hint="int16, int32 by its full scale, or float in [-1, 1)")
+    wanted.check(len(samples), rate_hz)
+    first, stop = wanted.samples(rate_hz)
+    taken = take_channel(_scaled(samples[first:stop]), wanted.channel)
+    return Sound(np.ascontiguousarray(taken), rate_hz, samples.shape[1])
+
+
+def _scaled(samples: np.ndarray) -> np.ndarray:
+    if samples.dtype.kind == "f":
+        return samples.astype(np.float32)
+    if samples.dtype == np.uint8:
+        return (samples.astype(np.float32) - 128.0) / 128.0
+    return (samples / FULL_SCALE[samples.dtype]).astype(np.float32)

@@ -1,0 +1,37 @@
+"""Which channel of a recording is taken."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from funrecipe.errors import DataError, UsageError
+
+MIX = "mix"
+
+
+def check_channel(channel: Any) -> int | str:
+    """``mix``, or the number of a channel from 1 on, as a number. Raises UsageError."""
+    text = str(channel)
+    if text == MIX or (text.isascii() and text.isdecimal() and int(text) >= 1):
+        return MIX if text == MIX else int(text)
+    raise UsageError(f"channel is {channel!r}", where="channel", hint="give 1, 2, ... or mix")
+
+
+def take_channel(samples: np.ndarray, channel: int | str) -> np.ndarray:
+    """``(S,)`` of ``(S, C)``: one channel, or the mean of all. Raises DataError where the channel is not there."""
+    if channel == MIX:
+        return samples.mean(axis=1, dtype=np.float32) if samples.shape[1] > 1 else samples[:, 0]
+    if int(channel) > samples.shape[1]:
+        raise DataError(f"channel {channel} of audio with {samples.shape[1]} channel(s)", hint="--channel 1, or mix")
+    return samples[:, int(channel) - 1]
+
+
+def channels_last(samples: np.ndarray) -> np.ndarray:
+    """``(S, C)`` of an array ``(S,)``, ``(S, C)`` or ``(C, S)``: the shorter side is the channels."""
+    if samples.ndim == 1:
+        return samples[:, None]
+    if samples.ndim != 2:
+        raise UsageError(f"audio of shape {samples.shape}", hint="one utterance: (S,), (S, C) or (C, S)")
+    return samples if samples.shape[1] <= samples.shape[0] else samples.T

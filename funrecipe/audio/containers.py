@@ -1,0 +1,215 @@
+"""One reader of audio content, wherever it comes from: what is it, what does it consist of, decode that."""
+
+from __future__ import annotations
+
+import io
+import struct
+from dataclasses import dataclass, replace
+from typing import BinaryIO
+
+import numpy as np
+
+from funrecipe.audio.channels import channels_last, take_channel
+from funrecipe.audio.chunks import LAYOUTS, au_parts, check_riff_size, chunk_parts, followed_by_entry, nist_parts
+from funrecipe.audio.decode import MAX_COUNT, Sound, UnknownToLibsndfile, Wanted, decode_parts, open_part
+from funrecipe.audio.ffmpeg import CONVERT_HINT, converted
+from funrecipe.audio.flac import flac_parts
+from funrecipe.audio.mpeg import mpeg_parts
+from funrecipe.audio.ogg import ogg_parts
+from funrecipe.audio.parts import MAX_CHANNELS, Part, check_header, read_bytes
+from funrecipe.audio.signatures import HEAD_BYTES, Format, id3_bytes, identify
+from funrecipe.errors import DataError
+
+PCM_BYTES_PER_SAMPLE = 2
+PCM_FULL_SCALE = 32768.0
+MAX_LEADING_TAGS = 8
+MATRIX_BYTES = {b"FM": 4, b"DM": 8, b"CM2": 2, b"CM3": 1, b"CM": 1}
+VECTOR_BYTES = {b"FV": 4, b"DV": 8}
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How content is to be taken.
+
+    Attributes:
+        wanted: the segment and the channel.
+        raw_rate_hz: rate of what does not name its own (raw samples, Kaldi matrices).
+        allow_raw: what has no signature is raw samples.
+        is_entry: it begins inside an archive, whose other entries may follow.
+        allow_ffmpeg: ffmpeg may read what libsndfile does not.
+    """
+
+    wanted: Wanted
+    raw_rate_hz: int
+    allow_raw: bool = False
+    is_entry: bool = False
+    allow_ffmpeg: bool = False
+
+
+def read_content(file: BinaryIO, start: int, stop: int, reading: Reading) -> Sound:
+    """Decode what begins at byte ``start`` of ``file``, whatever its signature says that it is.
+
+    Raises:
+        DataError: it is empty, not audio, damaged, or in a format that cannot be read.
+    """
+    if start >= stop:
+        raise DataError(f"the archive ends before byte {start}" if reading.is_entry else "the file has zero bytes")
+    audio, found = look(file, start, stop)
+    if found is None:
+        return _read_raw(file, start, stop, reading)
+    if found.reader == "not audio":
+        raise DataError(f"not audio: {found.name}")
+    if found.reader == "kaldi":
+        return _read_matrix(file, audio, stop, reading)
+    if found.reader == "wrapped":
+        inner = unwrap(file, audio, stop)
+        return read_content(file, *inner, replace(reading, is_entry=False))
+    if found.reader == "foreign":
+        if not reading.allow_ffmpeg:
+            raise DataError(f"{found.name}, a format that libsndfile does not read", hint=CONVERT_HINT)
+        if found.demuxer == "avi":
+            check_riff_size(file, audio, stop)  # ffmpeg does not mind
+        return _read_with_ffmpeg(file, audio, stop, found, reading)
+    parts = parts_of(file, audio, stop, found, is_entry=reading.is_entry)
+    try:
+        return decode_parts(file, parts, reading.wanted)
+    except UnknownToLibsndfile:
+        if not (reading.allow_ffmpeg and found.demuxer):
+            raise
+        return _read_with_ffmpeg(file, audio, stop, found, reading)
+
+
+def content_length_s(file: BinaryIO, start: int, stop: int, reading: Reading) -> float | None:
+    """Seconds by the header where it is exact, else None; nothing is decoded.
+
+    Raises:
+        DataError: it is not audio, or damaged so that the header shows it.
+    """
+    audio, found = look(file, start, stop)
+    if found is None:
+        return (stop - start) / PCM_BYTES_PER_SAMPLE / reading.raw_rate_hz if reading.allow_raw else None
+    if found.reader == "wrapped":
+        return content_length_s(file, *unwrap(file, audio, stop), replace(reading, is_entry=False))
+    if found.reader in ("mpeg", "kaldi", "foreign", "not audio"):
+        return None
+    total_s = 0.0
+    for part in parts_of(file, audio, stop, found, is_entry=reading.is_entry, length_only=True):
+        if not part.is_counted:
+            return None
+        if part.samples is not None and part.rate_hz:
+            total_s += part.samples / part.rate_hz
+            continue
+        with open_part(file, part) as sound:
+            if sound.frames >= MAX_COUNT:
+                return None
+            total_s += sound.frames / sound.samplerate
+    return total_s
+
+
+def look(file: BinaryIO, start: int, stop: int) -> tuple[int, Format | None]:
+    """Where the audio begins, past ID3 tags, and its format."""
+    for _ in range(MAX_LEADING_TAGS):
+        size = id3_bytes(read_bytes(file, start, min(start + 10, stop)))
+        if not size:
+            break
+        if start + size >= stop:
+            raise DataError("an ID3 tag without audio")
+        start += size
+    return start, identify(read_bytes(file, start, min(start + HEAD_BYTES, stop)))
+
+
+def parts_of(
+    file: BinaryIO, start: int, stop: int, found: Format, *, is_entry: bool = False, length_only: bool = False
+) -> list[Part]:
+    """What libsndfile decodes one after the other. Raises DataError where the container shows that it is not whole."""
+    if found.reader in LAYOUTS:
+        return chunk_parts(file, start, stop, found.reader, is_entry=is_entry)
+    if is_entry and followed_by_entry(file, start, stop):
+        raise DataError(
+            f"{found.name} in an archive where other entries follow: nothing says how long it is",
+            hint="archives hold wavs; or name the files in wav.scp",
+        )
+    if found.reader == "flac":
+        return flac_parts(file, start, stop, length_only=length_only)
+    if found.reader == "ogg":
+        return ogg_parts(file, start, stop, length_only=length_only)
+    if found.reader == "mpeg":
+        return mpeg_parts(file, start, stop)
+    if found.reader == "au":
+        return au_parts(file, start, stop)
+    if found.reader == "nist":
+        return nist_parts(file, start, stop)
+    return [Part(start, stop)]
+
+
+def _read_raw(file: BinaryIO, start: int, stop: int, reading: Reading) -> Sound:
+    if reading.is_entry:
+        raise DataError(f"neither audio nor a Kaldi matrix at byte {start} of the archive")
+    if not reading.allow_raw:
+        raise DataError(
+            "not audio in any known format: nothing at its beginning says what it is",
+            hint="raw 16-bit samples want a name that ends in .pcm or .raw",
+        )
+    size = stop - start
+    if size % PCM_BYTES_PER_SAMPLE:
+        raise DataError(f"{size} bytes of 16-bit samples: an odd number, the data is cut off or has a header")
+    check_header(reading.raw_rate_hz, 1, size // PCM_BYTES_PER_SAMPLE)
+    first, last = reading.wanted.samples(reading.raw_rate_hz)
+    reading.wanted.check(size // PCM_BYTES_PER_SAMPLE, reading.raw_rate_hz)
+    end = stop if last is None else min(stop, start + PCM_BYTES_PER_SAMPLE * last)
+    data = read_bytes(file, start + PCM_BYTES_PER_SAMPLE * first, end)
+    samples = np.frombuffer(data, dtype="<i2").astype(np.float32) / np.float32(PCM_FULL_SCALE)
+    return Sound(take_channel(samples[:, None], reading.wanted.channel), reading.raw_rate_hz, 1)
+
+
+def _read_with_ffmpeg(file: BinaryIO, start: int, stop: int, found: Format, reading: Reading) -> Sound:
+    if reading.is_entry and followed_by_entry(file, start, stop):
+        raise DataError(f"{found.name} in an archive where other entries follow: nothing says how long it is")
+    with converted(file, start, stop, found) as wav:
+        size = wav.seek(0, io.SEEK_END)
+        return read_content(wav, 0, size, replace(reading, allow_raw=False, is_entry=False, allow_ffmpeg=False))
+
+
+def unwrap(file: BinaryIO, start: int, stop: int) -> tuple[int, int]:
+    """First byte and end of the file in a block ``AUDIO``, which kaldiio writes: it states the block's size."""
+    head = read_bytes(file, start, min(start + 14, stop))
+    width = head[5] if len(head) > 5 else 0
+    begin = start + 6 + width
+    size = int.from_bytes(head[6 : 6 + width], "little")
+    if begin + size > stop:
+        raise DataError(f"the archive is cut off: {max(0, stop - begin)} of {size} bytes of audio")
+    return begin, begin + size
+
+
+def _read_matrix(file: BinaryIO, start: int, stop: int, reading: Reading) -> Sound:
+    """A Kaldi matrix or vector of samples in 16-bit units. https://kaldi-asr.org/doc/io.html"""
+    from kaldiio.matio import read_matrix_or_vector
+
+    head = read_bytes(file, start, min(start + 32, stop))
+    kind = head[2:6].split(b" ")[0]
+    try:
+        if kind in VECTOR_BYTES:
+            rows, columns, size = *struct.unpack_from("<i", head, 6), 1, VECTOR_BYTES[kind]
+        elif kind in (b"FM", b"DM"):
+            (rows, columns), size = struct.unpack_from("<ixi", head, 6), MATRIX_BYTES[kind]
+        elif kind in MATRIX_BYTES:
+            (rows, columns), size = struct.unpack_from("<ii", head, 3 + len(kind) + 8), MATRIX_BYTES[kind]
+        else:
+            raise DataError("a Kaldi object that is not a matrix of samples")
+    except struct.error:
+        raise DataError(f"corrupt: a Kaldi matrix that is cut off at byte {start + len(head)}") from None
+    if rows < 0 or columns < 0 or rows * columns * size > stop - start:
+        raise DataError(f"corrupt: a Kaldi matrix of {rows} x {columns} in {stop - start} bytes")
+    if min(rows, columns) > MAX_CHANNELS:
+        raise DataError(f"a matrix of {rows} x {columns} is not a waveform (features?)")
+    body = read_bytes(file, start, min(stop, start + 64 + 8 * min(rows, columns) + 8 * columns + rows * columns * size))
+    try:
+        matrix = read_matrix_or_vector(io.BytesIO(body), endian="<")
+    except (ValueError, AssertionError, struct.error, IndexError, RuntimeError, TypeError) as error:
+        raise DataError(f"corrupt: a Kaldi matrix at byte {start} ({error})") from None
+    samples = channels_last(np.asarray(matrix))
+    check_header(reading.raw_rate_hz, max(1, samples.shape[1]), len(samples))
+    reading.wanted.check(len(samples), reading.raw_rate_hz)
+    first, last = reading.wanted.samples(reading.raw_rate_hz)
+    taken = take_channel(samples[first:last], reading.wanted.channel).astype(np.float32) / np.float32(PCM_FULL_SCALE)
+    return Sound(taken, reading.raw_rate_hz, samples.shape[1])

@@ -1,0 +1,176 @@
+"""Parts of a source -> samples of one channel, all of them or a segment; a block at a time."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, BinaryIO
+
+import numpy as np
+
+from funrecipe.audio.channels import take_channel
+from funrecipe.audio.parts import MAX_AUDIO_S, Part, check_header, size_of
+from funrecipe.audio.resample import resample
+from funrecipe.errors import DataError
+
+if TYPE_CHECKING:
+    import soundfile
+
+BLOCK_SAMPLES = 1 << 18
+MAX_OVERSHOOT_S = 0.5  # how far a segment may reach past the end of its recording: extract-segments of Kaldi
+MAX_COUNT = 1 << 62  # libsndfile's numbers from here on mean "unknown"
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What to take of a source: a segment in seconds (None: the beginning, the end) of one channel (or ``mix``)."""
+
+    start_s: float | None = None
+    end_s: float | None = None
+    channel: int | str = 1
+
+    def samples(self, rate_hz: int) -> tuple[int, int | None]:
+        """First sample, and last + 1 or None."""
+        first = round((self.start_s or 0.0) * rate_hz)
+        return first, None if self.end_s is None else max(first, round(self.end_s * rate_hz))
+
+    def check(self, total: int, rate_hz: int) -> None:
+        """Raise DataError for a segment that leaves the recording by more than Kaldi allows."""
+        first, stop = self.samples(rate_hz)
+        if first > total or (stop is not None and stop > total + MAX_OVERSHOOT_S * rate_hz):
+            wanted = f"{self.start_s or 0.0:g} to {'the end' if self.end_s is None else format(self.end_s, 'g')}"
+            raise DataError(f"the segment from {wanted} s leaves the recording of {total / rate_hz:.3f} s")
+
+
+@dataclass(frozen=True)
+class Sound:
+    """``samples`` (S,) float32 of one channel, their rate, and how many channels there were."""
+
+    samples: np.ndarray
+    rate_hz: int
+    channels: int
+
+
+class UnknownToLibsndfile(DataError):
+    """libsndfile cannot open it: damaged, or an encoding that it does not have."""
+
+
+def decode_parts(file: BinaryIO, parts: list[Part], wanted: Wanted) -> Sound:
+    """Decode the parts one after the other; other rates are converted to the first one's.
+
+    Raises:
+        DataError: a part is damaged, or shorter than it states; the segment leaves the recording.
+    """
+    kept: list[np.ndarray] = []
+    position = rate_hz = channels = first = 0
+    stop: int | None = None
+    for part in parts:
+        with open_part(file, part) as sound:
+            if not rate_hz:
+                rate_hz, channels = sound.samplerate, sound.channels
+                first, stop = wanted.samples(rate_hz)
+                if len(parts) == 1:
+                    position = _seek(sound, part, first)
+            is_same = sound.samplerate == rate_hz
+            blocks = _blocks(sound, part, position, stop if is_same else None, wanted.channel)
+            if not is_same:
+                whole = np.concatenate(list(blocks) or [np.zeros(0, np.float32)])
+                blocks = iter([resample(whole, sound.samplerate, rate_hz)])
+            for block in blocks:
+                low, high = max(0, first - position), len(block) if stop is None else max(0, stop - position)
+                if low < high:
+                    kept.append(block[low:high])
+                position += len(block)
+            if position > MAX_AUDIO_S * rate_hz:
+                raise DataError(f"longer than {MAX_AUDIO_S // 3600} hours", hint="cut it")
+        if stop is not None and position >= stop:
+            break
+    else:
+        wanted.check(position, rate_hz or 1)
+    return Sound(np.concatenate(kept) if kept else np.zeros(0, np.float32), rate_hz or 1, channels or 1)
+
+
+def _seek(sound: soundfile.SoundFile, part: Part, first: int) -> int:
+    """Jump to a sample where that is exact; where reading begins."""
+    if first == 0 or not part.is_counted or not sound.seekable() or sound.frames >= MAX_COUNT:
+        return 0
+    return int(sound.seek(min(first, sound.frames)))
+
+
+def _blocks(
+    sound: soundfile.SoundFile, part: Part, position: int, stop: int | None, channel: int | str
+) -> Iterator[np.ndarray]:
+    """One channel of a part, block by block, until ``stop`` or the end; the end has to be where the part says."""
+    begin = count = sound.tell() if sound.seekable() else 0
+    while stop is None or position + count - begin < stop:
+        most = BLOCK_SAMPLES if stop is None else min(BLOCK_SAMPLES, stop - position - count + begin)
+        with _reasons():
+            block = sound.read(most, dtype="float32", always_2d=True)
+        count += len(block)
+        if len(block) < most:
+            stated = part.samples if part.samples is not None else sound.frames
+            if part.is_counted and stated < MAX_COUNT and count != stated:
+                raise DataError(f"the file is cut off or damaged: {count} of {stated} samples")
+            if part.from_pipe and part.samples is not None and count < part.samples - part.missing:
+                raise DataError(f"damaged: {count} of {part.samples} samples can be decoded")
+        if len(block):
+            yield np.ascontiguousarray(take_channel(block, channel))
+        if len(block) < most or count > MAX_AUDIO_S * sound.samplerate:
+            return
+
+
+@contextmanager
+def open_part(file: BinaryIO, part: Part) -> Iterator[soundfile.SoundFile]:
+    """A part as libsndfile's object. Raises DataError if it does not know it, or its header is absurd."""
+    with contextlib.ExitStack() as stack:
+        if part.from_pipe:
+            source: int | BinaryIO = stack.enter_context(_pipe_of(part.read(file)))
+        elif part.start == 0 and not part.header and part.stop == size_of(file):
+            file.seek(0)
+            source = file
+        else:
+            source = io.BytesIO(part.read(file))
+        import soundfile
+
+        with _reasons(UnknownToLibsndfile):
+            sound = stack.enter_context(soundfile.SoundFile(source, closefd=False))
+        check_header(sound.samplerate, sound.channels, sound.frames if sound.frames < MAX_COUNT else None)
+        yield sound
+
+
+@contextmanager
+def _reasons(kind: type[DataError] = DataError) -> Iterator[None]:
+    """libsndfile's errors as DataError."""
+    import soundfile
+
+    try:
+        yield
+    except (soundfile.LibsndfileError, RuntimeError, ValueError) as error:
+        reason = str(getattr(error, "error_string", error)).strip().rstrip(".")
+        raise kind(f"{reason} (corrupt, or a format that libsndfile does not know)") from None
+
+
+@contextmanager
+def _pipe_of(data: bytes) -> Iterator[int]:
+    """The reading end of a pipe that a thread fills with ``data``."""
+    read_end, write_end = os.pipe()
+
+    def fill() -> None:
+        rest = memoryview(data)
+        with contextlib.suppress(BrokenPipeError):  # the reader has what it wanted
+            while rest:
+                rest = rest[os.write(write_end, rest) :]
+        os.close(write_end)
+
+    thread = threading.Thread(target=fill, name="audio-pipe", daemon=True)
+    thread.start()
+    try:
+        yield read_end
+    finally:
+        os.close(read_end)
+        thread.join()

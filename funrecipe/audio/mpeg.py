@@ -1,0 +1,133 @@
+"""MPEG audio (mp3, mp2), as far as its length goes.
+
+A file has no length but what a first frame of the names Xing, Info or VBRI states. libsndfile guesses one from the bit
+rate of the first frame or believes that tag, and stops there: the end of a variable-rate file, or the second of two
+joined files, would be lost. Here the frames are counted, and each run of frames is decoded by itself, through a pipe,
+where libsndfile does not guess.
+"""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass
+from typing import BinaryIO, NamedTuple
+
+from funrecipe.audio.frames import MpegFrame, find_frames, mpeg_frame
+from funrecipe.audio.parts import MAX_PARTS, Part, read_bytes
+from funrecipe.audio.signatures import HEAD_BYTES, id3_bytes
+from funrecipe.errors import DataError
+
+MAX_FRAME_BYTES = 2881
+RESERVOIR_FRAMES = 4  # frames that a decoder may drop at the beginning: they refer to earlier ones
+DECODER_DELAY = 529
+
+
+class Tag(NamedTuple):
+    """What a Xing, Info or VBRI frame states; ``trimmed``: samples of delay and padding that decoders leave out."""
+
+    frames: int | None
+    trimmed: int
+
+
+@dataclass
+class _Run:
+    """Frames of one kind, byte ``start`` to ``stop``, that begin with ``tag`` (whose frame is not in ``frames``)."""
+
+    start: int
+    frame: MpegFrame
+    tag: Tag | None
+    stop: int = -1
+    frames: int = 0
+
+
+def mpeg_parts(file: BinaryIO, start: int, stop: int) -> list[Part]:
+    """The runs of equal frames, each from its tag, if it has one, to the next.
+
+    Raises:
+        DataError: no frames, fewer than a tag states, or something else between them.
+    """
+    data = read_bytes(file, start, stop)
+    found = find_frames(data[:HEAD_BYTES])
+    if found is None or found[0] != "mpeg":
+        raise DataError("no MPEG audio frames where they should begin")
+    runs: list[_Run] = []
+    at = found[1]
+    while following := _next_frame(data, at, start):
+        at, frame = following
+        tag = _read_tag(data, at, frame)
+        if tag or not runs or frame.key != runs[-1].frame.key or at != runs[-1].stop:
+            runs.append(_Run(at, frame, tag))
+        at += frame.size
+        runs[-1].stop, runs[-1].frames = at, runs[-1].frames + (0 if tag else 1)
+        if len(runs) > MAX_PARTS:
+            raise DataError(f"damaged: more than {MAX_PARTS} streams of MPEG audio")
+    return [_part(run, start) for run in runs if run.frames]
+
+
+def _part(run: _Run, offset: int) -> Part:
+    first, spf, missing = run.start, run.frame.samples, RESERVOIR_FRAMES * run.frame.samples
+    if run.tag is not None:
+        stated = run.tag.frames
+        if stated is not None and run.frames + 1 < stated:  # some encoders count the tag's own frame
+            raise DataError(f"the file is cut off: {run.frames} of {stated} frames")
+        if stated is None or run.frames > stated:  # it is about something else, and would be believed
+            first += run.frame.size
+        else:
+            missing += run.tag.trimmed
+    return Part(
+        offset + first,
+        offset + run.stop,
+        run.frames * spf,
+        run.frame.rate_hz,
+        is_counted=False,
+        from_pipe=True,
+        missing=missing,
+    )
+
+
+def _next_frame(data: bytes, at: int, offset: int) -> tuple[int, MpegFrame] | None:
+    """The next whole frame from ``at``, past tags and zeros; None at the end. DataError where something else is."""
+    while at < len(data):
+        frame = mpeg_frame(data, at)
+        if frame is not None:
+            return (at, frame) if at + frame.size <= len(data) else None
+        skipped = _tag_bytes(data, at)
+        if not skipped:
+            if len(data) - at < MAX_FRAME_BYTES:
+                return None  # the rest of a frame, or a tag that nobody knows
+            raise DataError(f"damaged: no MPEG audio frame at byte {offset + at}")
+        at += skipped
+    return None
+
+
+def _tag_bytes(data: bytes, at: int) -> int:
+    """Size of the ID3, APE or Lyrics3 tag, or of the run of zeros, at ``at``; 0 if there is none."""
+    head = data[at : at + 32]
+    if head[:4] == b"TAG+":
+        return 227
+    if head[:3] == b"TAG":
+        return 128
+    if size := id3_bytes(head):
+        return size
+    if head[:8] == b"APETAGEX" and len(head) == 32:
+        size, flags = struct.unpack_from("<I4xI", head, 12)
+        return int(size) + (32 if flags >> 29 & 1 else 0)
+    if head[:11] == b"LYRICSBEGIN" and (end := data.find(b"LYRICS200", at)) >= 0:
+        return end + 9 - at
+    rest = data[at : at + (1 << 16)]
+    return len(rest) - len(rest.lstrip(b"\0"))
+
+
+def _read_tag(data: bytes, at: int, frame: MpegFrame) -> Tag | None:
+    """The tag in the frame at ``at``: Xing or Info (with LAME's part), or VBRI; None for a frame of audio."""
+    body = data[at + 4 : at + frame.size]
+    if body[32:36] == b"VBRI" and len(body) >= 50:
+        return Tag(int.from_bytes(body[46:50], "big"), 0)
+    tag = body[frame.side_bytes :]
+    if tag[:4] not in (b"Xing", b"Info") or len(tag) < 12:
+        return None
+    flags = int.from_bytes(tag[4:8], "big")
+    frames = int.from_bytes(tag[8:12], "big") if flags & 1 else None
+    lame = tag[8 + 4 * (flags & 1) + 4 * (flags >> 1 & 1) + 100 * (flags >> 2 & 1) + 4 * (flags >> 3 & 1) :]
+    delays = int.from_bytes(lame[21:24], "big") if len(lame) >= 24 else 0
+    return Tag(frames, (delays >> 12) + (delays & 0xFFF) + DECODER_DELAY)

@@ -1,0 +1,79 @@
+"""What a source is cut into before it is decoded: stretches of bytes that libsndfile reads from beginning to end."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from typing import BinaryIO
+
+from funrecipe.errors import DataError
+
+MIN_RATE_HZ, MAX_RATE_HZ = 1000, 1_000_000
+MAX_CHANNELS = 32
+MAX_AUDIO_S = 12 * 3600  # of one source: a header that says more is wrong, and what is longer has to be cut
+MAX_PARTS = 1000
+BLOCK_BYTES = 1 << 20
+
+
+@dataclass(frozen=True)
+class Part:
+    """Bytes ``start`` to ``stop`` of a source, one stream of audio.
+
+    Attributes:
+        samples: samples per channel that it states, or None where it does not say.
+        rate_hz, channels: where the header was read without libsndfile, else 0.
+        is_counted: libsndfile's own number of samples is exact; it has to be met.
+        from_pipe: libsndfile reads all of it from an operating system's pipe only (MPEG audio, whose length it
+            guesses in a file).
+        missing: samples that a decoder may leave out of ``samples`` (MPEG audio: its delay and the padding).
+        header: replaces the first bytes.
+    """
+
+    start: int
+    stop: int
+    samples: int | None = None
+    rate_hz: int = 0
+    channels: int = 0
+    is_counted: bool = True
+    from_pipe: bool = False
+    missing: int = 0
+    header: bytes = b""
+
+    def read(self, file: BinaryIO) -> bytes:
+        return self.header + read_bytes(file, self.start + len(self.header), self.stop)
+
+
+def read_bytes(file: BinaryIO, start: int, stop: int) -> bytes:
+    """Bytes ``start`` to ``stop``, fewer where the file ends."""
+    file.seek(start)
+    return file.read(max(0, stop - start))
+
+
+def size_of(file: BinaryIO) -> int:
+    return file.seek(0, os.SEEK_END)
+
+
+def find_bytes(file: BinaryIO, wanted: bytes, start: int, stop: int) -> int:
+    """Where ``wanted`` stands between ``start`` and ``stop``, or -1; a block at a time."""
+    file.seek(start)
+    kept = b""
+    while start < stop and (block := file.read(min(BLOCK_BYTES, stop - start))):
+        window = kept + block
+        if (found := window.find(wanted)) >= 0:
+            return start - len(kept) + found
+        kept = window[-(len(wanted) - 1) :]
+        start += len(block)
+    return -1
+
+
+def check_header(rate_hz: float, channels: int, samples: int | None = None) -> None:
+    """Raise DataError for a header that no recording has, before memory is taken for it."""
+    if not MIN_RATE_HZ <= rate_hz <= MAX_RATE_HZ:
+        raise DataError(f"its header states a sampling rate of {rate_hz:g} Hz")
+    if not 1 <= channels <= MAX_CHANNELS:
+        raise DataError(f"its header states {channels} channels (at most {MAX_CHANNELS} are read)")
+    if samples is not None and samples > MAX_AUDIO_S * rate_hz:
+        raise DataError(
+            f"its header states {samples} samples, {samples / rate_hz / 3600:.1f} hours",
+            hint=f"if that is true, cut it: at most {MAX_AUDIO_S // 3600} hours are read at once",
+        )
