@@ -12,7 +12,7 @@ from typing import NamedTuple
 from funrecipe.audio.frames import find_frames
 
 HEAD_BYTES = 32768  # how much of a source ``identify`` wants to see: several frames of any format
-MIN_TEXT_BYTES = 32
+MIN_TEXT_BYTES = 16
 HTK_PERIODS = rb"(\x02\x71|\x04\xe2|\x00[\xe2\xe3\xd0]|\x01[\x38\xc5\xc6]|\x03\x8b)"  # of the usual rates, in 100 ns
 ID3_SIZE = re.compile(rb"ID3[\x02-\x04].[\x00-\xff]([\x00-\x7f]{4})", re.DOTALL)
 
@@ -89,7 +89,7 @@ _TABLE: tuple[tuple[bytes, str, str, str], ...] = (
     (rb"\x7f\xfe\x80\x01|\xfe\x7f\x01\x80|\x1f\xff\xe8\x00|\xff\x1f\x00\xe8", "DTS", "foreign", "dts"),
     (rb"\x00\x00\x01\xba", "MPEG program stream", "foreign", "mpeg"),
     (rb"RIFF.{4}AVI ", "AVI", "foreign", "avi"),
-    (rb"RIF[FX].{4}", "RIFF that is not WAVE, or corrupt", "not audio", ""),
+    (rb"RIF[FX]|RF64|BW64", "RIFF that is not WAVE, or corrupt", "not audio", ""),
     (rb"\x02?#!SILK", "SILK", "foreign", ""),
     (rb"#!(iLBC|EVRC|QCELP|SMV)", "telephone codec", "foreign", ""),
     (rb"qoaf", "QOA", "foreign", "qoa"),

@@ -22,8 +22,8 @@ FOUNDATION = ("errors", "files", "processes", "network", "cache", "families")
 MAY_IMPORT: dict[str, set[str]] = {
     **{part: set() for part in FOUNDATION},
     "checkpoint": set(),
-    "data": set(),
     "audio": set(),
+    "data": {"audio"},
     "text": set(),
     "models": set(),
     "model_folder": {"text"},
@@ -40,6 +40,10 @@ MAY_IMPORT: dict[str, set[str]] = {
 }
 PIPELINES = {"pipeline_audio", "pipeline_calls", "pipeline_punctuation", "pipeline_vad", "pipelines"}
 FACES = {"__init__", "__main__", "cli", "commands", "trainers", *PIPELINES}
+AUDIO_READING = (
+    *("arrays", "channels", "chunks", "containers", "decode", "ffmpeg", "flac", "frames", "io", "mpeg", "ogg"),
+    *("parts", "resample", "signatures"),
+)
 TORCH_FREE = (
     *("cli.py", *(f"{part}.py" for part in FOUNDATION), "model_folder/", "hub/", "score/", "text/", "jobs/", "data/"),
     *("audio/io.py", "audio/resample.py", "decode/options.py"),

@@ -381,7 +381,7 @@ def test_a_url_needs_permission(recognize, wave, expected, monkeypatch):
         assert allowed(audio_in=f"{host}/b.pcm?c=d.e")["tokens"] == expected[0]
         with pytest.raises(DataError, match="HTTP 404"):
             allowed(audio_in=url + "x")
-        with pytest.raises(DataError, match="Format not recogni[sz]ed.*\n.*/page"):  # a web page is not raw samples
+        with pytest.raises(DataError, match="not audio: text.*\n.*/page"):  # a web page is not raw samples
             allowed(audio_in=f"{host}/page")
     finally:
         server.shutdown()
