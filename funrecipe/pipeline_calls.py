@@ -28,10 +28,13 @@ RENAMED = {"decoding_model": "decoding_mode"}  # param_dict's name -> DecodeOpti
 
 
 class Results:
-    """What the worker's loop writes to: results in memory and, where there is one, the files of ``writer``."""
+    """What the worker's loop writes to: results in memory and, where there is one, the files of ``writer``.
 
-    def __init__(self, writer: ShardWriter | None) -> None:
-        self._writer = writer
+    ``spells_blanks``: as in ``postprocess``.
+    """
+
+    def __init__(self, writer: ShardWriter | None, spells_blanks: bool | None = None) -> None:
+        self._writer, self._spells_blanks = writer, spells_blanks
         self.done: dict[str, Any] = {}
         self.by_key: dict[str, dict[str, Any]] = {}
 
@@ -39,17 +42,20 @@ class Results:
         if self._writer is not None:
             self._writer.write(key, tokens=tokens, text=text, score=score, **rest)
         # For people: blanks only where the language has them; the file has one between all words.
-        result = {"key": key, "text": postprocess(tokens).text, "tokens": list(tokens), "score": score}
+        result = {"key": key, "text": self._display(tokens), "tokens": list(tokens), "score": score}
         if rest.get("rich") is not None:
             result |= rest["rich"]
         if rest.get("timestamp_ms") is not None:
             result["timestamp"] = [list(pair) for pair in rest["timestamp_ms"]]
         if rest.get("nbest") is not None:
             result["nbest"] = [
-                {"text": postprocess(tokens).text, "tokens": list(tokens), "score": score}
+                {"text": self._display(tokens), "tokens": list(tokens), "score": score}
                 for tokens, _, score in rest["nbest"]
             ]
         self.by_key[key] = result
+
+    def _display(self, tokens: Sequence[str]) -> str:
+        return postprocess(tokens, spells_blanks=self._spells_blanks).text
 
     def fail(self, key: str, audio: str, reason: str) -> None:
         if self._writer is not None:

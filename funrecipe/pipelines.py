@@ -212,6 +212,8 @@ class SpeechRecognition:
         places = {key: place_of(source) for key, source in sources.items()}
         entries = [ShardEntry(key, place, stamp=file_stamp(place)) for key, place in places.items()]
 
+        spells_blanks = recognizer.tokenizer.spells_blanks or None
+
         def decode_into(results: Results) -> None:
             decode_shard(
                 entries,
@@ -224,12 +226,12 @@ class SpeechRecognition:
             )
 
         if output_dir is None:
-            decode_into(results := Results(None))
+            decode_into(results := Results(None, spells_blanks))
         else:
             # A stamp of its own: nothing that an earlier call, perhaps of another model, left there is kept.
             stamp = uuid.uuid4().hex
             with self._file_lock, ShardWriter(output_dir, dict.fromkeys(sources, stamp)) as writer:
-                decode_into(results := Results(writer))
+                decode_into(results := Results(writer, spells_blanks))
                 writer.write_rtf(self.folder.frames_per_second)
         return [results.by_key[key] for key in sources]
 

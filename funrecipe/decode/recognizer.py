@@ -88,7 +88,7 @@ class Recognizer:
         if hypothesis.rich is not None:
             fields = hypothesis.rich.as_fields()
             return Hypothesis(tokens, hypothesis.rich.text, hypothesis.score, hypothesis.timestamp_ms, rich=fields)
-        text = " ".join(postprocess(tokens).words)
+        text = " ".join(postprocess(tokens, spells_blanks=self.tokenizer.spells_blanks or None).words)
         return Hypothesis(tokens, text, hypothesis.score, hypothesis.timestamp_ms)
 
 

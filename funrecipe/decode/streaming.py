@@ -27,8 +27,9 @@ from funrecipe.decode.recognizer import check_precision, load_model, with_defaul
 from funrecipe.errors import UsageError, did_you_mean
 from funrecipe.families import find_family, load_part, names_with
 from funrecipe.model_folder import ModelFolder
-from funrecipe.text.postprocess import postprocess
-from funrecipe.text.tokenizer import Tokenizer
+from funrecipe.text.postprocess import SPECIAL, postprocess
+from funrecipe.text.tokenizer import UNKNOWN, Tokenizer
+from funrecipe.text.units import SPACE, WORD_MARK
 
 _STATE_KEY = "funrecipe.stream"
 _CALL_KEYS = ("cache", "is_final")
@@ -183,11 +184,13 @@ class StreamingRecognizer:
         state.score += score
         tokens = self._tokenizer.tokens_of(new_ids)
         if not is_final:
-            return StreamUpdate(tokens, streaming_text(tokens), score)
+            return StreamUpdate(tokens, streaming_text(tokens, self._tokenizer.spells_blanks), score)
         cache.clear()
         all_tokens = self._tokenizer.tokens_of(state.token_ids)
-        total = Hypothesis(all_tokens, " ".join(postprocess(all_tokens).words), state.score)
-        return StreamUpdate(tokens, streaming_text(tokens), score, total)
+        spells_blanks = self._tokenizer.spells_blanks
+        words = postprocess(all_tokens, spells_blanks=spells_blanks or None).words
+        total = Hypothesis(all_tokens, " ".join(words), state.score)
+        return StreamUpdate(tokens, streaming_text(tokens, spells_blanks), score, total)
 
     def _state(self, cache: MutableMapping[str, Any], options: StreamOptions) -> StreamState:
         if not cache:
@@ -277,12 +280,15 @@ def check_streams(folder: ModelFolder) -> str:
     return entry
 
 
-def streaming_text(tokens: list[str]) -> str:
+def streaming_text(tokens: list[str], spells_blanks: bool = False) -> str:
     """The text of some tokens of a stream: ``@@`` joins pieces, a Latin word is followed by a space.
 
     A token's text does not depend on its neighbours, so texts of consecutive calls can be concatenated
-    (FunASR: Speech2TextParaformerOnline).
+    (FunASR: Speech2TextParaformerOnline). Where the vocabulary spells blanks, they are what it spells.
     """
+    tokens = [token for token in tokens if token not in SPECIAL or token == UNKNOWN]
+    if spells_blanks:
+        return "".join(tokens).replace(SPACE, " ").replace(WORD_MARK, " ")
     return "".join(t[:-2] if t.endswith("@@") else t + " " if t.isascii() and t.isalpha() else t for t in tokens)
 
 

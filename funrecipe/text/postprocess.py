@@ -5,13 +5,18 @@ Source of the rules: ``funasr.utils.postprocess_utils.sentence_postprocess`` (0.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from funrecipe.text.tokenizer import is_han_or_digit
+from funrecipe.text.units import SPACE, WORD_MARK, is_unspaced
 
-SPECIAL = frozenset({"<s>", "</s>", "<unk>", "<OOV>"})
+SPECIAL = frozenset(
+    {"<s>", "</s>", "<unk>", "<OOV>", "<blank>", "<blk>", "<sos/eos>", "<sos>", "<eos>", "<pad>", "<UNK>", "<eps>"}
+)
 PIECE_MARK = "@@"
+_BYTE = re.compile("<0x[0-9A-F]{2}>")
 HAN, LATIN, PIECE, OTHER = "han", "latin", "piece", "other"
 Span = list[int]
 
@@ -42,11 +47,15 @@ class Sentence:
     timestamp_ms: list[Span] | None
 
 
-def postprocess(tokens: Sequence[str], timestamp_ms: Sequence[Sequence[int]] | None = None) -> Sentence:
+def postprocess(
+    tokens: Sequence[str], timestamp_ms: Sequence[Sequence[int]] | None = None, *, spells_blanks: bool | None = None
+) -> Sentence:
     """Words of raw model tokens.
 
     Args:
         timestamp_ms: ``[start, end]`` per token, or per token that is not special.
+        spells_blanks: whether the vocabulary says where a word begins (``Tokenizer.spells_blanks``), so that letters
+            are joined as they are; None: where one of ``tokens`` does.
 
     Raises:
         ValueError: neither of these numbers of time stamps.
@@ -59,9 +68,46 @@ def postprocess(tokens: Sequence[str], timestamp_ms: Sequence[Sequence[int]] | N
             raise ValueError(f"{len(given)} time stamps for {len(tokens)} tokens")
         all_given = len(given) == len(tokens)
         spans = [span for token, span in zip(tokens, given) if token not in SPECIAL] if all_given else given
-    words = _merge_letters(_join_pieces(kept, spans))
+    if spells_blanks is None:
+        spells_blanks = any(token == SPACE or token.startswith(WORD_MARK) for token in kept)
+    words = _join_spelled(kept, spans) if spells_blanks else _merge_letters(_join_pieces(kept, spans))
     text = "".join(word.text + " " * word.blank_after for word in words).strip()
     return Sentence([w.text for w in words], text, None if timestamp_ms is None else [w.span for w in words])
+
+
+def _join_spelled(tokens: Sequence[str], spans: Sequence[Span]) -> list[_Word]:
+    """Words of a vocabulary with ``<space>`` or ``▁``; characters of scripts without blanks are words of their own."""
+    words: list[_Word] = []
+    begins = True
+    for token, span in zip(_join_bytes(tokens), spans):
+        begins = begins or token.startswith((SPACE, WORD_MARK))
+        text = "" if token == SPACE else token.removeprefix(WORD_MARK)
+        if not text:
+            continue
+        if not begins and not is_unspaced(text[0]) and not is_unspaced(words[-1].text[-1]):
+            words[-1].text += text
+            words[-1].span = [words[-1].span[0], span[1]]
+        else:
+            words.append(_Word(text, list(span)))
+        begins = False
+    for word, following in zip(words, words[1:]):
+        word.blank_after = not (is_unspaced(word.text[-1]) or is_unspaced(following.text[0]))
+    return words
+
+
+def _join_bytes(tokens: Sequence[str]) -> list[str]:
+    """SentencePiece spells a character that it has no piece for in bytes, ``<0xE4>``: the first of them becomes it."""
+    joined = list(tokens)
+    start = 0
+    while start < len(joined):
+        end = start
+        while end < len(joined) and _BYTE.fullmatch(joined[end]):
+            end += 1
+        if end > start:
+            spelled = bytes(int(token[3:5], 16) for token in joined[start:end])
+            joined[start:end] = [spelled.decode("utf-8", "replace"), *[""] * (end - start - 1)]
+        start = max(end, start + 1)
+    return joined
 
 
 def _join_pieces(tokens: Sequence[str], spans: Sequence[Span]) -> list[_Word]:

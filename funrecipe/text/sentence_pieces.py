@@ -9,8 +9,7 @@ from typing import Any
 
 from funrecipe.errors import DataError, UsageError
 from funrecipe.text.tokenizer import Tokenizer
-
-WORD_MARK = "\u2581"  # begins the piece that begins a word
+from funrecipe.text.units import WORD_MARK
 
 
 def load_pieces(path: Path) -> Any:
@@ -44,7 +43,7 @@ class SentencePieceTokenizer(Tokenizer):
 
     def __init__(self, tokens: Sequence[str], model: Path) -> None:
         super().__init__(tokens)
-        self.model = model
+        self.model, self.has_word_pieces = model, True
 
     @cached_property
     def processor(self) -> Any:

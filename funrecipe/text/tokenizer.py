@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from funrecipe.errors import DataError
+from funrecipe.text.units import INNER_MARKS, WORD_MARK, has_word_pieces, is_mark, space_token, split_characters
 
 UNKNOWN = "<unk>"
 
@@ -14,7 +15,8 @@ class Tokenizer:
     """A vocabulary with its spelling rules.
 
     A word is looked up in ``seg_dict`` (lower case), then as a token (as it is, then in lower case); else it is
-    spelled character by character. What the vocabulary lacks becomes ``<unk>``.
+    spelled character by character, or stays whole where the vocabulary spells words by ``seg_dict`` only. What the
+    vocabulary lacks gets the id of ``<unk>``.
 
     Args:
         tokens: id -> token.
@@ -26,9 +28,20 @@ class Tokenizer:
         self.seg_dict = dict(seg_dict or {})
         self.ids = {token: i for i, token in reversed(list(enumerate(tokens)))}  # the first of equal tokens counts
         self.unknown_id = self.ids.get(UNKNOWN, len(self.tokens) - 1)
+        self.space = space_token(self.tokens)
+        self.has_word_pieces = has_word_pieces(self.tokens)
+
+    @property
+    def spells_blanks(self) -> bool:
+        """Whether tokens say where a word begins (``<space>``, ``▁``), so that letters between them are one word."""
+        return self.space is not None or self.has_word_pieces
 
     def tokenize(self, text: str) -> list[str]:
         """Tokens of a text; words are separated by blanks, Chinese needs none. May hold tokens that have no id."""
+        if self.space is not None and not self.seg_dict:
+            return [self._known_case(character) for character in split_characters(text, self.space)]
+        if self.has_word_pieces:
+            return [token for word in text.split() for token in self._longest_pieces(WORD_MARK + word)]
         return [token for word in text.split() for token in self._spell(word)]
 
     def encode(self, text: str) -> list[int]:
@@ -53,18 +66,38 @@ class Tokenizer:
             if form in self.ids:
                 return [form]
         if self.seg_dict and not all(is_han_or_digit(character) for character in word):
-            return [UNKNOWN] if word.isascii() else self._spell_mixed(word)
+            has_han = any("\u4e00" <= character <= "\u9fff" for character in word)
+            return self._spell_mixed(word) if has_han else [lower]
         return [c if c in self.ids else c.lower() for c in word]
+
+    def _known_case(self, character: str) -> str:
+        upper = character.upper()
+        return upper if character not in self.ids and upper in self.ids else character
+
+    def _longest_pieces(self, word: str) -> list[str]:
+        """The longest piece at each place; a single character where none fits."""
+        pieces = []
+        while word:
+            ends = range(len(word), 0, -1)
+            end = next((end for end in ends if word[:end] in self.ids or word[:end].lower() in self.ids), 1)
+            pieces.append(word[:end] if word[:end] in self.ids else word[:end].lower())
+            word = word[end:]
+        return pieces if pieces[:1] != [WORD_MARK] or WORD_MARK in self.ids else pieces[1:]
 
     def _spell_mixed(self, word: str) -> list[str]:
         """A word of Chinese and other letters without a blank between: spell the parts."""
         parts: list[str] = []
         for character in word:
-            if parts and character.isascii() and parts[-1][-1].isascii() and not character.isdigit():
+            if parts and _is_in_word(character) and _is_in_word(parts[-1][-1]):
                 parts[-1] += character
             else:
                 parts.append(character)
-        return [token for part in parts for token in (self._spell(part) if part != word else [UNKNOWN])]
+        return [token for part in parts for token in (self._spell(part) if part != word else [part.lower()])]
+
+
+def _is_in_word(character: str) -> bool:
+    """Whether a character is part of a word of letters."""
+    return not is_han_or_digit(character) and (not is_mark(character) or character in INNER_MARKS)
 
 
 def is_han_or_digit(character: str) -> bool:

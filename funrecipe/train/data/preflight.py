@@ -161,6 +161,7 @@ def inspect(
 ) -> Inspection:  # fmt: skip
     """Pre-flight of one directory, every file of it."""
     tokenizer.unknown.clear()
+    tokenizer.glued = 0
     if folder.family == "lm":
         found = inspect_text(data_dir, tokenizer, max_tokens=options.max_tokens)
     else:
@@ -185,6 +186,11 @@ def conclude(found: Inspection, tokenizer: ReferenceTokenizer, options: TrainOpt
     lines = report_lines(found, tokenizer.unknown, data_dir)
     for line in lines:
         log.info(line)
+    if tokenizer.glued:
+        log.warning(
+            "%s: %d texts hold blanks between words, which this vocabulary cannot spell: results will have none. "
+            "'funrecipe tokens' makes a list with <space>", data_dir, tokenizer.glued,
+        )  # fmt: skip
     if warning := length_warning(found.items):
         log.warning("%s: %s", data_dir, warning)
     if not found.items:

@@ -10,28 +10,64 @@ from dataclasses import dataclass, field
 from funrecipe.errors import DataError
 from funrecipe.model_folder import ModelFolder
 from funrecipe.text.rich import unspaced
-from funrecipe.text.tokenizer import UNKNOWN
+from funrecipe.text.tokenizer import UNKNOWN, Tokenizer
+from funrecipe.text.units import (
+    has_blank_between_words,
+    has_word_pieces,
+    is_mark,
+    space_token,
+    split_characters,
+)
+
+Split = Callable[[str], list[str]]
 
 
-def is_mark(character: str) -> bool:
-    """Punctuation, symbol or control character: nothing that is spoken."""
-    return unicodedata.category(character)[0] in "PSCZ"
+@dataclass(frozen=True)
+class CharacterSplitter:
+    """One token per character. ``space``: the token for a blank between words; None: such blanks are lost."""
+
+    space: str | None = None
+
+    def __call__(self, text: str) -> list[str]:
+        return split_characters(text, self.space)
 
 
-def split_characters(text: str) -> list[str]:
-    """NFKC, lower case, one token per character, blanks dropped."""
-    return [c for c in unicodedata.normalize("NFKC", text).lower() if not c.isspace()]
+def splitter_of(folder: ModelFolder) -> Split:
+    """How this model's references are cut: sentence pieces, ``seg_dict``, or characters.
 
-
-def splitter_of(folder: ModelFolder) -> Callable[[str], list[str]]:
-    """How this model's references are cut: sentence pieces, ``seg_dict``, or characters."""
+    Raises:
+        UsageError: the package sentencepiece is not installed.
+        DataError: the vocabulary holds word pieces and the folder has no SentencePiece model to cut texts with.
+    """
+    tokenizer = folder.tokenizer
     if folder.bpe_model is not None:
-        pieces = folder.tokenizer
-        return lambda text: pieces.tokenize(unspaced(text))
+        return lambda text: tokenizer.tokenize(unspaced(text))
     if folder.seg_dict is not None or any(token.endswith("@@") for token in folder.tokens):
-        tokenizer = folder.tokenizer
-        return lambda text: tokenizer.tokenize(unicodedata.normalize("NFKC", text))
-    return split_characters
+        return lambda text: [
+            token
+            for word in unicodedata.normalize("NFKC", text).split()
+            for part in _detach_marks(word, tokenizer)
+            for token in tokenizer.tokenize(part)
+        ]
+    if has_word_pieces(folder.tokens):
+        raise DataError(
+            "the token list holds word pieces (▁...), but there is no SentencePiece model to cut texts with",
+            where=str(folder.path),
+            hint="put the model that the list was made with there as bpe.model",
+        )
+    return CharacterSplitter(space_token(folder.tokens))
+
+
+def _detach_marks(word: str, tokenizer: Tokenizer) -> list[str]:
+    """``(hello,`` → ``( hello ,``: marks at the ends of a word that the vocabulary does not have with it."""
+    if word in tokenizer.ids or word.lower() in tokenizer.ids or word.lower() in tokenizer.seg_dict:
+        return [word]
+    start, end = 0, len(word)
+    while start < end and is_mark(word[start]):
+        start += 1
+    while end > start and is_mark(word[end - 1]):
+        end -= 1
+    return [*word[:start], *([word[start:end]] if end > start else []), *word[end:]]
 
 
 @dataclass
@@ -43,27 +79,36 @@ class ReferenceTokenizer:
 
     Args:
         tokens: the vocabulary, in the order of ids.
-        split: text -> tokens, see :func:`splitter_of`.
+        split: text -> tokens, see :func:`splitter_of`; None: by the characters of ``tokens``.
+
+    Attributes:
+        unknown: what became ``<unk>``: characters, or words of a vocabulary that spells words by ``seg_dict``.
+        glued: texts with blanks between words that the vocabulary cannot spell.
     """
 
     tokens: Sequence[str]
-    split: Callable[[str], list[str]] = split_characters
+    split: Split | None = None
     unknown: Counter[str] = field(default_factory=Counter)
     dropped: Counter[str] = field(default_factory=Counter)
+    glued: int = 0
 
     def __post_init__(self) -> None:
         self.ids = {token: i for i, token in enumerate(self.tokens)}
+        self.split = self.split or CharacterSplitter(space_token(self.tokens))
         if UNKNOWN not in self.ids:
             raise DataError(
                 f"the token list has no {UNKNOWN}",
                 hint="out-of-vocabulary tokens need an id; it is the last token in FunASR's lists",
             )
+        self.drops_blanks = isinstance(self.split, CharacterSplitter) and self.split.space is None
 
     def __call__(self, text: str) -> tuple[int, ...]:
         ids = []
+        if self.drops_blanks and has_blank_between_words(text):
+            self.glued += 1
         for token in self.split(text):
-            if token in self.ids:
-                ids.append(self.ids[token])
+            if (known := self.ids.get(token, self.ids.get(token.upper()))) is not None:
+                ids.append(known)
             elif all(is_mark(c) for c in token):
                 self.dropped[token] += 1
             else:

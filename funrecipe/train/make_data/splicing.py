@@ -26,8 +26,9 @@ from funrecipe.data.kaldi_dir import read_data_dir
 from funrecipe.decode.recognizer import load_model
 from funrecipe.errors import DataError, UsageError
 from funrecipe.model_folder import open_model_folder
+from funrecipe.text.units import is_mark, space_token, split_characters
 from funrecipe.train.data.plan import frontend_of
-from funrecipe.train.data.references import ReferenceTokenizer, is_mark, split_characters, splitter_of
+from funrecipe.train.data.references import ReferenceTokenizer, splitter_of
 from funrecipe.train.objectives.output import ObjectiveConf
 
 log = logging.getLogger(__name__)
@@ -73,7 +74,12 @@ class Aligner:
 
     def __call__(self, wave: np.ndarray, text: str) -> Aligned | None:
         """None where the text does not fit the vocabulary one to one, or a character has no room."""
-        characters, tokens = [c for c in split_characters(text) if not is_mark(c)], self.tokenize(text)
+        space = space_token(self.tokenize.tokens)
+        tokens = self.tokenize(text)
+        characters = [
+            c for c in split_characters(text, space) if c == space or c in self.tokenize.ids or not is_mark(c)
+        ]
+        characters = [" " if c == space else c for c in characters]
         if len(tokens) != len(characters) or len(characters) < FEWEST_CHARACTERS:
             return None
         ends = self.ends(wave, tokens)
