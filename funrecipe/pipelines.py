@@ -121,6 +121,7 @@ PIPELINES = {
     Tasks.auto_speech_recognition: "pipelines:SpeechRecognition",
     Tasks.voice_activity_detection: "pipeline_vad:VoiceActivityDetection",
     Tasks.punctuation: "pipeline_punctuation:Punctuation",
+    Tasks.speaker_verification: "pipeline_speaker:SpeakerVerification",
 }
 
 

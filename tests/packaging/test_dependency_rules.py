@@ -38,7 +38,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "jobs": {"audio", "data", "decode", "hub", "model_folder", "recordings", "text"},
     "export": {"audio", "checkpoint", "decode", "hub", "model_folder", "models", "punctuation", "vad"},
 }
-PIPELINES = {"pipeline_audio", "pipeline_calls", "pipeline_punctuation", "pipeline_vad", "pipelines"}
+PIPELINES = {f"pipeline{part}" for part in ("s", "_audio", "_calls", "_punctuation", "_speaker", "_vad")}
 FACES = {"__init__", "__main__", "cli", "commands", "trainers", *PIPELINES}
 AUDIO_READING = (
     *("arrays", "channels", "chunks", "containers", "decode", "ffmpeg", "flac", "frames", "io", "mpeg", "ogg"),
@@ -52,7 +52,7 @@ HEAVY = {
     *("torch", "torchaudio", "modelscope", "tensorboard", "matplotlib", "jinja2"),
     *("sentencepiece", "onnxruntime", "sklearn", "scipy"),
 }
-COMMANDS_WITHOUT_TORCH = ("validate", "shard", "merge", "score", "launch", "status", "normalize", "compare")
+COMMANDS_WITHOUT_TORCH = ("validate", "shard", "merge", "score", "launch", "status", "normalize", "compare", "der")
 
 
 def imports(path: Path, *, top_level_only: bool = False, with_types: bool = False) -> set[str]:

@@ -1,0 +1,137 @@
+"""``Tasks.speaker_verification``: embeddings, and whether two recordings have the same speaker."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from funrecipe.errors import DataError, UsageError, did_you_mean
+from funrecipe.files import write_text
+from funrecipe.hub import open_model
+from funrecipe.pipeline_audio import AudioSources
+from funrecipe.pipeline_calls import check_revision, name_sources, place_of, prepare_device
+
+logger = logging.getLogger(__name__)
+
+THRESHOLD_KEYS = ("threshold", "thr", "sv_threshold")  # ours, ModelScope's, FunASR's
+
+
+class SpeakerVerification:
+    """A loaded speaker model that is called with one recording, a pair or a list. Threads may share it."""
+
+    def __init__(
+        self,
+        model: str | Path,
+        *,
+        ngpu: int,
+        ncpu: int,
+        output_dir: Path | None,
+        batch_size: int,
+        param_dict: Mapping[str, Any],
+        mode: str | None,
+        model_revision: str | None,
+        weights: Path | None,
+        allow_network: bool,
+        allow_pipes: bool,
+    ) -> None:
+        from funrecipe.speaker.embedding import load_speaker_model
+        from funrecipe.speaker.verification import threshold_of
+
+        if mode not in (None, "sv"):
+            raise UsageError(f"a speaker model has no mode '{mode}'", where="mode", hint="it has: sv")
+        device = prepare_device(ngpu, ncpu, batch_size)
+        self.folder = open_model(model)
+        check_revision(self.folder.path, model_revision)
+        self._output_dir = output_dir
+        self._sources = AudioSources(self.folder.sample_rate_hz, allow_network, allow_pipes)
+        self._model = load_speaker_model(self.folder, device=device, weights=weights)
+        self.threshold = threshold_in(param_dict, threshold_of(self.folder))
+
+    def __call__(
+        self,
+        audio_in: Any,
+        audio_fs: int | None = None,
+        output_dir: str | Path | None = None,
+        param_dict: Mapping[str, Any] | None = None,
+    ) -> dict[str, Any] | list[dict[str, Any]]:
+        """Embed or compare.
+
+        Args:
+            audio_in: one recording, a ``wav.scp`` or a list of recordings to embed; two recordings to compare.
+            audio_fs, output_dir: as in :class:`funrecipe.pipelines.SpeechRecognition`.
+            param_dict: ``threshold``: from which cosine on two recordings count as of the same speaker.
+
+        Returns:
+            ``{"key", "spk_embedding"}``, an array ``(E,)``; for a list or an scp a list of these, in which audio that
+            cannot be embedded has an ``error``. For two recordings ``{"key", "score", "text", "threshold", "scores"}``:
+            the cosine, ``yes`` or ``no``, and the percentage of FunASR 0.x, 0 up to the threshold.
+
+        Raises:
+            UsageError: a key of ``param_dict`` that is not known.
+            DataError: a recording of a pair, or a single one, that cannot be embedded; a list that cannot be read.
+        """
+        threshold = threshold_in(param_dict or {}, self.threshold)
+        target = Path(output_dir) if output_dir is not None else self._output_dir
+        if isinstance(audio_in, (list, tuple)) and len(audio_in) == 2:
+            return self._compare(audio_in, audio_fs, threshold, target)
+        sources = self._sources.in_list(audio_in, target)
+        if sources is not None:
+            results = [self._embed_or_say(key, source, audio_fs) for key, source in sources.items()]
+            failed = {result["key"]: result["error"] for result in results if "error" in result}
+        else:
+            ((key, source),) = name_sources([audio_in]).items()
+            results, failed = [{"key": key, "spk_embedding": self._embed(source, audio_fs)}], {}
+        if target is not None:
+            self._write(target, "xvector", {r["key"]: r["spk_embedding"] for r in results if "spk_embedding" in r})
+            lines = [f"{key}\t{place_of((sources or {})[key])}\t{reason}\n" for key, reason in failed.items()]
+            write_text(target / "failed.scp", lines)
+        return results if sources is not None else results[0]
+
+    def _compare(
+        self, pair: list[Any] | tuple[Any, Any], audio_fs: int | None, threshold: float, target: Path | None
+    ) -> dict[str, Any]:
+        from funrecipe.speaker.verification import verify
+
+        key = next(iter(name_sources(pair)))
+        first, second = (self._embed(source, audio_fs) for source in pair)
+        found = verify(first, second, threshold)
+        if target is not None:
+            self._write(target, "xvector", {key: first})
+            self._write(target, "ref_xvector", {key: second})
+            write_text(target / "score.txt", f"{key} {found.percent:.6f}\n")
+        text = "yes" if found.same_speaker else "no"
+        return {"key": key, "score": found.score, "text": text, "threshold": threshold, "scores": [found.percent]}
+
+    def _embed(self, source: Any, audio_fs: int | None) -> np.ndarray:
+        try:
+            return self._model.embed(self._sources.read(source, audio_fs))
+        except DataError as error:
+            raise DataError(error.what, where=error.where or place_of(source), hint=error.hint) from None
+
+    def _embed_or_say(self, key: str, source: Any, audio_fs: int | None) -> dict[str, Any]:
+        try:
+            return {"key": key, "spk_embedding": self._embed(source, audio_fs)}
+        except DataError as error:
+            logger.warning("%s (%s): %s", key, place_of(source), error.what)
+            return {"key": key, "error": error.what}
+
+    def _write(self, folder: Path, name: str, vectors: Mapping[str, np.ndarray]) -> None:
+        from funrecipe.speaker.vectors import write_vectors
+
+        write_vectors(folder, name, vectors)
+
+
+def threshold_in(params: Mapping[str, Any], default: float) -> float:
+    """The threshold that a ``param_dict`` names, else ``default``; raises UsageError for anything else in it."""
+    for key in params:
+        if key not in THRESHOLD_KEYS:
+            hint = did_you_mean(key, THRESHOLD_KEYS) or "it takes 'threshold'"
+            raise UsageError(f"unknown key '{key}'", where="param_dict", hint=hint)
+    value = next((params[key] for key in THRESHOLD_KEYS if params.get(key) is not None), default)
+    if not isinstance(value, (int, float)) or not -1 <= value < 1:
+        raise UsageError(f"the threshold is {value!r}", where="param_dict", hint="give a cosine from -1 to below 1")
+    return float(value)

@@ -1,0 +1,101 @@
+"""RTTM and UEM files: who speaks when, and which parts of a recording are scored."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from funrecipe.errors import DataError
+from funrecipe.files import write_text
+
+RTTM_FIELDS = 8  # of which the first, second, fourth, fifth and eighth are read; newer files have ten
+UEM_FIELDS = 4
+
+
+@dataclass(frozen=True)
+class SpeakerTurn:
+    """One speaker speaks from ``start_s`` to ``end_s`` of a recording."""
+
+    start_s: float
+    end_s: float
+    speaker: str
+
+
+def read_rttm(path: Path | str) -> dict[str, list[SpeakerTurn]]:
+    """Turns by recording id; lines of other types than ``SPEAKER`` and comments (``;``) are left out.
+
+    Raises:
+        DataError: the file cannot be read, a line is not RTTM, or there is no turn; names file and line.
+    """
+    turns: dict[str, list[SpeakerTurn]] = {}
+    for number, fields in _rows(path):
+        if fields[0] != "SPEAKER":
+            continue
+        if len(fields) < RTTM_FIELDS:
+            raise DataError(
+                f"a SPEAKER line has {len(fields)} fields, not {RTTM_FIELDS} or more",
+                where=f"{path}:{number}",
+                hint="SPEAKER RECORDING 1 START DURATION <NA> <NA> NAME <NA> <NA>",
+            )
+        start_s, length_s = (_seconds(field, path, number) for field in fields[3:5])
+        turns.setdefault(fields[1], []).append(SpeakerTurn(start_s, start_s + length_s, fields[7]))
+    if not turns:
+        raise DataError("there is no SPEAKER line", where=str(path))
+    return turns
+
+
+def read_uem(path: Path | str) -> dict[str, list[tuple[float, float]]]:
+    """The parts (start, end in seconds) to score, by recording id.
+
+    Raises:
+        DataError: the file cannot be read, or a line is not UEM; names file and line.
+    """
+    parts: dict[str, list[tuple[float, float]]] = {}
+    for number, fields in _rows(path):
+        if len(fields) != UEM_FIELDS:
+            raise DataError(
+                f"a line has {len(fields)} fields, not {UEM_FIELDS}",
+                where=f"{path}:{number}",
+                hint="RECORDING 1 START END",
+            )
+        start_s, end_s = (_seconds(field, path, number) for field in fields[2:4])
+        if end_s <= start_s:
+            raise DataError(f"the part ends at {end_s:g} s, not after {start_s:g} s", where=f"{path}:{number}")
+        parts.setdefault(fields[0], []).append((start_s, end_s))
+    return parts
+
+
+def write_rttm(path: Path | str, turns: Mapping[str, Iterable[SpeakerTurn]]) -> None:
+    """Publish turns by recording id, recordings in byte order, times in milliseconds. Raises WriteError."""
+    write_text(path, (line for recording in sorted(turns) for line in rttm_lines(recording, turns[recording])))
+
+
+def rttm_lines(recording: str, turns: Iterable[SpeakerTurn]) -> list[str]:
+    """The RTTM lines of one recording."""
+    return [
+        f"SPEAKER {recording} 1 {turn.start_s:.3f} {turn.end_s - turn.start_s:.3f} <NA> <NA> {turn.speaker} <NA> <NA>\n"
+        for turn in turns
+    ]
+
+
+def _rows(path: Path | str) -> list[tuple[int, Sequence[str]]]:
+    try:
+        lines = Path(path).read_text(encoding="utf-8").split("\n")
+    except UnicodeDecodeError as error:
+        raise DataError(f"not UTF-8 (byte {error.start})", where=str(path)) from None
+    except OSError as error:
+        raise DataError(f"cannot read: {error.strerror}", where=str(path)) from None
+    rows = ((number, line.split()) for number, line in enumerate(lines, start=1))
+    return [(number, fields) for number, fields in rows if fields and not fields[0].startswith(";")]
+
+
+def _seconds(field: str, path: Path | str, number: int) -> float:
+    try:
+        value = float(field)
+    except ValueError:
+        value = math.nan
+    if not math.isfinite(value) or value < 0:
+        raise DataError(f"'{field}' is not a time in seconds", where=f"{path}:{number}")
+    return value

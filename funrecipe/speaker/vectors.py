@@ -1,0 +1,52 @@
+"""Embeddings on disk: Kaldi's binary vectors, an ``ark`` with its ``scp``."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+
+from funrecipe.errors import DataError
+from funrecipe.files import atomic_write, write_text
+
+BINARY_FLOAT_VECTOR = b"\0BFV \4"
+
+
+def write_vectors(folder: Path, name: str, vectors: Mapping[str, np.ndarray]) -> None:
+    """Publish ``name.ark`` and ``name.scp`` (``key ark:offset``), in byte order of the keys.
+
+    Source: Kaldi ``matrix/kaldi-vector.cc``, ``Vector<float>::Write`` in binary mode.
+
+    Raises:
+        WriteError: the disk is full, read-only, not permitted.
+    """
+    ark, lines = folder.absolute() / f"{name}.ark", []
+    with atomic_write(ark, "wb") as file:
+        for key in sorted(vectors, key=lambda key: key.encode("utf-8", "surrogateescape")):
+            file.write(key.encode("utf-8", "surrogateescape") + b" ")
+            lines.append(f"{key} {ark}:{file.tell()}\n")
+            vector = np.ascontiguousarray(vectors[key], "<f4")
+            file.write(BINARY_FLOAT_VECTOR + struct.pack("<i", len(vector)) + vector.tobytes())
+    write_text(folder / f"{name}.scp", lines)
+
+
+def read_vectors(scp: Path) -> dict[str, np.ndarray]:
+    """Vectors by key, of any ``scp`` that kaldiio reads.
+
+    Raises:
+        DataError: a line or a vector that cannot be read; names the line.
+    """
+    import kaldiio
+
+    vectors: dict[str, np.ndarray] = {}
+    for number, line in enumerate(scp.read_text(encoding="utf-8", errors="surrogateescape").split("\n"), start=1):
+        key, _, place = line.strip().partition(" ")
+        if not key:
+            continue
+        try:
+            vectors[key] = np.asarray(kaldiio.load_mat(place.strip()), np.float32)
+        except (OSError, ValueError, AssertionError, struct.error) as error:
+            raise DataError(f"cannot read the vector of '{key}': {error}", where=f"{scp}:{number}") from None
+    return vectors
