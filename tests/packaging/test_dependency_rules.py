@@ -38,8 +38,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "jobs": {"audio", "data", "decode", "hub", "model_folder", "recordings", "text"},
     "export": {"audio", "checkpoint", "decode", "hub", "model_folder", "models", "punctuation", "vad"},
 }
-PIPELINES = {f"pipeline{part}" for part in ("s", "_audio", "_calls", "_punctuation", "_speaker", "_vad")}
-FACES = {"__init__", "__main__", "cli", "commands", "trainers", *PIPELINES}
+FACES = {"__init__", "__main__", "cli", "commands", "pipelines", "trainers"}
 AUDIO_READING = (
     *("arrays", "channels", "chunks", "containers", "decode", "ffmpeg", "flac", "frames", "io", "mpeg", "ogg"),
     *("parts", "resample", "signatures"),

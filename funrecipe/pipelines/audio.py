@@ -16,7 +16,7 @@ from funrecipe.audio.io import read_audio
 from funrecipe.data.kaldi_dir import Utterance, read_scp
 from funrecipe.errors import DataError, UsageError
 from funrecipe.network import fetch_url, is_url
-from funrecipe.pipeline_calls import name_sources
+from funrecipe.pipelines.calls import name_sources
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from funrecipe.data.kaldi_dir import read_texts
 from funrecipe.errors import UsageError, did_you_mean
 from funrecipe.files import write_text
 from funrecipe.hub import open_model
-from funrecipe.pipeline_calls import check_revision, prepare_device
+from funrecipe.pipelines.calls import check_revision, prepare_device
 from funrecipe.punctuation.render import DEFAULT_RULES
 
 TEXT_KEY = "demo"  # FunASR's key of a text that has no name

@@ -12,8 +12,8 @@ import numpy as np
 from funrecipe.errors import DataError, UsageError, did_you_mean
 from funrecipe.files import write_text
 from funrecipe.hub import open_model
-from funrecipe.pipeline_audio import AudioSources
-from funrecipe.pipeline_calls import check_revision, name_sources, place_of, prepare_device
+from funrecipe.pipelines.audio import AudioSources
+from funrecipe.pipelines.calls import check_revision, name_sources, place_of, prepare_device
 
 logger = logging.getLogger(__name__)
 

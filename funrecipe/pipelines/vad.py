@@ -11,8 +11,8 @@ from funrecipe.errors import DataError, UsageError
 from funrecipe.files import write_text
 from funrecipe.hub import open_model
 from funrecipe.jobs.results import RESULTS
-from funrecipe.pipeline_audio import AudioSources
-from funrecipe.pipeline_calls import ARRAY_KEY, check_is_final, check_revision, name_sources, place_of, prepare_device
+from funrecipe.pipelines.audio import AudioSources
+from funrecipe.pipelines.calls import ARRAY_KEY, check_is_final, check_revision, name_sources, place_of, prepare_device
 
 logger = logging.getLogger(__name__)
 

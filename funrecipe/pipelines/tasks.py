@@ -1,0 +1,97 @@
+"""``pipeline(task, model, ...)``: the names that ModelScope users know, on the objects of this package.
+
+from funrecipe.pipelines import pipeline, Tasks
+recognize = pipeline(task=Tasks.auto_speech_recognition, model="damo/speech_paraformer-large_...")
+recognize(audio_in="example.wav")          # {"key": "example", "text": ..., "tokens": [...], "score": ...}
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from funrecipe.errors import UsageError
+from funrecipe.network import network_allowed
+
+
+class Tasks:
+    """ModelScope's task names; ``pipeline`` runs those of ``PIPELINES``."""
+
+    auto_speech_recognition = "auto-speech-recognition"
+    voice_activity_detection = "voice-activity-detection"
+    punctuation = "punctuation"
+    speech_timestamp = "speech-timestamp"
+    language_score_prediction = "language-score-prediction"
+    speaker_verification = "speaker-verification"
+    speaker_diarization = "speaker-diarization"
+    inverse_text_processing = "inverse-text-processing"
+
+
+def pipeline(
+    task: str,
+    model: str | Path,
+    *,
+    ngpu: int = 1,
+    ncpu: int = 1,
+    output_dir: str | Path | None = None,
+    batch_size: int = 1,
+    param_dict: Mapping[str, Any] | None = None,
+    mode: str | None = None,
+    model_revision: str | None = None,
+    weights: str | Path | None = None,
+    allow_network: bool = False,
+    allow_pipes: bool = False,
+    **decode_options: Any,
+) -> Any:
+    """Load a model.
+
+    Args:
+        task: ``Tasks.auto_speech_recognition`` or another one of ``PIPELINES``.
+        model: folder, or id of a model that is on disk.
+        ngpu: 1 decodes on the GPU if there is one, else on the CPU; 0 on the CPU.
+        ncpu: threads of torch on the CPU, for the whole process.
+        output_dir: where calls write ``1best_recog/{text,token,score,...}`` and ``failed.scp``.
+        batch_size: most utterances decoded at once.
+        param_dict: defaults of what a call's ``param_dict`` may say.
+        mode: ModelScope's name of a way to decode; checked against the model.
+        model_revision: refused when the model on disk was downloaded as another one.
+        weights: a checkpoint in place of the model's own, such as one of a fine-tuning run.
+        allow_network: URLs may be fetched (also: ``FUNRECIPE_ALLOW_NETWORK=true``).
+        allow_pipes: commands in a ``wav.scp`` may run.
+        decode_options: what the task has: fields of ``DecodeOptions`` (``beam_size``, ``hotword``, ...), of
+            ``VadOptions``, ...
+
+    Returns:
+        an object to call: :class:`SpeechRecognition`, or that of the task.
+
+    Raises:
+        UsageError: a task, mode or option that this model does not have.
+        DataError, UnsafeFileError: a model that cannot be read.
+    """
+    if task not in PIPELINES:
+        raise UsageError(f"the task '{task}' is not supported", hint=f"use one of: {', '.join(PIPELINES)}")
+    module, _, name = PIPELINES[task].partition(":")
+    return getattr(importlib.import_module(f"funrecipe.pipelines.{module}"), name)(
+        model,
+        ngpu=ngpu,
+        ncpu=ncpu,
+        output_dir=None if output_dir is None else Path(output_dir),
+        batch_size=batch_size,
+        param_dict={**decode_options, **(param_dict or {})},
+        mode=mode,
+        model_revision=model_revision,
+        weights=None if weights is None else Path(weights),
+        allow_network=network_allowed(allow_network),
+        allow_pipes=allow_pipes,
+    )
+
+
+# Task -> "module:class"; all classes are made with the same arguments.
+PIPELINES = {
+    Tasks.auto_speech_recognition: "recognition:SpeechRecognition",
+    Tasks.voice_activity_detection: "vad:VoiceActivityDetection",
+    Tasks.punctuation: "punctuation:Punctuation",
+    Tasks.speaker_verification: "speaker:SpeakerVerification",
+}
