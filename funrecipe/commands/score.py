@@ -81,16 +81,18 @@ def run(args: argparse.Namespace) -> None:
         raise DataError("there is no such folder", where="--data_dir", hint=f"make sure that {args.data_dir} exists")
     record = read_run_record(args.plan)
     meta = {**record.summary, **parse_meta(args.meta)}
-    refs, hyps = read_texts(args.ref), read_texts(args.hyp)
+    if args.protocol == "strict" and args.detail != "totals":
+        _score_strict(args, meta, record)
+        return
+    refs = read_texts(args.ref)
+    hyps = read_texts(args.hyp, like=refs)
     if args.protocol == "speechio":
         from funrecipe.score.stage3 import score_speechio
 
         profile_name = args.profile or "speechio"
         print("\n".join(score_speechio(refs, hyps, profile_name=profile_name, out_dir=args.out_dir, meta=meta)))
-    elif args.detail == "totals":
-        _print_totals(args, refs, hyps)
     else:
-        _score_strict(args, refs, hyps, meta, record)
+        _print_totals(args, refs, hyps)
 
 
 def _refuse(args: argparse.Namespace, names: Sequence[str], mode: str) -> None:
@@ -100,24 +102,22 @@ def _refuse(args: argparse.Namespace, names: Sequence[str], mode: str) -> None:
             raise UsageError(f"--{name} does nothing with {mode}", where=f"--{name}", hint="leave out one of the two")
 
 
-def _score_strict(
-    args: argparse.Namespace,
-    refs: Mapping[str, str],
-    hyps: Mapping[str, str],
-    meta: Mapping[str, str],
-    record: RunRecord,
-) -> None:
+def _score_strict(args: argparse.Namespace, meta: Mapping[str, str], record: RunRecord) -> None:
     from funrecipe.decode.hotwords import read_hotwords
     from funrecipe.files import write_json
     from funrecipe.score.export import write_json_lines, write_trn
+    from funrecipe.score.read import read_texts
     from funrecipe.score.scoring import score_normalized
     from funrecipe.score.side_information import read_side_information
     from funrecipe.score.summary import analysis_json, lines_about, summary_json
     from funrecipe.score.text_cer import summary_lines, write_text_cer
 
+    refs = read_texts(args.ref)
+    hyps = read_texts(args.hyp, like=refs)
     scoring = score_normalized(
         refs, hyps, profile_name=args.profile, unit=args.tokens or "mixed", missing_policy=args.missing or "strict"
     )
+    del refs, hyps  # the scoring holds what is needed; of a million utterances these are 400 MB
     side = read_side_information(
         args.data_dir or record.data_dir,
         utt2spk=args.utt2spk,
@@ -125,6 +125,7 @@ def _score_strict(
         utt2dur=args.utt2dur,
         durations_s=record.durations_s,
         hotwords=read_hotwords(args.hotwords),
+        ids=scoring.ids,
     )
     summary = summary_json(scoring, meta)
     if args.detail == "full":

@@ -13,6 +13,9 @@ INSERTION_RUN = 6
 # Two to ten tokens, four times back to back; or one token six times.
 _CIRCLE = re.compile(r"(.{2,10}?)\1{3,}|(.)\2{5,}", re.DOTALL)
 
+LEAST_REPEATED = 5
+"""Tokens that stand in a circle and have stood before: five of six the same, six of a pair four times."""
+
 
 def hallucinations(scoring: Scoring) -> Iterator[dict[str, object]]:
     """One item per flag: id, ``reason`` and the tokens in question.
@@ -22,11 +25,15 @@ def hallucinations(scoring: Scoring) -> Iterator[dict[str, object]]:
     the hypothesis, and not so in the reference.
     """
     refs, hyps = scoring.encoded
+    ops = scoring.ops
     for position in scoring.counts[:, 1:].any(axis=1).nonzero()[0].tolist():
         utterance_id, tokens = scoring.ids[position], scoring.hyps[position]
         least = INSERTION_RUN if refs[position] else 1
-        for start, stop in _insertion_runs(scoring.ops[position], least):
-            yield {"id": utterance_id, "reason": "insertions", "tokens": list(tokens[start:stop])}
+        if b"I" * least in ops[position]:
+            for start, stop in _insertion_runs(ops[position], least):
+                yield {"id": utterance_id, "reason": "insertions", "tokens": list(tokens[start:stop])}
+        if len(hyps[position]) - len(set(hyps[position])) < LEAST_REPEATED:
+            continue
         for match in _CIRCLE.finditer(hyps[position]):
             if match.group() not in refs[position]:
                 yield {"id": utterance_id, "reason": "repetition", "tokens": list(tokens[match.start() : match.end()])}

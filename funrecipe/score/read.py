@@ -3,44 +3,50 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from funrecipe.errors import MAX_LISTED_PROBLEMS, DataError, list_problems
 
 
-def read_texts(path: Path | str) -> dict[str, str]:
+def read_texts(path: Path | str, *, like: Iterable[str] = (), is_label: bool = False) -> dict[str, str]:
     """Id → text (empty when the line holds the id only).
 
     Blank lines, a byte order mark and CRLF are accepted; a duplicate id, a
     file that is not UTF-8 or not there raises ``DataError`` with file:line.
+
+    Args:
+        like: ids of another list in its order, mostly the same: their strings are taken, which saves memory.
+        is_label: the texts are few different ones (speakers), kept once each.
     """
-    try:
-        data = Path(path).read_bytes()
-    except OSError as error:
-        raise DataError(f"cannot read {path}: {error.strerror}", where=str(path)) from None
+    texts: dict[str, str] = {}
+    labels: dict[str, str] = {}
+    duplicates: list[str] = []
+    others = iter(like)
+    other = next(others, None)
     try:
         # Only \n ends a line: a text may hold U+2028 and its kin, which str.splitlines() would cut at.
-        lines = data.decode("utf-8-sig").split("\n")
-    except UnicodeDecodeError as error:
-        line_number = data.count(b"\n", 0, error.start) + 1
-        raise DataError(
-            f"not UTF-8: byte 0x{data[error.start]:02x}",
-            where=f"{path}:{line_number}",
-            hint="convert the file, for example with: iconv -f GB18030 -t UTF-8",
-        ) from None
-    if 0 in data:
-        where = f"{path}:{data.count(10, 0, data.index(0)) + 1}"
-        raise DataError("not text: a zero byte", where=where, hint="UTF-16 is converted with: iconv -f UTF-16 -t UTF-8")
-    texts: dict[str, str] = {}
-    duplicates: list[str] = []
-    for line_number, line in enumerate(lines, start=1):
-        fields = line.split(None, 1)
-        if not fields:
-            continue
-        utterance_id = fields[0]
-        if utterance_id in texts:
-            duplicates.append(f"{path}:{line_number}: {utterance_id}")
-        texts[utterance_id] = fields[1].strip() if len(fields) == 2 else ""
+        with open(path, encoding="utf-8-sig", newline="\n") as file:
+            for line_number, line in enumerate(file, start=1):
+                if "\0" in line:
+                    hint = "UTF-16 is converted with: iconv -f UTF-16 -t UTF-8"
+                    raise DataError("not text: a zero byte", where=f"{path}:{line_number}", hint=hint)
+                fields = line.split(None, 1)
+                if not fields:
+                    continue
+                utterance_id = fields[0]
+                if utterance_id in texts:
+                    duplicates.append(f"{path}:{line_number}: {utterance_id}")
+                while other is not None and other < utterance_id:
+                    other = next(others, None)
+                if other == utterance_id:
+                    utterance_id, other = other, next(others, None)
+                text = fields[1].rstrip() if len(fields) == 2 else ""
+                texts[utterance_id] = labels.setdefault(text, text) if is_label else text
+    except UnicodeDecodeError:
+        raise _not_utf8(path) from None
+    except OSError as error:
+        raise DataError(f"cannot read {path}: {error.strerror}", where=str(path)) from None
     if duplicates:
         raise DataError(
             f"{len(duplicates)} duplicate id(s):\n{list_problems(duplicates)}",
@@ -50,10 +56,23 @@ def read_texts(path: Path | str) -> dict[str, str]:
     return texts
 
 
-def read_durations(path: Path | str) -> dict[str, float]:
+def _not_utf8(path: Path | str) -> DataError:
+    """The error that names the first line that cannot be decoded."""
+    data = Path(path).read_bytes()
+    try:
+        data.decode("utf-8")
+        what, position = "not UTF-8", 0
+    except UnicodeDecodeError as error:
+        what, position = f"not UTF-8: byte 0x{data[error.start]:02x}", error.start
+    where = f"{path}:{data.count(10, 0, position) + 1}"
+    return DataError(what, where=where, hint="convert the file, for example with: iconv -f GB18030 -t UTF-8")
+
+
+def read_durations(path: Path | str, *, like: Iterable[str] = ()) -> dict[str, float]:
     """Id → seconds from an ``utt2dur`` file; a value that is no number ≥ 0 raises ``DataError``."""
+    texts: Mapping[str, str] = read_texts(path, like=like)
     durations: dict[str, float] = {}
-    for utterance_id, text in read_texts(path).items():
+    for utterance_id, text in texts.items():
         try:
             durations[utterance_id] = float(text)
         except ValueError:

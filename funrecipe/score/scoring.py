@@ -6,12 +6,16 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from itertools import chain
 
 import numpy as np
 
 from funrecipe.errors import DataError, IncompleteRunError, list_problems
 from funrecipe.score.align import TokenEncoder, count_edits, edit_ops
 from funrecipe.score.tokenize import tokenize
+
+CHUNK = 20_000
+"""Utterances whose tokens of another unit are held at once."""
 
 
 @dataclass(frozen=True)
@@ -131,10 +135,29 @@ class Scoring:
         """The same utterances scored by other tokens."""
         if unit == self.unit:
             return self
-        if unit != "word" and all(isinstance(tokens, str) for tokens in (*self.refs, *self.hyps)):
-            return replace(self, unit=unit)  # every token is one character already
+        if unit != "word" and self.is_in_characters:
+            return replace(self, unit=unit)
         refs, hyps, encoded = tokenize_and_encode(self.ref_texts, self.hyp_texts, unit)
         return replace(self, refs=refs, hyps=hyps, encoded=encoded, counts=count_edits(*encoded), unit=unit)
+
+    @cached_property
+    def is_in_characters(self) -> bool:
+        """Whether every token is one character; ``char`` and ``mixed`` are the same then."""
+        return all(isinstance(tokens, str) for tokens in chain(self.refs, self.hyps))
+
+    def edits_in(self, unit: str) -> Edits:
+        """The pooled counts by other tokens, a chunk of utterances at a time."""
+        if unit == self.unit or (unit != "word" and self.is_in_characters):
+            return self.edits
+        total = np.zeros(4, dtype=np.int64)
+        for start in range(0, len(self.ids), CHUNK):
+            refs, hyps = self.ref_texts[start : start + CHUNK], self.hyp_texts[start : start + CHUNK]
+            if unit == "word":
+                counted, refs, hyps = _single_words(refs, hyps)
+                total += counted
+            _, _, encoded = tokenize_and_encode(refs, hyps, unit)
+            total += count_edits(*encoded).sum(axis=0)
+        return sum_edits(total[None])
 
     def utterance_edits(self) -> Iterable[Edits]:
         return (Edits(*row) for row in self.counts.tolist())
@@ -185,6 +208,27 @@ def tokenize_and_encode(
     return refs, hyps, ([ref for ref, _ in encoded], [hyp for _, hyp in encoded])
 
 
+def _single_words(refs: Sequence[str], hyps: Sequence[str]) -> tuple[list[int], list[str], list[str]]:
+    """Counts by words of the pairs that need no alignment, and the other pairs; texts without blanks are one word."""
+    counts = [0, 0, 0, 0]
+    other_refs, other_hyps = [], []
+    for ref, hyp in zip(refs, hyps):
+        ref_words, hyp_words = ref.split(), hyp.split()
+        if ref_words == hyp_words:
+            counts[0] += len(ref_words)
+        elif len(ref_words) == len(hyp_words) == 1:
+            counts[1] += 1
+        else:
+            other_refs.append(ref)
+            other_hyps.append(hyp)
+    return counts, other_refs, other_hyps
+
+
+def _lower(texts: list[str]) -> list[str]:
+    """In lower case; most texts are already, and stay the same objects."""
+    return [text if (lower := text.lower()) == text else lower for text in texts]
+
+
 def score_texts(
     refs: Mapping[str, str],
     hyps: Mapping[str, str],
@@ -213,7 +257,7 @@ def score_texts(
     ref_texts = [refs[i] for i in ids]
     hyp_texts = [hyps.get(i, "") for i in ids]
     if lower_case:
-        ref_texts, hyp_texts = [t.lower() for t in ref_texts], [t.lower() for t in hyp_texts]
+        ref_texts, hyp_texts = _lower(ref_texts), _lower(hyp_texts)
     ref_tokens, hyp_tokens, encoded = tokenize_and_encode(ref_texts, hyp_texts, unit)
     return Scoring(
         ids=ids,

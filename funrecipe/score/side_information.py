@@ -27,8 +27,13 @@ def read_side_information(
     utt2dur: str | None = None,
     durations_s: Mapping[str, float] | None = None,
     hotwords: Sequence[str] = (),
+    ids: Sequence[str] = (),
 ) -> SideInformation:
-    """Files given by name, else those found in ``data_dir``; without ``utt2dur``, ``durations_s`` stands."""
+    """Files given by name, else those found in ``data_dir``; without ``utt2dur``, ``durations_s`` stands.
+
+    Args:
+        ids: of the utterances that are scored, in order, whose strings are shared.
+    """
 
     def given_or_found(given: str | None, name: str) -> Path | None:
         found = Path(data_dir, name) if data_dir else None
@@ -37,8 +42,8 @@ def read_side_information(
     speakers, sets = given_or_found(utt2spk, "utt2spk"), given_or_found(utt2set, "utt2set")
     durations = given_or_found(utt2dur, "utt2dur")
     return SideInformation(
-        speaker_of=read_texts(speakers) if speakers else {},
-        set_of=read_texts(sets) if sets else {},
-        durations_s=read_durations(durations) if durations else durations_s or {},
+        speaker_of=read_texts(speakers, like=ids, is_label=True) if speakers else {},
+        set_of=read_texts(sets, like=ids, is_label=True) if sets else {},
+        durations_s=read_durations(durations, like=ids) if durations else durations_s or {},
         hotwords=hotwords,
     )

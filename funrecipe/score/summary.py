@@ -57,8 +57,8 @@ def analysis_json(scoring: Scoring, side: SideInformation) -> dict[str, Any]:
     interval = bootstrap_interval(scoring.counts)
     analysis: dict[str, Any] = {
         "rates": {
-            "cer": scoring.in_unit("char").edits.as_json(),
-            "wer": scoring.in_unit("word").edits.as_json(),
+            "cer": scoring.edits_in("char").as_json(),
+            "wer": scoring.edits_in("word").as_json(),
             "mer": mixed.edits.as_json(),
         },
         "languages": {name: edits.as_json() for name, edits in breakdown.by_language(mixed).items()},

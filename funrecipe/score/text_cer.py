@@ -8,10 +8,11 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from functools import lru_cache
+from itertools import chain
 from pathlib import Path
 
 from funrecipe.files import write_text
-from funrecipe.score.scoring import Scoring, percent
+from funrecipe.score.scoring import CHUNK, Scoring, percent
 
 
 def write_text_cer(path: Path | str, scoring: Scoring) -> None:
@@ -31,8 +32,9 @@ def summary_lines(scoring: Scoring) -> list[str]:
 
 
 def _blocks(scoring: Scoring) -> Iterator[str]:
-    for utterance_id, ref, hyp, counts in zip(scoring.ids, scoring.refs, scoring.hyps, scoring.counts.tolist()):
-        yield f"{utterance_id}{_counts_text(*counts)}\nref:\t{' '.join(ref)}\nhyp:\t{' '.join(hyp)}\n"
+    counts = (scoring.counts[start : start + CHUNK].tolist() for start in range(0, len(scoring.ids), CHUNK))
+    for utterance_id, ref, hyp, row in zip(scoring.ids, scoring.refs, scoring.hyps, chain.from_iterable(counts)):
+        yield f"{utterance_id}{_counts_text(*row)}\nref:\t{' '.join(ref)}\nhyp:\t{' '.join(hyp)}\n"
     yield "\n" + "".join(line + "\n" for line in summary_lines(scoring))
 
 
