@@ -16,7 +16,9 @@ from funrecipe.errors import UsageError, did_you_mean
 NONE: frozenset[str] = frozenset()
 FUSION = frozenset({"lm_weight", "ngram_weight", "hotword"})
 JOINT = FUSION | {"ctc_weight", "penalty", "maxlenratio", "minlenratio"}
-PARAFORMER = frozenset({"beam_size", "nbest", "ctc_weight", "lm_weight", "ngram_weight", "penalty", "minlenratio"})
+PARAFORMER = frozenset(
+    {"beam_size", "nbest", "ctc_weight", "lm_weight", "ngram_weight", "penalty", "minlenratio", "timestamp"}
+)
 TRANSDUCER = frozenset({"beam_size", "search_type", "score_norm"}) | FUSION
 UNIASR = frozenset(
     {"decoding_mode", "decoding_ind", "token_num_relax", "beam_size", "nbest", "penalty", "lm_weight", "ngram_weight"}
@@ -100,7 +102,7 @@ FAMILIES: dict[str, Family] = {
         stream="paraformer_online:ParaformerOnlineSteps",
         objective="paraformer:paraformer_loss",
         zoo_modes=("paraformer_streaming", "paraformer_fake_streaming"),
-        options=PARAFORMER | {"decoding_ind"},
+        options=PARAFORMER - {"timestamp"} | {"decoding_ind"},
     ),
     "uniasr": Family(
         "two passes, chunked and whole, in one model (SCAMA)",
@@ -116,7 +118,7 @@ FAMILIES: dict[str, Family] = {
         search="ctc_attention:CTCAttentionSearch",
         objective="autoregressive:ctc_attention_loss",
         zoo_modes=("asr",),
-        options=JOINT | {"beam_size", "nbest", "decoding_mode"},
+        options=JOINT | {"beam_size", "nbest", "decoding_mode", "timestamp"},
         decoding_modes={"joint": JOINT, "ctc_greedy": NONE, "ctc_prefix": NONE},
     ),
     "rnnt": Family(
@@ -161,7 +163,9 @@ FAMILIES: dict[str, Family] = {
     "mfcca": Family("multi-channel recognition", unsupported="multi-channel multi-talker recognition"),
     "sa_asr": Family("speaker-attributed recognition", unsupported="speaker-attributed recognition"),
     "seaco_paraformer": Family("Paraformer with SeACo hotwords", unsupported="hotwords by a second decoder (SeACo)"),
-    "timestamp_prediction": Family("timestamps of a known text", unsupported="alignment of given text"),
+    "timestamp_prediction": Family(
+        "timestamps of a known text", build="timestamp_prediction:build_timestamp_predictor"
+    ),
     "bat": Family("boundary-aware transducer", unsupported="boundary-aware transducer"),
     "data2vec": Family("self-supervised encoder", unsupported="self-supervised pre-training"),
     "sond": Family("speaker diarization", unsupported="diarization"),

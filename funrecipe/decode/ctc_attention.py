@@ -12,6 +12,7 @@ from funrecipe.decode.hypothesis import TokenHypothesis
 from funrecipe.decode.language_model import load_fusion
 from funrecipe.decode.options import DecodeOptions, decoding_mode_of
 from funrecipe.decode.scorers import DecoderScorer, LMScorer
+from funrecipe.decode.timestamps import check_ctc_times, encoder_frame_ms, with_ctc_times
 from funrecipe.errors import UsageError
 from funrecipe.model_folder import ModelFolder
 from funrecipe.models.ctc_attention import CTCAttentionModel
@@ -44,10 +45,19 @@ class CTCAttentionSearch:
             options.minlenratio or 0.0,
         )
         self.fusion = load_fusion(folder, options, device=next(model.parameters()).device)
+        self.timed, self.frame_s = bool(options.timestamp), encoder_frame_ms(folder, model) / 1000
+        if self.timed:
+            check_ctc_times(model, folder)
 
     def decode(self, feats: Tensor, feat_lens: Tensor) -> list[list[TokenHypothesis]]:
         """See :class:`funrecipe.decode.search.Search`; an utterance shorter than one encoder frame gives none."""
         encoder_out, lens = self.model.encode(feats, feat_lens)
+        nbests = self._search(encoder_out, lens)
+        return (
+            with_ctc_times(nbests, self.model.ctc_log_probs(encoder_out), lens, self.frame_s) if self.timed else nbests
+        )
+
+    def _search(self, encoder_out: Tensor, lens: Tensor) -> list[list[TokenHypothesis]]:
         if self.mode == "joint":
             found = joint_search(self.model, encoder_out, lens, self.beam, self.fusion)
             kept = [self.beam.long_enough(hyps, frames) for hyps, frames in zip(found, lens.tolist(), strict=True)]

@@ -126,6 +126,7 @@ class DecodeOptions:
         choices=("plain", "rich", "emoji"),
         neutral=("plain",),
     )
+    timestamp: bool | None = _option(bool, "the time of every token, by its CTC head", neutral=(False,))
     precision: str | None = _option(
         str,
         "fp32, or on the CPU bf16 or int8: faster, results change a little (docs/speed.md)",

@@ -14,7 +14,7 @@ from funrecipe.decode.hypothesis import TokenHypothesis
 from funrecipe.decode.language_model import load_fusion
 from funrecipe.decode.options import DecodeOptions
 from funrecipe.decode.paraformer_beam import paraformer_beam_search
-from funrecipe.decode.timestamps import align, token_times_ms
+from funrecipe.decode.timestamps import align, check_ctc_times, encoder_frame_ms, token_times_ms, with_ctc_times
 from funrecipe.errors import UsageError
 from funrecipe.model_folder import ModelFolder
 from funrecipe.models.cif import CifOutput
@@ -42,6 +42,9 @@ class ParaformerSearch:
                 where="--ctc_weight or decoding.yaml",
                 hint="leave it out; the model was trained with ctc_weight 0",
             )
+        self.timed = bool(options.timestamp)
+        self.frame_s = encoder_frame_ms(folder, model) / 1000
+        self.check_times(folder)
         self.beam: BeamOptions | None = None
         if ctc_weight > 0.0 or self.fusion or self.nbest > 1:
             self.beam = BeamOptions(
@@ -94,18 +97,22 @@ class ParaformerSearch:
     def finish(
         self, nbests: list[list[TokenHypothesis]], encoder_out: Tensor, encoder_out_lens: Tensor, cif: CifOutput
     ) -> list[list[TokenHypothesis]]:
-        """For what a subclass adds to the hypotheses."""
-        return nbests
+        """What is added to the hypotheses: times of the CTC head, if they are asked for."""
+        if not self.timed:
+            return nbests
+        return with_ctc_times(nbests, self.model.ctc.log_probs(encoder_out), encoder_out_lens, self.frame_s)
+
+    def check_times(self, folder: ModelFolder) -> None:
+        """Raise a UsageError if times are asked for that the model cannot give."""
+        if self.timed:
+            check_ctc_times(self.model, folder)
 
 
 class BiCifParaformerSearch(ParaformerSearch):
-    """Adds the time of every token."""
+    """Adds the time of every token, whether it is asked for or not."""
 
-    def __init__(self, model: nn.Module, folder: ModelFolder, options: DecodeOptions) -> None:
-        super().__init__(model, folder, options)
-        conf = folder.config.get("frontend_conf") or {}
-        frame_ms = conf.get("frame_shift", 10) * conf.get("lfr_n", 1)
-        self.step_s = frame_ms / 1000 / model.predictor.upsample_times
+    def check_times(self, folder: ModelFolder) -> None:
+        """Its own head gives them."""
 
     def finish(
         self, nbests: list[list[TokenHypothesis]], encoder_out: Tensor, encoder_out_lens: Tensor, cif: CifOutput
@@ -118,7 +125,7 @@ class BiCifParaformerSearch(ParaformerSearch):
         ]
 
     def _timed(self, hypothesis: TokenHypothesis, alphas: Tensor, peaks: Tensor) -> TokenHypothesis:
-        spans = align(alphas, peaks, len(hypothesis.ids), self.step_s)
+        spans = align(alphas, peaks, len(hypothesis.ids), self.frame_s / self.model.predictor.upsample_times)
         return replace(hypothesis, timestamp_ms=token_times_ms(spans))
 
 

@@ -89,10 +89,15 @@ class ModelFolder:
         return int(float(fs[:-1]) * 1000) if fs.endswith("k") else int(fs)
 
     @property
-    def frames_per_second(self) -> float:
-        """Encoder frames per second: of the front-end, after frames were stacked."""
+    def frame_ms(self) -> float:
+        """From one frame of the front-end to the next, after frames were stacked."""
         frontend = self.config.get("frontend_conf") or {}
-        return 1000 / (float(frontend.get("frame_shift") or 10) * int(frontend.get("lfr_n") or 1))
+        return float(frontend.get("frame_shift") or 10) * int(frontend.get("lfr_n") or 1)
+
+    @property
+    def frames_per_second(self) -> float:
+        """Frames of the front-end per second, after frames were stacked."""
+        return 1000 / self.frame_ms
 
 
 def open_model_folder(path: str | Path) -> ModelFolder:

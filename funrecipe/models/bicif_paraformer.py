@@ -79,7 +79,7 @@ class CifPredictorV3(CifPredictorV2):
     def fine_cif(self, hidden: Tensor, hidden_lens: Tensor, token_num: Tensor) -> FineCif:
         """The second head with its alphas scaled to sum to ``token_num (B,)``, and its accumulator."""
         alphas = self.fine_alphas(hidden, hidden_lens)
-        alphas = alphas * (token_num / alphas.sum(dim=1))[:, None]
+        alphas = alphas * (token_num / alphas.sum(dim=1).clamp(min=torch.finfo(alphas.dtype).tiny))[:, None]
         coarse = alphas.unflatten(1, (-1, self.upsample_times)).sum(dim=2)
         threshold = self.threshold - PEAK_SLACK
         return FineCif(

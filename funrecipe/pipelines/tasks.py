@@ -93,5 +93,6 @@ PIPELINES = {
     Tasks.auto_speech_recognition: "recognition:SpeechRecognition",
     Tasks.voice_activity_detection: "vad:VoiceActivityDetection",
     Tasks.punctuation: "punctuation:Punctuation",
+    Tasks.speech_timestamp: "timestamp:SpeechTimestamp",
     Tasks.speaker_verification: "speaker:SpeakerVerification",
 }

@@ -63,6 +63,12 @@ def test_the_page_on_punctuation(workplace):
     assert shown == [step["result"] for step in steps]
 
 
+def test_the_page_on_timestamps(workplace, capsys):
+    for block in blocks("timestamps.md", "python"):
+        exec(compile(block, "docs/timestamps.md", "exec"), {})
+    assert capsys.readouterr().out.startswith("<sil> 0.000 0.450;百 0.450 0.510;")
+
+
 def test_the_data_page(workplace):
     (block,) = blocks("data_directories.md", "bash")
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
