@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+import math
+from pathlib import Path
 
 import pytest
 import yaml
 
 from funrecipe.errors import DataError, UnsafeFileError
-from funrecipe.model_folder import open_model_folder
+from funrecipe.model_folder import ModelFolder, open_model_folder
+from funrecipe.model_folder.folder import SUBSAMPLING
+from funrecipe.models.input_layers import CONV_LAYERS
 
 CONFIG_0X = {"model": "paraformer", "encoder": "sanm", "decoder": "paraformer_decoder_sanm", "cmvn_file": "/nfs/am.mvn"}
 CONFIGURATION_0X = {
@@ -215,3 +219,19 @@ def test_a_yaml_tag_runs_nothing(tmp_path):
     with pytest.raises(UnsafeFileError):
         open_model_folder(make(tmp_path, {"config.yaml": config, "model.pb": ""}))
     assert not marker.exists()
+
+
+@pytest.mark.parametrize(
+    ("encoder_conf", "frame_ms"),
+    [({}, 60), ({"input_layer": "pe"}, 60), ({"input_layer": "conv2d"}, 240), ({"subsampling_factor": 2}, 120)],
+)
+def test_an_encoder_frame_counts_stacking_and_subsampling(encoder_conf, frame_ms):
+    config = {"frontend_conf": {"frame_shift": 10, "lfr_n": 6, "n_mels": None}, "encoder_conf": encoder_conf}
+    folder = ModelFolder(Path("."), "0.x", "asr", config, (), Path("model.pb"))
+    assert (folder.encoder_frame_ms, folder.feature_frame_ms, folder.mel_bins) == (frame_ms, 60, 80)
+    assert folder.frames_per_second == pytest.approx(1000 / frame_ms)
+
+
+def test_subsampling_is_that_of_the_networks():
+    strides = {name: math.prod(stride for _, stride in layers) for name, layers in CONV_LAYERS.items()}
+    assert strides == SUBSAMPLING

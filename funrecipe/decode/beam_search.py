@@ -15,7 +15,8 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from funrecipe.decode.ctc_prefix import BLANK_ID, CTCPrefixScorer
+from funrecipe.decode.ctc_prefix import CTCPrefixScorer
+from funrecipe.models.special_ids import BLANK_ID, EOS_ID, SOS_ID
 
 PRE_BEAM_RATIO = 1.5
 END_DETECT_LENGTHS, END_DETECT_MARGIN = 3, -10.0
@@ -110,8 +111,8 @@ class JointBeamSearch:
         options: BeamOptions,
         *,
         vocab_size: int,
-        sos_id: int = 1,
-        eos_id: int = 2,
+        sos_id: int = SOS_ID,
+        eos_id: int = EOS_ID,
     ) -> None:
         self.scorers, self.ctc, self.options = list(scorers), ctc, options
         self.vocab_size, self.sos_id, self.eos_id = vocab_size, sos_id, eos_id

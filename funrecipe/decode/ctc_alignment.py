@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-BLANK_ID = 0
+from funrecipe.models.special_ids import BLANK_ID
 
 
 def align_tokens(log_probs: np.ndarray, ids: Sequence[int]) -> np.ndarray:

@@ -19,9 +19,9 @@ import torch
 from torch import Tensor
 
 from funrecipe.models.layers import length_mask
+from funrecipe.models.special_ids import BLANK_ID
 
 LOG_ZERO = -1e10
-BLANK_ID = 0
 # A frame by which no prefix has arrived with this share of the probability of its best frame adds nothing that float64
 # would show, except to tokens whose probability in the other frames is as small as this.
 NEGLIGIBLE = 1e-40

@@ -18,8 +18,8 @@ from torch import Tensor
 
 from funrecipe.cache import cached_arrays, digest_of
 from funrecipe.errors import DataError
+from funrecipe.models.special_ids import EOS_ID, SOS_ID
 
-SOS_ID, EOS_ID = 1, 2
 UNKNOWN_WORDS = ("<unk>", "<UNK>")
 # log10 probability of a token that neither the model nor its <unk> knows, as SRILM writes "never"
 NEVER = -99.0

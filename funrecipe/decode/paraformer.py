@@ -18,10 +18,10 @@ from funrecipe.decode.timestamps import align, check_ctc_times, encoder_frame_ms
 from funrecipe.errors import UsageError
 from funrecipe.model_folder import ModelFolder
 from funrecipe.models.cif import CifOutput
+from funrecipe.models.special_ids import BLANK_ID, EOS_ID
 
 logger = logging.getLogger(__name__)
 
-BLANK_ID, EOS_ID = 0, 2
 DEFAULT_BEAM_SIZE = 10  # with which the language model results of Paraformer were published
 
 

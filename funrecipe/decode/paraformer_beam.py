@@ -9,8 +9,7 @@ from torch import Tensor
 from funrecipe.decode.beam_search import BeamHypothesis, BeamOptions, JointBeamSearch
 from funrecipe.decode.ctc_prefix import CTCPrefixScorer
 from funrecipe.decode.scorers import AcousticScorer, LMScorer
-
-EOS_ID = 2
+from funrecipe.models.special_ids import EOS_ID
 
 
 def paraformer_beam_search(

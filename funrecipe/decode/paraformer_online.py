@@ -6,11 +6,12 @@ from torch import Tensor, nn
 
 from funrecipe.decode.hypothesis import TokenHypothesis
 from funrecipe.decode.options import DecodeOptions
-from funrecipe.decode.paraformer import BLANK_ID, EOS_ID, ParaformerSearch, greedy
+from funrecipe.decode.paraformer import ParaformerSearch, greedy
 from funrecipe.decode.streaming import StreamOptions
 from funrecipe.errors import UsageError
 from funrecipe.model_folder import ModelFolder
 from funrecipe.models.paraformer_online import StreamCache
+from funrecipe.models.special_ids import BLANK_ID, EOS_ID
 
 DEFAULT_CHUNK_SIZE = (5, 10, 5)  # 600 ms steps, 300 ms of context on both sides
 

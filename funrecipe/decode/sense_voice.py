@@ -42,8 +42,7 @@ class SenseVoiceSearch:
         self.itn_row = ITN_ROWS["withitn" if options.use_itn else "woitn"]
         self.output = options.output or "plain"
         self.banned_id = self.tokenizer.ids.get(f"<|{UNKNOWN_EMOTION}|>") if options.ban_emo_unk else None
-        conf = folder.config.get("frontend_conf") or {}
-        self.frame_ms = int(conf.get("frame_shift", 10)) * int(conf.get("lfr_n", 1))
+        self.frame_ms = int(folder.encoder_frame_ms)
 
     def decode(self, feats: Tensor, feat_lens: Tensor) -> list[list[TokenHypothesis]]:
         """See :class:`funrecipe.decode.search.Search`."""

@@ -152,7 +152,7 @@ def encoder_frame_ms(folder: ModelFolder, model: nn.Module) -> float:
     """How much audio one frame of the encoder's output covers."""
     embed = getattr(getattr(model, "encoder", None), "embed", None)
     strides = [stride for _, stride, *_ in getattr(embed, "shapes", ())]
-    return folder.frame_ms * math.prod(strides)
+    return folder.feature_frame_ms * math.prod(strides)
 
 
 def rounded_times_ms(spans: Sequence[Span]) -> list[list[int]]:

@@ -7,7 +7,6 @@ those of FunASR's BeamSearchTransducer.
 from __future__ import annotations
 
 import heapq
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import ClassVar
@@ -15,10 +14,10 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from funrecipe.decode.ctc_prefix import log_add
 from funrecipe.decode.scorers import LMScorer
+from funrecipe.models.special_ids import BLANK_ID, SOS_ID
 from funrecipe.models.transducer import PredictionState, TransducerModel
-
-BLANK_ID, SOS_ID = 0, 1
 
 
 @dataclass(frozen=True)
@@ -260,9 +259,3 @@ class TransducerSearch:
 
 def best(hyps: Sequence[TransducerHypothesis], size: int) -> list[TransducerHypothesis]:
     return sorted(hyps, key=lambda hyp: hyp.score, reverse=True)[:size]
-
-
-def log_add(a: float, b: float) -> float:
-    """log(exp(a) + exp(b))."""
-    high, low = max(a, b), min(a, b)
-    return high + math.log1p(math.exp(low - high))

@@ -14,10 +14,10 @@ from funrecipe.decode.paraformer_online import check_shape_index
 from funrecipe.decode.scama import scama_search
 from funrecipe.errors import UsageError
 from funrecipe.model_folder import ModelFolder
+from funrecipe.models.special_ids import BLANK_ID
 
 logger = logging.getLogger(__name__)
 
-BLANK_ID = 0
 GARBAGE = "<gbg>"
 DEFAULT_MODE = "normal"
 DEFAULT_BEAM_SIZE = 5

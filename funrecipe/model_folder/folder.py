@@ -49,6 +49,8 @@ FOREIGN_LAYOUTS = (
 )
 WITHOUT_TOKENS = {"e2evad", "sv", "campplus", "eres2netv2"}
 WITHOUT_CMVN = {"sv", "campplus", "eres2netv2"}  # their features are freed of the mean of the utterance, or not at all
+# input_layer -> encoder frames are so many times longer than feature frames (models/input_layers.py has the strides)
+SUBSAMPLING = {"conv2d": 4, "conv2dpad": 4, "conv2d2": 2, "conv2d6": 6, "conv2d8": 8}
 MODE_OF_FAMILY = {"paraformer_online": "paraformer_streaming", "rnnt_unified": "rnnt", "e2evad": "offline"}
 
 
@@ -89,15 +91,35 @@ class ModelFolder:
         return int(float(fs[:-1]) * 1000) if fs.endswith("k") else int(fs)
 
     @property
-    def frame_ms(self) -> float:
-        """From one frame of the front-end to the next, after frames were stacked."""
-        frontend = self.config.get("frontend_conf") or {}
-        return float(frontend.get("frame_shift") or 10) * int(frontend.get("lfr_n") or 1)
+    def mel_bins(self) -> int:
+        """Filter banks of the front-end, before frames are stacked."""
+        return int(self._frontend("n_mels", 80))
+
+    @property
+    def frame_shift_ms(self) -> float:
+        """From one filter-bank frame to the next."""
+        return float(self._frontend("frame_shift", 10))
+
+    @property
+    def feature_frame_ms(self) -> float:
+        """From one feature frame (stacked, every ``lfr_n``-th kept) to the next."""
+        return self.frame_shift_ms * int(self._frontend("lfr_n", 1))
+
+    @property
+    def encoder_frame_ms(self) -> float:
+        """From one encoder frame to the next: a feature frame times what the encoder's input layer subsamples."""
+        conf = self.config.get("encoder_conf") or {}
+        by_layer = SUBSAMPLING.get(str(conf.get("input_layer")), 1)
+        return self.feature_frame_ms * int(conf.get("subsampling_factor") or by_layer)
 
     @property
     def frames_per_second(self) -> float:
-        """Frames of the front-end per second, after frames were stacked."""
-        return 1000 / self.frame_ms
+        """Encoder frames in a second of audio."""
+        return 1000 / self.encoder_frame_ms
+
+    def _frontend(self, key: str, default: float) -> Any:
+        value = (self.config.get("frontend_conf") or {}).get(key)
+        return default if value is None else value
 
 
 def open_model_folder(path: str | Path) -> ModelFolder:

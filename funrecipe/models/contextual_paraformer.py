@@ -19,8 +19,8 @@ from funrecipe.models.layers import LayerNorm, padding_mask
 from funrecipe.models.paraformer import ENCODERS, PREDICTORS, Paraformer, build_ctc
 from funrecipe.models.registry import build_component
 from funrecipe.models.sanm import CrossAttention, ParaformerSANMDecoder, cross_attention_mask
+from funrecipe.models.special_ids import SOS_ID
 
-SOS_ID = 1  # stands for "none of the hot words"
 DEFAULT_INNER_DIM = 256
 
 
@@ -115,7 +115,9 @@ class ContextualParaformer(Paraformer):
     def encode_hotwords(self, hotwords: Sequence[Sequence[int]]) -> Tensor:
         """Context vectors ``(N + 1, D)`` of hot words (token ids, none empty); the last one stands for "none"."""
         device = self.bias_embed.weight.device
-        ids = [torch.tensor(list(word), device=device) for word in [*hotwords, [SOS_ID]]]
+        ids = [
+            torch.tensor(list(word), device=device) for word in [*hotwords, [SOS_ID]]
+        ]  # <s> stands for "none of the hotwords"
         lens = torch.tensor([len(word) for word in ids])
         embed = self.decoder.embed if self.use_decoder_embedding else self.bias_embed
         embedded = embed(pad_sequence(ids, batch_first=True))

@@ -12,6 +12,7 @@ from funrecipe.models.conformer import ConformerEncoder
 from funrecipe.models.ctc import CTC
 from funrecipe.models.data2vec import Data2VecEncoder
 from funrecipe.models.registry import build_component, construct
+from funrecipe.models.special_ids import BLANK_ID, EOS_ID, SOS_ID
 from funrecipe.models.transformer import TransformerDecoder, TransformerEncoder
 
 DEFAULT_CTC_WEIGHT = 0.5  # FunASR's, where a configuration is silent
@@ -25,7 +26,7 @@ class CTCAttentionModel(nn.Module):
     Ids of sos, eos and blank are those of every FunASR vocabulary.
     """
 
-    sos_id, eos_id, blank_id = 1, 2, 0
+    sos_id, eos_id, blank_id = SOS_ID, EOS_ID, BLANK_ID
 
     def __init__(self, encoder: nn.Module, decoder: TransformerDecoder | None, ctc: CTC | None) -> None:
         super().__init__()

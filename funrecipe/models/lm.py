@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from funrecipe.models.layers import length_mask
 from funrecipe.models.positions import PositionalEncoding
 from funrecipe.models.registry import construct
+from funrecipe.models.special_ids import EOS_ID, SOS_ID
 from funrecipe.models.transformer import TransformerEncoder, causal_mask
 
 
@@ -128,7 +129,7 @@ class SequentialRNNLM(nn.Module):
 class LanguageModel(nn.Module):
     """A language model as FunASR stores one (keys ``lm.*``)."""
 
-    sos_id, eos_id = 1, 2
+    sos_id, eos_id = SOS_ID, EOS_ID
 
     def __init__(self, lm: TransformerLM | SequentialRNNLM, vocab_size: int) -> None:
         super().__init__()

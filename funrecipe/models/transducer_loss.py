@@ -13,6 +13,8 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from funrecipe.models.special_ids import BLANK_ID
+
 LOG_ZERO = -1e30
 
 
@@ -24,7 +26,7 @@ def transducer_loss(
     labels: Tensor,
     label_lens: Tensor,
     *,
-    blank_id: int = 0,
+    blank_id: int = BLANK_ID,
     fastemit_lambda: float = 0.0,
 ) -> Tensor:
     """Negative log-probability of each label sequence: (B,).

@@ -13,6 +13,7 @@ from funrecipe.audio.io import read_audio
 from funrecipe.data.kaldi_dir import Utterance
 from funrecipe.errors import DataError, UnsafeFileError, UsageError
 from funrecipe.model_folder import ModelFolder
+from funrecipe.models.special_ids import BLANK_ID
 from funrecipe.text.tokenizer import UNKNOWN
 from funrecipe.train.adapt.initialize import extend_tokens
 from funrecipe.train.data.dataset import TrainItem
@@ -27,7 +28,6 @@ from funrecipe.train.options import TrainOptions
 from funrecipe.train.pairing import length_warning
 
 log = logging.getLogger(__name__)
-BLANK_ID = 0
 FIRST_LOOK = 1000  # utterances of a large data set that the pre-flight looks at
 
 

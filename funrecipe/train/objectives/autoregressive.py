@@ -6,12 +6,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from funrecipe.models.special_ids import EOS_ID, SOS_ID
 from funrecipe.models.transducer_loss import transducer_loss
 from funrecipe.train.data.batching import Batch
 from funrecipe.train.objectives.losses import IGNORE_ID, ctc_loss, label_smoothing_loss, token_accuracy
 from funrecipe.train.objectives.output import (
-    EOS_ID,
-    SOS_ID,
     LossOutput,
     ObjectiveConf,
     attention_denominator,

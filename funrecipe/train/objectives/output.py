@@ -12,8 +12,6 @@ from funrecipe.train.data.batching import Batch
 from funrecipe.train.objectives.losses import ctc_loss
 from funrecipe.train.option_rules import loss_setting
 
-SOS_ID, EOS_ID = 1, 2
-
 
 @dataclass
 class LossOutput:

@@ -7,12 +7,12 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from funrecipe.models.layers import length_mask
+from funrecipe.models.special_ids import EOS_ID
 from funrecipe.train.data.batching import Batch
 from funrecipe.train.objectives.chunked import chunk_cif, shape_index
 from funrecipe.train.objectives.hotword_sampling import HotwordConf, sample_hotwords
 from funrecipe.train.objectives.losses import IGNORE_ID, label_smoothing_loss, token_accuracy
 from funrecipe.train.objectives.output import (
-    EOS_ID,
     LossOutput,
     ObjectiveConf,
     attention_denominator,
