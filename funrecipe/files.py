@@ -13,6 +13,7 @@ import json
 import os
 import secrets
 import socket
+import stat
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import IO, Any
@@ -43,6 +44,16 @@ def leftovers(folder: Path, name: str = "*") -> list[Path]:
 def is_published_in_place(path: Path) -> bool:
     """True for a link, a pipe or a device (``/dev/stdout``), which is written to and never replaced."""
     return path.is_symlink() or (path.exists() and not path.is_file())
+
+
+def special_file(path: Path | str) -> str | None:
+    """What ``path`` is if reading it may never end: a named pipe, a device, a socket; else None, so for no file too."""
+    try:
+        mode = os.stat(path).st_mode
+    except (OSError, ValueError):
+        return None
+    kinds = ((stat.S_ISFIFO, "a named pipe"), (stat.S_ISSOCK, "a socket"), (stat.S_ISCHR, "a device"))
+    return next((what for is_such, what in (*kinds, (stat.S_ISBLK, "a device")) if is_such(mode)), None)
 
 
 @contextlib.contextmanager

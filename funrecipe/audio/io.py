@@ -18,7 +18,6 @@ from __future__ import annotations
 
 import io
 import os
-import stat
 import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -34,15 +33,10 @@ from funrecipe.audio.decode import Sound, Wanted
 from funrecipe.audio.parts import size_of
 from funrecipe.audio.resample import resample
 from funrecipe.errors import DataError, UnsafeFileError, UsageError
+from funrecipe.files import special_file
 
 RAW_SUFFIXES = (".pcm", ".raw")
 MAX_FLOAT_SAMPLE = 100.0  # far above any clipping: such samples are integers that somebody made floats
-SPECIAL_FILES = (
-    (stat.S_ISFIFO, "a named pipe"),
-    (stat.S_ISCHR, "a device"),
-    (stat.S_ISBLK, "a device"),
-    (stat.S_ISSOCK, "a socket"),
-)
 
 
 def read_audio(
@@ -149,14 +143,19 @@ def _is_raw_name(path: str, offset: int | None) -> bool:
 @contextmanager
 def _opened(path: str) -> Iterator[BinaryIO]:
     """A regular file, open. Raises DataError for anything else, whose reading may never end."""
+    if what := special_file(path):
+        raise DataError(f"it is {what}, not a file")
+    if os.path.isdir(path):
+        raise DataError("Is a directory")
     try:
-        what = special_file(os.stat(path).st_mode)
-        if what:
-            raise DataError(f"it is {what}, not a file")
-        with open(path, "rb") as file:
-            yield file
-    except (OSError, ValueError) as error:
+        file = os.fdopen(os.open(path, os.O_RDONLY), "rb")  # without a name, whose ending soundfile would believe
+    except (OSError, ValueError) as error:  # ValueError: a zero byte in the name
         raise DataError(getattr(error, "strerror", None) or str(error)) from None
+    with file:
+        try:
+            yield file
+        except OSError as error:
+            raise DataError(error.strerror or str(error)) from None
 
 
 def _run_pipe(command: str) -> bytes:
@@ -166,11 +165,6 @@ def _run_pipe(command: str) -> bytes:
         last = done.stderr.decode("utf-8", "replace").strip().rsplit("\n", 1)[-1]
         raise DataError(f"the command returned {done.returncode}: {last}")
     return done.stdout
-
-
-def special_file(mode: int) -> str | None:
-    """What a file of this mode is, if reading it may never end (a named pipe, a device, a socket); else None."""
-    return next((what for is_such, what in SPECIAL_FILES if is_such(mode)), None)
 
 
 def split_ark_offset(source: str) -> tuple[str, int | None]:

@@ -142,4 +142,4 @@ def _is_text(head: bytes) -> bool:
     except UnicodeDecodeError:
         return False
     long_enough = len(text.encode()) >= min(len(head), 512) - 3  # a character may be cut at the end
-    return long_enough and all(c.isprintable() or c in "\t\r\n\ufeff" for c in text)
+    return long_enough and len(set(text)) > 8 and all(c.isprintable() or c in "\t\r\n\ufeff" for c in text)

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from funrecipe.errors import DataError
+from funrecipe.files import special_file
 
 BLANKS = " \t"
 CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")  # all but the tab
@@ -137,6 +138,8 @@ def _repetition(first: ListLine, line: ListLine, path: Path) -> Problem:
 def _usable_lines(path: Path, problems: list[Problem]) -> Iterator[ListLine]:
     """See ``read_list_file``; what concerns the whole file is appended after its last line."""
     odd: dict[str, list[int]] = {}
+    if what := special_file(path):
+        raise DataError(f"the list is {what}, not a file", where=str(path), hint="write it to a file")
     try:
         with open(path, "rb") as file:
             for number, raw in enumerate(file, 1):

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import MutableMapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -12,20 +13,33 @@ from urllib.parse import urlsplit
 
 import numpy as np
 
-from funrecipe.audio.io import read_audio
+from funrecipe.audio.channels import ChannelCounter, check_channel
+from funrecipe.audio.io import RAW_SUFFIXES, read_audio
 from funrecipe.data.kaldi_dir import Utterance, read_scp
 from funrecipe.errors import DataError, UsageError
 from funrecipe.network import fetch_url, is_url
 from funrecipe.pipelines.calls import name_sources
 
+logger = logging.getLogger(__name__)
+
 
 @dataclass(frozen=True)
 class AudioSources:
-    """How sources are read: at ``sample_rate_hz``, from the network or from commands only if that was allowed."""
+    """How sources are read: at ``sample_rate_hz``, from the network, commands or ffmpeg only if that was allowed.
+
+    Attributes:
+        channel: the channel of a recording to take, from 1 on, or ``mix``.
+    """
 
     sample_rate_hz: int
     allow_network: bool = False
     allow_pipes: bool = False
+    allow_ffmpeg: bool = False
+    channel: int | str = 1
+    counter: ChannelCounter = field(default_factory=ChannelCounter, compare=False)
+
+    def __post_init__(self) -> None:
+        check_channel(self.channel)
 
     def in_list(self, audio_in: Any, output_dir: Path | None) -> dict[str, Any] | None:
         """Sources by key if ``audio_in`` is a list or a ``wav.scp``, which needs an ``output_dir``; else None."""
@@ -41,17 +55,33 @@ class AudioSources:
         Raises:
             DataError: it cannot be read.
         """
-        rate_hz = self.sample_rate_hz
         if isinstance(source, Utterance):
-            return read_audio(source.audio, sample_rate_hz=rate_hz, audio_fs=audio_fs, allow_pipes=self.allow_pipes)
+            return self._read(source.audio, audio_fs, allow_pipes=self.allow_pipes)
         if not is_url(source):
-            return read_audio(source, sample_rate_hz=rate_hz, audio_fs=audio_fs)
+            return self._read(source, audio_fs)
         content = fetch_url(source, allow_network=self.allow_network)
-        is_raw = urlsplit(source).path.lower().endswith(".pcm")  # else a page that says "not found" would be samples
+        is_raw = urlsplit(source).path.lower().endswith(RAW_SUFFIXES)  # else a page that says "not found" is samples
         try:
-            return read_audio(content if is_raw else BytesIO(content), sample_rate_hz=rate_hz, audio_fs=audio_fs)
+            return self._read(content if is_raw else BytesIO(content), audio_fs)
         except DataError as error:
             raise DataError(error.what, where=source, hint=error.hint) from None
+
+    def tell_channels(self, total: int) -> None:
+        """Log how many of the ``total`` sources of a call have more than one channel; of single ones, the first."""
+        was_told = self.counter.was_told
+        if (note := self.counter.take_note(total, self.channel)) and (total > 1 or not was_told):
+            logger.warning("%s (pipeline(..., channel=N or 'mix'))", note)
+
+    def _read(self, source: Any, audio_fs: int | None, *, allow_pipes: bool = False) -> np.ndarray:
+        return read_audio(
+            source,
+            sample_rate_hz=self.sample_rate_hz,
+            audio_fs=audio_fs,
+            channel=self.channel,
+            allow_pipes=allow_pipes,
+            allow_ffmpeg=self.allow_ffmpeg,
+            on_channels=self.counter,
+        )
 
     def read_piece(
         self, audio_in: Any, audio_fs: int | None, cache: MutableMapping[str, Any], *, is_final: bool
@@ -62,7 +92,7 @@ class AudioSources:
             return np.zeros(0, np.float32) if empty else self.read(audio_in, None)
         import soxr
 
-        piece = np.zeros(0, np.float32) if empty else read_audio(audio_in, sample_rate_hz=audio_fs)
+        piece = np.zeros(0, np.float32) if empty else replace(self, sample_rate_hz=audio_fs).read(audio_in, None)
         if "resampler" not in cache:
             cache["resampler"] = soxr.ResampleStream(audio_fs, self.sample_rate_hz, 1, dtype="float32", quality="HQ")
         return np.asarray(cache["resampler"].resample_chunk(piece, last=is_final))

@@ -91,6 +91,13 @@ def decode_options_of(params: Mapping[str, Any], *, allow_network: bool) -> Deco
 def name_sources(sources: Sequence[Any]) -> dict[str, Any]:
     """Sources by key: a file's name up to the first dot, as FunASR has it; made unique, and safe for a list file."""
     named: dict[str, Any] = {}
+    numbers = [s for s in sources if isinstance(s, (int, float)) or getattr(s, "ndim", 1) == 0]
+    if numbers:
+        raise UsageError(
+            f"audio of type {type(numbers[0]).__name__}: a number is not an utterance, and each item of a list is one",
+            where="audio_in",
+            hint="the samples of one utterance are an array: numpy.asarray(samples)",
+        )
     for source in sources:
         is_path = isinstance(source, (str, os.PathLike))
         if not is_path and not isinstance(source, (bytes, bytearray, memoryview)) and not hasattr(source, "dtype"):

@@ -37,6 +37,8 @@ class Punctuation:
         weights: Path | None,
         allow_network: bool,
         allow_pipes: bool,
+        allow_ffmpeg: bool,
+        channel: int | str,
     ) -> None:
         from funrecipe.punctuation.punctuator import check_rules, load_punctuator
 

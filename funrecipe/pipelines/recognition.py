@@ -54,6 +54,8 @@ class SpeechRecognition:
         weights: Path | None,
         allow_network: bool,
         allow_pipes: bool,
+        allow_ffmpeg: bool,
+        channel: int | str,
     ) -> None:
         from funrecipe.decode.recognizer import load_model
 
@@ -65,7 +67,7 @@ class SpeechRecognition:
             logger.warning("%s: only its recognizer runs, without voice activity detection or punctuation", model)
         self._output_dir, self._batch_size, self._defaults = output_dir, batch_size, dict(param_dict)
         self._allow_network = allow_network
-        self._sources = AudioSources(self.folder.sample_rate_hz, allow_network, allow_pipes)
+        self._sources = AudioSources(self.folder.sample_rate_hz, allow_network, allow_pipes, allow_ffmpeg, channel)
         self._lock = threading.Lock()  # recognizers are made once
         self._file_lock = threading.Lock()  # one call at a time writes to an output_dir
         self._made: dict[tuple[Any, ...], Any] = {}  # recognizers of files and of streams, by options
@@ -146,6 +148,7 @@ class SpeechRecognition:
             with self._file_lock, ShardWriter(output_dir, dict.fromkeys(sources, stamp)) as writer:
                 decode_into(results := Results(writer, spells_blanks))
                 writer.write_rtf(self.folder.frames_per_second)
+        self._sources.tell_channels(len(sources))
         return [results.by_key[key] for key in sources]
 
     def _recognizer(self, params: Mapping[str, Any]) -> Recognizer:

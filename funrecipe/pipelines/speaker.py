@@ -37,6 +37,8 @@ class SpeakerVerification:
         weights: Path | None,
         allow_network: bool,
         allow_pipes: bool,
+        allow_ffmpeg: bool,
+        channel: int | str,
     ) -> None:
         from funrecipe.speaker.embedding import load_speaker_model
         from funrecipe.speaker.verification import threshold_of
@@ -47,7 +49,7 @@ class SpeakerVerification:
         self.folder = open_model(model)
         check_revision(self.folder.path, model_revision)
         self._output_dir = output_dir
-        self._sources = AudioSources(self.folder.sample_rate_hz, allow_network, allow_pipes)
+        self._sources = AudioSources(self.folder.sample_rate_hz, allow_network, allow_pipes, allow_ffmpeg, channel)
         self._model = load_speaker_model(self.folder, device=device, weights=weights)
         self.threshold = threshold_in(param_dict, threshold_of(self.folder))
 
@@ -85,6 +87,7 @@ class SpeakerVerification:
         else:
             ((key, source),) = name_sources([audio_in]).items()
             results, failed = [{"key": key, "spk_embedding": self._embed(source, audio_fs)}], {}
+        self._sources.tell_channels(len(results))
         if target is not None:
             self._write(target, "xvector", {r["key"]: r["spk_embedding"] for r in results if "spk_embedding" in r})
             lines = [f"{key}\t{place_of((sources or {})[key])}\t{reason}\n" for key, reason in failed.items()]
@@ -98,6 +101,7 @@ class SpeakerVerification:
 
         key = next(iter(name_sources(pair)))
         first, second = (self._embed(source, audio_fs) for source in pair)
+        self._sources.tell_channels(len(pair))
         found = verify(first, second, threshold)
         if target is not None:
             self._write(target, "xvector", {key: first})

@@ -43,6 +43,8 @@ def pipeline(
     weights: str | Path | None = None,
     allow_network: bool = False,
     allow_pipes: bool = False,
+    allow_ffmpeg: bool = False,
+    channel: int | str = 1,
     **decode_options: Any,
 ) -> Any:
     """Load a model.
@@ -60,6 +62,8 @@ def pipeline(
         weights: a checkpoint in place of the model's own, such as one of a fine-tuning run.
         allow_network: URLs may be fetched (also: ``FUNRECIPE_ALLOW_NETWORK=true``).
         allow_pipes: commands in a ``wav.scp`` may run.
+        allow_ffmpeg: an installed ffmpeg reads what libsndfile does not (m4a, aac, amr, wma, webm, ...).
+        channel: the channel of a recording to take, from 1 on, or ``mix``: the mean of all.
         decode_options: what the task has: fields of ``DecodeOptions`` (``beam_size``, ``hotword``, ...), of
             ``VadOptions``, ...
 
@@ -85,6 +89,8 @@ def pipeline(
         weights=None if weights is None else Path(weights),
         allow_network=network_allowed(allow_network),
         allow_pipes=allow_pipes,
+        allow_ffmpeg=allow_ffmpeg,
+        channel=channel,
     )
 
 

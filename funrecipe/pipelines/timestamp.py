@@ -40,6 +40,8 @@ class SpeechTimestamp:
         weights: Path | None,
         allow_network: bool,
         allow_pipes: bool,
+        allow_ffmpeg: bool,
+        channel: int | str,
     ) -> None:
         from funrecipe.decode.text_alignment import load_aligner
 
@@ -51,7 +53,7 @@ class SpeechTimestamp:
         self.folder = open_model(model)
         check_revision(self.folder.path, model_revision)
         self._output_dir, self._batch_size = output_dir, batch_size
-        self._sources = AudioSources(self.folder.sample_rate_hz, allow_network, allow_pipes)
+        self._sources = AudioSources(self.folder.sample_rate_hz, allow_network, allow_pipes, allow_ffmpeg, channel)
         self._aligner = load_aligner(self.folder, device=device, weights=weights)
 
     def __call__(
@@ -99,6 +101,7 @@ class SpeechTimestamp:
                 results |= self._align(waveforms, texts)
                 waveforms = {}
         results |= self._align(waveforms, texts)
+        self._sources.tell_channels(len(sources))
         in_order = [results[key] for key in sources]
         if target is not None:
             write_results(target, in_order)

@@ -37,6 +37,8 @@ class VoiceActivityDetection:
         weights: Path | None,
         allow_network: bool,
         allow_pipes: bool,
+        allow_ffmpeg: bool,
+        channel: int | str,
     ) -> None:
         from funrecipe.vad.detector import load_detector
 
@@ -46,7 +48,7 @@ class VoiceActivityDetection:
         self.folder = open_model(model)
         check_revision(self.folder.path, model_revision)
         self._output_dir = output_dir
-        self._sources = AudioSources(self.folder.sample_rate_hz, allow_network, allow_pipes)
+        self._sources = AudioSources(self.folder.sample_rate_hz, allow_network, allow_pipes, allow_ffmpeg, channel)
         self._detector = load_detector(self.folder, device=device, options=param_dict, weights=weights)
 
     def __call__(
@@ -91,6 +93,7 @@ class VoiceActivityDetection:
         else:
             ((key, source),) = name_sources([audio_in]).items()
             results = [{"key": key, "text": self._detector.segments(self._sources.read(source, audio_fs), options)}]
+        self._sources.tell_channels(len(results))
         if target is not None:
             write_results(target, results, {key: place_of(source) for key, source in (sources or {}).items()})
         return results if sources is not None else results[0]
