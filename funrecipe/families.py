@@ -95,6 +95,14 @@ FAMILIES: dict[str, Family] = {
         zoo_modes=("paraformer",),
         options=PARAFORMER | {"hotword", "clas_scale"},
     ),
+    "seaco_paraformer": Family(
+        "Paraformer with timestamps and hotwords by a decoder of their own (SeACo)",
+        build="seaco_paraformer:build_seaco_paraformer",
+        search="paraformer:SeacoParaformerSearch",
+        objective="seaco:seaco_loss",
+        zoo_modes=("paraformer",),
+        options=PARAFORMER | {"hotword"},
+    ),
     "paraformer_online": Family(
         "Paraformer over chunks of 600 ms",
         build="paraformer_online:build_paraformer_online",
@@ -162,7 +170,6 @@ FAMILIES: dict[str, Family] = {
     ),
     "mfcca": Family("multi-channel recognition", unsupported="multi-channel multi-talker recognition"),
     "sa_asr": Family("speaker-attributed recognition", unsupported="speaker-attributed recognition"),
-    "seaco_paraformer": Family("Paraformer with SeACo hotwords", unsupported="hotwords by a second decoder (SeACo)"),
     "timestamp_prediction": Family(
         "timestamps of a known text", build="timestamp_prediction:build_timestamp_predictor"
     ),

@@ -4,6 +4,7 @@ and ``split/``; loads no weights."""
 from __future__ import annotations
 
 import argparse
+import os
 import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -134,7 +135,7 @@ def record_model(
             "lm_weights": folder.lm_weights,
             "lm_config": folder.lm_config,
             "ngram": folder.ngram,
-            "hotword": Path(hotword) if hotword and Path(hotword).is_file() else None,
+            "hotword": Path(hotword) if hotword and os.path.isfile(hotword) else None,
         },
         {"config": folder.config, "tokens": folder.tokens, "decoding": folder.decoding},
     )
@@ -177,7 +178,7 @@ def _decode_options(args: argparse.Namespace) -> dict[str, Any]:
 
     if args.hotword and args.hotword.lower() == "none":
         args.hotword = None
-    if args.hotword and Path(args.hotword).is_file():
+    if args.hotword and os.path.isfile(args.hotword):
         args.hotword = str(Path(args.hotword).resolve())
     options = options_given(args)  # values out of range are an error now, not in every worker
     return {name: value for name in OPTIONS if (value := getattr(options, name)) is not None}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -26,7 +27,7 @@ def read_hotwords(source: str | None, *, allow_network: bool = False) -> list[st
         return []
     if is_url(source):
         lines = _decode(fetch_url(source, allow_network=allow_network), source).splitlines()
-    elif Path(source).is_file():
+    elif os.path.isfile(source):  # Path.is_file raises where many words are longer than a file name may be
         lines = _decode(Path(source).read_bytes(), source).splitlines()
     elif source.endswith(".txt") or "/" in source:
         raise UsageError(f"no hot word file '{source}'", where="hotword", hint="give a file, a URL or the words")

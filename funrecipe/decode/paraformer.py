@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from dataclasses import replace
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -18,18 +19,21 @@ from funrecipe.decode.timestamps import align, check_ctc_times, encoder_frame_ms
 from funrecipe.errors import UsageError
 from funrecipe.model_folder import ModelFolder
 from funrecipe.models.cif import CifOutput
-from funrecipe.models.special_ids import BLANK_ID, EOS_ID
+from funrecipe.models.special_ids import BLANK_ID, EOS_ID, SOS_ID
 
 logger = logging.getLogger(__name__)
 
+MARKS = (BLANK_ID, EOS_ID)
 DEFAULT_BEAM_SIZE = 10  # with which the language model results of Paraformer were published
 
 
 class ParaformerSearch:
     """The best token at every position; with a CTC or language model weight, a beam search over all positions.
 
-    Blank and eos are removed from the result but count in its score.
+    Blank and eos (``marks``) are removed from the result but count in its score.
     """
+
+    marks: ClassVar[tuple[int, ...]] = MARKS
 
     def __init__(self, model: nn.Module, folder: ModelFolder, options: DecodeOptions) -> None:
         self.model, self.nbest = model, options.nbest or 1
@@ -62,7 +66,7 @@ class ParaformerSearch:
         cif = self.model.predict(encoder_out, encoder_out_lens)
         token_lens = cif.token_num.long()
         log_probs = self.log_probs(encoder_out, encoder_out_lens, cif.embeds, token_lens)
-        nbests = [[hypothesis] for hypothesis in greedy(log_probs, token_lens)]
+        nbests = [[hypothesis] for hypothesis in greedy(log_probs, token_lens, self.marks)]
         if self.beam is not None:
             found = self.search(log_probs, token_lens, encoder_out, encoder_out_lens)
             nbests = [beam or best for beam, best in zip(found, nbests)]
@@ -88,7 +92,7 @@ class ParaformerSearch:
         )
         return [
             [
-                TokenHypothesis(without_marks(hyp.tokens[1:-1]), hyp.score, partial_scores=hyp.scores)
+                TokenHypothesis(without_marks(hyp.tokens[1:-1], self.marks), hyp.score, partial_scores=hyp.scores)
                 for hyp in hyps[: self.nbest]
             ]
             for hyps in found
@@ -143,6 +147,21 @@ class ContextualParaformerSearch(ParaformerSearch):
         return self.model.decode(encoder_out, encoder_out_lens, embeds, token_lens, self.context, self.scale)
 
 
+class SeacoParaformerSearch(BiCifParaformerSearch):
+    """Recognizes with hotwords, which are encoded once, and gives the time of every token."""
+
+    marks = (BLANK_ID, SOS_ID, EOS_ID)
+
+    def __init__(self, model: nn.Module, folder: ModelFolder, options: DecodeOptions) -> None:
+        super().__init__(model, folder, options)
+        words = spell_hotwords(read_hotwords(options.hotword, allow_network=options.allow_network), folder.tokenizer)
+        with torch.inference_mode():
+            self.context = model.encode_hotwords(words) if words else None
+
+    def log_probs(self, encoder_out: Tensor, encoder_out_lens: Tensor, embeds: Tensor, token_lens: Tensor) -> Tensor:
+        return self.model.decode(encoder_out, encoder_out_lens, embeds, token_lens, self.context)
+
+
 def _check_without_beam(options: DecodeOptions) -> None:
     """The positions are independent of each other: without other scores a search ends where the arg-max is.
 
@@ -158,17 +177,17 @@ def _check_without_beam(options: DecodeOptions) -> None:
         logger.warning("beam_size=%d changes nothing by itself: %s", options.beam_size, hint)
 
 
-def without_marks(ids: list[int]) -> list[int]:
-    """Token ids without blank and eos."""
-    return [i for i in ids if i not in (BLANK_ID, EOS_ID)]
+def without_marks(ids: list[int], marks: tuple[int, ...] = MARKS) -> list[int]:
+    """Token ids without blank and eos, or other ``marks``."""
+    return [i for i in ids if i not in marks]
 
 
-def greedy(log_probs: Tensor, token_lens: Tensor) -> list[TokenHypothesis]:
+def greedy(log_probs: Tensor, token_lens: Tensor, marks: tuple[int, ...] = MARKS) -> list[TokenHypothesis]:
     """``log_probs (B, U, V)``, ``token_lens (B,)`` -> one hypothesis each; the score sums over ``token_lens``."""
     best = log_probs.max(dim=-1)
     counted = torch.arange(log_probs.size(1), device=log_probs.device) < token_lens[:, None]
     scores = (best.values.double() * counted).sum(dim=1).tolist()
     return [
-        TokenHypothesis(without_marks(ids[:length]), score)
+        TokenHypothesis(without_marks(ids[:length], marks), score)
         for ids, length, score in zip(best.indices.tolist(), token_lens.tolist(), scores)
     ]

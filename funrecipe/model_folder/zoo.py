@@ -14,6 +14,11 @@ from funrecipe.errors import DataError
 ZOO_PATH = Path(__file__).resolve().parents[2] / "egs" / "asr" / "models.yaml"
 # The hub renamed the first name space; both still answer.
 NAMESPACES = {"iic": "damo"}
+# Short names that FunASR 1.x gives to models.
+NICKNAMES = {
+    "paraformer-zh": "damo/speech_seaco_paraformer_large_asr_nat-zh-cn-16k-common-vocab8404-pytorch",
+    "paraformer-zh-streaming": "damo/speech_paraformer-large_asr_nat-zh-cn-16k-common-vocab8404-online",
+}
 
 
 @dataclass(frozen=True)
@@ -49,7 +54,9 @@ def zoo() -> dict[str, ZooRow]:
 
 
 def canonical_id(model_id: str) -> str:
-    """``iic/x`` -> ``damo/x``; a bare name gets the name space of its row."""
+    """``iic/x`` -> ``damo/x``; a bare name gets the name space of its row, a short name of FunASR its id."""
+    if model_id in NICKNAMES:
+        return NICKNAMES[model_id]
     namespace, slash, name = model_id.strip("/").rpartition("/")
     if slash:
         return f"{NAMESPACES.get(namespace, namespace)}/{name}"

@@ -273,7 +273,8 @@ class SANMDecoderLayer(nn.Module):
 class ParaformerSANMDecoder(nn.Module):
     """Parallel decoder: acoustic embeddings + encoder output -> logits of all tokens at once.
 
-    Arguments carry the names of ``decoder_conf``. Keys: ``embed.0`` (for the training sampler only), ``decoders.N``
+    Arguments carry the names of ``decoder_conf``; ``vocab_size`` None: hidden states only, without ``embed`` and
+    ``output_layer``. Keys: ``embed.0`` (for the training sampler only), ``decoders.N``
     (``att_layer_num`` layers), ``decoders2.N`` (the rest of ``num_blocks``, memory only), ``decoders3.0``.
     """
 
@@ -286,7 +287,7 @@ class ParaformerSANMDecoder(nn.Module):
 
     def __init__(
         self,
-        vocab_size: int,
+        vocab_size: int | None,
         encoder_output_size: int,
         attention_heads: int = 4,
         linear_units: int = 2048,
@@ -307,14 +308,16 @@ class ParaformerSANMDecoder(nn.Module):
             cross = CrossAttention(attention_heads, size, src_attention_dropout_rate) if attention else None
             return SANMDecoderLayer(size, linear_units, dropout_rate, memory, cross)
 
-        self.embed = nn.Sequential(nn.Embedding(vocab_size, size))
+        if vocab_size is not None:
+            self.embed = nn.Sequential(nn.Embedding(vocab_size, size))
         self.decoders = nn.ModuleList([block(memory_shift=shift, attention=True) for _ in range(att_layer_num)])
         if num_blocks > att_layer_num:
             extra = num_blocks - att_layer_num
             self.decoders2 = nn.ModuleList([block(memory_shift=0, attention=False) for _ in range(extra)])
         self.decoders3 = nn.ModuleList([SANMDecoderLayer(size, linear_units, dropout_rate)])
         self.after_norm = LayerNorm(size)
-        self.output_layer = nn.Linear(size, vocab_size)
+        if vocab_size is not None:
+            self.output_layer = nn.Linear(size, vocab_size)
 
     def forward(
         self,
@@ -331,23 +334,34 @@ class ParaformerSANMDecoder(nn.Module):
             embeds: ``(B, U, D)`` acoustic embeddings; token_lens: ``(B,)``.
             attention_mask: ``(B, U, T)`` in place of the lengths (chunk-wise attention), or None.
         """
+        return self.output_layer(self.hidden(encoder_out, encoder_out_lens, embeds, token_lens, attention_mask))
+
+    def hidden(
+        self,
+        encoder_out: Tensor,
+        encoder_out_lens: Tensor | None,
+        embeds: Tensor,
+        token_lens: Tensor,
+        attention_mask: Tensor | None = None,
+    ) -> Tensor:
+        """States ``(B, U, D)`` after the last norm; arguments as in :meth:`forward`; lengths None: no padding."""
         token_mask = padding_mask(token_lens, embeds.size(1))
         attention_mask = cross_attention_mask(encoder_out, encoder_out_lens, attention_mask)
         x = embeds
         for layer in self.decoders:
             x = layer(x, token_mask, encoder_out, attention_mask)
-        return self.logits(x, token_mask, encoder_out)
+        return self.last_layers(x, token_mask, encoder_out)
 
-    def logits(self, x: Tensor, token_mask: Tensor | None, encoder_out: Tensor) -> Tensor:
-        """What follows the layers with attention: ``decoders2``, ``decoders3``, norm and output layer."""
+    def last_layers(self, x: Tensor, token_mask: Tensor | None, encoder_out: Tensor) -> Tensor:
+        """What follows the layers with attention: ``decoders2``, ``decoders3`` and the norm."""
         for layer in (*getattr(self, "decoders2", ()), *self.decoders3):
             x = layer(x, token_mask, encoder_out, None)
-        return self.output_layer(self.after_norm(x))
+        return self.after_norm(x)
 
 
-def cross_attention_mask(encoder_out: Tensor, lens: Tensor, mask: Tensor | None = None) -> Tensor | None:
+def cross_attention_mask(encoder_out: Tensor, lens: Tensor | None, mask: Tensor | None = None) -> Tensor | None:
     """``mask (B, U, T)``, or else that of ``lens (B,)``, as attention takes it: ``(B, 1, U|1, T)`` or None."""
     if mask is not None:
         return mask[:, None]
-    frames = padding_mask(lens, encoder_out.size(1))
+    frames = None if lens is None else padding_mask(lens, encoder_out.size(1))
     return None if frames is None else frames[:, None, None, :]

@@ -20,6 +20,7 @@ LOSS_SETTINGS = ("ctc_weight", "lsm_weight", "length_normalized_loss", "predicto
                  "sampling_ratio", "use_1st_decoder_loss", "predictor_weight2", "loss_weight_model1",
                  "fastemit_lambda", "auxiliary_ctc_weight", "auxiliary_att_weight", "auxiliary_lsm_weight",
                  "auxiliary_lm_loss_weight", "auxiliary_lm_loss_smoothing",
+                 "seaco_weight", "seaco_lsm_weight", "seaco_length_normalized_loss", "train_decoder",
                  "sample_rate", "double_rate", "min_hw_length", "max_hw_length")  # fmt: skip
 
 # Setting -> (what must be on, whether it is).

@@ -27,6 +27,14 @@ FAMILIES: dict[str, dict[str, Any]] = {
         "predictor": "cif_predictor_v3",
         "predictor_conf": {**CIF, "idim": 32, "upsample_times": 3, "upsample_type": "cnn_blstm", "use_cif1_cnn": False},
     },
+    "seaco_paraformer": {
+        "predictor": "cif_predictor_v3",
+        "predictor_conf": {**CIF, "idim": 32, "upsample_times": 3, "upsample_type": "cnn_blstm", "use_cif1_cnn": False},
+        "seaco_decoder": "paraformer_decoder_sanm",
+        "seaco_decoder_conf": {**SMALL, "att_layer_num": 1, "kernel_size": 5, "use_output_layer": False},
+        "model_conf": {"ctc_weight": 0.0, "length_normalized_loss": True, "predictor_bias": 1, "sampling_ratio": 0.3,
+                       "inner_dim": 32, "train_decoder": True, "seaco_weight": 1.0, "NO_BIAS": 9},
+    },
     "paraformer_online": {
         "encoder": "sanm_chunk_opt", "encoder_conf": SANM_CHUNK, "predictor_conf": CIF,
         "decoder_conf": {**SMALL, "att_layer_num": 1, "kernel_size": 5, "sanm_shfit": 2},
