@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import struct
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import BinaryIO
 
@@ -11,7 +12,7 @@ import numpy as np
 
 from funrecipe.audio.channels import channels_last, take_channel
 from funrecipe.audio.chunks import LAYOUTS, au_parts, check_riff_size, chunk_parts, followed_by_entry, nist_parts
-from funrecipe.audio.decode import MAX_COUNT, Sound, UnknownToLibsndfile, Wanted, decode_parts, open_part
+from funrecipe.audio.decode import MAX_COUNT, Sound, UnknownToLibsndfile, Wanted, decode_parts, open_part, stream_parts
 from funrecipe.audio.ffmpeg import CONVERT_HINT, converted
 from funrecipe.audio.flac import flac_parts
 from funrecipe.audio.mpeg import mpeg_parts
@@ -23,6 +24,8 @@ from funrecipe.errors import DataError
 PCM_BYTES_PER_SAMPLE = 2
 PCM_FULL_SCALE = 32768.0
 MAX_LEADING_TAGS = 8
+RAW_BLOCK_BYTES = PCM_BYTES_PER_SAMPLE << 18
+WHOLE = ("kaldi", "wrapped", "foreign", "not audio")  # readers that have no blocks
 MATRIX_BYTES = {b"FM": 4, b"DM": 8, b"CM2": 2, b"CM3": 1, b"CM": 1}
 VECTOR_BYTES = {b"FV": 4, b"DV": 8}
 
@@ -77,6 +80,32 @@ def read_content(file: BinaryIO, start: int, stop: int, reading: Reading) -> Sou
         if not (reading.allow_ffmpeg and found.demuxer):
             raise
         return _read_with_ffmpeg(file, audio, stop, found, reading)
+
+
+def stream_content(file: BinaryIO, start: int, stop: int, reading: Reading) -> Iterator[tuple[np.ndarray, int]]:
+    """As :func:`read_content`, block by block with the rate of each; what cannot be taken in blocks comes as one."""
+    audio, found = look(file, start, stop) if start < stop else (start, None)
+    if found is None and start < stop and reading.allow_raw and not reading.is_entry:
+        _read_raw(file, start, stop, replace(reading, wanted=Wanted(0.0, 0.0)))  # is it whole?
+        for begin in range(start, stop, RAW_BLOCK_BYTES):
+            samples = _raw_samples(read_bytes(file, begin, min(stop, begin + RAW_BLOCK_BYTES)))
+            yield take_channel(samples[:, None], reading.wanted.channel), reading.raw_rate_hz
+        return
+    if found is None or found.reader in WHOLE:
+        sound = read_content(file, start, stop, reading)
+        yield sound.samples, sound.rate_hz
+        return
+    parts = parts_of(file, audio, stop, found, is_entry=reading.is_entry)
+    has_begun = False
+    try:
+        for block, rate_hz in stream_parts(file, parts, reading.wanted.channel):
+            has_begun = True
+            yield block, rate_hz
+    except UnknownToLibsndfile:
+        if has_begun or not (reading.allow_ffmpeg and found.demuxer):
+            raise
+        sound = _read_with_ffmpeg(file, audio, stop, found, reading)
+        yield sound.samples, sound.rate_hz
 
 
 def content_length_s(file: BinaryIO, start: int, stop: int, reading: Reading) -> float | None:
@@ -158,8 +187,11 @@ def _read_raw(file: BinaryIO, start: int, stop: int, reading: Reading) -> Sound:
     reading.wanted.check(size // PCM_BYTES_PER_SAMPLE, reading.raw_rate_hz)
     end = stop if last is None else min(stop, start + PCM_BYTES_PER_SAMPLE * last)
     data = read_bytes(file, start + PCM_BYTES_PER_SAMPLE * first, end)
-    samples = np.frombuffer(data, dtype="<i2").astype(np.float32) / np.float32(PCM_FULL_SCALE)
-    return Sound(take_channel(samples[:, None], reading.wanted.channel), reading.raw_rate_hz, 1)
+    return Sound(take_channel(_raw_samples(data)[:, None], reading.wanted.channel), reading.raw_rate_hz, 1)
+
+
+def _raw_samples(data: bytes) -> np.ndarray:
+    return np.frombuffer(data, dtype="<i2").astype(np.float32) / np.float32(PCM_FULL_SCALE)
 
 
 def _read_with_ffmpeg(file: BinaryIO, start: int, stop: int, found: Format, reading: Reading) -> Sound:

@@ -95,6 +95,18 @@ def decode_parts(file: BinaryIO, parts: list[Part], wanted: Wanted) -> Sound:
     return Sound(np.concatenate(kept) if kept else np.zeros(0, np.float32), rate_hz or 1, channels or 1)
 
 
+def stream_parts(file: BinaryIO, parts: list[Part], channel: int | str) -> Iterator[tuple[np.ndarray, int]]:
+    """Blocks ``(S,)`` of one channel, part after part, each with its sampling rate in Hz.
+
+    Raises:
+        DataError: as :func:`decode_parts`, after the blocks before the damage.
+    """
+    for part in parts:
+        with open_part(file, part) as sound:
+            for block in _blocks(sound, part, 0, None, channel):
+                yield block, sound.samplerate
+
+
 def _seek(sound: soundfile.SoundFile, part: Part, first: int) -> int:
     """Jump to a sample where that is exact; where reading begins."""
     if first == 0 or not part.is_counted or not sound.seekable() or sound.frames >= MAX_COUNT:

@@ -28,10 +28,10 @@ import numpy as np
 
 from funrecipe.audio.arrays import samples_of
 from funrecipe.audio.channels import check_channel
-from funrecipe.audio.containers import Reading, content_length_s, read_content
+from funrecipe.audio.containers import Reading, content_length_s, read_content, stream_content
 from funrecipe.audio.decode import Sound, Wanted
 from funrecipe.audio.parts import size_of
-from funrecipe.audio.resample import resample
+from funrecipe.audio.resample import StreamResampler, resample
 from funrecipe.errors import DataError, UnsafeFileError, UsageError
 from funrecipe.files import special_file
 
@@ -81,11 +81,7 @@ def read_audio(
     reading = Reading(Wanted(start_s, end_s, check_channel(channel)), raw_rate_hz, allow_ffmpeg=allow_ffmpeg)
     try:
         sound = _read(source, reading, allow_pipes=allow_pipes)
-        loudest = float(np.abs(sound.samples).max(initial=0.0))
-        if not np.isfinite(loudest):
-            raise DataError("samples are not finite (NaN or infinity)")
-        if loudest > MAX_FLOAT_SAMPLE:
-            raise DataError(f"float samples up to {loudest:g}, where full scale is 1", hint="divide by 32768")
+        check_samples(sound.samples)
     except UnsafeFileError:
         raise
     except DataError as error:
@@ -93,6 +89,53 @@ def read_audio(
     if on_channels is not None and sound.channels > 1:
         on_channels(sound.channels)
     return resample(sound.samples, sound.rate_hz, sample_rate_hz)
+
+
+def stream_audio(
+    source: Any,
+    *,
+    sample_rate_hz: int,
+    audio_fs: int | None = None,
+    channel: int | str = 1,
+    allow_pipes: bool = False,
+    allow_ffmpeg: bool = False,
+) -> Iterator[np.ndarray]:
+    """As :func:`read_audio`, in blocks ``(S,)``, so that memory does not grow with the length of a file.
+
+    Other sources than files, and formats that cannot be read in blocks, come as one block. Damage in the middle of a
+    file raises when the blocks before it have been given.
+    """
+    path, offset = split_ark_offset(str(source)) if isinstance(source, (str, os.PathLike)) else ("", None)
+    if not path or offset is not None or path.rstrip().endswith("|"):
+        yield read_audio(
+            source,
+            sample_rate_hz=sample_rate_hz,
+            audio_fs=audio_fs,
+            channel=channel,
+            allow_pipes=allow_pipes,
+            allow_ffmpeg=allow_ffmpeg,
+        )
+        return
+    reading = Reading(Wanted(channel=check_channel(channel)), audio_fs or sample_rate_hz, allow_ffmpeg=allow_ffmpeg)
+    reading = replace(reading, allow_raw=_is_raw_name(path, None))
+    converter = StreamResampler(sample_rate_hz)
+    try:
+        with _opened(path) as file:
+            for block, rate_hz in stream_content(file, 0, size_of(file), reading):
+                check_samples(block)
+                yield converter.convert(block, rate_hz)
+        yield converter.flush()
+    except DataError as error:
+        raise DataError(f"cannot read audio: {error.what}", where=str(source), hint=error.hint) from None
+
+
+def check_samples(samples: np.ndarray) -> None:
+    """Raise a DataError for samples that are not finite, or not in [-1, 1] by far."""
+    loudest = float(np.abs(samples).max(initial=0.0))
+    if not np.isfinite(loudest):
+        raise DataError("samples are not finite (NaN or infinity)")
+    if loudest > MAX_FLOAT_SAMPLE:
+        raise DataError(f"float samples up to {loudest:g}, where full scale is 1", hint="divide by 32768")
 
 
 def length_s(source: str, *, audio_fs: int) -> float | None:
