@@ -11,6 +11,8 @@ from typing import Any
 __version__ = "0.1.0"
 
 _PUBLIC = {
+    "load": "funrecipe.transcription",
+    "Transcript": "funrecipe.transcription",
     "pipeline": "funrecipe.pipelines",
     "Tasks": "funrecipe.pipelines",
     "build_trainer": "funrecipe.trainers",

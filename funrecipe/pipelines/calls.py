@@ -2,66 +2,61 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import re
-from collections.abc import Mapping, MutableMapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from tqdm import tqdm
 
 from funrecipe.data.kaldi_dir import Utterance
 from funrecipe.errors import UsageError, did_you_mean
 from funrecipe.families import FAMILIES, find_family
 from funrecipe.hub.client import recorded_revision
-from funrecipe.jobs.results import ShardWriter
-from funrecipe.text.postprocess import postprocess
+from funrecipe.transcription import Transcript
 
 if TYPE_CHECKING:
     from funrecipe.decode.options import DecodeOptions
 
 logger = logging.getLogger(__name__)
 
+SHORT_LIST = 20  # shorter lists show no progress bar
 ARRAY_KEY = "utt_id"  # FunASR's key of audio that has no name
 STREAM_KEYS = ("cache", "is_final", "chunk_size", "encoder_chunk_look_back", "decoder_chunk_look_back")
 RENAMED = {"decoding_model": "decoding_mode"}  # param_dict's name -> DecodeOptions' name
 
 
-class Results:
-    """What the worker's loop writes to: results in memory and, where there is one, the files of ``writer``.
+def as_fields(key: str, transcript: Transcript) -> dict[str, Any]:
+    """A transcript with the names that ModelScope's users know."""
+    if transcript.error is not None:
+        return {"key": key, "text": "", "error": transcript.error}
+    fields: dict[str, Any] = {"key": key, **_said(transcript)}
+    tags = {"language": transcript.language, "emotion": transcript.emotion, "event": transcript.event}
+    if any(tags.values()):
+        fields |= tags
+    if transcript.timestamps_ms is not None:
+        fields["timestamp"] = [list(pair) for pair in transcript.timestamps_ms]
+    if transcript.nbest:
+        fields["nbest"] = [_said(other) for other in transcript.nbest]
+    return fields
 
-    ``spells_blanks``: as in ``postprocess``.
-    """
 
-    def __init__(self, writer: ShardWriter | None, spells_blanks: bool | None = None) -> None:
-        self._writer, self._spells_blanks = writer, spells_blanks
-        self.done: dict[str, Any] = {}
-        self.by_key: dict[str, dict[str, Any]] = {}
+def _said(transcript: Transcript) -> dict[str, Any]:
+    return {"text": transcript.text, "tokens": list(transcript.tokens), "score": transcript.score}
 
-    def write(self, key: str, *, tokens: Sequence[str], text: str, score: float, **rest: Any) -> None:
-        if self._writer is not None:
-            self._writer.write(key, tokens=tokens, text=text, score=score, **rest)
-        # For people: blanks only where the language has them; the file has one between all words.
-        result = {"key": key, "text": self._display(tokens), "tokens": list(tokens), "score": score}
-        if rest.get("rich") is not None:
-            result |= rest["rich"]
-        if rest.get("timestamp_ms") is not None:
-            result["timestamp"] = [list(pair) for pair in rest["timestamp_ms"]]
-        if rest.get("nbest") is not None:
-            result["nbest"] = [
-                {"text": self._display(tokens), "tokens": list(tokens), "score": score}
-                for tokens, _, score in rest["nbest"]
-            ]
-        self.by_key[key] = result
 
-    def _display(self, tokens: Sequence[str]) -> str:
-        return postprocess(tokens, spells_blanks=self._spells_blanks).text
-
-    def fail(self, key: str, audio: str, reason: str) -> None:
-        if self._writer is not None:
-            self._writer.fail(key, audio, reason)
-        logger.warning("%s (%s): %s", key, audio, reason)
-        self.by_key[key] = {"key": key, "text": "", "error": reason}
+@contextlib.contextmanager
+def progress_bar(total: int) -> Iterator[Callable[[int], None]]:
+    """Show how many of a list are done, on stderr, where it is a terminal and the list is longer than a screenful."""
+    if total < SHORT_LIST:
+        yield lambda done: None
+        return
+    with tqdm(total=total, unit="utt", disable=None) as bar:  # None: no bar where stderr is not a terminal
+        yield lambda done: bar.update(done - bar.n)
 
 
 def decode_options_of(params: Mapping[str, Any], *, allow_network: bool) -> DecodeOptions:

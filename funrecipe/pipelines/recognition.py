@@ -5,19 +5,18 @@ from __future__ import annotations
 import logging
 import threading
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from funrecipe.errors import DataError, UsageError
 from funrecipe.hub import open_model
 from funrecipe.jobs.results import ShardWriter
-from funrecipe.jobs.shards import ShardEntry, file_stamp
 from funrecipe.pipelines.audio import AudioSources
 from funrecipe.pipelines.calls import (
     ARRAY_KEY,
     STREAM_KEYS,
-    Results,
+    as_fields,
     check_cache,
     check_is_final,
     check_mode,
@@ -26,15 +25,15 @@ from funrecipe.pipelines.calls import (
     name_sources,
     place_of,
     prepare_device,
+    progress_bar,
 )
+from funrecipe.transcription import LoadedModel, Transcripts
 
 if TYPE_CHECKING:
+    from funrecipe.decode.options import DecodeOptions
     from funrecipe.decode.recognizer import Recognizer
-    from funrecipe.decode.streaming import StreamingRecognizer
 
 logger = logging.getLogger(__name__)
-
-MAX_OPTION_SETS = 8  # recognizers kept for calls with other options
 
 
 class SpeechRecognition:
@@ -57,8 +56,6 @@ class SpeechRecognition:
         allow_ffmpeg: bool,
         channel: int | str,
     ) -> None:
-        from funrecipe.decode.recognizer import load_model
-
         self.device = prepare_device(ngpu, ncpu, batch_size)
         self.folder = open_model(model)
         check_revision(self.folder.path, model_revision)
@@ -68,12 +65,9 @@ class SpeechRecognition:
         self._output_dir, self._batch_size, self._defaults = output_dir, batch_size, dict(param_dict)
         self._allow_network = allow_network
         self._sources = AudioSources(self.folder.sample_rate_hz, allow_network, allow_pipes, allow_ffmpeg, channel)
-        self._lock = threading.Lock()  # recognizers are made once
         self._file_lock = threading.Lock()  # one call at a time writes to an output_dir
-        self._made: dict[tuple[Any, ...], Any] = {}  # recognizers of files and of streams, by options
-        precision = decode_options_of(self._defaults, allow_network=allow_network).precision
-        self._model = load_model(self.folder, device=self.device, weights=weights, precision=precision)
-        self._recognizer(self._defaults)  # a wrong option is an error now, not at the first call
+        options = self._options(self._defaults)
+        self._model = LoadedModel(self.folder, device=self.device, options=options, weights=weights)
 
     def __call__(
         self,
@@ -107,7 +101,7 @@ class SpeechRecognition:
         target = Path(output_dir) if output_dir is not None else self._output_dir
         if "cache" in params or "is_final" in params or any(key in STREAM_KEYS for key in param_dict or ()):
             return self._feed(audio_in, audio_fs, params, target)
-        recognizer = self._recognizer(params)
+        recognizer = self._model.recognizer(self._options(params))
         sources = self._sources.in_list(audio_in, target)
         if sources is not None:
             return self._transcribe(recognizer, sources, audio_fs, target)
@@ -121,66 +115,43 @@ class SpeechRecognition:
     def _transcribe(
         self, recognizer: Recognizer, sources: Mapping[str, Any], audio_fs: int | None, output_dir: Path | None
     ) -> list[dict[str, Any]]:
-        """Decode with the worker's loop (batches by length, survives bad audio); results in order of ``sources``."""
-        from funrecipe.jobs.decode_shard import BATCH_AUDIO_S, decode_shard
-
+        """Decode ``sources``; results in their order."""
         places = {key: place_of(source) for key, source in sources.items()}
-        entries = [ShardEntry(key, place, stamp=file_stamp(place)) for key, place in places.items()]
-
         spells_blanks = recognizer.tokenizer.spells_blanks or None
 
-        def decode_into(results: Results) -> None:
-            decode_shard(
-                entries,
-                results,
-                recognizer,
-                lambda entry: self._sources.read(sources[entry.id], audio_fs),
-                batch_size=self._batch_size,
-                batch_audio_s=BATCH_AUDIO_S[self.device],
-                on_batch=lambda: None,
-            )
+        def decode_into(results: Transcripts) -> Transcripts:
+            with progress_bar(len(places)) as advance:
+                self._model.decode_into(
+                    results,
+                    recognizer,
+                    places,
+                    lambda key: self._sources.read(sources[key], audio_fs),
+                    batch_size=self._batch_size,
+                    on_batch=lambda: advance(len(results.by_key)),
+                )
+            return results
 
         if output_dir is None:
-            decode_into(results := Results(None, spells_blanks))
+            results = decode_into(Transcripts(spells_blanks=spells_blanks))
         else:
             # A stamp of its own: nothing that an earlier call, perhaps of another model, left there is kept.
             stamp = uuid.uuid4().hex
             with self._file_lock, ShardWriter(output_dir, dict.fromkeys(sources, stamp)) as writer:
-                decode_into(results := Results(writer, spells_blanks))
+                results = decode_into(Transcripts(writer, spells_blanks=spells_blanks))
                 writer.write_rtf(self.folder.frames_per_second)
         self._sources.tell_channels(len(sources))
-        return [results.by_key[key] for key in sources]
+        return [as_fields(key, results.by_key[key]) for key in sources]
 
-    def _recognizer(self, params: Mapping[str, Any]) -> Recognizer:
-        from funrecipe.decode.recognizer import make_recognizer
-
-        return self._make(make_recognizer, params)
-
-    def _streamer(self, params: Mapping[str, Any]) -> StreamingRecognizer:
-        from funrecipe.decode.streaming import make_streaming_recognizer
-
-        return self._make(make_streaming_recognizer, params)
-
-    def _make(self, make: Callable[..., Any], params: Mapping[str, Any]) -> Any:
-        """What ``make`` makes of the model for some options, kept for later calls; the model is shared by all."""
-        options = decode_options_of(params, allow_network=self._allow_network)
-        key = (make, options, file_stamp(options.hotword or ""))  # a list of hot words that changed is read again
-        with self._lock:
-            made = self._made.pop(key, None)
-            if made is None:
-                made = make(self._model, self.folder, device=self.device, options=options)
-            self._made[key] = made  # the last one in the dict is the last one used
-            if len(self._made) > MAX_OPTION_SETS:
-                del self._made[next(iter(self._made))]
-            return made
+    def _options(self, params: Mapping[str, Any]) -> DecodeOptions:
+        return decode_options_of(params, allow_network=self._allow_network)
 
     def _feed(
         self, audio_in: Any, audio_fs: int | None, params: Mapping[str, Any], output_dir: Path | None
     ) -> dict[str, Any]:
         """One piece of a stream. The caller's cache holds a dict for the model and, if needed, a resampler."""
-        from funrecipe.decode.streaming import StreamOptions
+        from funrecipe.decode.streaming import StreamOptions, make_streaming_recognizer
 
-        streamer = self._streamer(params)
+        streamer = self._model.made(make_streaming_recognizer, self._options(params))
         if output_dir is not None:
             raise UsageError("a stream writes no files", where="output_dir", hint="keep what the calls return")
         options = StreamOptions.from_param_dict({key: params[key] for key in STREAM_KEYS if key in params})

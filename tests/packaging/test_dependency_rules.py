@@ -38,7 +38,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "jobs": {"audio", "data", "decode", "hub", "model_folder", "recordings", "text"},
     "export": {"audio", "checkpoint", "decode", "hub", "model_folder", "models", "punctuation", "vad"},
 }
-FACES = {"__init__", "__main__", "cli", "commands", "pipelines", "trainers"}
+FACES = {"__init__", "__main__", "cli", "commands", "pipelines", "trainers", "transcription"}
 AUDIO_READING = (
     *("arrays", "channels", "chunks", "containers", "decode", "ffmpeg", "flac", "frames", "io", "mpeg", "ogg"),
     *("parts", "resample", "signatures"),
@@ -151,7 +151,8 @@ def test_commands_start_without_torch(arguments: list[str]) -> None:
 def test_the_public_names() -> None:
     result = python("-c", "import sys, funrecipe; print(sorted(funrecipe.__all__)); print('torch' in sys.modules)")
     assert result.stdout.splitlines() == [
-        "['ASRDataset', 'Tasks', 'Trainers', '__version__', 'build_trainer', 'modelscope_args', 'pipeline']",
+        "['ASRDataset', 'Tasks', 'Trainers', 'Transcript', '__version__', 'build_trainer', 'load', 'modelscope_args', "
+        "'pipeline']",
         "False",
     ]
 

@@ -1,0 +1,57 @@
+"""What `import funrecipe` offers: load().transcribe() and score_texts(), and that their documentation runs."""
+
+from __future__ import annotations
+
+import dataclasses
+import doctest
+from pathlib import Path
+
+import pytest
+
+import funrecipe
+import funrecipe.score
+import funrecipe.transcription
+from funrecipe.errors import DataError, UsageError
+from funrecipe.pipelines import Tasks, pipeline
+
+ROOT = Path(__file__).resolve().parents[1]
+MODEL = ROOT / "tests/data/parity/paraformer"
+AUDIO = sorted((ROOT / "egs/quickstart/data/wav").glob("*.flac"))[:3]
+
+
+@pytest.mark.parametrize("module", [funrecipe.score, funrecipe.transcription], ids=lambda module: module.__name__)
+def test_the_examples_of_the_documentation_run(module, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+    result = doctest.testmod(module)
+    assert result.attempted > 0 and result.failed == 0
+
+
+def test_a_transcript_is_what_the_pipeline_says() -> None:
+    model = funrecipe.load(MODEL, device="cpu")
+    recognize = pipeline(task=Tasks.auto_speech_recognition, model=MODEL, ngpu=0)
+    transcripts = model.transcribe_all(AUDIO)
+    for path, transcript in zip(AUDIO, transcripts, strict=True):
+        alone, fields = model.transcribe(path), recognize(audio_in=str(path))
+        assert (alone.text, list(alone.tokens)) == (fields["text"], fields["tokens"])
+        assert (transcript.text, transcript.tokens) == (alone.text, alone.tokens)
+        assert alone.score == pytest.approx(fields["score"]) == pytest.approx(transcript.score, abs=1e-3)
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        transcripts[0].text = "other"
+
+
+def test_bad_audio_is_an_error_alone_and_a_field_in_a_list(tmp_path: Path) -> None:
+    broken = tmp_path / "broken.wav"
+    broken.write_bytes(b"RIFF\x00\x00\x00\x00WAVE")
+    model = funrecipe.load(MODEL, device="cpu")
+    with pytest.raises(DataError, match="broken.wav"):
+        model.transcribe(broken)
+    good, bad = model.transcribe_all([AUDIO[0], broken])
+    assert good.error is None and good.tokens
+    assert bad.error and bad.text == ""
+
+
+def test_an_option_that_does_not_exist_or_has_no_effect_is_refused() -> None:
+    with pytest.raises(UsageError, match="unknown option 'beam'"):
+        funrecipe.load(MODEL, device="cpu", beam=3)
+    with pytest.raises(UsageError, match="has no effect"):
+        funrecipe.load(MODEL, device="cpu", search_type="tsd")
