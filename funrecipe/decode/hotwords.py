@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import os
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -13,11 +15,20 @@ from funrecipe.text.tokenizer import Tokenizer
 
 logger = logging.getLogger(__name__)
 
+_WEIGHT = r"[-+]?(?:[0-9]{1,3}(?:\.[0-9]+)?|\.[0-9]+)"  # 10086 is a word
+_LINE_WITH_WEIGHT = re.compile(rf"(.*\S)\s+({_WEIGHT})")
+_WORD_AND_WEIGHT = re.compile(rf"(\S+)(?:\s+({_WEIGHT})(?!\S))?")
+_ENDS_IN_CJK = re.compile("[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]$")
+_WARNED: set[str] = set()  # sources whose weights were reported already
+
 NOTHING = ("", "None")  # FunASR's recipes pass the word None when no hot words are set
 
 
 def read_hotwords(source: str | None, *, allow_network: bool = False) -> list[str]:
     """Hot words of a file (one a line), a URL of such a file, or a string of words separated by blanks.
+
+    FunASR's runtime takes ``WORD WEIGHT``, or a JSON object of them: the weights, which nothing here uses, are left
+    out with a warning.
 
     Raises:
         UsageError: a file that does not exist, or a URL while the network is not allowed.
@@ -26,14 +37,46 @@ def read_hotwords(source: str | None, *, allow_network: bool = False) -> list[st
     if source is None or source.strip() in NOTHING:
         return []
     if is_url(source):
-        lines = _decode(fetch_url(source, allow_network=allow_network), source).splitlines()
+        content = _decode(fetch_url(source, allow_network=allow_network), source)
     elif os.path.isfile(source):  # Path.is_file raises where many words are longer than a file name may be
-        lines = _decode(Path(source).read_bytes(), source).splitlines()
+        content = _decode(Path(source).read_bytes(), source)
+    elif source.lstrip().startswith("{"):
+        content = source
     elif source.endswith(".txt") or "/" in source:
         raise UsageError(f"no hot word file '{source}'", where="hotword", hint="give a file, a URL or the words")
     else:
-        lines = source.split()
-    return [line.strip() for line in lines if line.strip()]
+        return _without_weights(_WORD_AND_WEIGHT.findall(source), source)
+    if (weighted := _read_json(content)) is not None:
+        return _without_weights(weighted, source)
+    lines = [line.strip() for line in content.splitlines() if line.strip()]
+    parts = [match.groups() if (match := _LINE_WITH_WEIGHT.fullmatch(line)) else (line, "") for line in lines]
+    if not all(weight for _, weight in parts):  # "Windows 10" beside lines without a number is a name
+        parts = [
+            (word, weight) if _ENDS_IN_CJK.search(word) else (line, "") for line, (word, weight) in zip(lines, parts)
+        ]
+    return _without_weights(parts, source)
+
+
+def _read_json(content: str) -> list[tuple[str, str]] | None:
+    """The words of ``{"WORD": WEIGHT, ...}``; None for anything else."""
+    try:
+        found = json.loads(content) if content.lstrip().startswith("{") else None
+    except (ValueError, RecursionError):
+        return None
+    return [(str(word).strip(), str(weight)) for word, weight in found.items()] if isinstance(found, dict) else None
+
+
+def _without_weights(parts: Sequence[tuple[str, str]], source: str) -> list[str]:
+    weighted = [f"{word} {weight}" for word, weight in parts if weight]
+    if weighted and source not in _WARNED:
+        _WARNED.add(source)
+        logger.warning(
+            "%d hot words have a weight, which is ignored: '%s'%s",
+            len(weighted),
+            weighted[0],
+            " ..." * (len(weighted) > 1),
+        )
+    return [word for word, _ in parts if word]
 
 
 def spell_hotwords(words: Sequence[str], tokenizer: Tokenizer) -> list[list[int]]:

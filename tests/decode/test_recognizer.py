@@ -149,11 +149,41 @@ def test_hot_words_from_string_file_and_nothing(tmp_path):
     (tmp_path / "words.txt").write_text("你好\n\nhello world \n", encoding="utf-8-sig")
     assert read_hotwords(str(tmp_path / "words.txt")) == ["你好", "hello world"]
     assert read_hotwords("你好 世界") == ["你好", "世界"]
+    assert read_hotwords("你好 " * 200) == ["你好"] * 200
     assert read_hotwords(None) == read_hotwords("") == read_hotwords("None") == []
     with pytest.raises(UsageError, match="no hot word file"):
         read_hotwords(str(tmp_path / "missing.txt"))
     with pytest.raises(UsageError, match="network"):
         read_hotwords("https://example.org/words.txt")
+
+
+@pytest.mark.parametrize(
+    "content, words",
+    [
+        ("阿里巴巴 20\n达摩院 30\n", ["阿里巴巴", "达摩院"]),
+        ("阿里巴巴\t20\n\n达摩院  -3.5\r\n", ["阿里巴巴", "达摩院"]),
+        ("hello world 20\nWindows 10 30\n", ["hello world", "Windows 10"]),
+        ("阿里巴巴 20\nWindows 10\n达摩院\n", ["阿里巴巴", "Windows 10", "达摩院"]),
+        ("中国移动 10086\n", ["中国移动 10086"]),
+        ("10086\n110\n", ["10086", "110"]),
+        ('{"阿里巴巴": 20, "达摩院": 30}', ["阿里巴巴", "达摩院"]),
+    ],
+)
+def test_the_weights_of_a_hot_word_file_are_no_part_of_the_words(
+    content: str, words: list[str], tmp_path: Path
+) -> None:
+    path = tmp_path / "words.txt"
+    path.write_text(content, "utf-8", newline="")
+    assert read_hotwords(str(path)) == words
+
+
+def test_weights_in_a_string_of_hot_words_are_left_out_and_said_once(caplog: pytest.LogCaptureFixture) -> None:
+    for _ in range(2):
+        assert read_hotwords("阿里巴巴 20 达摩院 30 10086 通义") == ["阿里巴巴", "达摩院", "10086", "通义"]
+    assert read_hotwords('{"阿里巴巴": 20}') == ["阿里巴巴"]
+    assert [
+        record.message for record in caplog.records if "阿里巴巴 20" in record.message and "2 hot" in record.message
+    ] == ["2 hot words have a weight, which is ignored: '阿里巴巴 20' ..."]
 
 
 def test_a_hot_word_that_cannot_be_spelled_is_reported_and_left_out(caplog):
