@@ -107,7 +107,7 @@ def _score_strict(args: argparse.Namespace, meta: Mapping[str, str], record: Run
     from funrecipe.files import write_json
     from funrecipe.score.export import write_json_lines, write_trn
     from funrecipe.score.read import read_texts
-    from funrecipe.score.scoring import score_normalized
+    from funrecipe.score.scoring import require_reference_tokens, score_normalized
     from funrecipe.score.side_information import read_side_information
     from funrecipe.score.summary import analysis_json, lines_about, summary_json
     from funrecipe.score.text_cer import summary_lines, write_text_cer
@@ -138,19 +138,22 @@ def _score_strict(args: argparse.Namespace, meta: Mapping[str, str], record: Run
         write_json_lines(args.jsonl, scoring)
     if args.trn_dir:
         write_trn(args.trn_dir, scoring, side.speaker_of)
-    print("\n".join([*summary_lines(scoring), *lines_about(summary), scoring.coverage.line()]))
+    warning = filter(None, [scoring.coverage.warning])
+    print("\n".join([*summary_lines(scoring), *lines_about(summary), scoring.coverage.line(), *warning]))
+    require_reference_tokens(scoring.edits.tokens, scoring.edits.insertions, scoring.coverage.scored)
 
 
 def _print_totals(args: argparse.Namespace, refs: Mapping[str, str], hyps: Mapping[str, str]) -> None:
     from funrecipe.score.align import total_errors
-    from funrecipe.score.scoring import cover, percent, tokenize_and_encode
+    from funrecipe.score.scoring import compose, cover, percent, require_reference_tokens, tokenize_and_encode
 
     ids, coverage = cover(refs, hyps, args.missing or "strict")
-    _, _, encoded = tokenize_and_encode(
-        [refs[i].lower() for i in ids], [hyps.get(i, "").lower() for i in ids], args.tokens or "mixed"
-    )
+    texts = ([compose(side.get(i, "").lower()) for i in ids] for side in (refs, hyps))
+    _, _, encoded = tokenize_and_encode(*texts, args.tokens or "mixed")
     errors, tokens = int(total_errors(*encoded).sum()), sum(map(len, encoded[0]))
-    print(f"%WER {percent(errors, tokens):.2f} [ {errors} / {tokens} ]\n{coverage.line()}")
+    require_reference_tokens(tokens, errors, coverage.scored)
+    rate = f"%WER {percent(errors, tokens):.2f} [ {errors} / {tokens} ]"
+    print("\n".join(filter(None, [rate, coverage.warning, coverage.line()])))
 
 
 def parse_meta(pairs: list[str]) -> dict[str, str]:

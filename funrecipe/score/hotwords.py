@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from funrecipe.score.scoring import Scoring, percent
+from funrecipe.score.scoring import Scoring, compose, percent
 from funrecipe.score.tokenize import tokenize
 from funrecipe.text.normalize import get_profile
 
@@ -22,7 +22,7 @@ def hotword_scores(mixed: Scoring, words: Iterable[str]) -> dict[str, object]:
     hyps = [_marked(tokens) for tokens in mixed.hyps]
     per_word = []
     for word in dict.fromkeys(words):
-        text = normalize(word)
+        text = compose(normalize(word))
         pattern = _marked(tokenize(text.lower() if mixed.lower_case else text, "mixed"))
         if not pattern:
             continue

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import base64
+import html
 import math
 import mimetypes
 import os
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,6 +17,9 @@ from urllib.parse import quote
 from funrecipe.errors import UsageError
 from funrecipe.score.plots import bar_plot, histogram
 from funrecipe.score.scoring import Scoring, percent
+
+# What begins a link, an image, code or a table cell, or (beside no letter, as model ids have _) emphasis.
+_MARKDOWN = re.compile(r"[\\`|\[\]*]|(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])")
 
 
 @dataclass(frozen=True)
@@ -78,8 +83,14 @@ def _template(name: str) -> Any:
     )
     environment.policies["json.dumps_kwargs"] = {"ensure_ascii": False, "separators": (",", ":")}
     environment.filters["rate"] = lambda value: "–" if value is None else f"{value:.2f} %"
-    environment.filters["cell"] = lambda text: str(text).replace("|", "\\|")
+    environment.filters["plain"] = plain_markdown
     return environment.get_template(name)
+
+
+def plain_markdown(value: object) -> str:
+    """``value`` in one line of Markdown that shows it as it is: names and settings come from the data."""
+    text = html.escape(" ".join(str(value).split()), quote=False)
+    return _MARKDOWN.sub(r"\\\g<0>", text)
 
 
 def _utterances(

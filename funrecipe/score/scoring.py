@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -75,6 +76,17 @@ class Coverage:
     empty: tuple[str, ...]
     without_reference: tuple[str, ...]
 
+    @property
+    def warning(self) -> str | None:
+        """What to say where more than a tenth of the hypotheses are empty although there was something to write."""
+        if 10 * len(self.empty) <= self.scored:
+            return None
+        share = percent(len(self.empty), self.scored)
+        return (
+            f"WARNING: {len(self.empty)} of {self.scored} hypotheses are empty ({share:.0f} %)"
+            ": look at the audio and the search options (ctc_weight, lm_weight, ngram_weight, penalty)"
+        )
+
     def line(self) -> str:
         """One line for people; it names everything that is not ordinary."""
         parts = [f"{self.scored} of {self.references} references scored"]
@@ -94,6 +106,7 @@ class Coverage:
             "scored": self.scored,
             "missing": len(self.missing),
             "empty_hypotheses": len(self.empty),
+            "warning": self.warning,
             "hypotheses_without_reference": len(self.without_reference),
             "missing_ids": list(self.missing),
             "empty_ids": list(self.empty),
@@ -229,6 +242,20 @@ def _lower(texts: list[str]) -> list[str]:
     return [text if (lower := text.lower()) == text else lower for text in texts]
 
 
+def compose(text: str) -> str:
+    """``text`` in Unicode's composed form (NFC)."""
+    return text if text.isascii() else unicodedata.normalize("NFC", text)
+
+
+def require_reference_tokens(ref_tokens: int, insertions: int, scored: int) -> None:
+    """Raises ``DataError`` where no reference holds a token: an error rate is a share of them."""
+    if not ref_tokens:
+        raise DataError(
+            f"the references are blank, all {scored} of them, so there is no error rate ({insertions} insertions)",
+            hint="give the transcripts; on recordings without speech the insertions are the result",
+        )
+
+
 def score_texts(
     refs: Mapping[str, str],
     hyps: Mapping[str, str],
@@ -238,7 +265,7 @@ def score_texts(
     lower_case: bool = True,
     normalization: str | None = None,
 ) -> Scoring:
-    """Score texts by id.
+    """Score texts by id, in Unicode's composed form: a decomposed accent or Hangul syllable is the same text.
 
     Args:
         unit: ``mixed``, ``char`` or ``word`` (``funrecipe.score.tokenize``).
@@ -258,6 +285,7 @@ def score_texts(
     hyp_texts = [hyps.get(i, "") for i in ids]
     if lower_case:
         ref_texts, hyp_texts = _lower(ref_texts), _lower(hyp_texts)
+    ref_texts, hyp_texts = list(map(compose, ref_texts)), list(map(compose, hyp_texts))
     ref_tokens, hyp_tokens, encoded = tokenize_and_encode(ref_texts, hyp_texts, unit)
     return Scoring(
         ids=ids,

@@ -23,6 +23,7 @@ def summary_json(scoring: Scoring, meta: Mapping[str, str]) -> dict[str, Any]:
             "tokens": scoring.unit,
             "missing": scoring.missing_policy,
             "case": "lower" if scoring.lower_case else "as is",
+            "unicode": "NFC",
             "normalization": scoring.normalization,
             "ties": f"kaldi: {KALDI.order[:3].decode()}",
         },
@@ -41,7 +42,7 @@ def lines_about(summary: Mapping[str, Any]) -> list[str]:
     protocol = summary["protocol"]
     lines = [
         f"protocol: {protocol['name']}, tokens {protocol['tokens']}, case {protocol['case']}, "
-        f"normalization {protocol['normalization'] or 'none'}"
+        f"unicode {protocol['unicode']}, normalization {protocol['normalization'] or 'none'}"
     ]
     if interval := summary.get("analysis", {}).get("interval"):
         bounds = f"{interval['low']:.2f} to {interval['high']:.2f} %"

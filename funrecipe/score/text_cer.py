@@ -1,4 +1,5 @@
-"""``text.cer``: per utterance its counts, reference and hypothesis; at the end three summary lines.
+"""``text.cer``: per utterance its counts, reference and hypothesis; at the end three summary lines, before
+them a warning where many hypotheses are empty.
 
 The layout is FunASR's ``compute_wer.py``; what differs is listed in ``docs/scoring.md``.
 """
@@ -14,6 +15,8 @@ from pathlib import Path
 from funrecipe.files import write_text
 from funrecipe.score.scoring import CHUNK, Scoring, percent
 
+FEWEST_FOR_A_WARNING = 10
+
 
 def write_text_cer(path: Path | str, scoring: Scoring) -> None:
     write_text(path, _blocks(scoring))
@@ -24,7 +27,7 @@ def summary_lines(scoring: Scoring) -> list[str]:
     edits, scored, wrong = scoring.edits, scoring.coverage.scored, scoring.wrong_utterances
     missing = 0 if scoring.missing_policy == "present" else len(scoring.coverage.missing)
     return [
-        f"%WER {edits.rate:.2f} [ {edits.errors} / {edits.tokens}, "
+        f"%WER {'none' if math.isnan(edits.rate) else format(edits.rate, '.2f')} [ {edits.errors} / {edits.tokens}, "
         f"{edits.insertions} ins, {edits.deletions} del, {edits.substitutions} sub ]",
         f"%SER {percent(wrong, scored):.2f} [ {wrong} / {scored} ]",
         f"Scored {scored} sentences, {missing} not present in hyp.",
@@ -35,7 +38,9 @@ def _blocks(scoring: Scoring) -> Iterator[str]:
     counts = (scoring.counts[start : start + CHUNK].tolist() for start in range(0, len(scoring.ids), CHUNK))
     for utterance_id, ref, hyp, row in zip(scoring.ids, scoring.refs, scoring.hyps, chain.from_iterable(counts)):
         yield f"{utterance_id}{_counts_text(*row)}\nref:\t{' '.join(ref)}\nhyp:\t{' '.join(hyp)}\n"
-    yield "\n" + "".join(line + "\n" for line in summary_lines(scoring))
+    is_many = scoring.coverage.scored >= FEWEST_FOR_A_WARNING  # of a handful everyone sees each
+    warning = [scoring.coverage.warning] if is_many and scoring.coverage.warning else []
+    yield "\n" + "".join(line + "\n" for line in [*warning, *summary_lines(scoring)])
 
 
 @lru_cache(maxsize=1 << 16)  # many utterances share their counts, and percentages take long to print

@@ -71,6 +71,25 @@ def test_markdown_says_rate_interval_protocol_and_coverage(run_dir):
     assert "| spk1 |" in text and "| zh |" in text
 
 
+def test_speakers_and_settings_are_no_html_in_either_report(tmp_path):
+    recog, data = tmp_path / "1best_recog", tmp_path / "data"
+    recog.mkdir()
+    data.mkdir()
+    write_lines(recog / "text.ref", ["a 好", "b 好"])
+    write_lines(recog / "text.proc", ["a 好", "b 坏"])
+    write_lines(data / "utt2spk", ["a <img/src=x>", "b [x](javascript:1)|`y`"])
+    meta = ["--meta", f"model={EVIL}", "--meta", "<b>key</b>=1"]
+    score = ["--ref", str(recog / "text.ref"), "--hyp", str(recog / "text.proc"), "--out", str(recog / "text.cer")]
+    assert main(["score", *score, "--data_dir", str(data), *meta]) == 0
+    assert main(["report", str(tmp_path), "--data_dir", str(data)]) == 0
+    markdown = (tmp_path / "RESULTS.md").read_text("utf-8")
+    page = (tmp_path / "report.html").read_text("utf-8")
+    for text in (markdown, page):
+        assert "<img" not in text and "<b>key" not in text and "</script><script>" not in text
+        assert "&lt;img/src=x&gt;" in text and "&lt;b&gt;key" in text
+    assert "\\[x\\](javascript:1)\\|\\`y\\`" in markdown
+
+
 def test_same_run_same_bytes(run_dir, page, tmp_path):
     assert main(["report", str(run_dir), "--data_dir", str(run_dir / "the data"), "--out_dir", str(run_dir)]) == 0
     assert (run_dir / "report.html").read_text(encoding="utf-8") == page

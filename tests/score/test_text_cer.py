@@ -4,6 +4,7 @@ import json
 import re
 import subprocess
 import sys
+import unicodedata
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 from funrecipe.cli import main
 from funrecipe.errors import DataError, IncompleteRunError, WriteError
 from funrecipe.files import write_text
+from funrecipe.score.hotwords import hotword_scores
 from funrecipe.score.read import read_texts
 from funrecipe.score.scoring import score_texts
 
@@ -114,10 +116,47 @@ def test_empty_reference_counts_insertions(tmp_path):
     assert lines[-3:-1] == ["%WER 200.00 [ 2 / 1, 2 ins, 0 del, 0 sub ]", "%SER 33.33 [ 1 / 3 ]"]
 
 
-def test_only_empty_references_never_give_zero(tmp_path):
-    _, out = run_score(tmp_path, "a\n", "a 啊\n")
-    assert "%WER inf [ 1 / 0, 1 ins, 0 del, 0 sub ]" in out.read_text()
-    assert json.loads((tmp_path / "text.cer.json").read_text())["rate"] is None
+@pytest.mark.parametrize(("hyp", "rate"), [("a 啊\n", "inf"), ("a\n", "none")])
+@pytest.mark.parametrize("detail", ["full", "totals"])
+def test_only_empty_references_give_no_rate_and_exit_code_3(tmp_path, capsys, hyp, rate, detail):
+    out = tmp_path / "text.cer"
+    options = ["--detail", detail] if detail == "totals" else ["--out", str(out)]
+    code = main(["score", "--ref", write(tmp_path / "ref", "a\n"), "--hyp", write(tmp_path / "hyp", hyp), *options])
+    said = capsys.readouterr()
+    assert code == 3 and "the references are blank" in said.err
+    assert "nan" not in said.out + said.err
+    if detail == "full":
+        assert f"%WER {rate} [ {len(hyp) // 4} / 0, " in out.read_text()
+        assert json.loads((tmp_path / "text.cer.json").read_text())["rate"] is None
+
+
+@pytest.mark.parametrize("text", ["안녕하세요 세계", "café déjà vu", "Tiếng Việt", "が ぎ"])
+def test_decomposed_texts_equal_composed_ones_and_the_protocol_says_so(tmp_path, capsys, text):
+    ref, hyp = (f"a {unicodedata.normalize(form, text)}\n" for form in ("NFD", "NFC"))
+    assert ref != hyp
+    run_score(tmp_path, ref, hyp)
+    assert "%WER 0.00" in (said := capsys.readouterr().out) and "unicode NFC" in said
+    assert json.loads((tmp_path / "text.cer.json").read_text())["protocol"]["unicode"] == "NFC"
+    main(["score", "--ref", str(tmp_path / "ref"), "--hyp", str(tmp_path / "hyp"), "--detail", "totals"])
+    assert "%WER 0.00" in capsys.readouterr().out
+
+
+def test_decomposed_hot_words_are_found_too():
+    scoring = score_texts({"a": "café au lait"}, {"a": "café au lait"})
+    assert hotword_scores(scoring, [unicodedata.normalize("NFD", "café")])["hits"] == 1
+
+
+def test_many_empty_hypotheses_are_said(tmp_path, capsys):
+    ids = [f"u{number:02d}" for number in range(20)]
+    ref = "".join(f"{key} 好\n" for key in ids)
+    _, out = run_score(
+        tmp_path, ref, "".join(f"{key} {'好' if number > 2 else ''}\n" for number, key in enumerate(ids))
+    )
+    assert "WARNING: 3 of 20 hypotheses are empty (15 %)" in capsys.readouterr().out
+    lines = out.read_text().splitlines()
+    assert lines[-4].startswith("WARNING: 3 of 20") and lines[-3].startswith("%WER 15.00")
+    run_score(tmp_path, ref, "".join(f"{key} {'好' if number > 1 else ''}\n" for number, key in enumerate(ids)))
+    assert "WARNING" not in capsys.readouterr().out + out.read_text()
 
 
 @pytest.mark.parametrize(
