@@ -7,13 +7,13 @@ declare_option lm_weight "" 'weight of the language model in the search; not sen
 declare_option ngram_weight "" 'weight of the model folder'"'"'s n-grams; not sense_voice'
 declare_option penalty "" 'score added per token; not rnnt, rnnt_unified, sense_voice'
 declare_option maxlenratio "" 'longest hypothesis, as a share of the encoder frames; only asr'
-declare_option minlenratio "" 'shortest hypothesis, as a share of the encoder frames; not rnnt, rnnt_unified, sense_voice, uniasr'
+declare_option minlenratio "" 'shortest hypothesis, as a share of the encoder frames (Paraformer: of the predicted tokens); not rnnt, rnnt_unified, sense_voice, uniasr'
 declare_option token_num_relax "" 'how many tokens more than predicted a hypothesis may have; only uniasr' count
 declare_option decoding_ind "" 'index of the chunk shape of a streaming or two-pass model; only paraformer_online, uniasr' count
 declare_option decoding_mode "" 'UniASR: fast, normal, offline; asr: joint, ctc_greedy, ctc_prefix; rnnt: full_utt, simu_chunk; only asr, rnnt, rnnt_unified, uniasr'
 declare_option search_type "" 'search of a transducer; only rnnt, rnnt_unified' 'default|tsd|alsd|maes'
 declare_option score_norm "" 'order transducer hypotheses by score per token; only rnnt, rnnt_unified' 'true|false'
-declare_option hotword_txt "" 'file of hotwords, one a line, or the words separated by blanks; only asr, contextual_paraformer, neatcontextual_paraformer, rnnt, rnnt_unified'
+declare_option hotword_txt "" 'file of hotwords, one a line, or the words separated by blanks; only asr, contextual_paraformer, neatcontextual_paraformer, rnnt, rnnt_unified, seaco_paraformer'
 declare_option clas_scale "" 'weight of the hotwords in a contextual model; only contextual_paraformer, neatcontextual_paraformer'
 declare_option language "" 'spoken language; only sense_voice' 'auto|zh|en|yue|ja|ko|nospeech'
 declare_option use_itn "" 'write punctuation and digits; only sense_voice' 'true|false'

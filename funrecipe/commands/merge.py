@@ -32,11 +32,11 @@ def run(args: argparse.Namespace) -> None:
     failed = f", {len(report.failed)} failed (see {plan.output_dir / 'failed.scp'})" if report.failed else ""
     num_decoded = report.num_utterances - len(report.failed)
     print(f"{num_decoded} of {report.num_utterances} utterances in {plan.output_dir / RESULTS}{failed}")
-    if warning := _warn_of_empty(plan.output_dir / RESULTS / "text", num_decoded):
+    if warning := warn_of_empty(plan.output_dir / RESULTS / "text", num_decoded):
         print(warning)
 
 
-def _warn_of_empty(texts: Path, num_decoded: int) -> str | None:
+def warn_of_empty(texts: Path, num_decoded: int) -> str | None:
     """What to say where more than a tenth of the decoded utterances have no text."""
     with open(texts, encoding="utf-8", errors="surrogateescape") as lines:
         empty = sum(len(line.split(None, 1)) == 1 for line in lines)

@@ -89,7 +89,10 @@ class DecodeOptions:
     penalty: float | None = _option(float, "score added per token", neutral=(0.0,))
     maxlenratio: float | None = _option(float, "longest hypothesis, as a share of the encoder frames", neutral=(0.0,))
     minlenratio: float | None = _option(
-        float, "shortest hypothesis, as a share of the encoder frames", low=0, neutral=(0.0,)
+        float,
+        "shortest hypothesis, as a share of the encoder frames (Paraformer: of the predicted tokens)",
+        low=0,
+        neutral=(0.0,),
     )
     token_num_relax: int | None = _option(
         int, "how many tokens more than predicted a hypothesis may have", low=0, neutral=(1,)

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import torch
 from torch import Tensor
 
 from funrecipe.decode.beam_search import BeamHypothesis, BeamOptions, JointBeamSearch
 from funrecipe.decode.ctc_prefix import CTCPrefixScorer
 from funrecipe.decode.scorers import AcousticScorer, LMScorer
 from funrecipe.models.special_ids import EOS_ID
+
+LEAST_SHARE = 0.8  # of the predicted tokens that a text has at least, where minlenratio does not say
 
 
 def paraformer_beam_search(
@@ -23,20 +26,26 @@ def paraformer_beam_search(
 ) -> list[list[BeamHypothesis]]:
     """Search one token per predicted position; the decoder counts with weight 1. FunASR: BeamSearchPara.
 
+    Every token costs, so language models with much weight favor short texts, and nothing but CTC speaks against an
+    early end. Unlike in FunASR, a text therefore ends no sooner than after ``minlenratio`` (0: ``LEAST_SHARE``) of the
+    tokens that the model predicts.
+
     Args:
         log_probs: (B, U, V) of the parallel decoder.
         token_lens: (B,) int64, positions of each utterance; the text ends there at the latest.
-        options: beam size and weights; ``minlenratio`` counts in predicted tokens, and a ``maxlenratio`` other than 0
-            only switches the end detection off.
+        options: beam size and weights; ``minlenratio`` is a share of the predicted tokens, and a ``maxlenratio``
+            other than 0 only switches the end detection off.
         fusion: language models.
         ctc_log_probs, ctc_lens: (B, T, V), (B,) of the CTC head; needed if ``options.ctc_weight`` > 0.
 
     Returns:
         Every ended hypothesis of each utterance, best first; none where no token was predicted.
     """
+    least = ((options.minlenratio or LEAST_SHARE) * token_lens).long()
+    is_early = torch.arange(log_probs.size(1), device=log_probs.device) < least.unsqueeze(1)
+    log_probs = log_probs.clone()
+    log_probs[..., EOS_ID].masked_fill_(is_early, -torch.inf)
     scorers = [AcousticScorer(log_probs), *fusion]
     ctc = CTCPrefixScorer(ctc_log_probs, ctc_lens, EOS_ID) if options.ctc_weight > 0 else None
     search = JointBeamSearch(scorers, ctc, options, vocab_size=log_probs.size(-1), eos_id=EOS_ID)
-    limits = token_lens.tolist()
-    found = search.run(limits, log_probs.device)
-    return [options.long_enough(hyps, limit) for hyps, limit in zip(found, limits, strict=True)]
+    return search.run(token_lens.tolist(), log_probs.device)

@@ -131,3 +131,31 @@ def test_paraformer_beam_without_weights_is_the_arg_max():
         best = log_probs[row, :size].max(-1)
         assert found[row][0].tokens == [1, *best.indices.tolist(), 2]
         assert found[row][0].score == pytest.approx(float(best.values.sum()), abs=1e-4)
+
+
+class LovesTheEnd:
+    """A language model to which every token but the end of the text is unlikely."""
+
+    def start(self, batch, device):
+        return [torch.zeros(batch, 1, device=device)]
+
+    def step(self, tokens, state):
+        scores = torch.full((*tokens.shape, VOCAB), -9.0)
+        scores[..., 2] = -0.1
+        return scores, state
+
+
+@torch.inference_mode()
+@pytest.mark.parametrize("nbest_beam", [1, 3, 10])
+def test_a_language_model_without_ctc_never_ends_far_before_the_predicted_length(nbest_beam):
+    torch.manual_seed(12)
+    log_probs, lens = torch.randn(4, 10, VOCAB).log_softmax(-1), torch.tensor([10, 7, 2, 1])
+    loves_the_end = [LMScorer(LovesTheEnd(), 2.0, torch.device("cpu"))]
+    found = paraformer_beam_search(log_probs, lens, BeamOptions(nbest_beam), loves_the_end)
+    assert all(hyps for hyps in found)
+    for hyps, length in zip(found, lens.tolist()):
+        assert min(hyp.n_tokens for hyp in hyps) >= int(0.8 * length)
+    early = paraformer_beam_search(log_probs, lens, BeamOptions(nbest_beam, minlenratio=0.01), loves_the_end)
+    assert early[0][0].n_tokens == 0  # what the scores alone prefer
+    longest = paraformer_beam_search(log_probs, lens, BeamOptions(nbest_beam, minlenratio=1.0), loves_the_end)
+    assert {hyp.n_tokens for hyp in longest[0]} <= {9, 10}
