@@ -25,7 +25,7 @@ def test_commands_of_the_page_run(tmp_path):
 def test_every_verb_and_option_of_the_page_exists():
     page = (REPO / "docs/scoring.md").read_text(encoding="utf-8")
     known = set()
-    for verb in ("score", "compare", "report"):
+    for verb in ("score", "compare", "report", "der"):
         text = subprocess.run(
             [sys.executable, "-m", "funrecipe", verb, "--help"],
             cwd=REPO,
