@@ -174,7 +174,10 @@ FAMILIES: dict[str, Family] = {
         "timestamps of a known text", build="timestamp_prediction:build_timestamp_predictor"
     ),
     "bat": Family("boundary-aware transducer", unsupported="boundary-aware transducer"),
-    "data2vec": Family("self-supervised encoder", unsupported="self-supervised pre-training"),
+    "data2vec": Family(
+        "self-supervised encoder",
+        unsupported="it does not recognize by itself, fine-tune it: egs/asr/finetune.sh --target_config",
+    ),
     "sond": Family("speaker diarization", unsupported="diarization"),
     "eend_ola": Family("speaker diarization", unsupported="diarization"),
 }

@@ -12,6 +12,8 @@ source "$recipe_root/utils/train_processes.sh"
 declare_option stage 0 "first stage to run" integer
 declare_option stop_stage 5 "last stage to run" integer
 declare_option model damo/speech_paraformer-large_asr_nat-zh-cn-16k-common-vocab8404-pytorch "model folder or id to start from"
+declare_option target_config "" "with a pre-trained encoder (data2vec) as --model: config.yaml of the recognizer to build on it"
+declare_option token_list "" "with --target_config: tokens.txt, one token a line (funrecipe tokens makes it)"
 declare_option data_dir ./data "holds train/ and validation/ (or dev/), each with wav.scp and text; test/ if there is one"
 declare_option output_dir ./checkpoint "checkpoints, logs, averages, results"
 declare_option eval_dir "" "data directory decoded in stages 4 and 5; default DATA_DIR/test, else the validation set"
@@ -38,7 +40,14 @@ check_processes
 infer=$recipe_root/egs/asr/infer.sh
 spliced_dir=$output_dir/spliced
 given "${settings[@]}"
-train_flags=(--model "$model" --data_dir "$data_dir" --output_dir "$output_dir" "${flags[@]}")
+start=(--model "$model")
+if [ -n "$target_config" ]; then
+  start=(--pretrained "$model" --config "$target_config" ${token_list:+--token_list "$token_list"})
+  [ "$spliced" -eq 0 ] || die "--spliced needs a base model that recognizes: leave it out" 2
+elif [ -n "$token_list" ]; then
+  die "--token_list changes nothing without --target_config" 2
+fi
+train_flags=("${start[@]}" --data_dir "$data_dir" --output_dir "$output_dir" "${flags[@]}")
 if [ "$spliced" -gt 0 ]; then
   [ -z "$more_train_dirs" ] || die "--spliced makes the further training set: leave out --more_train_dirs" 2
   [ "$dataset_type" != large ] || die "--spliced works with --dataset_type small only" 2
@@ -110,15 +119,17 @@ if stage 4; then
   log "Stage 4: Decoding with base and tuned weights ..."
   # With a longer vocabulary the base folder's token list is too short; the output directory is a model folder too.
   tuned=$model
-  case ${extend_vocab,,} in true | yes | on) tuned=$output_dir ;; esac
+  case ${extend_vocab,,}${target_config:+on} in true | yes | on*) tuned=$output_dir ;; esac
   for i in "${!sets[@]}"; do
     name=${names[i]}
-    decode "$model" "${sets[i]}" "$name.base"
+    [ -n "$target_config" ] || decode "$model" "${sets[i]}" "$name.base"
     decode "$tuned" "${sets[i]}" "$name.tuned" --checkpoint_dir "$output_dir" --checkpoint_name "$checkpoint_name"
   done
 fi
 
-if stage 5; then
+if stage 5 && [ -n "$target_config" ]; then
+  log "Stage 5: a pre-trained encoder recognizes nothing, so there is nothing to compare with"
+elif stage 5; then
   log "Stage 5: Comparing ..."
   for i in "${!sets[@]}"; do
     name=${names[i]}

@@ -10,6 +10,7 @@ from funrecipe.errors import DataError, UsageError, did_you_mean
 from funrecipe.model_folder import ModelFolder, open_model_folder
 from funrecipe.model_folder.zoo import NAMESPACES, canonical_id, find_row, zoo
 
+PRETRAINED = ("data2vec",)  # families of encoders that training starts from
 DESCRIPTIONS = ("configuration.json", "config.yaml")
 
 
@@ -23,8 +24,10 @@ def open_model(model: str | Path) -> ModelFolder:
     return open_model_folder(resolve_model(model))
 
 
-def resolve_model(model: str | Path) -> Path:
+def resolve_model(model: str | Path, *, pretrained: bool = False) -> Path:
     """A model folder from a path, an id of the zoo, or any id that is on disk.
+
+    ``pretrained``: encoders that do not recognize by themselves are welcome too.
 
     Raises:
         UsageError: the zoo lists the model as not supported; says why.
@@ -40,7 +43,7 @@ def resolve_model(model: str | Path) -> Path:
         raise DataError(f"no model folder '{text}'", hint="--model takes a folder or an id such as damo/NAME")
     model_id = canonical_id(text)
     row = find_row(model_id)
-    if row is not None and row.unsupported:
+    if row is not None and row.unsupported and not (pretrained and row.family in PRETRAINED):
         reason = f"the model '{row.id}' is not supported: {row.unsupported}"
         raise UsageError(reason, hint=_supported_alternative(row.mode))
     for candidate in _candidates(model_id):

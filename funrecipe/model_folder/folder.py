@@ -47,7 +47,7 @@ FOREIGN_LAYOUTS = (
     ("meta.yaml", "an ESPnet model zoo folder"),
     ("*.jit", "a TorchScript export"),
 )
-WITHOUT_TOKENS = {"e2evad", "sv", "campplus", "eres2netv2"}
+WITHOUT_TOKENS = {"data2vec", "e2evad", "sv", "campplus", "eres2netv2"}
 WITHOUT_CMVN = {"sv", "campplus", "eres2netv2"}  # their features are freed of the mean of the utterance, or not at all
 # input_layer -> encoder frames are so many times longer than feature frames (models/input_layers.py has the strides)
 SUBSAMPLING = {"conv2d": 4, "conv2dpad": 4, "conv2d2": 2, "conv2d6": 6, "conv2d8": 8}

@@ -41,6 +41,7 @@ class TrainOptions:
     config: str = setting("", "from scratch, in place of --model: config.yaml with the architecture")
     token_list: str = setting("", "from scratch: tokens.txt, one token a line")
     cmvn_file: str = setting("", "from scratch: am.mvn")
+    pretrained: str = setting("", "from scratch: folder of a pre-trained encoder (data2vec) to start from")
     data_dir: str = setting("", "holds train/ and validation/ (or dev/), each with wav.scp and text")
     more_train_dirs: list[str] = setting(list, "further training sets, each a folder with wav.scp and text")
     output_dir: str = setting("./checkpoint", "checkpoints, logs and averages are written here")
@@ -193,6 +194,7 @@ NOT_FROM_FILES = {
     "config",
     "token_list",
     "cmvn_file",
+    "pretrained",
     "data_dir",
     "more_train_dirs",
     "output_dir",

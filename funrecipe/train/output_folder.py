@@ -24,7 +24,7 @@ def write_model_folder(options: TrainOptions, folder: ModelFolder, output_dir: P
     settings = {
         k: [list(c) for c in v] if k == "best_model_criterion" else list(v) if isinstance(v, tuple) else v
         for k, v in asdict(options).items()
-        if k not in ("model", "config", "token_list", "cmvn_file")
+        if k not in ("model", "config", "token_list", "cmvn_file", "pretrained")
     }
     model_conf = {**(folder.config.get("model_conf") or {}), **options.model_conf}
     config = {**folder.config, **settings, "model_conf": model_conf, "init_model": options.model or options.config}

@@ -45,13 +45,14 @@ def refuse_output_dir(output_dir: Path, model_dir: Path | None, data_dir: Path, 
 
 def train(flags: dict[str, Any], *, check: str | None = None) -> None:
     """Resolve the settings, build the session, run it. Raises FunrecipeError."""
-    names = ("model", "config", "token_list", "cmvn_file")
+    names = ("model", "config", "token_list", "cmvn_file", "pretrained")
     folder = starting_point(build_options({}, {}, {name: flags[name] for name in names if name in flags}))
     finetune = read_yaml_file(folder.path / "finetune.yaml") if flags.get("model") else {}
     options = build_options(folder.config, finetune, flags)
     output_dir = Path(options.output_dir)
     model_dir = folder.path if flags.get("model") else None
-    refuse_output_dir(output_dir, model_dir, Path(options.data_dir), options.more_train_dirs)
+    for base in (model_dir, Path(options.pretrained) if options.pretrained else None):
+        refuse_output_dir(output_dir, base, Path(options.data_dir), options.more_train_dirs)
     if check:
         start_logging(output_dir, 0)
         check_data(folder, options) if check == "data" else check_model(folder, options)

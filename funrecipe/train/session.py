@@ -17,7 +17,7 @@ from funrecipe.hub import resolve_model
 from funrecipe.model_folder import ModelFolder, open_model_folder
 from funrecipe.models.lm import build_language_model
 from funrecipe.models.registry import build_model
-from funrecipe.train.adapt.initialize import extend_state, freeze, load_init_param
+from funrecipe.train.adapt.initialize import extend_state, freeze, load_encoder, load_init_param
 from funrecipe.train.adapt.lora import inject, merged_state
 from funrecipe.train.adapt.pronunciations import share_pronunciations
 from funrecipe.train.cpu_layers import use_cpu_layers
@@ -57,6 +57,11 @@ def starting_point(options: TrainOptions) -> ModelFolder:
     """
     if bool(options.model) == bool(options.config):
         raise UsageError("give either --model (a model folder) or --config (from scratch)")
+    if options.pretrained and options.model:
+        raise UsageError(
+            "pretrained changes nothing with --model, which has weights of its own",
+            hint="give --config, the configuration of the model to build on the pre-trained encoder",
+        )
     if options.model:
         return open_model_folder(resolve_model(options.model))
     path = Path(options.config)
@@ -75,6 +80,12 @@ def starting_point(options: TrainOptions) -> ModelFolder:
             where=options.token_list or options.config,
         )
     config["token_list"] = tokens
+    cmvn = Path(options.cmvn_file).resolve() if options.cmvn_file else None
+    if options.pretrained:
+        encoder = open_model_folder(resolve_model(options.pretrained, pretrained=True))
+        parts = ("encoder", "encoder_conf", "frontend", "frontend_conf", "input_size")
+        config = {**{key: encoder.config[key] for key in parts if key in encoder.config}, **config}
+        cmvn = cmvn or encoder.cmvn
     return ModelFolder(
         path=path.parent.resolve(),
         layout="0.x",
@@ -82,7 +93,7 @@ def starting_point(options: TrainOptions) -> ModelFolder:
         config=config,
         tokens=tuple(tokens),
         weights=Path(),
-        cmvn=Path(options.cmvn_file).resolve() if options.cmvn_file else None,
+        cmvn=cmvn,
     )
 
 
@@ -148,6 +159,8 @@ def build_trainable(start: ModelFolder, folder: ModelFolder, options: TrainOptio
         if folder.tokens != start.tokens:
             state = extend_state(state, start.tokens, folder.tokens, model.state_dict())
         fit_state_dict(model, state, where=str(start.weights))
+    if options.pretrained:
+        load_encoder(model, open_model_folder(resolve_model(options.pretrained, pretrained=True)).weights)
     for spec in options.init_param:
         load_init_param(model, spec, ignore_mismatch=options.ignore_init_mismatch)
     model.model_conf = {**(folder.config.get("model_conf") or {}), **options.model_conf}
@@ -184,8 +197,8 @@ def check_model(start: ModelFolder, options: TrainOptions) -> None:
 
 
 # What checkpoint.pb holds the effect of: another value would be silently replaced on resuming.
-KEPT = ("optim", "optim_conf", "lr", "scheduler", "scheduler_conf", "init_param", "freeze_param", "lora_rank",
-        "lora_alpha", "lora_targets", "share_pronunciations", "extend_vocab")  # fmt: skip
+KEPT = ("pretrained", "optim", "optim_conf", "lr", "scheduler", "scheduler_conf", "init_param", "freeze_param",
+        "lora_rank", "lora_alpha", "lora_targets", "share_pronunciations", "extend_vocab")  # fmt: skip
 
 
 def kept_settings(start: ModelFolder, options: TrainOptions) -> dict[str, str]:

@@ -13,7 +13,12 @@ import pytest
 from funrecipe.train.options import KNOWN
 
 RECIPE = Path(__file__).parents[2] / "egs" / "asr" / "finetune.sh"
-FROM_SCRATCH = {"config", "token_list", "cmvn_file"}  # of funrecipe train; finetune.sh starts from a model
+FROM_SCRATCH = {
+    "config",
+    "token_list",
+    "cmvn_file",
+    "pretrained",
+}  # of funrecipe train; finetune.sh starts from a model
 TWO_MACHINES = ("--num_nodes", "2", "--master", "first:29500")
 # the recipe's own flags -> (a value, further flags of both of the runs that are compared)
 OWN: dict[str, tuple[str, tuple[str, ...]]] = {
@@ -24,6 +29,8 @@ OWN: dict[str, tuple[str, tuple[str, ...]]] = {
     "output_dir": ("elsewhere", ()),
     "eval_dir": ("other/test", ()),
     "guard_dir": ("general", ()),
+    "target_config": ("target.yaml", ()),
+    "token_list": ("tokens.txt", ("--target_config", "target.yaml")),
     "spliced": ("7", ()),
     "checkpoint_name": ("latest.pb", ()),
     "num_gpus": ("2", ()),

@@ -39,6 +39,7 @@ ROWS: dict[str, tuple[Any, dict[str, Any]]] = {
     "config": ("@other.yaml", {}),
     "token_list": ("@tokens.txt", {}),
     "cmvn_file": ("@other.mvn", {}),
+    "pretrained": ("@encoder", {}),
     "data_dir": ("@two_bad", {"max_bad_share": 1}),
     "dataset_type": ("large", {"batch_unit": "ms", "batch_bins": 3000}),
     "batch_bins": (80, {}),
@@ -122,6 +123,10 @@ def place(corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
             (root / name / "train" / file).write_text(re.sub(r"wav/\D+", f"{corpus}/train/wav/utt", text), "utf-8")
         (root / name / "train" / "data.list").write_text("wav.scp text\n")
     train(scratch(corpus, root / "base", max_steps=1, valid_decode=False))
+    (root / "encoder").mkdir()
+    (root / "encoder" / "config.yaml").write_text(yaml.safe_dump({**CONFIG, "model": "data2vec"}, allow_unicode=True))
+    state = torch.load(root / "base" / "1epoch.pb", weights_only=True)
+    torch.save({n: 1.1 * v for n, v in state.items() if n.startswith("encoder.")}, root / "encoder" / "model.pb")
     return root
 
 

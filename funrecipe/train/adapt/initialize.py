@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
@@ -69,6 +70,35 @@ def load_init_param(model: nn.Module, spec: str, *, ignore_mismatch: bool) -> li
         len(own) - len(chosen),
     )
     return sorted(chosen)
+
+
+def load_encoder(model: nn.Module, weights: Path) -> None:
+    """Give a model the encoder of a pre-trained folder; the log says which tensors came from it and which are new.
+
+    Raises:
+        DataError: the encoder is not the one of the model's configuration; names tensors.
+    """
+    state, own = load_state_dict(weights), model.state_dict()
+    wanted = [name for name in own if name.startswith("encoder.")]
+    problems = [f"{name} is missing" for name in wanted if name not in state]
+    problems += [
+        f"{name}: {tuple(state[name].shape)} in the file, {tuple(own[name].shape)} in the model"
+        for name in wanted
+        if name in state and state[name].shape != own[name].shape
+    ]
+    if problems or not wanted:
+        raise DataError(
+            f"the pre-trained encoder does not fit the model\n{list_problems(problems)}",
+            where=str(weights),
+            hint="leave 'encoder' out of the target configuration: that of the pre-trained folder is taken",
+        )
+    model.load_state_dict({**own, **{name: state[name] for name in wanted}})
+    new = Counter(name.split(".")[0] for name in own if name not in wanted)
+    unused = sorted({name.split(".")[0] for name in state if name not in own})
+    log.info("%s: %d tensors of the encoder came from it", weights, len(wanted))
+    log.info("new, with random weights: %s", ", ".join(f"{part} ({count} tensors)" for part, count in new.items()))
+    if unused:
+        log.info("%s: not used: %s", weights, ", ".join(unused))
 
 
 def extend_tokens(tokens: Sequence[str], new: Iterable[str]) -> list[str]:
