@@ -13,14 +13,8 @@ import yaml
 
 from funrecipe.errors import DataError, UsageError, did_you_mean
 from funrecipe.train.data.batching import BATCH_UNITS, DEFAULT_BATCH_UNIT
-from funrecipe.train.option_rules import (
-    PRECISIONS,
-    check_choice,
-    check_effect,
-    check_loss_settings,
-    check_ranges,
-    ranks_by_loss,
-)
+from funrecipe.train.model_settings import check_model_conf
+from funrecipe.train.option_rules import PRECISIONS, check_choice, check_effect, check_ranges, ranks_by_loss
 
 Criterion = tuple[str, str, str]  # phase, value, min or max
 
@@ -261,7 +255,7 @@ def build_options(config: Mapping[str, Any], finetune: Mapping[str, Any], flags:
         merged["best_model_criterion"] = [("valid", "loss", "min")]
     options = TrainOptions(**{name: value for name, value in merged.items() if name in KNOWN})
     check_effect(options, flags, vars(TrainOptions()))
-    check_loss_settings(convert("model_conf", flags.get("model_conf"), dict[str, Any]), config.get("model_conf") or {})
+    check_model_conf(str(config.get("model") or "asr"), {**(config.get("model_conf") or {}), **options.model_conf})
     return options
 
 
