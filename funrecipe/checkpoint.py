@@ -7,6 +7,7 @@ import hashlib
 import pickle
 import re
 import zipfile
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -24,13 +25,16 @@ WRAPPERS = ("state_dict", "model", "model_state_dict")  # FunASR 1.x, checkpoint
 def load_plain(path: Path | str, *, mapped: bool = False) -> Any:
     """``torch.load`` of tensors, numbers, strings and containers only, on the CPU.
 
+    The archive is compared with its own checksums first: a flipped bit gives other numbers, and no error.
+
     Args:
         mapped: leave the tensors in the file and read them where they are used (processes then share the memory).
 
     Raises:
         UnsafeFileError: the pickle wants to build anything else.
-        DataError: no such file, or not a checkpoint.
+        DataError: no such file, damaged, or not a checkpoint.
     """
+    check_archive(path)
     try:
         # files older than torch 1.6 are no archives and cannot be mapped
         return torch.load(path, map_location="cpu", weights_only=True, mmap=mapped and zipfile.is_zipfile(path))
@@ -47,6 +51,23 @@ def load_plain(path: Path | str, *, mapped: bool = False) -> Any:
         raise DataError("no such weights file", where=str(path)) from None
     except (OSError, RuntimeError, EOFError, ValueError, KeyError) as error:
         raise _not_a_checkpoint(path, str(error).split("\n")[0].split(". ")[0] or "it ends too early") from None
+
+
+def check_archive(path: Path | str) -> None:
+    """Compare every file in an archive of ``torch.save`` with its CRC-32; other files have no checksums.
+
+    Raises:
+        DataError: some content is not what was written.
+    """
+    try:
+        if not zipfile.is_zipfile(path):
+            return
+        with zipfile.ZipFile(path) as archive:
+            damaged = archive.testzip()
+    except (zipfile.BadZipFile, zlib.error, OSError, EOFError, RuntimeError, ValueError, NotImplementedError) as error:
+        raise _not_a_checkpoint(path, str(error).split("\n")[0]) from None
+    if damaged is not None:
+        raise _not_a_checkpoint(path, f"checksum mismatch for '{damaged}'")
 
 
 def load_state_dict(path: Path | str, *, mapped: bool = False) -> dict[str, Tensor]:
@@ -146,4 +167,4 @@ def _starts_like_a_checkpoint(path: Path | str) -> bool:
 
 
 def _not_a_checkpoint(path: Path | str, reason: str) -> DataError:
-    return DataError(f"not a readable checkpoint: {reason}", where=str(path), hint="damaged or cut off? get it again")
+    return DataError(f"not a readable checkpoint: {reason}", where=str(path), hint="damaged or cut off: get it again")
