@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from funrecipe.models.attention import RelativeAttention
-from funrecipe.models.layers import FeedForward, LayerNorm, PointwiseConv, activation, length_mask
+from funrecipe.models.layers import FeedForward, FrameBatchNorm, LayerNorm, PointwiseConv, activation, length_mask
 from funrecipe.models.positions import sinusoid
 
 # subsampling_factor -> (kernel, time stride, time padding) of the two convolutions; over frequency the second one has
@@ -86,7 +86,7 @@ class ChunkConvolution(nn.Module):
             raise ValueError(f"cnn_module_kernel must be odd, got {kernel}")
         self.pointwise_conv1 = PointwiseConv(dim, 2 * dim)
         self.depthwise_conv = nn.Conv1d(dim, dim, kernel, groups=dim)
-        self.norm = nn.BatchNorm1d(dim, eps=eps, momentum=momentum)
+        self.norm = FrameBatchNorm(dim, eps=eps, momentum=momentum)
         self.pointwise_conv2 = PointwiseConv(dim, dim)
         self.activation = activation(act)
         self.margins = (kernel - 1, 0) if causal else ((kernel - 1) // 2, (kernel - 1) // 2)

@@ -10,7 +10,7 @@ from torch.nn.utils.rnn import pad_sequence
 
 from funrecipe.models.attention import MultiHeadedAttention, RelativeAttention
 from funrecipe.models.input_layers import build_input_layer
-from funrecipe.models.layers import FeedForward, LayerNorm, PointwiseConv, activation, length_mask
+from funrecipe.models.layers import FeedForward, FrameBatchNorm, LayerNorm, PointwiseConv, activation, length_mask
 from funrecipe.models.positions import (
     LEGACY_TABLE_POSITIONS,
     PositionalEncoding,
@@ -28,7 +28,7 @@ class ConvolutionModule(nn.Module):
             raise ValueError(f"cnn_module_kernel must be odd, got {kernel}")
         self.pointwise_conv1 = PointwiseConv(dim, 2 * dim)
         self.depthwise_conv = nn.Conv1d(dim, dim, kernel, padding=(kernel - 1) // 2, groups=dim)
-        self.norm = nn.BatchNorm1d(dim)
+        self.norm = FrameBatchNorm(dim)
         self.pointwise_conv2 = PointwiseConv(dim, dim)
         self.activation = activation(act)
 

@@ -30,6 +30,15 @@ class LayerNorm(nn.LayerNorm):
         super().__init__(size, eps=eps)
 
 
+class FrameBatchNorm(nn.BatchNorm1d):
+    """Batch norm of ``x`` (B, D, T); a batch of one frame, which has no variance, takes the running statistics."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.training and x.size(0) * x.size(2) == 1:
+            return F.batch_norm(x, self.running_mean, self.running_var, self.weight, self.bias, eps=self.eps)
+        return super().forward(x)
+
+
 def length_mask(lens: Tensor, max_len: int) -> Tensor:
     """``(B,)`` lengths -> ``(B, max_len)`` bool, True where a position is valid."""
     return torch.arange(max_len, device=lens.device) < lens[:, None]
