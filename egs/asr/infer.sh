@@ -18,7 +18,7 @@ declare_option njob 64 "number of CPU jobs; fewer where there are fewer utteranc
 declare_option ncpu "" "threads of each job; empty: cores / jobs" count
 declare_option backend local "what runs the jobs"
 declare_option checkpoint_dir "" "folder of a fine-tuning run, whose weights replace the model's"
-declare_option checkpoint_name valid.cer_ctc.ave.pb "weights in checkpoint_dir"
+declare_option checkpoint_name valid.cer_ctc.ave.pb "weights in checkpoint_dir; if this default is not there, the average that the run itself chose"
 declare_option resume true "keep what an interrupted run of the same plan decoded"
 declare_option max_failed 0 "publish although so many utterances cannot be decoded; they count as deletions" count
 declare_option validate true "check lists, ids and texts first (stage 0)"

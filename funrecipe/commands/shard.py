@@ -31,7 +31,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--ncpu", type=positive, help="threads per job (default: cores / jobs)")
     parser.add_argument("--checkpoint_dir", type=Path, help="folder of a fine-tuning run")
     parser.add_argument(
-        "--checkpoint_name", default="valid.cer_ctc.ave.pb", help="weights in it (default: %(default)s)"
+        "--checkpoint_name",
+        default="valid.cer_ctc.ave.pb",
+        help="weights in it (default: %(default)s, or the run's own average where there is no such file)",
     )
     parser.add_argument(
         "--resume", choices=BOOLEAN, default="true", help="keep what an interrupted run of this plan decoded"
@@ -117,6 +119,7 @@ def record_model(
     from funrecipe.hub import open_model
     from funrecipe.jobs.plan import ModelRecord, fingerprint
     from funrecipe.jobs.shards import file_stamp
+    from funrecipe.model_folder.checkpoints import find_checkpoint
 
     folder = open_model(model)
     defaults = DecodeOptions.from_mapping(folder.decoding, where=f"{folder.path}/decoding.yaml")
@@ -142,17 +145,6 @@ def record_model(
     return ModelRecord(
         str(folder.path), str(weights), digests, file_stamp(weights), folder.sample_rate_hz, folder.frames_per_second
     )
-
-
-def find_checkpoint(checkpoint_dir: Path, checkpoint_name: str) -> Path:
-    from funrecipe.errors import DataError
-
-    path = checkpoint_dir / checkpoint_name
-    if path.is_file():
-        return path.resolve()
-    found = sorted(p.name for pattern in ("*.pb", "*.pt", "*.pth") for p in checkpoint_dir.glob(pattern))
-    there = "there are: " + ", ".join(found[:20]) if found else "the folder holds no checkpoint (*.pb, *.pt, *.pth)"
-    raise DataError(f"no checkpoint '{checkpoint_name}'", where=str(checkpoint_dir), hint=f"--checkpoint_name; {there}")
 
 
 def _entry(utterance: Any, durations_s: dict[str, float], audio_fs: int | None) -> ShardEntry:
