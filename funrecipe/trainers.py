@@ -1,7 +1,7 @@
 """``build_trainer``, ``Trainers``, ``modelscope_args``, ``ASRDataset``: the names of ModelScope's fine-tuning scripts.
 
-Every parameter is either honoured or refused with a UsageError; none is dropped. The precedence is that of
-``funrecipe train``: what the script says, then ``finetune.yaml`` of the model folder, then its ``config.yaml``.
+Every parameter is either honored or refused with a UsageError; none is dropped. The precedence is that of
+``funrecipe train``: the script, then ``finetune.yaml`` of the model folder, then its ``config.yaml``.
 """
 
 from __future__ import annotations
@@ -42,27 +42,26 @@ class ASRDataset(dict):
         """
         if unsupported:
             raise UsageError(f"ASRDataset.load: no argument {', '.join(sorted(unsupported))}")
+        from funrecipe.train.data.folders import TRAIN_FOLDER, validation_dir
+
         folder = Path(data_path)
         if not folder.is_dir():
             raise DataError(
                 f"no data directory '{data_path}'",
-                hint="data sets of the ModelScope hub are not downloaded; "
-                "give a folder that holds train/ and validation/, each with wav.scp and text",
+                hint="give a folder with train/ and validation/, each with wav.scp and text; "
+                "data sets of the ModelScope hub are not downloaded",
             )
-        sets = {"train": folder / "train"}
-        sets["validation"] = next(
-            (folder / n for n in ("validation", "dev") if (folder / n).is_dir()), folder / "validation"
-        )
-        for name, place in sets.items():
-            if not (place / "wav.scp").is_file():
-                raise DataError(f"the {name} set has no wav.scp", where=str(place))
-        dataset = cls({name: str(place) for name, place in sets.items()})
+        sets = {"train": folder / TRAIN_FOLDER, "validation": validation_dir(folder)}
+        for name, path in sets.items():
+            if not (path / "wav.scp").is_file():
+                raise DataError(f"the {name} set has no wav.scp", where=str(path))
+        dataset = cls({name: str(path) for name, path in sets.items()})
         dataset.path = folder
         return dataset
 
 
 class modelscope_args:  # noqa: N801  (the name that scripts use)
-    """An open set of parameters with FunASR's defaults; None means: as the model's finetune.yaml says."""
+    """An open set of parameters. None, the default, leaves a setting to the model's finetune.yaml and config.yaml."""
 
     def __init__(
         self,
@@ -71,8 +70,8 @@ class modelscope_args:  # noqa: N801  (the name that scripts use)
         data_path: str | None = None,
         output_dir: str | None = None,
         model_revision: str | None = None,
-        dataset_type: str = "small",
-        batch_bins: float = 2000,
+        dataset_type: str | None = None,
+        batch_bins: float | None = None,
         max_epoch: int | None = None,
         accum_grad: int | None = None,
         keep_nbest_models: int | None = None,
@@ -100,7 +99,7 @@ class SpeechTrainer:
     ...``) and every setting of ``funrecipe train``, as a value or as the text of its flag; None leaves a setting to the
     model's files.
 
-    Without a launcher it uses one GPU if there is one; under ``torchrun`` or ``torch.distributed.launch``, one per
+    Without a launcher it uses one GPU if there is one, under ``torchrun`` or ``torch.distributed.launch`` one per
     process.
     """
 
@@ -114,7 +113,7 @@ class SpeechTrainer:
             if name == "model_revision" and value not in REVISIONS:
                 raise UsageError(
                     f"model_revision '{value}': a model on disk is used as it is",
-                    hint="funrecipe download MODEL --revision ... gets another one",
+                    hint="get another revision with: funrecipe download MODEL --revision REVISION",
                 )
             if target is None or value is None:
                 continue
@@ -127,7 +126,7 @@ class SpeechTrainer:
         elif not isinstance(data, (str, Path)):
             raise UsageError(
                 "build_trainer: data_dir is missing or of the wrong kind",
-                hint="a folder, or what ASRDataset.load returns",
+                hint="give a folder, or what ASRDataset.load returns",
             )
         self.flags.setdefault("output_dir", "./checkpoint")
         self.flags["data_dir"] = str(self.flags["data_dir"])
@@ -137,7 +136,7 @@ class SpeechTrainer:
         """Run to the end; checkpoints and averages are then in ``work_dir``. Raises FunrecipeError."""
         from funrecipe.train.run import train
 
-        train(self.flags)
+        train(self.flags, source="script")
 
 
 def default_gpus() -> int:

@@ -12,6 +12,9 @@
 
 option_names=()
 declare -A option_default option_help option_kind
+declare -A option_default_text # what --help says instead of the default, for some options
+
+config_file="" config_names=,
 
 # declare_option NAME DEFAULT HELP [KIND]
 declare_option() {
@@ -22,7 +25,8 @@ declare_option() {
   printf -v "$name" '%s' "$2"
 }
 
-# parse_options "$@": sets the declared variables; a --config file counts less than any flag, wherever it stands.
+# parse_options "$@": sets the declared variables; flags override --config, wherever it appears. The variables
+# config_file and config_names then hold the last such file and the options that have its values.
 parse_options() {
   local -a names=() values=()
   local argument name i
@@ -53,7 +57,10 @@ parse_options() {
     if [ "${names[i]}" = config ]; then _read_config "${values[i]}"; fi
   done
   for i in "${!names[@]}"; do
-    if [ "${names[i]}" != config ]; then _set_option "${names[i]}" "${values[i]}" "--${names[i]}"; fi
+    if [ "${names[i]}" != config ]; then
+      _set_option "${names[i]}" "${values[i]}" "--${names[i]}"
+      config_names=${config_names//,${names[i]},/,}
+    fi
   done
   # shellcheck disable=SC2154  # they are set above, by name
   if _declared stage && _declared stop_stage && [ "$stage" -gt "$stop_stage" ]; then
@@ -84,6 +91,7 @@ _read_config() {
     fi
     _known_option "$name" "$file:$number: $name"
     _set_option "$name" "$value" "$file:$number: $name"
+    config_file=$file config_names=${config_names//,$name,/,}$name,
   done < "$file"
 }
 
@@ -155,9 +163,10 @@ _options_help() {
   printf 'usage: %s [--name value] ...\n\n' "${0##*/}"
   for name in "${option_names[@]}"; do
     kind=${option_kind[$name]}
-    printf '  --%-18s %s%s (default: %s)\n' "$name" "${option_help[$name]}" "${kind:+ [$kind]}" "${option_default[$name]:-none}"
+    printf '  --%-18s %s%s (default: %s)\n' "$name" "${option_help[$name]}" "${kind:+ [$kind]}" \
+      "${option_default_text[$name]:-${option_default[$name]:-none}}"
   done
-  printf '  --%-18s %s\n' config "file of name=value lines; flags count more" help "this text"
+  printf '  --%-18s %s\n' config "file of name=value lines; flags override it" help "this text"
 }
 
 _options_fail() {

@@ -3,12 +3,12 @@
 # Sourced by recipes that train, after utils/recipe.sh.
 # shellcheck disable=SC2154  # options are set by declare_option
 
-declare_option num_gpus 0 "GPUs of this machine, one process each; 0: CPU" count
-declare_option num_processes 1 "processes on the CPU (with --num_gpus 0)" count
-declare_option num_nodes 1 "machines; start this script on each, with its --node_rank and one output folder that all see" count
-declare_option node_rank 0 "number of this machine; those above 0 only train, 0 does every stage" count
-declare_option master "" "HOST:PORT of machine 0, needed for several machines"
-declare_option max_restarts 0 "how often to start again, from the last checkpoint, when a process dies" count
+declare_option num_gpus 0 "number of GPUs of this machine, one process each; 0: CPU" count
+declare_option num_processes 1 "number of processes on the CPU (with --num_gpus 0)" count
+declare_option num_nodes 1 "number of machines; start this script on each, with its --node_rank and an output folder that all share" count
+declare_option node_rank 0 "index of this machine; 0 does every stage, the others only train" count
+declare_option master "" "HOST:PORT of machine 0; required with several machines"
+declare_option max_restarts 0 "number of restarts from the last checkpoint if a process dies" count
 
 # first_machine: true on the machine that does more than train.
 first_machine() { [ "$node_rank" -eq 0 ]; }
@@ -30,8 +30,8 @@ train_in_processes() {
   local code=0
   start_processes "$@" || code=$?
   if [ "$code" -eq 137 ]; then
-    log "the training process was killed (signal 9), perhaps by the system for want of memory: see dmesg, lower --batch_bins;" \
-      "the same command goes on from the last checkpoint" >&2
+    log "the training process was killed (signal 9), perhaps because memory ran out: see dmesg, lower --batch_bins;" \
+      "run the same command again to resume from the last checkpoint" >&2
   fi
   return "$code"
 }

@@ -13,15 +13,9 @@ import argparse
 import os
 import sys
 
-sys.path.insert(0, os.path.join(os.path.dirname(os.path.realpath(__file__)), "../../utils"))
-
-from repository_python import use_repository_python  # noqa: E402
-
-use_repository_python("torch")
-
-from funrecipe import ASRDataset, Trainers, build_trainer, modelscope_args  # noqa: E402
-from funrecipe.errors import FunrecipeError  # noqa: E402
-from funrecipe.trainers import launcher_arguments, training_settings  # noqa: E402
+from funrecipe import ASRDataset, Trainers, build_trainer, modelscope_args
+from funrecipe.errors import FunrecipeError
+from funrecipe.trainers import launcher_arguments, training_settings
 
 
 def modelscope_finetune(params: modelscope_args) -> None:
@@ -39,10 +33,11 @@ def parameters() -> modelscope_args:
     params = modelscope_args(model="damo/speech_paraformer-large_asr_nat-zh-cn-16k-common-vocab8404-pytorch")
     params.output_dir = "./checkpoint"  # checkpoints, logs and averages
     params.data_path = "./example_data/"  # holds train/ and validation/ (or dev/), each with wav.scp and text
-    params.dataset_type = "small"  # small, or large for more than about 1000 hours
-    params.batch_bins = 2000  # small: frames of the model (60 ms each); large: milliseconds
-    params.max_epoch = 50
-    params.lr = 0.00005
+    # None: as finetune.yaml of the model says, else its config.yaml, else the default. The log says what is in force.
+    params.dataset_type = None  # small (default), or large for more than about 1000 hours
+    params.batch_bins = None  # default 2000. small: frames of the model (60 ms each); large: milliseconds
+    params.max_epoch = None  # default 50
+    params.lr = None  # for example 0.00005
     return params
 
 

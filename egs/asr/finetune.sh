@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Fine-tune a model and see whether that helped: bash egs/asr/finetune.sh --model M --data_dir D --output_dir O
 # Stages: 0 pre-flight of the data, 1 base model, 2 train, 3 average, 4 decode with base and tuned weights, 5 compare.
-# D holds train/ and validation/ (or dev/), and test/ if there is one. Guide: docs/finetune.md
+# D has train/ and validation/ (or dev/), and test/ if there is one. Guide: docs/finetune.md
 # shellcheck disable=SC2154  # options are set by declare_option
 [ -n "${BASH_VERSION:-}" ] || exec bash "$0" "$@" # started with sh
 # shellcheck source=utils/recipe.sh
@@ -13,27 +13,17 @@ declare_option stage 0 "first stage to run" integer
 declare_option stop_stage 5 "last stage to run" integer
 declare_option model damo/speech_paraformer-large_asr_nat-zh-cn-16k-common-vocab8404-pytorch "model folder or id to start from"
 declare_option target_config "" "with a pre-trained encoder (data2vec) as --model: config.yaml of the recognizer to build on it"
-declare_option token_list "" "with --target_config: tokens.txt, one token a line (funrecipe tokens makes it)"
-declare_option data_dir ./data "holds train/ and validation/ (or dev/), each with wav.scp and text; test/ if there is one"
-declare_option output_dir ./checkpoint "checkpoints, logs, averages, results"
+declare_option token_list "" "with --target_config: tokens.txt, one token per line (made by funrecipe tokens)"
+declare_option data_dir ./data "folder with train/ and validation/ (or dev/), each with wav.scp and text, and perhaps test/"
+declare_option output_dir ./checkpoint "folder for checkpoints, logs, averages and results"
 declare_option eval_dir "" "data directory decoded in stages 4 and 5; default DATA_DIR/test, else the validation set"
 declare_option guard_dir "" "data directories of general speech, or one per language, separated by commas: stages 4 and 5 also show what was forgotten there"
-declare_option spliced 0 "utterances joined from pieces of the training set, as further training data (little data)" count
-declare_option checkpoint_name "" "weights decoded in stage 4; default: the average of the first best_model_criterion"
-declare_option njob 2 "decoding jobs of stage 4" integer
+declare_option spliced 0 "number of extra training utterances, spliced from segments of the training set (little data)" count
+declare_option checkpoint_name "" "weights to decode with in stage 4; default: the average of the first best_model_criterion"
+declare_option njob 2 "number of decoding jobs in stage 4" integer
 declare_option gpu_inference auto "decode on GPUs in stage 4" "auto|true|false"
-# Settings of training; empty: as finetune.yaml of the model folder says, else its config.yaml. Meaning and defaults:
-# funrecipe train --help. Lists and mappings are YAML: --optim_conf '{lr: 0.0002}'
-settings=(
-  dataset_type batch_bins batch_unit num_workers prefetch_batches cache_mb min_ms max_ms max_tokens max_bad_share
-  passes_per_epoch dataset_conf speed_perturb noise_scp noise_probability noise_snr_db rir_scp reverb_probability
-  specaug specaug_conf model_conf init_param ignore_init_mismatch freeze_param extend_vocab lora_rank lora_alpha
-  lora_targets phone_ctc_weight phone_ctc_layer share_pronunciations more_train_dirs max_epoch max_steps accum_grad
-  optim optim_conf lr scheduler scheduler_conf grad_clip grad_clip_type precision seed best_model_criterion val_scheduler_criterion
-  early_stopping_criterion patience keep_nbest_models valid_decode valid_decode_utterances save_interval log_interval
-  resume process_timeout_s
-)
-for setting in "${settings[@]}"; do declare_option "$setting" "" "setting of training"; done
+# shellcheck source=utils/train_settings.sh
+source "$recipe_root/utils/train_settings.sh" # declares the settings of training; "settings" holds their names
 parse_options "$@"
 check_processes
 
@@ -48,6 +38,7 @@ elif [ -n "$token_list" ]; then
   die "--token_list changes nothing without --target_config" 2
 fi
 train_flags=("${start[@]}" --data_dir "$data_dir" --output_dir "$output_dir" "${flags[@]}")
+if [ -n "$config_file" ]; then train_flags+=(--from_file "$config_file:$config_names"); fi # for the log
 if [ "$spliced" -gt 0 ]; then
   [ -z "$more_train_dirs" ] || die "--spliced makes the further training set: leave out --more_train_dirs" 2
   [ "$dataset_type" != large ] || die "--spliced works with --dataset_type small only" 2
@@ -57,7 +48,7 @@ if [ "$spliced" -gt 0 ]; then
   fi
 fi
 if [ -z "$eval_dir" ]; then
-  for part in test validation dev; do
+  for part in test validation dev valid; do
     if [ -z "$eval_dir" ] && [ -d "$data_dir/$part" ]; then eval_dir=$data_dir/$part; fi
   done
 fi
@@ -85,12 +76,12 @@ if first_machine && stage 0; then
       funrecipe validate --data_dir "$directory"
     fi
   done
-  funrecipe train "${train_flags[@]}" --check data
+  funrecipe train "${train_flags[@]}" --num_gpus "$num_gpus" --check data
 fi
 
 if first_machine && stage 1; then
   log "Stage 1: Checking the base model ..."
-  funrecipe train "${train_flags[@]}" --check model
+  funrecipe train "${train_flags[@]}" --num_gpus "$num_gpus" --check model
 fi
 
 if stage 2; then

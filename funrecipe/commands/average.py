@@ -11,15 +11,17 @@ from typing import Any
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--output_dir", type=Path, required=True, help="folder of a training run")
     parser.add_argument("--criterion", default="valid,acc,max", help="phase,value,min|max")
-    parser.add_argument("--print_criterion", action="store_true", help="print the run's own first criterion and end")
     parser.add_argument(
-        "--nbest", type=int, help="how many epochs, all where fewer exist; default: keep_nbest_models of the run"
+        "--print_criterion", action="store_true", help="print the first criterion of the run, and nothing else"
+    )
+    parser.add_argument(
+        "--nbest", type=int, help="number of epochs, or all if there are fewer; default: keep_nbest_models of the run"
     )
 
 
 def run(args: argparse.Namespace) -> int:
     from funrecipe.errors import DataError, UsageError
-    from funrecipe.train.averaging import average_best
+    from funrecipe.train.averaging import average_best, ranked_together
     from funrecipe.train.progress_log import read_json_lines
 
     if args.print_criterion:
@@ -27,12 +29,14 @@ def run(args: argparse.Namespace) -> int:
         return 0
     parts = args.criterion.split(",")
     if len(parts) != 3 or parts[2] not in ("min", "max"):
-        raise UsageError(f"--criterion: '{args.criterion}'", hint="for example valid,cer_decode,min")
+        raise UsageError(
+            f"--criterion: '{args.criterion}' is not phase,value,min|max", hint="for example valid,cer_decode,min"
+        )
     nbest = setting_of_run(args.output_dir, "keep_nbest_models", 10) if args.nbest is None else args.nbest
     if nbest < 1:
         raise UsageError(f"--nbest: {nbest} is not positive")
     phase, key, mode = parts
-    records = read_json_lines(args.output_dir / "metrics.jsonl")
+    records = ranked_together(read_json_lines(args.output_dir / "metrics.jsonl"))
     history = {int(r["epoch"]): {key: float(r[f"{phase}.{key}"])} for r in records if f"{phase}.{key}" in r}
     if not history:
         known = sorted({name for r in records for name in r if "." in name})
@@ -43,7 +47,7 @@ def run(args: argparse.Namespace) -> int:
         )
     written = average_best(args.output_dir, history, phase=phase, key=key, mode=mode, nbest=[nbest])
     if not written:
-        raise DataError("the epoch files of this run are gone", where=str(args.output_dir))
+        raise DataError("no <N>epoch.pb of this run is left", where=str(args.output_dir))
     for path in written:
         epochs = json.loads(path.with_suffix(".json").read_text("utf-8"))["epochs"]
         print(f"{path}: mean of epochs {', '.join(map(str, epochs))}")

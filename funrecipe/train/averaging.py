@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -14,11 +15,21 @@ from funrecipe.errors import DataError
 from funrecipe.files import replace_link, write_text
 
 
-def average_state_dicts(paths: Sequence[Path]) -> dict[str, Tensor]:
-    """Arithmetic mean of float tensors in float32; integer tensors (BatchNorm's step counters) are summed, as in
-    ESPnet.
+def average_name(phase: str, key: str) -> str:
+    """The file in an output directory that is always the average of the best epochs by this value."""
+    return f"{phase}.{key}.ave.pb"
 
-    One file is in memory at a time. Raises DataError when files do not hold the same keys and shapes.
+
+def ranked_together(records: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """Records of ``metrics.jsonl`` that can be compared with the last one: the epochs since the data last changed."""
+    first = next((i for i in range(len(records), 0, -1) if records[i - 1].get("data") != records[-1].get("data")), 0)
+    return list(records[first:])
+
+
+def average_state_dicts(paths: Sequence[Path]) -> dict[str, Tensor]:
+    """The mean of float tensors, in float32; integer tensors (step counters of batch norms) are summed, as in ESPnet.
+
+    One file is in memory at a time. Raises DataError if the files do not hold the same keys and shapes.
     """
     total: dict[str, Tensor] = {}
     dtypes: dict[str, torch.dtype] = {}
@@ -43,7 +54,7 @@ def average_state_dicts(paths: Sequence[Path]) -> dict[str, Tensor]:
 
 
 def rank_epochs(history: Mapping[int, Mapping[str, float]], key: str, mode: str) -> list[int]:
-    """Epochs from best to worst by ``key``; an earlier epoch wins a tie; epochs without the value are left out."""
+    """Epochs from best to worst by ``key``; the earlier of equal ones first; epochs without the value are left out."""
     scored = [(values[key], epoch) for epoch, values in history.items() if key in values and values[key] == values[key]]
     sign = -1 if mode == "max" else 1
     return [epoch for _, epoch in sorted(scored, key=lambda pair: (sign * pair[0], pair[1]))]
@@ -63,11 +74,11 @@ def average_best(
     Args:
         output_dir: holds ``<N>epoch.pb``.
         history: epoch -> validation values.
-        nbest: how many epochs to average. Where fewer exist, all of them are averaged under the asked-for name: the
-            name is what decoding commands refer to, the JSON says which epochs are inside.
+        nbest: how many epochs to average. If fewer exist, all of them are averaged under the asked-for name, which
+            decoding commands refer to; the JSON says which epochs are inside.
 
     Returns:
-        The averages written, the largest last. Empty when no epoch has the value.
+        The averages written, the largest last. Empty if no epoch has the value.
     """
     ranked = [epoch for epoch in rank_epochs(history, key, mode) if (output_dir / f"{epoch}epoch.pb").is_file()]
     if not ranked:
@@ -85,9 +96,9 @@ def average_best(
             save_checkpoint(average_state_dicts([output_dir / f"{epoch}epoch.pb" for epoch in epochs]), path)
         write_record(path, epochs, {epoch: history[epoch][key] for epoch in epochs}, phase, key, mode, asked=n)
         written.append(path)
-    replace_link(output_dir / f"{stem}.ave.pb", written[-1].name)
+    replace_link(output_dir / average_name(phase, key), written[-1].name)
     write_record(
-        output_dir / f"{stem}.ave.pb",
+        output_dir / average_name(phase, key),
         ranked[: max(1, *nbest)],
         {e: history[e][key] for e in ranked[: max(1, *nbest)]},
         phase,

@@ -1,20 +1,32 @@
-"""Every setting of training in one typed object: command line > finetune.yaml > config.yaml > the defaults here."""
+"""Every setting of training in one typed object, merged from layers.
+
+A later layer wins: the defaults here, ``config.yaml`` of the model, its ``finetune.yaml``, a configuration file, the
+command line. :func:`resolve` also says which layer each value comes from.
+"""
 
 from __future__ import annotations
 
 import argparse
+import json
 import typing
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import yaml
 
 from funrecipe.errors import DataError, UsageError, did_you_mean
-from funrecipe.train.data.batching import BATCH_UNITS, DEFAULT_BATCH_UNIT
-from funrecipe.train.model_settings import check_model_conf
-from funrecipe.train.option_rules import PRECISIONS, check_choice, check_effect, check_ranges, ranks_by_loss
+from funrecipe.train.option_rules import (
+    BATCH_UNITS,
+    DEFAULT_BATCH_UNIT,
+    PRECISIONS,
+    check_choice,
+    check_effect,
+    check_loss_settings,
+    check_ranges,
+    ranks_by_loss,
+)
 
 Criterion = tuple[str, str, str]  # phase, value, min or max
 
@@ -31,94 +43,106 @@ class TrainOptions:
     """All settings. Names are those of FunASR's trainer and of the recipe's flags."""
 
     # what and where
-    model: str = setting("", "model folder to start from")
-    config: str = setting("", "from scratch, in place of --model: config.yaml with the architecture")
-    token_list: str = setting("", "from scratch: tokens.txt, one token a line")
-    cmvn_file: str = setting("", "from scratch: am.mvn")
-    pretrained: str = setting("", "from scratch: folder of a pre-trained encoder (data2vec) to start from")
-    data_dir: str = setting("", "holds train/ and validation/ (or dev/), each with wav.scp and text")
-    more_train_dirs: list[str] = setting(list, "further training sets, each a folder with wav.scp and text")
-    output_dir: str = setting("./checkpoint", "checkpoints, logs and averages are written here")
+    model: str = setting("", "model folder or id to start from")
+    config: str = setting("", "to train from scratch instead of --model: config.yaml with the architecture")
+    token_list: str = setting("", "from scratch: tokens.txt, one token per line")
+    cmvn_file: str = setting("", "from scratch: am.mvn, the feature statistics")
+    pretrained: str = setting("", "from scratch: folder or id of a pre-trained encoder (data2vec) to start from")
+    data_dir: str = setting("", "folder with train/ and validation/ (or dev/), each with wav.scp and text")
+    more_train_dirs: list[str] = setting(list, "additional training sets, each a folder with wav.scp and text")
+    output_dir: str = setting("./checkpoint", "folder for checkpoints, logs and averages")
     # data
-    dataset_type: str = setting("small", "small: listed in memory; large: streamed from shards")
-    batch_bins: float = setting(2000.0, "size of a batch, padding included, in batch_unit; per process")
+    dataset_type: str = setting("small", "small: the list is kept in memory; large: data are streamed from shards")
+    batch_bins: float = setting(2000.0, "size of a batch in batch_unit, padding included, for each process")
     batch_unit: str = setting(
         "",
-        "model_frames (60 ms when lfr_n is 6), fbank_frames (10 ms), ms, tokens or utterances; "
-        "default model_frames for small, ms for large",
+        "model_frames (of the encoder: 60 ms for Paraformer, 40 ms for conv2d), fbank_frames (10 ms), ms, tokens "
+        "or utterances; default: model_frames for small data, ms for large data",
     )
-    num_workers: int = setting(1, "threads that read audio and compute features; 0: the training thread itself")
+    num_workers: int = setting(1, "threads that read audio and compute features; 0: do it in the training thread")
     prefetch_batches: int = setting(4, "batches computed ahead")
-    cache_mb: int = setting(512, "memory for features of small data without noise and reverberation")
-    min_ms: float = setting(100.0, "utterances not longer than this are dropped")
-    max_ms: float = setting(30000.0, "utterances not shorter than this are dropped")
+    cache_mb: int = setting(512, "memory for cached features, in MB (small data without noise and reverberation)")
+    min_ms: float = setting(100.0, "utterances of this duration or shorter are dropped, in ms")
+    max_ms: float = setting(30000.0, "utterances of this duration or longer are dropped, in ms")
     max_tokens: int = setting(200, "utterances with this many tokens or more are dropped")
-    max_bad_share: float = setting(0.1, "stop when more than this share of the utterances cannot be used")
-    passes_per_epoch: int = setting(1, "passes over the data in one epoch (validation after each epoch)")
-    dataset_conf: dict[str, Any] = setting(dict, "large: data_types, shuffle_conf{shuffle_size, sort_size}")
+    max_bad_share: float = setting(0.1, "stop if more than this share of the utterances cannot be used")
+    passes_per_epoch: int = setting(1, "passes over the data in one epoch (each epoch ends with a validation)")
+    dataset_conf: dict[str, Any] = setting(
+        dict, "large data: data_types, shuffle, shuffle_conf{shuffle_size, sort_size}"
+    )
     # augmentation
-    speed_perturb: list[float] = setting(lambda: [1.0], "speeds, one drawn for every utterance, as [0.9, 1.0, 1.1]")
-    noise_scp: str = setting("", "list of noise recordings, one 'ID PATH' a line")
-    noise_probability: float = setting(0.5, "share of utterances that get noise")
-    noise_snr_db: list[float] = setting(lambda: [5.0, 25.0], "range of the signal-to-noise ratio")
-    rir_scp: str = setting("", "list of room responses")
-    reverb_probability: float = setting(0.5, "share of utterances that get reverberation")
-    specaug: str | None = setting(None, "specaug, specaug_lfr or none")
+    speed_perturb: list[float] = setting(lambda: [1.0], "speeds, one drawn for each utterance, e.g. [0.9, 1.0, 1.1]")
+    noise_scp: str = setting("", "list of noise recordings, one 'ID PATH' per line")
+    noise_probability: float = setting(0.5, "share of the utterances that noise is added to")
+    noise_snr_db: list[float] = setting(lambda: [5.0, 25.0], "range of the signal-to-noise ratio, in dB")
+    rir_scp: str = setting("", "list of room impulse responses, one 'ID PATH' per line")
+    reverb_probability: float = setting(0.5, "share of the utterances that reverberation is added to")
+    specaug: str | None = setting(None, "feature masking: specaug, specaug_lfr or none")
     specaug_conf: dict[str, Any] = setting(dict, "settings of specaug")
     # model
     model_conf: dict[str, Any] = setting(
-        dict, "weights of the losses (ctc_weight, lsm_weight, ...), over those of config.yaml"
+        dict, "loss settings (ctc_weight, lsm_weight, ...), merged over those of config.yaml"
     )
-    init_param: list[str] = setting(list, "further weights: PATH[:SOURCE_PREFIX[:TARGET_PREFIX[:EXCLUDED_PREFIXES]]]")
-    ignore_init_mismatch: bool = setting(False, "init_param: leave out tensors of another shape instead of stopping")
-    freeze_param: list[str] = setting(list, "prefixes of parameters that stay as they are")
-    extend_vocab: bool = setting(False, "add the training text's unknown characters to the vocabulary")
+    init_param: list[str] = setting(
+        list, "weights to load over the model's: PATH[:SOURCE_PREFIX[:TARGET_PREFIX[:EXCLUDED_PREFIXES]]]"
+    )
+    ignore_init_mismatch: bool = setting(False, "init_param: skip tensors whose shape differs instead of stopping")
+    freeze_param: list[str] = setting(list, "prefixes of the parameters that are not trained")
+    extend_vocab: bool = setting(False, "add unknown characters of the training texts to the vocabulary")
     lora_rank: int = setting(0, "train low-rank additions of this rank instead of the weights; 0: off")
-    lora_alpha: float = setting(16.0, "scale of the additions: alpha / rank")
+    lora_alpha: float = setting(16.0, "the additions are scaled by lora_alpha / lora_rank")
     lora_targets: list[str] = setting(
-        lambda: ["linear_q_k_v", "linear_q", "linear_k_v", "linear_out"], "names of the linear layers they are added to"
+        lambda: ["linear_q_k_v", "linear_q", "linear_k_v", "linear_out"],
+        "names of the linear layers that get additions",
     )
     phone_ctc_weight: float = setting(
-        0.0, "weight of an auxiliary CTC over initials and finals (small data; needs pypinyin)"
+        0.0, "weight of an auxiliary CTC over initials and finals (for little data; needs pypinyin)"
     )
-    phone_ctc_layer: int = setting(0, "encoder block it reads, counted from 1; 0: the block before the last")
+    phone_ctc_layer: int = setting(0, "encoder block that the phone CTC reads, from 1; 0: the last but one")
     share_pronunciations: bool = setting(
-        False, "output layers: characters that sound alike share a part (small data; needs pypinyin)"
+        False, "characters that sound alike share a part of the output layers (for little data; needs pypinyin)"
     )
-    # optimisation
+    # optimization
     max_epoch: int = setting(50, "number of epochs")
     max_steps: int = setting(0, "stop after this many updates; 0: no limit")
-    accum_grad: int = setting(1, "batches whose gradients are added up for one update")
-    optim: str = setting("adam", "optimiser")
-    optim_conf: dict[str, Any] = setting(dict, "its settings")
-    lr: float | None = setting(None, "learning rate, over optim_conf's")
-    scheduler: str | None = setting(None, "warmuplr, noamlr, linear, reducelronplateau, ... or none")
-    scheduler_conf: dict[str, Any] = setting(dict, "its settings")
-    grad_clip: float = setting(5.0, "largest norm of the gradient; 0: no limit")
+    accum_grad: int = setting(1, "number of batches whose gradients are accumulated for one update")
+    optim: str = setting("adam", "optimizer: adam, adamw, sgd, ...")
+    optim_conf: dict[str, Any] = setting(dict, "settings of the optimizer")
+    lr: float | None = setting(None, "learning rate; overrides the one in optim_conf")
+    scheduler: str | None = setting(
+        None, "learning rate schedule: warmuplr, noamlr, linear, reducelronplateau, ... or none"
+    )
+    scheduler_conf: dict[str, Any] = setting(dict, "settings of the schedule")
+    grad_clip: float = setting(5.0, "gradients are clipped to this norm; 0: no clipping")
     grad_clip_type: float = setting(2.0, "order of that norm")
-    precision: str = setting("fp32", "fp32, bf16 or fp16 (GPU only)")
-    seed: int = setting(0, "of every random choice")
+    precision: str = setting(
+        "fp32", "fp32, bf16, fp16 (GPU only), or auto: bf16 where the device multiplies it faster, otherwise fp32"
+    )
+    seed: int = setting(0, "random seed")
     # validation, checkpoints
     best_model_criterion: list[Criterion] = setting(
         lambda: [("valid", "acc", "max")],
-        "[[phase, value, min|max], ...] ranks epochs for averages; of models without accuracy valid, loss, min",
+        "[[phase, value, min|max], ...]: what ranks epochs for averaging; [[valid, loss, min]] if there is no accuracy",
     )
     val_scheduler_criterion: list[str] = setting(
-        lambda: ["valid", "loss"], "[phase, value] that reducelronplateau watches"
+        lambda: ["valid", "loss"], "[phase, value] that the schedule reducelronplateau watches"
     )
     early_stopping_criterion: Criterion = setting(
-        ("valid", "loss", "min"), "[phase, value, min|max] that patience watches"
+        ("valid", "loss", "min"), "[phase, value, min|max] that patience applies to"
     )
     patience: int | None = setting(None, "stop after this many epochs without improvement")
-    keep_nbest_models: int = setting(10, "epochs kept and averaged")
+    keep_nbest_models: int = setting(10, "number of epochs that are kept and averaged")
     valid_decode: bool = setting(True, "decode the validation set after each epoch (cer_decode)")
-    valid_decode_utterances: int = setting(200, "at most this many utterances are decoded; 0: all")
-    save_interval: int = setting(500, "updates between checkpoints inside an epoch; 0: only at its end")
+    valid_decode_utterances: int = setting(200, "decode at most this many validation utterances; 0: all")
+    save_interval: int = setting(500, "updates between checkpoints within an epoch; 0: only at the end of an epoch")
     log_interval: int = setting(50, "batches between log lines")
-    resume: bool = setting(True, "go on from checkpoint.pb in output_dir")
+    resume: bool = setting(True, "resume from checkpoint.pb in output_dir if there is one")
+    accept_changed_data: bool = setting(
+        False, "resume although the data have changed; epochs before and after the change are ranked separately"
+    )
     # processes
-    num_gpus: int = setting(0, "GPUs to use; 0: CPU")
-    process_timeout_s: float = setting(600.0, "a rank that does not answer for so long ends the others")
+    num_gpus: int = setting(0, "number of GPUs to use; 0: CPU")
+    process_timeout_s: float = setting(600.0, "abort if a rank does not respond within this many seconds")
 
     def __post_init__(self) -> None:
         check_choice("dataset_type", self.dataset_type, ("small", "large"))
@@ -129,7 +153,10 @@ class TrainOptions:
         if self.precision == "fp16" and self.num_gpus == 0:
             raise UsageError("precision fp16 works on a GPU only", hint="bf16 or fp32 on the CPU")
         if self.share_pronunciations and self.lora_rank:
-            raise UsageError("share_pronunciations does not go with lora_rank: one trains what the other freezes")
+            raise UsageError(
+                "share_pronunciations and lora_rank cannot be combined",
+                hint="leave one out: the first trains what the second freezes",
+            )
         for phase, _, mode in (*self.best_model_criterion, self.early_stopping_criterion):
             check_choice("phase of a criterion", phase, ("train", "valid"))
             check_choice("mode of a criterion", mode, ("min", "max"))
@@ -181,44 +208,78 @@ def convert(name: str, value: Any, wanted: Any) -> Any:
 
 KNOWN = {f.name: f for f in fields(TrainOptions)}
 TYPES = typing.get_type_hints(TrainOptions)
+DEFAULTS = TrainOptions()
 
-# Not taken from files: they belong to one run, or they are a model's and no setting of training.
+# Settings of one run, and keys of a model's architecture: not taken from config.yaml or finetune.yaml.
 NOT_FROM_FILES = {
-    "model",
-    "config",
-    "token_list",
-    "cmvn_file",
-    "pretrained",
-    "data_dir",
-    "more_train_dirs",
-    "output_dir",
-    "resume",
-    "max_steps",
-    "extend_vocab",
-    "init_param",
-    "num_gpus",
-    "init",
-    "input_size",
-    "frontend",
-    "frontend_conf",
-    "encoder",
-    "encoder_conf",
-    "decoder",
-    "decoder_conf",
-    "predictor",
+    *("model", "config", "token_list", "cmvn_file", "pretrained", "data_dir", "more_train_dirs", "output_dir"),
+    *("resume", "accept_changed_data", "max_steps", "extend_vocab", "init_param", "num_gpus", "init", "input_size"),
+    *("frontend", "frontend_conf", "encoder", "encoder_conf", "decoder", "decoder_conf", "predictor"),
     "predictor_conf",
 }
-# Keys of finetune.yaml that are read elsewhere or that have one meaning only here.
+# Keys of finetune.yaml that are read elsewhere or that can have one meaning only here.
 HARMLESS = {"unused_parameters", "batch_type", "normalize", "normalize_conf", "train_data_path_and_name_and_type"}
+# Settings with an ``X_conf`` of their own, which means nothing to another X.
+OWNERS = ("optim", "scheduler", "specaug")
+COMMAND_LINE = "command line"
 
 
-def build_options(config: Mapping[str, Any], finetune: Mapping[str, Any], flags: Mapping[str, Any]) -> TrainOptions:
-    """Overlay three sources. Nested ``*_conf`` are replaced as a whole only when the thing they configure changes.
+class Layer(NamedTuple):
+    """One source of settings: its name as the log gives it, and its values, each of the type of its setting."""
+
+    name: str
+    values: Mapping[str, Any]
+
+
+class Setting(NamedTuple):
+    """A value in force, the layers that it comes from, and what it replaced (empty if that was a default)."""
+
+    value: Any
+    source: str
+    instead_of: str = ""
+
+
+class Settings(NamedTuple):
+    """The options of a run, and for each of them the value with its source."""
+
+    options: TrainOptions
+    trace: Mapping[str, Setting]
+
+
+def merge_layers(layers: Sequence[Layer]) -> dict[str, Setting]:
+    """Overlay ``layers``, the last one wins. Mappings are merged, unless the layer replaces what they configure."""
+    merged = {f.name: Setting(getattr(DEFAULTS, f.name), "default") for f in fields(TrainOptions)}
+    for layer in layers:
+        for owner in OWNERS:
+            if owner in layer.values and merged[owner].value not in (None, layer.values[owner]):
+                merged[f"{owner}_conf"] = Setting({}, "default")  # settings of what this layer replaces
+        for name, value in layer.values.items():
+            before = merged[name]
+            if isinstance(value, dict) and before.value:
+                merged[name] = Setting({**before.value, **value}, f"{before.source}, {layer.name}")
+            else:
+                replaces = before.source != "default" and before.value != value
+                merged[name] = Setting(value, layer.name, f"{as_text(before.value)} ({before.source})" * replaces)
+    return merged
+
+
+def resolve(
+    config: Mapping[str, Any],
+    finetune: Mapping[str, Any],
+    flags: Mapping[str, Any],
+    *,
+    config_name: str = "config.yaml",
+    flags_name: str = COMMAND_LINE,
+    from_file: Mapping[str, str] | None = None,
+) -> Settings:
+    """The settings of a run and where each comes from.
 
     Args:
-        config: ``config.yaml`` of the model; keys that are no settings pass unread.
-        finetune: ``finetune.yaml``; a key that is neither a setting nor part of a model is refused.
-        flags: from the command line; every key must be a setting.
+        config: ``config.yaml`` of the model; keys that are not settings are left to the model.
+        finetune: ``finetune.yaml`` of the model; a key that is neither a setting nor part of a model is refused.
+        flags: from the command line or a script; every key must be a setting.
+        config_name, flags_name: what the log calls ``config`` and ``flags``.
+        from_file: flag -> configuration file, for flags that a recipe read from a file.
 
     Raises:
         UsageError: an unknown key or a value of the wrong type.
@@ -229,34 +290,53 @@ def build_options(config: Mapping[str, Any], finetune: Mapping[str, Any], flags:
     for name in flags:
         if name not in KNOWN:
             raise UsageError(f"no setting '{name}'", hint=did_you_mean(name, KNOWN))
-    merged: dict[str, Any] = {}
-    for source, values in (("config.yaml", config), ("finetune.yaml", finetune), ("", flags)):
-        for name, value in values.items():
-            if name not in KNOWN or (source and name in NOT_FROM_FILES):
-                continue
-            value = convert(f"{source}: {name}" if source else name, value, TYPES[name])
-            owner = name.removesuffix("_conf")
-            same_owner = (
-                owner == name or owner not in values or values[owner] == merged.get(f"{owner}__was", values[owner])
-            )
-            if isinstance(value, dict) and isinstance(merged.get(name), dict) and same_owner:
-                value = {**merged[name], **value}
-            merged[name] = value
-        for owner in ("optim", "scheduler", "specaug"):
-            if (
-                owner in values
-                and merged.get(f"{owner}__was") not in (None, merged[owner])
-                and f"{owner}_conf" not in values
-            ):
-                merged[f"{owner}_conf"] = {}  # settings of the thing that was replaced
-            if owner in merged:
-                merged[f"{owner}__was"] = merged[owner]
-    if "best_model_criterion" not in merged and ranks_by_loss(config, merged.get("model_conf", {})):
-        merged["best_model_criterion"] = [("valid", "loss", "min")]
-    options = TrainOptions(**{name: value for name, value in merged.items() if name in KNOWN})
-    check_effect(options, flags, vars(TrainOptions()))
-    check_model_conf(str(config.get("model") or "asr"), {**(config.get("model_conf") or {}), **options.model_conf})
-    return options
+    files = {name: file for name, file in (from_file or {}).items() if name in flags}
+    layers = [
+        Layer(config_name, from_model_file(config, config_name)),
+        Layer("finetune.yaml", from_model_file(finetune, "finetune.yaml")),
+        *(
+            Layer(file, {n: convert(n, flags[n], TYPES[n]) for n in flags if files.get(n) == file})
+            for file in sorted(set(files.values()))
+        ),
+        Layer(flags_name, {n: convert(n, value, TYPES[n]) for n, value in flags.items() if n not in files}),
+    ]
+    merged = merge_layers(layers)
+    if merged["best_model_criterion"].source == "default" and ranks_by_loss(config, merged["model_conf"].value):
+        merged["best_model_criterion"] = Setting([("valid", "loss", "min")], "default of this model")
+    options = TrainOptions(**{name: setting.value for name, setting in merged.items()})
+    check_effect(options, flags, vars(DEFAULTS))
+    check_loss_settings(convert("model_conf", flags.get("model_conf"), dict[str, Any]), config.get("model_conf") or {})
+    return Settings(options, merged)
+
+
+def build_options(config: Mapping[str, Any], finetune: Mapping[str, Any], flags: Mapping[str, Any]) -> TrainOptions:
+    """The options of :func:`resolve` alone."""
+    return resolve(config, finetune, flags).options
+
+
+def from_model_file(values: Mapping[str, Any], file: str) -> dict[str, Any]:
+    """The settings among the keys of a model's file."""
+    return {
+        name: convert(f"{file}: {name}", value, TYPES[name])
+        for name, value in values.items()
+        if name in KNOWN and name not in NOT_FROM_FILES
+    }
+
+
+def as_text(value: Any) -> str:
+    """A value as it can be written on the command line."""
+    return value if isinstance(value, str) and value else json.dumps(value, ensure_ascii=False)
+
+
+def settings_lines(settings: Settings) -> list[str]:
+    """One line for each setting that somebody wrote, with its source, and one for all that have their default."""
+    written = {name: s for name, s in settings.trace.items() if s.source != "default"}
+    lines = [
+        f"{name}: {as_text(s.value)} ({s.source}{', instead of ' + s.instead_of if s.instead_of else ''})"
+        for name, s in written.items()
+    ]
+    defaults = [f"{name}: {as_text(s.value)}" for name, s in settings.trace.items() if name not in written]
+    return [*lines, f"defaults: {', '.join(defaults)}"]
 
 
 def read_yaml_file(path: Path) -> dict[str, Any]:
@@ -275,17 +355,8 @@ def read_yaml_file(path: Path) -> dict[str, Any]:
 def add_option_arguments(parser: argparse.ArgumentParser) -> None:
     """One ``--name VALUE`` for every setting; values are YAML, so lists and mappings can be given in one word."""
     for name, f in KNOWN.items():
-        default = (
-            f.default
-            if f.default_factory is typing.cast(Any, fields(TrainOptions)[0].default_factory)
-            else f.default_factory()
-        )
-        parser.add_argument(
-            f"--{name}",
-            default=None,
-            metavar="VALUE",
-            help=f"{f.metadata['help']} (default {default!r})".replace("%", "%%"),
-        )
+        text = f"{f.metadata['help']} (default {as_text(getattr(DEFAULTS, name))})"
+        parser.add_argument(f"--{name}", default=None, metavar="VALUE", help=text.replace("%", "%%"))
 
 
 def flags_of(args: argparse.Namespace) -> dict[str, Any]:

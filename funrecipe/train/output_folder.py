@@ -9,9 +9,34 @@ from pathlib import Path
 
 import yaml
 
-from funrecipe.files import write_text
+from funrecipe.errors import UsageError
+from funrecipe.files import atomic_write, write_text
 from funrecipe.model_folder import ModelFolder
+from funrecipe.model_folder.folder import FILE_PAIRS, FOREIGN_LAYOUTS
+from funrecipe.train.averaging import average_name
 from funrecipe.train.options import TrainOptions
+
+RUN_KEY = "init_model"  # in config.yaml of an output directory: what the run started from
+
+
+def refuse_other_model(output_dir: Path) -> None:
+    """Raise UsageError if ``output_dir`` holds a model that is not the result of a training run here."""
+    names = ["configuration.json", *(name for pair in FILE_PAIRS for name in pair), *(n for n, _ in FOREIGN_LAYOUTS)]
+    signs = sorted({path.name for name in names for path in output_dir.glob(name)})
+    if signs and RUN_KEY not in _keys(output_dir / "config.yaml"):
+        raise UsageError(
+            f"output_dir is the folder of another model (it has {', '.join(signs)}): {output_dir}",
+            hint="choose another --output_dir; a model is never written over",
+        )
+
+
+def _keys(config: Path) -> frozenset[str]:
+    """Top-level keys of a YAML file; nothing where it cannot be read."""
+    try:
+        loaded = yaml.safe_load(config.read_text("utf-8"))
+    except (OSError, ValueError, yaml.YAMLError):
+        return frozenset()
+    return frozenset(map(str, loaded)) if isinstance(loaded, dict) else frozenset()
 
 
 def write_model_folder(options: TrainOptions, folder: ModelFolder, output_dir: Path) -> None:
@@ -27,10 +52,10 @@ def write_model_folder(options: TrainOptions, folder: ModelFolder, output_dir: P
         if k not in ("model", "config", "token_list", "cmvn_file", "pretrained")
     }
     model_conf = {**(folder.config.get("model_conf") or {}), **options.model_conf}
-    config = {**folder.config, **settings, "model_conf": model_conf, "init_model": options.model or options.config}
+    config = {**folder.config, **settings, "model_conf": model_conf, RUN_KEY: options.model or options.config}
     phase, key, _ = options.best_model_criterion[0]
     description = {
-        "am_model_name": f"{phase}.{key}.ave.pb",
+        "am_model_name": average_name(phase, key),
         "model_config": {
             "type": "pytorch",
             "code_base": "funasr",
@@ -60,4 +85,5 @@ def write_model_folder(options: TrainOptions, folder: ModelFolder, output_dir: P
         files += [("lm.yaml", folder.lm_config), ("lm.pb", folder.lm_weights)]
     for name, source in files:
         if source is not None and source.resolve() != (output_dir / name).resolve():
-            shutil.copyfile(source, output_dir / name)
+            with source.open("rb") as original, atomic_write(output_dir / name, "wb") as copy:
+                shutil.copyfileobj(original, copy)

@@ -1,17 +1,25 @@
-"""What a training run tells: means over batches, log lines in FunASR's form, JSON lines, CSV, TensorBoard, a plot."""
+"""What a training run reports: log lines in FunASR's form, time left, JSON lines, CSV, TensorBoard, a plot."""
 
 from __future__ import annotations
 
 import csv
+import datetime
 import json
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+import sys
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
+
+from tqdm import tqdm
 
 from funrecipe.files import atomic_write, write_text
+from funrecipe.train.checkpointing import Position
+from funrecipe.train.options import TrainOptions
 
 log = logging.getLogger(__name__)
+Item = TypeVar("Item")
+PLOTTED = ("train.loss", "valid.loss", "valid.acc", "valid.cer_decode", "train.loss_att", "train.loss_ctc")
 
 
 class Mean:
@@ -67,8 +75,8 @@ def epoch_line(
 class MetricsFiles:
     """``steps.jsonl`` (every update), ``metrics.jsonl`` and ``metrics.csv`` (every epoch) in the output directory.
 
-    On resuming, records that the interrupted run wrote behind its last checkpoint are removed, so the files hold one
-    undisturbed sequence.
+    On resuming, records that the interrupted run wrote after its last checkpoint are removed, so that the files hold
+    one undisturbed sequence.
     """
 
     def __init__(self, output_dir: Path, resumed_update: int, resumed_epoch: int) -> None:
@@ -97,7 +105,7 @@ class MetricsFiles:
 
 
 def read_json_lines(path: Path) -> list[dict[str, Any]]:
-    """Records of a JSON-lines file; a last line that a kill cut off is left out."""
+    """Records of a JSON-lines file, up to a line that a kill cut off."""
     if not path.is_file():
         return []
     records = []
@@ -116,7 +124,7 @@ def keep_lines(path: Path, wanted: Any) -> None:
 
 
 def tensorboard_writers(folder: Path, next_update: int) -> dict[str, Any]:
-    """A SummaryWriter for ``folder/train`` and one for ``folder/valid``; none, and a log line, without the package.
+    """A SummaryWriter for ``folder/train`` and one for ``folder/valid``; an empty mapping without the package.
 
     Args:
         next_update: what an interrupted run wrote from this update on is hidden.
@@ -159,3 +167,116 @@ def write_plot(path: Path, records: Sequence[Mapping[str, float]], names: Iterab
         f'font-family="sans-serif" font-size="12">{"".join(parts)}</svg>\n'
     )
     write_text(path, svg)
+
+
+class TimeLeft:
+    """How long a run still takes, from what its batches and validations have taken so far.
+
+    Args:
+        batches_per_epoch: None if nobody knows before the first epoch has ended (streamed data).
+    """
+
+    def __init__(self, options: TrainOptions, batches_per_epoch: int | None) -> None:
+        self.options, self.batches_per_epoch = options, batches_per_epoch
+        self.batches = self.validations = 0
+        self.train_s = self.valid_s = 0.0
+
+    def add_batches(self, count: int, seconds: float) -> None:
+        self.batches, self.train_s = self.batches + count, self.train_s + seconds
+
+    def end_epoch(self, batches: int, valid_s: float) -> None:
+        self.batches_per_epoch = batches
+        self.validations, self.valid_s = self.validations + 1, self.valid_s + valid_s
+
+    def after(self, position: Position, batch: int) -> str:
+        """``h:mm:ss`` after ``batch`` batches of the current epoch, without an early stop; ``unknown`` at first."""
+        if not self.batches_per_epoch or not self.batches:
+            return "unknown"
+        epochs = self.options.max_epoch - position.epoch + 1
+        batches = max(0, epochs * self.batches_per_epoch - batch)
+        if self.options.max_steps:
+            batches = min(batches, (self.options.max_steps - position.update) * self.options.accum_grad)
+            epochs = min(epochs, -(-batches // self.batches_per_epoch))
+        seconds = batches * self.train_s / self.batches
+        seconds += epochs * self.valid_s / self.validations if self.validations else 0.0
+        return str(datetime.timedelta(seconds=round(seconds)))
+
+
+class RunLog:
+    """Everything that a run writes for people: log lines, metrics files, TensorBoard, the plot.
+
+    Ranks other than the writer only log.
+
+    Args:
+        data_id: fingerprint of the data, a part of every epoch's record.
+    """
+
+    def __init__(
+        self, options: TrainOptions, *, is_writer: bool, data_id: str = "", batches_per_epoch: int | None = None
+    ) -> None:
+        self.options, self.is_writer, self.data_id = options, is_writer, data_id
+        self.output_dir = Path(options.output_dir)
+        self.time_left = TimeLeft(options, batches_per_epoch)
+        self.metrics: MetricsFiles | None = None
+        self.tensorboard: dict[str, Any] = {}
+        self.begin_interval(0)
+
+    def open(self, position: Position) -> None:
+        if self.is_writer:
+            self.metrics = MetricsFiles(self.output_dir, position.update, position.epoch)
+            self.tensorboard = tensorboard_writers(self.output_dir / "tensorboard", position.update + 1)
+
+    def close(self) -> None:
+        if self.metrics:
+            self.metrics.close()
+        for writer in self.tensorboard.values():
+            writer.close()
+
+    def begin_interval(self, batch: int) -> None:
+        """``batch`` batches of the epoch are done."""
+        self.interval, self.interval_start, self.batch = Mean(), batch, batch
+
+    def bar(self, batches: Iterable[Item], epoch: int) -> Iterator[Item]:
+        """``batches`` with a progress bar, where somebody is watching."""
+        is_shown = self.is_writer and sys.stderr.isatty()
+        yield from tqdm(batches, f"epoch {epoch}", unit="batch", leave=False, disable=not is_shown)
+
+    def add_update(
+        self, position: Position, batch: int, values: Mapping[str, float], times: Mapping[str, float]
+    ) -> None:
+        """An update was made after ``batch`` batches of the epoch: a record, and a log line every few batches."""
+        train_s, before = sum(times.values()), self.batch
+        self.time_left.add_batches(batch - before, train_s)
+        self.batch = batch
+        self.interval.add({**times, "train_time": train_s, **values})
+        if self.metrics:
+            self.metrics.add_step({"update": position.update, "epoch": position.epoch, "batch": batch, **values})
+        if self.tensorboard:
+            for name, value in values.items():
+                self.tensorboard["train"].add_scalar(name, value, position.update)
+        if batch // self.options.log_interval > before // self.options.log_interval:
+            line = interval_line(
+                position.epoch, self.interval_start + 1, batch, position.update, self.interval.values()
+            )
+            log.info("%s, time_left=%s", line, self.time_left.after(position, batch))
+            self.begin_interval(batch)
+
+    def end_epoch(self, position: Position, epoch: int, memory_gb: float | None) -> None:
+        """The values of ``epoch`` are in ``position.history``."""
+        values = position.history[epoch]
+        train, valid = (
+            {n.partition(".")[2]: v for n, v in values.items() if n.startswith(f"{phase}.")}
+            for phase in ("train", "valid")
+        )
+        log.info(epoch_line(epoch, train, valid, position.update, memory_gb))
+        if self.metrics:
+            self.metrics.add_epoch({"epoch": epoch, "update": position.update, "data": self.data_id, **values})
+            write_plot(
+                self.output_dir / "training.svg",
+                [{"epoch": e, **v} for e, v in sorted(position.history.items())],
+                PLOTTED,
+            )
+        if self.tensorboard:
+            for name, value in values.items():
+                phase, short = name.split(".", 1)
+                self.tensorboard[phase].add_scalar(f"epoch/{short}", value, epoch)

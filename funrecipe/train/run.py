@@ -1,21 +1,114 @@
-"""A whole training run: settings resolved, processes joined, session built and run."""
+"""A whole training run: settings resolved, the folder locked, processes joined, session built and run."""
 
 from __future__ import annotations
 
 import logging
+import os
 import platform
+import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from funrecipe.errors import UsageError
-from funrecipe.train.distributed import check_gpus, join_processes, leave_processes
-from funrecipe.train.options import build_options, read_yaml_file
-from funrecipe.train.output_folder import write_model_folder
-from funrecipe.train.session import build_session, check_data, check_model, starting_point
+from funrecipe.model_folder import ModelFolder
+from funrecipe.processes import end_with_parent, only_run_in
+from funrecipe.train.averaging import average_name
+from funrecipe.train.checkpointing import remove_leftovers
+from funrecipe.train.data.folders import TRAIN_FOLDER, VALIDATION_FOLDERS, validation_dir
+from funrecipe.train.distributed import Ranks, check_gpus, join_processes, leave_processes
+from funrecipe.train.options import (
+    COMMAND_LINE,
+    Settings,
+    TrainOptions,
+    build_options,
+    read_yaml_file,
+    resolve,
+    settings_lines,
+)
+from funrecipe.train.output_folder import refuse_other_model, write_model_folder
+from funrecipe.train.session import Session, build_session, check_data, check_model, starting_point
+
+log = logging.getLogger(__name__)
+STARTING_POINT = (
+    "model",
+    "config",
+    "token_list",
+    "cmvn_file",
+    "pretrained",
+)  # needed to find all others
+
+
+def train(
+    flags: Mapping[str, Any],
+    *,
+    check: str | None = None,
+    source: str = COMMAND_LINE,
+    from_file: Mapping[str, str] | None = None,
+) -> None:
+    """Train as ``flags`` and the files of the model say, to the end or until interrupted.
+
+    Args:
+        flags: settings by name.
+        check: ``data`` or ``model``: only look at the data, or only build the model.
+        source: who gave the flags, for the log.
+        from_file: flag -> configuration file that a recipe read it from.
+
+    Raises:
+        FunrecipeError: of the kind that names the exit code.
+    """
+    end_with_parent()
+    start = starting_point(build_options({}, {}, {name: flags[name] for name in STARTING_POINT if name in flags}))
+    settings = settings_of(start, flags, source, from_file or {})
+    options, output_dir = settings.options, Path(settings.options.output_dir)
+    refuse_output_dir(options, start)
+    with only_training_in(output_dir):
+        if check:
+            start_logging(output_dir, 0)
+            check_data(start, options) if check == "data" else check_model(start, options)
+            return
+        check_gpus(options.num_gpus)
+        device_type = "cuda" if options.num_gpus else "cpu"
+        ranks = join_processes(device=device_type, timeout_s=options.process_timeout_s)
+        try:
+            device = torch.device(device_type, ranks.local_rank) if device_type == "cuda" else torch.device("cpu")
+            train_as_rank(settings, start, ranks, device)
+        finally:
+            leave_processes()
+
+
+def settings_of(start: ModelFolder, flags: Mapping[str, Any], source: str, from_file: Mapping[str, str]) -> Settings:
+    """The flags over the files of the model that training starts from."""
+    finetune = read_yaml_file(start.path / "finetune.yaml") if flags.get("model") else {}
+    config_name = "config.yaml" if flags.get("model") else Path(flags["config"]).name
+    return resolve(start.config, finetune, flags, config_name=config_name, flags_name=source, from_file=from_file)
+
+
+def train_as_rank(settings: Settings, start: ModelFolder, ranks: Ranks, device: torch.device) -> None:
+    """The part of one process in a run."""
+    options, output_dir = settings.options, Path(settings.options.output_dir)
+    start_logging(output_dir, ranks.rank)
+    if ranks.is_writer:
+        remove_leftovers(output_dir)
+        for line in ("settings in force:", *(f"  {line}" for line in settings_lines(settings))):
+            log.info(line)
+    session = build_session(options, ranks, device, start=start)
+    session.trainer.resume()  # before anything is written: another run's checkpoint may be there
+    if ranks.is_writer:
+        write_model_folder(options, session.folder, output_dir)
+    position = session.trainer.run()
+    if ranks.is_writer:
+        for line in closing_lines(session, options, position.update):
+            log.info(line)
+
+
+def only_training_in(output_dir: Path) -> AbstractContextManager[None]:
+    """The lock of the output directory, which rank 0 holds for all ranks. Raises DataError if another run has it."""
+    return only_run_in(output_dir) if os.environ.get("RANK", "0") == "0" else nullcontext()
 
 
 def start_logging(output_dir: Path, rank: int) -> None:
@@ -25,7 +118,7 @@ def start_logging(output_dir: Path, rank: int) -> None:
     logger = logging.getLogger("funrecipe")
     logger.setLevel(logging.INFO)
     logger.handlers.clear()
-    handlers = [logging.FileHandler(output_dir / f"train.log.{rank}", encoding="utf-8")]
+    handlers: list[logging.Handler] = [logging.FileHandler(output_dir / f"train.log.{rank}", encoding="utf-8")]
     if rank == 0:
         handlers.append(logging.StreamHandler(sys.stderr))
     for handler in handlers:
@@ -33,39 +126,30 @@ def start_logging(output_dir: Path, rank: int) -> None:
         logger.addHandler(handler)
 
 
-def refuse_output_dir(output_dir: Path, model_dir: Path | None, data_dir: Path, more: Sequence[str]) -> None:
-    """Neither the base model nor the data are ever written to. Raises UsageError."""
-    place = output_dir.resolve()
-    if model_dir is not None and place == model_dir.resolve():
-        raise UsageError(f"output_dir is the folder of the base model: {output_dir}", hint="give another --output_dir")
-    sets = [data_dir.resolve() / name for name in ("", "train", "validation", "dev", "valid", "test")]
-    if place in [*sets, *(Path(folder).resolve() for folder in more)]:
-        raise UsageError(f"output_dir is the folder of the data: {output_dir}", hint="give another --output_dir")
-
-
-def train(flags: dict[str, Any], *, check: str | None = None) -> None:
-    """Resolve the settings, build the session, run it. Raises FunrecipeError."""
-    names = ("model", "config", "token_list", "cmvn_file", "pretrained")
-    folder = starting_point(build_options({}, {}, {name: flags[name] for name in names if name in flags}))
-    finetune = read_yaml_file(folder.path / "finetune.yaml") if flags.get("model") else {}
-    options = build_options(folder.config, finetune, flags)
+def refuse_output_dir(options: TrainOptions, start: ModelFolder) -> None:
+    """Neither the base model, nor the data, nor another model is ever written to. Raises UsageError."""
     output_dir = Path(options.output_dir)
-    model_dir = folder.path if flags.get("model") else None
-    for base in (model_dir, Path(options.pretrained) if options.pretrained else None):
-        refuse_output_dir(output_dir, base, Path(options.data_dir), options.more_train_dirs)
-    if check:
-        start_logging(output_dir, 0)
-        check_data(folder, options) if check == "data" else check_model(folder, options)
-        return
-    check_gpus(options.num_gpus)
-    device_type = "cuda" if options.num_gpus else "cpu"
-    ranks = join_processes(device=device_type, timeout_s=options.process_timeout_s)
-    try:
-        start_logging(output_dir, ranks.rank)
-        device = torch.device(device_type, ranks.local_rank) if device_type == "cuda" else torch.device("cpu")
-        session = build_session(options, ranks, device)
-        if ranks.is_writer:
-            write_model_folder(options, session.folder, output_dir)
-        session.trainer.run()
-    finally:
-        leave_processes()
+    hint = "choose another --output_dir"
+    bases = [start.path] if options.model else [Path(options.pretrained)] if options.pretrained else []
+    if output_dir.resolve() in [base.resolve() for base in bases]:
+        raise UsageError(f"output_dir is the folder of the base model: {output_dir}", hint=hint)
+    data_dir = Path(options.data_dir).resolve()
+    sets = [data_dir, *(data_dir / name for name in (TRAIN_FOLDER, *VALIDATION_FOLDERS, "test"))]
+    if output_dir.resolve() in [*sets, *(Path(folder).resolve() for folder in options.more_train_dirs)]:
+        raise UsageError(f"output_dir is the folder of the data: {output_dir}", hint=hint)
+    refuse_other_model(output_dir)
+
+
+def closing_lines(session: Session, options: TrainOptions, updates: int) -> Sequence[str]:
+    """Where the result is, and the command that decodes with it."""
+    output_dir = Path(options.output_dir)
+    average = output_dir / average_name(*options.best_model_criterion[0][:2])
+    if not average.is_file():
+        return [f"no epoch of this run can be averaged: see {output_dir}"]
+    lines = [f"finished after {updates} updates; the average of the best epochs: {average}"]
+    if session.folder.family == "lm":
+        return lines
+    recipe = Path(__file__).parents[2] / "egs" / "asr" / "infer.sh"
+    command = ["bash", str(recipe) if recipe.is_file() else "infer.sh", "--model", str(output_dir), "--data_dir",
+               str(validation_dir(Path(options.data_dir))), "--output_dir", str(output_dir / "results")]  # fmt: skip
+    return [*lines, f"decode with it: {shlex.join(command)}"]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -20,24 +20,31 @@ from funrecipe.models.registry import build_model
 from funrecipe.train.adapt.initialize import extend_state, freeze, load_encoder, load_init_param
 from funrecipe.train.adapt.lora import inject, merged_state
 from funrecipe.train.adapt.pronunciations import share_pronunciations
+from funrecipe.train.checkpointing import Identity
 from funrecipe.train.cpu_layers import use_cpu_layers
 from funrecipe.train.data.batching import Batch
-from funrecipe.train.data.plan import large_plan, plan_fingerprint, small_plan, training_loader, validation_loader
-from funrecipe.train.data.preflight import inspect_data
+from funrecipe.train.data.dataset import SmallPlan
+from funrecipe.train.data.folders import TRAIN_FOLDER
+from funrecipe.train.data.identity import plan_fingerprint
+from funrecipe.train.data.large import StreamedPlan
+from funrecipe.train.data.plan import large_plan, small_plan, training_loader, unit_ms, validation_loader
+from funrecipe.train.data.preflight import Preflight, inspect_data
 from funrecipe.train.data.small import Inspection
 from funrecipe.train.distributed import Ranks
-from funrecipe.train.loop import Trainer
-from funrecipe.train.model_settings import check_heads
+from funrecipe.train.loop import Loss, Trainer
 from funrecipe.train.objectives.compute import compute_loss
 from funrecipe.train.objectives.output import LossOutput
 from funrecipe.train.objectives.phone_ctc import PhoneCtc, PhoneTable, add_phone_loss, without_auxiliary
 from funrecipe.train.optimizers import build_optimizer
 from funrecipe.train.options import TrainOptions
 from funrecipe.train.pairing import check_pairing
+from funrecipe.train.precision import choose_precision
+from funrecipe.train.progress_log import RunLog
 from funrecipe.train.schedulers import build_scheduler
 from funrecipe.train.validation import Evaluator, transcriber
 
 log = logging.getLogger(__name__)
+PhonesOf = Callable[[Sequence[int]], tuple[int, ...]]
 
 
 @dataclass
@@ -98,8 +105,8 @@ def starting_point(options: TrainOptions) -> ModelFolder:
     )
 
 
-def build_loss(folder: ModelFolder, options: TrainOptions):
-    """The objective of the family, with the phone CTC where it is on."""
+def build_loss(folder: ModelFolder, options: TrainOptions) -> Loss:
+    """The objective of the family, plus the phone CTC if it is on."""
 
     def loss(model: nn.Module, batch: Batch, generator: torch.Generator) -> LossOutput:
         output = compute_loss(folder.family, model, batch, generator)
@@ -109,46 +116,94 @@ def build_loss(folder: ModelFolder, options: TrainOptions):
     return loss
 
 
-def build_session(options: TrainOptions, ranks: Ranks, device: torch.device) -> Session:
-    """Everything up to the first update: the pre-flight of the data, the model, optimiser and loaders."""
-    start = starting_point(options)
+def build_session(
+    options: TrainOptions, ranks: Ranks, device: torch.device, *, start: ModelFolder | None = None
+) -> Session:
+    """Everything up to the first update: the pre-flight of the data, the model, optimizer and loaders.
+
+    Args:
+        start: what to start from, if it has been opened already.
+    """
+    start = start or starting_point(options)
     data = inspect_data(start, options, ranks)
-    folder, train, valid = data.folder, data.train, data.valid
+    folder = data.folder
+    precision = choose_precision(options.precision, device)
     torch.manual_seed(options.seed)
     model = build_trainable(start, folder, options)
-    phones_of = None
-    if options.phone_ctc_weight > 0:
-        table = PhoneTable(data.sentences(options))
-
-        def phones_of(text: Sequence[int]) -> tuple[int, ...]:
-            return table.encode([folder.tokens[i] for i in text])
-
-        train.items, valid.items = (
-            [replace(item, phones=phones_of(item.text)) for item in found.items] for found in (train, valid)
-        )
-        model.phone_ctc = PhoneCtc(model.encoder, table.size, options.phone_ctc_layer)
+    phones_of = add_phone_ctc(model, data, options) if options.phone_ctc_weight > 0 else None
     model.to(device)
     if device.type == "cpu":
         use_cpu_layers(model)
-    if options.dataset_type == "large":
-        train_dir = Path(options.data_dir) / "train"
-        plan = large_plan(train_dir, folder, options, data.limits, data.tokenizer, ranks, phones_of)
-        print_of_plan = plan_fingerprint([], options, ranks, [file for shard in plan.shards for file in shard.files])
-    else:
-        plan = small_plan(train.items, folder, options, ranks, shuffle=True, passes=options.passes_per_epoch)
-        print_of_plan = plan_fingerprint(train.items, options, ranks)
+    plan, plan_id = plan_batches(data, options, ranks, phones_of)
+    batches_per_epoch = len(plan.batches(1)) if isinstance(plan, SmallPlan) else None
+    if ranks.is_writer:
+        log.info(size_line(options, folder, batches_per_epoch))
     loss = build_loss(folder, options)
-    evaluate = Evaluator(
-        validation_loader(valid.items, folder, options, ranks), loss,
-        transcriber(folder) if options.valid_decode else None, device, ranks, decoded_keys(valid, options),
-    )  # fmt: skip
     optimizer = build_optimizer(options.optim, model.parameters(), options.learning_rate_conf)
-    scheduler = build_scheduler(options.scheduler, optimizer, options.scheduler_conf)
+    identity = Identity(plan_id, data.fingerprints, kept_settings(start, options))
     trainer = Trainer(
-        model, loss, optimizer, scheduler, training_loader(plan, folder, options), print_of_plan, evaluate, options,
-        Path(options.output_dir), device, ranks, model_state, kept_settings(start, options),
-    )  # fmt: skip
-    return Session(folder, trainer, train, valid)
+        model=model,
+        loss=loss,
+        optimizer=optimizer,
+        scheduler=build_scheduler(options.scheduler, optimizer, options.scheduler_conf),
+        train_loader=training_loader(plan, folder, options),
+        evaluate=Evaluator(
+            loader=validation_loader(data.valid.items, folder, options, ranks),
+            loss=loss,
+            transcribe=transcriber(folder) if options.valid_decode else None,
+            device=device,
+            ranks=ranks,
+            decoded_keys=decoded_keys(data.valid, options),
+        ),
+        options=options,
+        precision=precision,
+        identity=identity,
+        run_log=RunLog(
+            options, is_writer=ranks.is_writer, data_id=identity.data_id, batches_per_epoch=batches_per_epoch
+        ),
+        device=device,
+        ranks=ranks,
+        state_to_save=model_state,
+    )
+    return Session(folder, trainer, data.train, data.valid)
+
+
+def add_phone_ctc(model: nn.Module, data: Preflight, options: TrainOptions) -> PhonesOf:
+    """Give ``model`` a phone CTC over the training texts, and every utterance its phones; text ids -> phone ids."""
+    table = PhoneTable(data.sentences(options))
+
+    def phones_of(text: Sequence[int]) -> tuple[int, ...]:
+        return table.encode([data.folder.tokens[i] for i in text])
+
+    for found in (data.train, data.valid):
+        found.items = [replace(item, phones=phones_of(item.text)) for item in found.items]
+    model.phone_ctc = PhoneCtc(model.encoder, table.size, options.phone_ctc_layer)
+    return phones_of
+
+
+def plan_batches(
+    data: Preflight, options: TrainOptions, ranks: Ranks, phones_of: PhonesOf | None
+) -> tuple[SmallPlan | StreamedPlan, str]:
+    """The batches of this rank, and their fingerprint."""
+    if options.dataset_type == "large":
+        train_dir = Path(options.data_dir) / TRAIN_FOLDER
+        streamed = large_plan(train_dir, data.folder, options, data.limits, data.tokenizer, ranks, phones_of)
+        return streamed, plan_fingerprint([], options, ranks, streamed.shards)
+    items = data.train.items
+    plan = small_plan(items, data.folder, options, ranks, shuffle=True, passes=options.passes_per_epoch)
+    return plan, plan_fingerprint(items, options, ranks)
+
+
+def size_line(options: TrainOptions, folder: ModelFolder, batches: int | None) -> str:
+    """What ``batch_bins`` means, and how many batches and updates it gives."""
+    bins, unit = options.batch_bins, options.unit
+    ms = unit_ms(unit, folder)
+    line = f"batch_bins {bins:g} {unit}" + (
+        "" if ms is None else f" = {bins * ms / 1000:g} s of audio, padding included"
+    )
+    if batches is None:
+        return f"{line}; streamed: the number of batches is known after the first epoch"
+    return f"{line}; {batches} batches and {-(-batches // options.accum_grad)} updates per epoch"
 
 
 def build_trainable(start: ModelFolder, folder: ModelFolder, options: TrainOptions) -> nn.Module:
@@ -165,7 +220,6 @@ def build_trainable(start: ModelFolder, folder: ModelFolder, options: TrainOptio
     for spec in options.init_param:
         load_init_param(model, spec, ignore_mismatch=options.ignore_init_mismatch)
     model.model_conf = {**(folder.config.get("model_conf") or {}), **options.model_conf}
-    check_heads(model, model.model_conf)
     if options.lora_rank:
         chosen = inject(model, options.lora_targets, options.lora_rank, options.lora_alpha)
         log.info("LoRA of rank %d on %d linear layers", options.lora_rank, len(chosen))
@@ -176,15 +230,15 @@ def build_trainable(start: ModelFolder, folder: ModelFolder, options: TrainOptio
 
 
 def check_data(start: ModelFolder, options: TrainOptions) -> None:
-    """The pre-flight alone; the base model, where there is one, hears whether texts and recordings belong together."""
+    """The pre-flight alone; a base model also decodes a sample, to see whether recordings have their own texts."""
     data = inspect_data(start, options, Ranks())
     if start.weights.is_file():
-        model, where = build_trainable(start, start, options), Path(options.data_dir) / "train"
+        model, where = build_trainable(start, start, options), Path(options.data_dir) / TRAIN_FOLDER
         check_pairing(model, start, data.train.items, options.max_bad_share, where)
 
 
 def check_model(start: ModelFolder, options: TrainOptions) -> None:
-    """Build the model and load its weights as training would; says how large it is and what of it is trained."""
+    """Build the model and load its weights as training would; log its size and how much of it is trained."""
     model = build_trainable(start, start, options)
     sizes = [(p.numel(), p.requires_grad) for p in model.parameters()]
     log.info(
@@ -198,7 +252,7 @@ def check_model(start: ModelFolder, options: TrainOptions) -> None:
     )
 
 
-# What checkpoint.pb holds the effect of: another value would be silently replaced on resuming.
+# Settings whose effect is in checkpoint.pb: on resuming, another value would be silently ignored.
 KEPT = ("pretrained", "optim", "optim_conf", "lr", "scheduler", "scheduler_conf", "init_param", "freeze_param",
         "lora_rank", "lora_alpha", "lora_targets", "share_pronunciations", "extend_vocab")  # fmt: skip
 

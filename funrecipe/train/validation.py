@@ -1,10 +1,11 @@
-"""What a model is worth after an epoch: losses and accuracy on the validation set, and its CER by real decoding."""
+"""Validation after an epoch: losses and accuracy on the validation set, and its error rate by real decoding."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
+import editdistance
 import torch
 from torch import nn
 
@@ -29,22 +30,12 @@ Loss = Callable[[nn.Module, Batch, torch.Generator], LossOutput]
 Transcribe = Callable[[nn.Module, Batch], list[list[int]]]
 
 
-def edit_distance(hypothesis: Sequence[int], reference: Sequence[int]) -> int:
-    """Substitutions, deletions and insertions of the cheapest alignment."""
-    row = list(range(len(reference) + 1))
-    for i, token in enumerate(hypothesis, 1):
-        diagonal, row[0] = row[0], i
-        for j, wanted in enumerate(reference, 1):
-            diagonal, row[j] = row[j], min(row[j] + 1, row[j - 1] + 1, diagonal + (token != wanted))
-    return row[-1]
-
-
 @dataclass
 class Evaluator:
     """Callable ``model -> values``: weighted means of the losses (``loss``, ``acc``, ...) and ``cer_decode``.
 
-    Accuracy in training counts tokens at given lengths and is optimistic; ``cer_decode`` comes from decoding as a user
-    would, with greedy search.
+    Accuracy in training counts tokens at given lengths and is optimistic; ``cer_decode`` comes from decoding as users
+    do, with greedy search.
 
     Attributes:
         loader: validation batches, not augmented; every rank takes its part.
@@ -69,7 +60,7 @@ class Evaluator:
             if not torch.isfinite(output.loss):
                 raise DataError(
                     f"the validation loss is not finite ({', '.join(batch.keys[:3])}): training has diverged",
-                    hint="a lower --lr, a scheduler with warm-up, or a lower --grad_clip, in another output_dir",
+                    hint="use a lower --lr, a scheduler with warm-up, or a lower --grad_clip, in another output_dir",
                 )
             for name, value in output.stats.items():
                 pair = sums.setdefault(name, [0.0, 0.0])
@@ -80,6 +71,17 @@ class Evaluator:
                 errors, tokens = errors + found, tokens + wanted
         model.train()
         return self.combine(sums, errors, tokens)
+
+    @torch.no_grad()
+    def names_of_losses(self, model: nn.Module) -> list[str]:
+        """What the objective calls its parts, from one validation batch; nothing on a rank without a batch."""
+        batch = next(self.batches(), None)
+        if batch is None:
+            return []
+        model.eval()
+        output = self.loss(model, batch, torch.Generator().manual_seed(0))
+        model.train()
+        return sorted(output.stats)
 
     def batches(self) -> Iterator[Batch]:
         for _, batch in self.loader.epoch(0):
@@ -92,7 +94,8 @@ class Evaluator:
             return 0, 0
         hypotheses = self.transcribe(model, batch)
         references = [batch.text[i, : int(batch.text_lens[i])].tolist() for i in range(len(batch.keys))]
-        return sum(edit_distance(hypotheses[i], references[i]) for i in chosen), sum(len(references[i]) for i in chosen)
+        errors = sum(editdistance.eval(hypotheses[i], references[i]) for i in chosen)
+        return errors, sum(len(references[i]) for i in chosen)
 
     def combine(self, sums: dict[str, list[float]], errors: int, tokens: int) -> dict[str, float]:
         """Means over all ranks."""

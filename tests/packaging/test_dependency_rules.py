@@ -38,8 +38,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "jobs": {"audio", "data", "decode", "hub", "model_folder", "recordings", "text"},
     "export": {"audio", "checkpoint", "decode", "hub", "model_folder", "models", "punctuation", "vad"},
 }
-PORTED = {"metainfo", "msdatasets", "utils"}  # import paths of ModelScope and FunASR
-FACES = {"__init__", "__main__", "cli", "commands", "pipelines", "trainers", "transcription", *PORTED}
+FACES = {"__init__", "__main__", "cli", "commands", "pipelines", "trainers", "transcription"}
 AUDIO_READING = (
     *("arrays", "channels", "chunks", "containers", "decode", "ffmpeg", "flac", "frames", "io", "mpeg", "ogg"),
     *("parts", "resample", "signatures"),
@@ -52,18 +51,7 @@ HEAVY = {
     *("torch", "torchaudio", "modelscope", "tensorboard", "matplotlib", "jinja2"),
     *("sentencepiece", "onnxruntime", "sklearn", "scipy"),
 }
-COMMANDS_WITHOUT_TORCH = (
-    "validate",
-    "shard",
-    "merge",
-    "score",
-    "launch",
-    "status",
-    "normalize",
-    "compare",
-    "der",
-    "verify",
-)
+COMMANDS_WITHOUT_TORCH = ("validate", "shard", "merge", "score", "launch", "status", "normalize", "compare", "der")
 
 
 def imports(path: Path, *, top_level_only: bool = False, with_types: bool = False) -> set[str]:

@@ -10,8 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from funrecipe.train.options import KNOWN
+from funrecipe.train.options import DEFAULTS, KNOWN, NOT_FROM_FILES, as_text
+from tools.write_option_lists import train_settings
 
+SETTINGS = Path(__file__).parents[2] / "utils" / "train_settings.sh"
 RECIPE = Path(__file__).parents[2] / "egs" / "asr" / "finetune.sh"
 FROM_SCRATCH = {
     "config",
@@ -84,9 +86,12 @@ def calls(stand_in: Path):
 
 
 @cache
+def help_text() -> str:
+    return subprocess.run(["bash", str(RECIPE), "--help"], capture_output=True, text=True, check=True).stdout
+
+
 def flags_in_help() -> frozenset[str]:
-    text = subprocess.run(["bash", str(RECIPE), "--help"], capture_output=True, text=True, check=True).stdout
-    return frozenset(re.findall(r"^  --(\w+) ", text, re.MULTILINE))
+    return frozenset(re.findall(r"^  --(\w+) ", help_text(), re.MULTILINE))
 
 
 def settings() -> list[str]:
@@ -95,6 +100,25 @@ def settings() -> list[str]:
 
 def test_help_lists_every_setting_of_training_and_no_flag_without_a_row() -> None:
     assert flags_in_help() == {*OWN, *settings(), "help"}
+
+
+def test_the_list_of_settings_is_that_of_train_options() -> None:
+    assert SETTINGS.read_text("utf-8") == train_settings(), "run: python -m tools.write_option_lists"
+
+
+@pytest.mark.parametrize("name", settings())
+def test_help_says_of_each_setting_what_train_options_says(name: str) -> None:
+    [line] = [line for line in help_text().splitlines() if line.split()[:1] == [f"--{name}"]]
+    assert f" {KNOWN[name].metadata['help']} (default: " in line
+    assert line.endswith(f"{as_text(getattr(DEFAULTS, name))})")
+    assert ("from the model" in line) == (name not in NOT_FROM_FILES)
+
+
+def test_the_log_of_training_can_name_the_configuration_file(calls, stand_in: Path) -> None:
+    (stand_in / "my.conf").write_text("lr=0.1\nmax_epoch=3\noptim=sgd\n")
+    trainings = [line for line in calls("--lr", "0.2", "--config", "my.conf").splitlines() if " train " in line]
+    assert all("--from_file my.conf:,max_epoch,optim," in line for line in trainings)
+    assert "--from_file" not in calls("--lr", "0.3")
 
 
 @pytest.mark.parametrize("name", OWN)
@@ -151,7 +175,7 @@ def test_a_killed_trainer_is_said_and_nothing_is_decoded(stand_in: Path) -> None
     result = subprocess.run(["bash", str(RECIPE)], cwd=stand_in, env=environment, capture_output=True, text=True)
     assert result.returncode == 137
     assert "the training process was killed (signal 9)" in result.stderr
-    assert "goes on from the last checkpoint" in result.stderr
+    assert "run the same command again to resume from the last checkpoint" in result.stderr
     assert " launch " not in noted.read_text()
 
 

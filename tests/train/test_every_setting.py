@@ -17,7 +17,7 @@ import torch
 import yaml
 from tiny_corpus import CHARACTERS, CONFIG, SHORT_RUN, scratch
 
-from funrecipe.errors import FunrecipeError, UsageError
+from funrecipe.errors import DataError, FunrecipeError, UsageError
 from funrecipe.train.data.dataset import BatchLoader, TrainItem
 from funrecipe.train.data.featurizer import Featurizer
 from funrecipe.train.distributed import join_processes
@@ -211,6 +211,17 @@ def resume_goes_on_and_without_it_a_run_begins_anew(place: Path, tmp_path: Path,
         assert [record["epoch"] for record in read_json_lines(tmp_path / "metrics.jsonl")] == epochs
 
 
+def accept_changed_data_lets_a_run_resume_with_other_data(
+    place: Path, tmp_path: Path, patch: pytest.MonkeyPatch
+) -> None:
+    train(settings_for(place, tmp_path, max_epoch=1))
+    other = settings_for(place, tmp_path, max_epoch=2, max_bad_share=1) | {"data_dir": str(place / "two_bad")}
+    with pytest.raises(DataError, match="the training data have changed"):
+        train(other)
+    train(other | {"accept_changed_data": True})
+    assert [record["epoch"] for record in read_json_lines(tmp_path / "metrics.jsonl")] == [1, 2]
+
+
 def prefetch_batches_are_computed_before_the_first_is_used(
     place: Path, tmp_path: Path, patch: pytest.MonkeyPatch
 ) -> None:
@@ -242,6 +253,7 @@ def process_timeout_s_is_the_groups(place: Path, tmp_path: Path, patch: pytest.M
 SPECIAL: dict[str, Callable[[Path, Path, pytest.MonkeyPatch], None]] = {
     "output_dir": output_dir_is_where_everything_goes,
     "resume": resume_goes_on_and_without_it_a_run_begins_anew,
+    "accept_changed_data": accept_changed_data_lets_a_run_resume_with_other_data,
     "prefetch_batches": prefetch_batches_are_computed_before_the_first_is_used,
     "process_timeout_s": process_timeout_s_is_the_groups,
 }
@@ -285,7 +297,7 @@ def test_a_large_data_set_says_which_of_funasrs_settings_are_replaced(
     conf = {"data_names": "speech,text", "batch_conf": {"batch_type": "token", "batch_size": 25000}, "num_workers": 8}
     train(settings_for(place, tmp_path, **LARGE, max_steps=1, dataset_conf=conf))
     log = (tmp_path / "train.log.0").read_text("utf-8")
-    assert "dataset_conf: batch_conf is not used, batch_bins, batch_unit is" in log
+    assert "dataset_conf: batch_conf has no effect; set batch_bins and batch_unit instead" in log
 
 
 def test_defaults_may_be_given_where_they_change_nothing(place: Path, tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ from tiny_corpus import scratch
 
 from funrecipe.decode.options import DecodeOptions
 from funrecipe.decode.recognizer import load_recognizer
-from funrecipe.errors import DataError, Interrupted
+from funrecipe.errors import DataError, Interrupted, WorkerError
 from funrecipe.model_folder import open_model_folder
 from funrecipe.train.distributed import Ranks
 from funrecipe.train.loop import Trainer
@@ -115,6 +115,53 @@ def test_a_gradient_that_is_not_finite_is_skipped_and_counted(corpus: Path, tmp_
     assert position.skipped == 1
     assert position.history[1]["train.loss"] < float("inf")
     assert all(torch.isfinite(p).all() for p in trainer.model.parameters())
+
+
+def test_a_batch_that_does_not_fit_in_memory_is_skipped_and_named(
+    corpus: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    trainer = trainer_of(scratch(corpus, tmp_path, max_epoch=1, batch_bins=100, accum_grad=2, max_bad_share=0.5))
+    objective, batches = trainer.loss, []
+
+    def too_large(model: Any, batch: Any, generator: Any) -> Any:
+        output = objective(model, batch, generator)
+        batches.append(batch.keys)
+        if len(batches) == 3:  # validation's first batch, one that fits, and this one of the same update
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
+        return output
+
+    trainer.loss = trainer.evaluate.loss = too_large
+    with caplog.at_level("WARNING", logger="funrecipe"):
+        position = trainer.run()
+    assert position.skipped == 1
+    assert f"out of memory: the update with {batches[2][0]}" in caplog.text
+    assert "lower --batch_bins" in caplog.text
+    assert losses(tmp_path)
+    assert all(torch.isfinite(p).all() for p in trainer.model.parameters())
+
+
+def test_a_run_whose_batches_do_not_fit_ends_with_the_remedy(corpus: Path, tmp_path: Path) -> None:
+    trainer = trainer_of(scratch(corpus, tmp_path, max_epoch=1))
+
+    def no_memory(*arguments: Any) -> Any:
+        raise RuntimeError("[enforce fail at alloc_cpu.cpp:127] DefaultCPUAllocator: can't allocate memory: 9 GB")
+
+    trainer.check_criteria = lambda: None  # type: ignore[method-assign]
+    trainer.loss = no_memory
+    with pytest.raises(WorkerError, match=r"(?s)16 of 16 utterances .*do not fit in memory.*--batch_bins \(now 200"):
+        trainer.run()
+
+
+def test_other_errors_of_a_batch_end_the_run(corpus: Path, tmp_path: Path) -> None:
+    trainer = trainer_of(scratch(corpus, tmp_path, max_epoch=1))
+
+    def broken(*arguments: Any) -> Any:
+        raise RuntimeError("shapes do not match")
+
+    trainer.check_criteria = lambda: None  # type: ignore[method-assign]
+    trainer.loss = broken
+    with pytest.raises(RuntimeError, match="shapes do not match"):
+        trainer.run()
 
 
 def test_output_files(short_run: Path) -> None:

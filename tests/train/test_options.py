@@ -10,10 +10,11 @@ import pytest
 import torch
 from tiny_corpus import SHORT_RUN, scratch
 
+from funrecipe import build_trainer, modelscope_args
 from funrecipe.errors import DataError, UsageError
 from funrecipe.train.distributed import Ranks
 from funrecipe.train.loop import Trainer
-from funrecipe.train.options import build_options, parse_flag
+from funrecipe.train.options import build_options, parse_flag, resolve, settings_lines
 from funrecipe.train.session import build_session
 
 
@@ -34,6 +35,44 @@ def test_settings_of_a_replaced_part_are_not_inherited() -> None:
     options = build_options(config, {"scheduler_conf": {"warmup_steps": 10}}, {"optim": "sgd", "lr": 0.1})
     assert options.learning_rate_conf == {"lr": 0.1}
     assert options.scheduler_conf == {"warmup_steps": 10}
+
+
+def test_every_value_can_say_where_it_comes_from() -> None:
+    settings = resolve(
+        {"max_epoch": 150, "accum_grad": 4, "model_conf": {"ctc_weight": 0.3}, "optim_conf": {"lr": 0.1}},
+        {"max_epoch": 20, "seed": 2, "optim_conf": {"eps": 1e-6}},
+        {"max_epoch": 5, "seed": 7, "model_conf": {"lsm_weight": 0.1}, "scheduler": "linear"},
+        from_file={"seed": "my.conf", "lr": "my.conf"},
+    )
+    lines = settings_lines(settings)
+    assert "max_epoch: 5 (command line, instead of 20 (finetune.yaml))" in lines
+    assert "accum_grad: 4 (config.yaml)" in lines
+    assert "seed: 7 (my.conf, instead of 2 (finetune.yaml))" in lines
+    assert 'model_conf: {"ctc_weight": 0.3, "lsm_weight": 0.1} (config.yaml, command line)' in lines
+    assert 'optim_conf: {"lr": 0.1, "eps": 1e-06} (config.yaml, finetune.yaml)' in lines
+    assert "scheduler: linear (command line)" in lines
+    assert lines[-1].startswith("defaults: model: ") and "grad_clip: 5.0" in lines[-1]
+    assert {line.partition(":")[0] for line in lines[:-1]} == {
+        *("max_epoch", "accum_grad", "seed", "model_conf", "optim_conf", "scheduler")
+    }
+
+
+def test_a_configuration_file_of_a_recipe_counts_less_than_flags_and_more_than_the_models_files() -> None:
+    settings = resolve({}, {"lr": 0.1, "optim": "sgd"}, {"lr": 0.2, "optim": "adam"}, from_file={"lr": "my.conf"})
+    assert (settings.options.lr, settings.trace["lr"].source) == (0.2, "my.conf")
+    assert (settings.options.optim, settings.trace["optim"].source) == ("adam", "command line")
+
+
+def test_replacing_the_default_optimizer_drops_what_was_meant_for_it() -> None:
+    options = build_options({"optim_conf": {"betas": [0.9, 0.98]}}, {}, {"optim": "sgd"})
+    assert options.optim_conf == {}
+
+
+def test_a_script_that_writes_nothing_overrides_nothing(corpus: Path) -> None:
+    arguments = vars(modelscope_args(model="m", data_path=str(corpus), output_dir="out"))
+    flags = build_trainer(default_args={"data_dir": str(corpus), **arguments}).flags
+    finetune = {"batch_bins": 777, "dataset_type": "large", "max_epoch": 9, "lr": 0.3}
+    assert {name: getattr(build_options({}, finetune, flags), name) for name in finetune} == finetune
 
 
 def test_a_models_files_cannot_say_where_to_write_or_what_to_read() -> None:

@@ -12,11 +12,6 @@ from torch import Tensor
 
 from funrecipe.errors import UsageError
 
-# What batch_bins counts. FunASR calls both "frames": its small data set counts frames of the model (60 ms when
-# lfr_n is 6), its documentation speaks of filter-bank frames (10 ms), its large data set counts milliseconds.
-BATCH_UNITS = ("model_frames", "fbank_frames", "ms", "tokens", "utterances")
-DEFAULT_BATCH_UNIT = {"small": "model_frames", "large": "ms"}
-
 Item = TypeVar("Item")
 
 

@@ -1,8 +1,7 @@
-"""Training data: utterances -> batches of features, prefetched, in an order that does not depend on the number of
-workers.
+"""Training data: utterances -> batches of features, prefetched, in the same order with any number of workers.
 
-The two kinds of data set, small (``dataset_small``: everything listed in memory) and large (``dataset_large``: streamed
-from shards), both give lists of :class:`TrainItem`; from there on one loader turns each list into a :class:`Batch`.
+Both kinds of data, small (``small.py``: listed in memory) and large (``large.py``: streamed from shards), give lists of
+:class:`TrainItem`; from there on one loader turns each list into a :class:`Batch`.
 """
 
 from __future__ import annotations
@@ -27,10 +26,12 @@ class TrainItem:
     Attributes:
         key: utterance id.
         audio: a path, a Kaldi ark specifier, or ``path:offset:size`` inside a tar shard, as ``kind`` says.
-        text: token ids; phones: ids of the auxiliary phone CTC; labels: ids of what SenseVoice tells, -1: not stated.
+        text: token ids.
         duration_ms: length of the audio (ready features: frames x frame shift).
-        kind: ``sound``, ``kaldi_ark`` (ready features) or ``tar``.
-        start_s, end_s: the part of the recording, when the directory has ``segments``.
+        kind: ``sound``, ``kaldi_ark`` (ready features), ``tar``, or ``text`` (no audio).
+        phones: ids of the auxiliary phone CTC.
+        labels: ids of what SenseVoice tells about the speech, -1: not stated.
+        start_s, end_s: the part of the recording, if the directory has ``segments``.
     """
 
     key: str
@@ -44,8 +45,40 @@ class TrainItem:
     labels: tuple[int, ...] = ()
 
 
+@dataclass(frozen=True)
+class ItemLimits:
+    """What is kept: durations and token counts strictly between these (FunASR, large: 100-15000 ms, 0-200)."""
+
+    min_ms: float = 100.0
+    max_ms: float = 30000.0
+    min_tokens: int = 0
+    max_tokens: int = 200
+    ms_per_token: float = 60.0  # one encoder frame: each token needs at least one
+    blank_id: int | None = None  # where <unk> is also CTC's blank, no text may hold it
+
+    def fault(self, duration_ms: float, text: Sequence[int]) -> str | None:
+        """Why an item of this length and these token ids is left out, or None."""
+        tokens = len(text)
+        if duration_ms <= self.min_ms:
+            return f"audio not longer than {self.min_ms:g} ms"
+        if duration_ms >= self.max_ms:
+            return f"audio not shorter than {self.max_ms:g} ms"
+        if tokens <= self.min_tokens:
+            return "empty text" if tokens == 0 else f"text not longer than {self.min_tokens} tokens"
+        if tokens >= self.max_tokens:
+            return f"text not shorter than {self.max_tokens} tokens"
+        if tokens * self.ms_per_token > duration_ms:
+            return "more tokens than the audio can hold"
+        if self.blank_id is not None and self.blank_id in text:
+            return "text that the vocabulary cannot write"
+        return None
+
+
+Label = Callable[[str, str], tuple[tuple[int, ...], str]]
+"""``(key, text) -> (ids of rich labels, text without tags)``."""
+
 Featurize = Callable[[TrainItem, random.Random | None], Tensor]
-"""``(item, chooser) -> (T, D)``: augmented where a chooser is given, plain where it is None."""
+"""``(item, chooser)`` -> ``feats`` (T, D): augmented with the choices of a chooser, plain if that is None."""
 
 
 class BatchPlan(Protocol):
@@ -61,14 +94,13 @@ def chooser_for(seed: int, epoch: int, key: str) -> random.Random:
 
 
 class BatchLoader:
-    """Features and padding of planned batches, computed ahead by threads (audio decoding and FFTs release Python's
-    lock).
+    """Planned batches, computed ahead by threads (reading audio and FFTs release Python's lock).
 
     Args:
         plan: the batches.
         featurize: audio -> features of one utterance.
-        workers: threads; 0 computes in the calling thread.
-        prefetch_batches: how many batches may be under way.
+        workers: number of threads; 0 computes in the calling thread.
+        prefetch_batches: how many batches may be computed ahead.
         augment: whether utterances get a chooser (training) or not (validation).
     """
 
@@ -117,7 +149,7 @@ class BatchLoader:
             chooser = chooser_for(self.seed, epoch, item.key) if self.augment else None
             try:
                 feats = self.featurize(item, chooser)
-            except DataError as error:  # one damaged file must neither end a run of days nor pass unnoticed
+            except DataError as error:  # one damaged file must not end a run of days, nor pass unnoticed
                 self.failed[item.key] = str(error)
                 continue
             examples.append(Example(item.key, feats, list(item.text), list(item.phones), list(item.labels)))

@@ -1,12 +1,12 @@
 """The large data set: streamed from shards, never listed in memory as a whole.
 
-A list file names one shard a line, as in FunASR: ``WAV_SCP TEXT`` (sound), ``FEATS_ARK TEXT`` (kaldi_ark) or
-``SHARD_TAR`` (tar, which
-holds ``KEY.wav`` or ``KEY.flac`` beside ``KEY.txt``). Within a shard, audio and text are paired by key.
+A list file names one shard per line, as in FunASR: ``WAV_SCP TEXT`` (sound), ``FEATS_ARK TEXT`` (kaldi_ark) or
+``SHARD_TAR`` (tar, with ``KEY.wav`` or ``KEY.flac`` next to ``KEY.txt``). Within a shard, audio and text are paired by
+key.
 
 Order: shards are shuffled by (seed, epoch) and dealt to the ranks; utterances pass a shuffle buffer and a sort buffer,
-which
-is cut into batches under the budget. All of it reads headers only, so that skipping to a batch on resuming is cheap.
+which is cut into batches under the budget. All of it reads headers only, so that skipping to a batch on resuming is
+cheap.
 """
 
 from __future__ import annotations
@@ -27,8 +27,7 @@ from funrecipe.data.kaldi_dir import Utterance, resolve_audio
 from funrecipe.data.list_file import Problem, read_list_file, unique_lines
 from funrecipe.errors import DataError, UsageError
 from funrecipe.train.data.batching import group_under_budget
-from funrecipe.train.data.dataset import TrainItem
-from funrecipe.train.data.small import ItemLimits, Label
+from funrecipe.train.data.dataset import ItemLimits, Label, TrainItem
 
 KINDS = {"sound": 2, "kaldi_ark": 2, "tar": 1}  # files on a line of the list
 AUDIO_SUFFIXES = (".wav", ".flac")
@@ -86,7 +85,7 @@ def read_shard(shard: Shard, frame_shift_ms: float, dropped: Counter[str]) -> It
     if shard.kind == "tar":
         yield from _read_tar(shard.files[0], dropped)
         return
-    texts = _read_by_key(shard.files[1])
+    texts = read_list(shard.files[1])
     sounds = _read_sounds(shard.files[0]) if shard.kind == "sound" else _read_ark(shard.files[0], frame_shift_ms)
     for key, audio, duration_ms in sounds:
         text = texts.pop(key, None)
@@ -104,7 +103,7 @@ def read_texts(shards: Iterable[Shard]) -> Iterator[str]:
     """All texts, without the audio: what a longer vocabulary or a phone set is made from."""
     for shard in shards:
         if shard.kind != "tar":
-            yield from _read_by_key(shard.files[1]).values()
+            yield from read_list(shard.files[1]).values()
             continue
         with tarfile.open(shard.files[0]) as tar:
             for member in tar:
@@ -112,7 +111,8 @@ def read_texts(shards: Iterable[Shard]) -> Iterator[str]:
                     yield file.read().decode("utf-8").strip()
 
 
-def _read_by_key(path: str) -> dict[str, str]:
+def read_list(path: str) -> dict[str, str]:
+    """A list of ``KEY VALUE`` lines. Raises DataError for lines that cannot be used."""
     problems: list[Problem] = []
     lines = unique_lines(read_list_file(Path(path), problems), Path(path), problems)
     if errors := [p for p in problems if p.is_error]:
@@ -121,7 +121,7 @@ def _read_by_key(path: str) -> dict[str, str]:
 
 
 def _read_sounds(scp: str) -> Iterator[tuple[str, str, float | None]]:
-    for key, value in _read_by_key(scp).items():
+    for key, value in read_list(scp).items():
         audio = resolve_audio(value, str(Path(scp).parent))
         seconds = None if audio.endswith("|") else duration_s(Utterance(key, audio))
         yield key, audio, None if seconds is None else 1000.0 * seconds
@@ -144,12 +144,12 @@ def _read_key(ark: io.BufferedReader) -> str:
 
 
 def _skip_matrix(ark: io.BufferedReader, path: str, key: str) -> int:
-    """Move behind a binary matrix (full or compressed); returns its rows."""
+    """Move past a binary matrix (full or compressed); returns its rows."""
     if ark.read(2) != b"\0B":
         raise DataError(
             f"'{key}' is not a binary Kaldi matrix",
             where=path,
-            hint="copy-feats ark:TEXT ark:BINARY; a *.scp is no archive",
+            hint="convert it: copy-feats ark:TEXT ark:BINARY; a *.scp is not an archive",
         )
     kind = ark.read(3)
     if kind in MATRIX_BYTES:
@@ -203,10 +203,12 @@ def _duration_ms(content: bytes) -> float:
 
 @dataclass
 class StreamedPlan:
-    """Batches of a rank, streamed. See the module's text for the order.
+    """Batches of a rank, streamed in the order that the module describes.
 
     Attributes:
-        tokenize: text -> ids; limits: what is kept; cost_of: what an utterance counts against ``budget``.
+        tokenize: text -> ids.
+        limits: what is kept.
+        cost_of: what an utterance counts against ``budget``.
         shuffle_size, sort_size: sizes of the buffers, in utterances (FunASR: 2048, 500).
         phones_of: token ids -> phone ids of the auxiliary phone CTC; None: it is off.
         label: reads the rich labels of a model that tells them.

@@ -1,9 +1,7 @@
-"""From settings to batches: costs, plans of both kinds of data set, loaders with their augmentation."""
+"""From settings to batches: costs, plans of both kinds of data, loaders with their augmentation."""
 
 from __future__ import annotations
 
-import hashlib
-import json
 import logging
 import os
 from collections.abc import Callable, Mapping, Sequence
@@ -18,21 +16,24 @@ from funrecipe.audio.io import read_audio
 from funrecipe.errors import DataError, UsageError, did_you_mean
 from funrecipe.model_folder import ModelFolder
 from funrecipe.train.data.batching import LengthSortedSampler
-from funrecipe.train.data.dataset import BatchLoader, BatchPlan, SmallPlan, TrainItem
+from funrecipe.train.data.dataset import BatchLoader, BatchPlan, ItemLimits, SmallPlan, TrainItem
 from funrecipe.train.data.featurizer import Featurizer
 from funrecipe.train.data.large import Shard, StreamedPlan, read_shard_list
 from funrecipe.train.data.rich_labels import rich_labels_of
-from funrecipe.train.data.small import ItemLimits
 from funrecipe.train.distributed import Ranks
 from funrecipe.train.options import TrainOptions
 
 log = logging.getLogger(__name__)
 SHARD_LISTS = ("data.list", "speech_text_data.list")
 LARGE_SETTINGS = ("data_types", "shuffle", "shuffle_conf")
-# What FunASR's files have there too, and what takes its place.
-REPLACED_SETTINGS = {"batch_conf": "batch_bins, batch_unit", "num_workers": "num_workers", "data_names": "data_types",
-                     "sample_rate": "model_conf", "double_rate": "model_conf", "hotword_min_length": "model_conf",
-                     "hotword_max_length": "model_conf"}  # fmt: skip
+# What FunASR's files have there too, and where it is set here.
+REPLACED_SETTINGS = {
+    "batch_conf": "batch_bins and batch_unit",
+    "num_workers": "--num_workers",
+    "data_names": "dataset_conf's data_types",
+    **{f"{name}_rate": f"model_conf's {name}_rate" for name in ("sample", "double")},
+    **{f"hotword_{end}_length": f"model_conf's {end}_hw_length" for end in ("min", "max")},
+}
 
 
 def frontend_of(folder: ModelFolder) -> WavFrontend:
@@ -40,17 +41,16 @@ def frontend_of(folder: ModelFolder) -> WavFrontend:
     return WavFrontend.from_config({**(folder.config.get("frontend_conf") or {}), "dither": 0.0}, folder.cmvn)
 
 
+def unit_ms(unit: str, folder: ModelFolder) -> float | None:
+    """How much audio one unit of ``batch_bins`` is, in ms; None for units that are not durations."""
+    return {"ms": 1.0, "fbank_frames": folder.frame_shift_ms, "model_frames": folder.encoder_frame_ms}.get(unit)
+
+
 def cost_of(item: TrainItem, unit: str, folder: ModelFolder) -> float:
-    """What an utterance counts in a batch."""
-    conf = folder.config.get("frontend_conf") or {}
-    shift_ms = float(conf.get("frame_shift", 10))
-    return {
-        "ms": item.duration_ms,
-        "fbank_frames": item.duration_ms / shift_ms,
-        "model_frames": item.duration_ms / (shift_ms * int(conf.get("lfr_n", 1))),
-        "tokens": float(len(item.text)),
-        "utterances": 1.0,
-    }[unit]
+    """How many units of ``batch_bins`` an utterance takes."""
+    if (ms := unit_ms(unit, folder)) is not None:
+        return item.duration_ms / ms
+    return float(len(item.text)) if unit == "tokens" else 1.0
 
 
 def wave_augment(options: TrainOptions, sample_rate_hz: int) -> WaveAugment:
@@ -75,10 +75,6 @@ def wave_augment(options: TrainOptions, sample_rate_hz: int) -> WaveAugment:
         load(options.rir_scp),
         options.reverb_probability,
     )
-
-
-def mel_bins(folder: ModelFolder) -> int:
-    return int((folder.config.get("frontend_conf") or {}).get("n_mels", 80))
 
 
 def small_plan(
@@ -115,13 +111,12 @@ def large_plan(
     """
     conf = options.dataset_conf
     shuffle = conf.get("shuffle_conf") or {}
-    frontend_conf = folder.config.get("frontend_conf") or {}
     return StreamedPlan(
         shards_of(train_dir, options), tokenize, limits, lambda item: cost_of(item, options.unit, folder),
         options.batch_bins, by_count=options.unit == "utterances",
         shuffle_size=int(shuffle.get("shuffle_size", 2048)) if conf.get("shuffle", True) else 0,
         sort_size=int(shuffle.get("sort_size", 500)), seed=options.seed, rank=ranks.rank, world_size=ranks.world_size,
-        frame_shift_ms=float(frontend_conf.get("frame_shift", 10)), passes=options.passes_per_epoch,
+        frame_shift_ms=folder.frame_shift_ms, passes=options.passes_per_epoch,
         phones_of=phones_of, label=rich_labels_of(folder, train_dir),
     )  # fmt: skip
 
@@ -146,7 +141,7 @@ def check_dataset_conf(conf: Mapping[str, Any]) -> None:
     shuffle = conf.get("shuffle_conf") or {}
     for name, known in [*((n, LARGE_SETTINGS) for n in conf), *((n, ("shuffle_size", "sort_size")) for n in shuffle)]:
         if name in REPLACED_SETTINGS:
-            log.info("dataset_conf: %s is not used, %s is", name, REPLACED_SETTINGS[name])
+            log.info("dataset_conf: %s has no effect; set %s instead", name, REPLACED_SETTINGS[name])
         elif name not in known:
             raise UsageError(f"dataset_conf: no setting '{name}'", hint=did_you_mean(name, known))
 
@@ -154,7 +149,7 @@ def check_dataset_conf(conf: Mapping[str, Any]) -> None:
 def training_loader(plan: BatchPlan, folder: ModelFolder, options: TrainOptions) -> BatchLoader:
     """Batches with augmentation. Features are kept in memory for the small data set only."""
     augment = wave_augment(options, folder.sample_rate_hz)
-    specaug = build_specaug(options.specaug, options.specaug_conf, mel_bins(folder))
+    specaug = build_specaug(options.specaug, options.specaug_conf, folder.mel_bins)
     cache_mb = options.cache_mb if options.dataset_type == "small" else 0
     featurize = Featurizer(frontend_of(folder), folder.sample_rate_hz, augment, cache_mb, specaug)
     return BatchLoader(
@@ -169,13 +164,3 @@ def validation_loader(
     featurize = Featurizer(frontend_of(folder), folder.sample_rate_hz, None, options.cache_mb)
     plan = small_plan(items, folder, options, ranks, shuffle=False)
     return BatchLoader(plan, featurize, workers=options.num_workers, augment=False)
-
-
-def plan_fingerprint(
-    items: Sequence[TrainItem], options: TrainOptions, ranks: Ranks, shards: Sequence[str] = ()
-) -> str:
-    """Changes with anything that changes which batches an epoch has."""
-    listed = [(item.key, item.audio, item.text, item.duration_ms, item.labels) for item in items]
-    settings = [options.batch_bins, options.unit, options.seed, options.passes_per_epoch, options.accum_grad,
-                options.dataset_conf, options.min_ms, options.max_ms, options.max_tokens, ranks.world_size]  # fmt: skip
-    return hashlib.sha256(json.dumps([listed, settings, list(shards)], sort_keys=True).encode()).hexdigest()

@@ -1,4 +1,4 @@
-"""The pre-flight: what can be trained on, what is left out and why, and when that is too much."""
+"""The pre-flight: which utterances can be trained on, which are left out and why, and when those are too many."""
 
 from __future__ import annotations
 
@@ -16,12 +16,14 @@ from funrecipe.model_folder import ModelFolder
 from funrecipe.models.special_ids import BLANK_ID
 from funrecipe.text.tokenizer import UNKNOWN
 from funrecipe.train.adapt.initialize import extend_tokens
-from funrecipe.train.data.dataset import TrainItem
+from funrecipe.train.data.dataset import ItemLimits, TrainItem
+from funrecipe.train.data.folders import TRAIN_FOLDER, validation_dir
+from funrecipe.train.data.identity import audio_digest, joined_fingerprint, stream_fingerprint
 from funrecipe.train.data.large import read_texts
 from funrecipe.train.data.plan import check_dataset_conf, cost_of, large_plan, shards_of
 from funrecipe.train.data.references import ReferenceTokenizer, splitter_of
 from funrecipe.train.data.rich_labels import rich_labels_of
-from funrecipe.train.data.small import Inspection, ItemLimits, inspect_data_dir, report_lines
+from funrecipe.train.data.small import Inspection, Measured, inspect_data_dir, report_lines
 from funrecipe.train.data.text_data import check_unit, inspect_text
 from funrecipe.train.distributed import Ranks, wait_for_all
 from funrecipe.train.options import TrainOptions
@@ -36,8 +38,9 @@ class Preflight:
     """What was found, and what training reads the data with.
 
     Attributes:
-        train: all utterances (small data), or those of a first look (large data); valid: all.
-        folder: the model's description, with a longer vocabulary where that was asked for.
+        train: all training utterances (small data), or the first ones (large data).
+        valid: all validation utterances.
+        folder: the model's description, with a longer vocabulary if that was asked for.
     """
 
     train: Inspection
@@ -46,12 +49,19 @@ class Preflight:
     tokenizer: ReferenceTokenizer
     limits: ItemLimits
 
+    @property
+    def fingerprints(self) -> dict[str, str]:
+        """Set -> fingerprint of its data."""
+        return {"training": self.train.fingerprint, "validation": self.valid.fingerprint}
+
     def sentences(self, options: TrainOptions) -> Iterator[Sequence[str]]:
-        """The tokens of all training texts, those behind a first look included."""
+        """The tokens of all training texts, of large data too."""
         if options.dataset_type == "small":
             texts = (item.text for item in self.train.items)
         else:
-            texts = (self.tokenizer(text) for text in read_texts(shards_of(Path(options.data_dir) / "train", options)))
+            texts = (
+                self.tokenizer(text) for text in read_texts(shards_of(Path(options.data_dir) / TRAIN_FOLDER, options))
+            )
         return ([self.folder.tokens[i] for i in text] for text in texts)
 
 
@@ -66,7 +76,7 @@ def inspect_data(start: ModelFolder, options: TrainOptions, ranks: Ranks) -> Pre
         wait_for_all(ranks)
     folder, tokenizer = start, ReferenceTokenizer(start.tokens, splitter_of(start))
     blank_id = BLANK_ID if tokenizer.ids[UNKNOWN] == BLANK_ID else None
-    limits = ItemLimits(options.min_ms, options.max_ms, 0, options.max_tokens, ms_per_token(start), blank_id)
+    limits = ItemLimits(options.min_ms, options.max_ms, 0, options.max_tokens, start.encoder_frame_ms, blank_id)
     if options.extend_vocab and start.bpe_model is not None:
         raise UsageError(
             "extend_vocab: the vocabulary belongs to a SentencePiece model, which cannot be extended",
@@ -78,10 +88,10 @@ def inspect_data(start: ModelFolder, options: TrainOptions, ranks: Ranks) -> Pre
     if options.dataset_type == "large":
         check_dataset_conf(options.dataset_conf)
         if options.extend_vocab:
-            for text in read_texts(shards_of(data_dir / "train", options)):
+            for text in read_texts(shards_of(data_dir / TRAIN_FOLDER, options)):
                 tokenizer(text)
             folder, tokenizer = extended(start, tokenizer)
-        train = inspect_stream(data_dir / "train", folder, options, tokenizer, limits)
+        train = inspect_stream(data_dir / TRAIN_FOLDER, folder, options, tokenizer, limits)
     else:
         train = inspect_training(start, options, tokenizer, limits, cache_dir)
         if options.extend_vocab and tokenizer.unknown:
@@ -101,18 +111,18 @@ def inspect_data(start: ModelFolder, options: TrainOptions, ranks: Ranks) -> Pre
 
 
 def warn_of_shared_recordings(train: Sequence[TrainItem], valid: Sequence[TrainItem]) -> None:
-    """A log line where the validation set has utterances that are trained on, under whatever key."""
+    """Warn of validation utterances that are also trained on, under whatever key."""
     heard = {(os.path.realpath(item.audio), item.start_s) for item in train if item.audio}
     both = [item.key for item in valid if item.audio and (os.path.realpath(item.audio), item.start_s) in heard]
     if both:
         log.warning(
-            "%d utterances are in the training and in the validation set, which then flatters: %s",
+            "%d utterances are in the training and in the validation set, so validation is too optimistic: %s",
             len(both), " ".join([*both[:3], *["..."] * (len(both) > 3)]),
         )  # fmt: skip
 
 
 def extended(start: ModelFolder, tokenizer: ReferenceTokenizer) -> tuple[ModelFolder, ReferenceTokenizer]:
-    """The description of a model that also knows what ``tokenizer`` met as unknown, and the tokenizer of it."""
+    """The description of a model whose vocabulary has the unknown tokens of ``tokenizer``, and its tokenizer."""
     tokens = extend_tokens(start.tokens, tokenizer.unknown)
     added = len(tokens) - len(start.tokens)
     log.info("extend_vocab: %d tokens added: %s", added, " ".join(sorted(tokenizer.unknown)))
@@ -128,7 +138,8 @@ def inspect_stream(
     items = list(islice(plan.items(0), FIRST_LOOK))
     found = Inspection(items, {reason: ["..."] * count for reason, count in plan.dropped.items()})
     found.total = len(items) + sum(plan.dropped.values())
-    conclude(found, tokenizer, options, train_dir)
+    found.fingerprint = stream_fingerprint(plan.shards)
+    report_findings(found, tokenizer, options, train_dir)
     return found
 
 
@@ -137,20 +148,23 @@ def inspect_training(
 ) -> Inspection:
     """Pre-flight of ``data_dir/train`` and ``more_train_dirs``, as one set. Raises DataError."""
     data_dir = Path(options.data_dir)
-    found = inspect(data_dir / "train", folder, options, tokenizer, limits, cache_dir)
-    unknown, home = tokenizer.unknown.copy(), {item.key: data_dir / "train" for item in found.items}
+    found = inspect(data_dir / TRAIN_FOLDER, folder, options, tokenizer, limits, cache_dir)
+    unknown, home = tokenizer.unknown.copy(), {item.key: data_dir / TRAIN_FOLDER for item in found.items}
+    fingerprints = [found.fingerprint]
     for number, directory in enumerate(map(Path, options.more_train_dirs), 1):
         more = inspect(directory, folder, options, tokenizer, limits, cache_dir / f"more{number}")
         unknown += tokenizer.unknown
+        fingerprints.append(more.fingerprint)
         for item in more.items:
             if item.key in home:
-                raise DataError(f"utterance '{item.key}' is in {home[item.key]} too", where=str(directory))
+                raise DataError(f"duplicate utterance id '{item.key}': also in {home[item.key]}", where=str(directory))
             home[item.key] = directory
         found.items += more.items
         for reason, keys in more.dropped.items():
             found.dropped.setdefault(reason, []).extend(keys)
         found.total += more.total
     tokenizer.unknown = unknown
+    found.fingerprint = joined_fingerprint(fingerprints)
     found.items.sort(key=lambda item: item.key.encode())
     return found
 
@@ -175,13 +189,13 @@ def inspect(
             if label is not None:
                 label.report(found.total, data_dir)
         except UnsafeFileError as error:
-            hint = "training reads files only: write what the commands give to files, and list those"
+            hint = "training reads files only: write the output of the commands to files and list those"
             raise UnsafeFileError(error.what, where=error.where, hint=hint) from None
-    conclude(found, tokenizer, options, data_dir)
+    report_findings(found, tokenizer, options, data_dir)
     return found
 
 
-def conclude(found: Inspection, tokenizer: ReferenceTokenizer, options: TrainOptions, data_dir: Path) -> None:
+def report_findings(found: Inspection, tokenizer: ReferenceTokenizer, options: TrainOptions, data_dir: Path) -> None:
     """Log what was found; DataError when nothing, or too little, is left."""
     lines = report_lines(found, tokenizer.unknown, data_dir)
     for line in lines:
@@ -199,12 +213,12 @@ def conclude(found: Inspection, tokenizer: ReferenceTokenizer, options: TrainOpt
         raise DataError(
             f"{found.bad_share:.1%} of the utterances cannot be used: {'; '.join(x.strip() for x in lines[1:4])}",
             where=str(data_dir),
-            hint="--max_bad_share 1 trains on the rest all the same",
+            hint="fix or remove them, or train on the rest with --max_bad_share 1",
         )
 
 
 def warn_of_single_utterances(items: Sequence[TrainItem], folder: ModelFolder, options: TrainOptions) -> None:
-    """``batch_bins`` in another unit than the user thinks of makes batches of one utterance; say so."""
+    """Warn if most batches hold one utterance: ``batch_bins`` may have been meant in another unit."""
     costs = sorted(cost_of(item, options.unit, folder) for item in items)
     middle = costs[len(costs) // 2]
     if options.unit != "utterances" and 2 * middle > options.batch_bins:
@@ -214,38 +228,16 @@ def warn_of_single_utterances(items: Sequence[TrainItem], folder: ModelFolder, o
         )  # fmt: skip
 
 
-def make_measure(sample_rate_hz: int) -> Callable[[Utterance], tuple[float, str | None]]:
-    """``utterance -> (duration_ms, fault)``: reads all of the audio, so that damage is found before training."""
+def make_measure(sample_rate_hz: int) -> Callable[[Utterance], Measured]:
+    """A function that reads all audio of an utterance, so that damage is found before training."""
 
-    def measure(utterance: Utterance) -> tuple[float, str | None]:
+    def measure(utterance: Utterance) -> Measured:
         try:
             wave = read_audio(
                 utterance.audio, sample_rate_hz=sample_rate_hz, start_s=utterance.start_s, end_s=utterance.end_s
             )
         except DataError as error:
-            return 0.0, f"unreadable audio: {error.what.removeprefix('cannot read audio: ')}"
-        return 1000.0 * len(wave) / sample_rate_hz, None
+            return Measured(0.0, f"unreadable audio: {error.what.removeprefix('cannot read audio: ')}")
+        return Measured(1000.0 * len(wave) / sample_rate_hz, None, audio_digest(wave))
 
     return measure
-
-
-def validation_dir(data_dir: Path) -> Path:
-    """``validation/`` or ``dev/``. Raises DataError."""
-    for name in ("validation", "dev", "valid"):
-        if (data_dir / name).is_dir():
-            return data_dir / name
-    raise DataError(
-        "no validation set",
-        where=str(data_dir),
-        hint="a folder 'validation' or 'dev' beside 'train', with wav.scp and text",
-    )
-
-
-def ms_per_token(folder: ModelFolder) -> float:
-    """How much audio one encoder frame covers."""
-    conf = folder.config.get("frontend_conf") or {}
-    shift = float(conf.get("frame_shift", 10)) * int(conf.get("lfr_n", 1))
-    subsampling = {"conv2d": 4, "conv2d6": 6, "conv2d8": 8}.get(
-        (folder.config.get("encoder_conf") or {}).get("input_layer"), 1
-    )
-    return shift * subsampling

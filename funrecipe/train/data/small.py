@@ -10,40 +10,13 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
 from funrecipe.data.kaldi_dir import DataDir, Utterance, read_data_dir
 from funrecipe.errors import DataError
 from funrecipe.files import write_text
-from funrecipe.train.data.dataset import TrainItem
-
-
-@dataclass(frozen=True)
-class ItemLimits:
-    """What is kept: durations and token counts strictly between these (FunASR, large: 100-15000 ms, 0-200)."""
-
-    min_ms: float = 100.0
-    max_ms: float = 30000.0
-    min_tokens: int = 0
-    max_tokens: int = 200
-    ms_per_token: float = 60.0  # a model makes one frame in 60 ms and needs at least one for each token
-    blank_id: int | None = None  # where <unk> is also CTC's blank, no text may hold it
-
-    def fault(self, duration_ms: float, text: Sequence[int]) -> str | None:
-        """Why an item of this length and these token ids is left out, or None."""
-        tokens = len(text)
-        if duration_ms <= self.min_ms:
-            return f"audio not longer than {self.min_ms:g} ms"
-        if duration_ms >= self.max_ms:
-            return f"audio not shorter than {self.max_ms:g} ms"
-        if tokens <= self.min_tokens:
-            return "empty text" if tokens == 0 else f"text not longer than {self.min_tokens} tokens"
-        if tokens >= self.max_tokens:
-            return f"text not shorter than {self.max_tokens} tokens"
-        if tokens * self.ms_per_token > duration_ms:
-            return "more tokens than the audio can hold"
-        if self.blank_id is not None and self.blank_id in text:
-            return "text that the vocabulary cannot write"
-        return None
+from funrecipe.train.data.dataset import ItemLimits, Label, TrainItem
+from funrecipe.train.data.identity import set_fingerprint
 
 
 @dataclass
@@ -54,11 +27,13 @@ class Inspection:
         items: usable, in byte order of keys.
         dropped: reason -> keys.
         total: utterances with audio or text in the lists.
+        fingerprint: of audio and texts; the same wherever they are and whatever is left out.
     """
 
     items: list[TrainItem]
     dropped: dict[str, list[str]] = field(default_factory=dict)
     total: int = 0
+    fingerprint: str = ""
 
     @property
     def bad_share(self) -> float:
@@ -68,11 +43,15 @@ class Inspection:
         self.dropped.setdefault(reason, []).append(key)
 
 
-Label = Callable[[str, str], tuple[tuple[int, ...], str]]
-"""``(key, text) -> (ids of rich labels, text without tags)``."""
+class Measured(NamedTuple):
+    """What reading the audio of an utterance gave: its duration, why it cannot be used, a digest of its samples."""
 
-Measure = Callable[[Utterance], tuple[float, str | None]]
-"""``utterance -> (duration in ms, what is wrong with the audio or None)``."""
+    duration_ms: float
+    fault: str | None
+    digest: str = ""
+
+
+Measure = Callable[[Utterance], Measured]
 
 
 def inspect_data_dir(
@@ -88,8 +67,7 @@ def inspect_data_dir(
     """Pair audio and text by key, look at every file, and sort out what cannot be trained on.
 
     Args:
-        cache_file: measurements are kept here with path, size and time of each file, and used only where they still
-        agree.
+        cache_file: measurements are kept here with path, size and times of each file, and used only while these agree.
         label: reads the rich labels of a model that tells them.
 
     Raises:
@@ -108,11 +86,13 @@ def inspect_data_dir(
         found.drop("text without audio", key)
     paired = [u for u in data.utterances if u.utt_id in data.texts]
     measured = measure_all(paired, measure, cache_file, workers)
+    contents = []
     for utterance in paired:
-        labels, text = (
-            label(utterance.utt_id, data.texts[utterance.utt_id]) if label else ((), data.texts[utterance.utt_id])
-        )
-        add_item(found, utterance, data, tokenize(text), measured[utterance.utt_id], limits, labels)
+        key, text = utterance.utt_id, data.texts[utterance.utt_id]
+        labels, plain_text = label(key, text) if label else ((), text)
+        add_item(found, utterance, data, tokenize(plain_text), measured[key], limits, labels)
+        contents.append((key, text, f"{labels} {measured[key].digest}"))
+    found.fingerprint = set_fingerprint(contents)
     return found
 
 
@@ -121,13 +101,13 @@ def add_item(
     utterance: Utterance,
     data: DataDir,
     text: tuple[int, ...],
-    measured: tuple[float, str | None],
+    measured: Measured,
     limits: ItemLimits,
     labels: tuple[int, ...] = (),
 ) -> None:
     """Put one utterance into ``found.items`` or ``found.dropped``."""
-    key, (duration_ms, audio_fault) = utterance.utt_id, measured
-    fault = audio_fault or limits.fault(duration_ms, text)
+    key, duration_ms = utterance.utt_id, measured.duration_ms
+    fault = measured.fault or limits.fault(duration_ms, text)
     stated_s = data.durations_s.get(key)
     if not fault and stated_s is not None and abs(stated_s * 1000 - duration_ms) > max(100.0, 0.05 * duration_ms):
         fault = "duration differs from utt2dur"
@@ -141,16 +121,16 @@ def add_item(
 
 def measure_all(
     utterances: Sequence[Utterance], measure: Measure, cache_file: Path | None, workers: int
-) -> dict[str, tuple[float, str | None]]:
+) -> dict[str, Measured]:
     """Measurements by key; those of unchanged files come from ``cache_file``."""
     cached = read_cache(cache_file) if cache_file else {}
-    prints = {u.utt_id: fingerprint(u) for u in utterances}
-    fresh = [u for u in utterances if cached.get(u.utt_id, [None])[0] != prints[u.utt_id]]
-    results = {u.utt_id: (float(cached[u.utt_id][1]), cached[u.utt_id][2]) for u in utterances if u.utt_id in cached}
+    stamps = {u.utt_id: file_stamp(u) for u in utterances}
+    fresh = [u for u in utterances if cached.get(u.utt_id, [None])[0] != stamps[u.utt_id]]
+    results = {u.utt_id: Measured(*cached[u.utt_id][1:]) for u in utterances if u.utt_id in cached}
     with ThreadPoolExecutor(max(1, workers)) as pool:
         results.update(zip((u.utt_id for u in fresh), pool.map(measure, fresh)))
     if cache_file and fresh:
-        write_text(cache_file, json.dumps({key: [prints[key], *results[key]] for key in prints}, ensure_ascii=False))
+        write_text(cache_file, json.dumps({key: [stamps[key], *results[key]] for key in stamps}, ensure_ascii=False))
     return results
 
 
@@ -158,17 +138,22 @@ def read_cache(path: Path) -> Mapping[str, list]:
     """Earlier measurements by key; none where the file is missing or damaged."""
     try:
         cached = json.loads(path.read_text("utf-8"))
-        return {key: entry for key, entry in cached.items() if len(entry) == 3}
+        return {key: entry for key, entry in cached.items() if len(entry) == 4 and is_measurement(*entry)}
     except (OSError, ValueError, TypeError, AttributeError):
         return {}
 
 
-def fingerprint(utterance: Utterance) -> str:
-    """Changes when the file, its place or the segment changes."""
+def is_measurement(stamp: object, duration_ms: object, fault: object, digest: object) -> bool:
+    texts = all(isinstance(text, str) for text in (stamp, digest)) and isinstance(fault, (str, type(None)))
+    return texts and isinstance(duration_ms, float)
+
+
+def file_stamp(utterance: Utterance) -> str:
+    """Changes if the file, its place or the segment changes; the time of change (ctime) cannot be set back."""
     path = utterance.audio if os.path.exists(utterance.audio) else utterance.audio.rpartition(":")[0]
     try:
         stat = os.stat(path)
-        state = f"{stat.st_size}:{stat.st_mtime_ns}"
+        state = f"{stat.st_size}:{stat.st_mtime_ns}:{stat.st_ctime_ns}"
     except OSError:
         state = "missing"
     return hashlib.sha256(f"{utterance.audio}|{utterance.start_s}|{utterance.end_s}|{state}".encode()).hexdigest()[:16]

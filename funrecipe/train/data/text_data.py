@@ -8,6 +8,7 @@ from pathlib import Path
 from funrecipe.data.list_file import Problem, read_list_file, unique_lines
 from funrecipe.errors import DataError, UsageError, list_problems
 from funrecipe.train.data.dataset import TrainItem
+from funrecipe.train.data.identity import set_fingerprint
 from funrecipe.train.data.small import Inspection
 
 KIND = "text"
@@ -24,6 +25,7 @@ def inspect_text(data_dir: Path, tokenize: Callable[[str], tuple[int, ...]], *, 
     if errors := [str(problem) for problem in problems if problem.is_error]:
         raise DataError(f"{len(errors)} lines cannot be used\n{list_problems(errors)}", where=str(path))
     found = Inspection([], total=len(lines))
+    found.fingerprint = set_fingerprint((key, line.value, "") for key, line in lines.items())
     for key in sorted(lines):
         ids = tokenize(lines[key].value)
         if not ids:

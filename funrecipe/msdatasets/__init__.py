@@ -1,1 +1,0 @@
-"""Import path of ModelScope's data sets for ported scripts."""

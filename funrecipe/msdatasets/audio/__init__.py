@@ -1,1 +1,0 @@
-"""Import path of ModelScope's audio data sets for ported scripts."""

@@ -1,1 +1,0 @@
-"""Import paths of ModelScope and FunASR for ported scripts, nothing else: ``constant``, ``modelscope_param``."""
