@@ -23,7 +23,8 @@ def check_channel(channel: Any) -> int | str:
 def take_channel(samples: np.ndarray, channel: int | str) -> np.ndarray:
     """``(S,)`` of ``(S, C)``: one channel, or the mean of all. Raises DataError where the channel is not there."""
     if channel == MIX:
-        return samples.mean(axis=1, dtype=np.float32) if samples.shape[1] > 1 else samples[:, 0]
+        with np.errstate(invalid="ignore", over="ignore"):  # the caller refuses samples that are not finite
+            return samples.mean(axis=1, dtype=np.float32) if samples.shape[1] > 1 else samples[:, 0]
     if int(channel) > samples.shape[1]:
         raise DataError(f"channel {channel} of audio with {samples.shape[1]} channel(s)", hint="--channel 1, or mix")
     return samples[:, int(channel) - 1]

@@ -17,6 +17,7 @@ from funrecipe.errors import DataError
 
 MAX_CHUNKS = 1000
 MAX_ID_BYTES = 1024
+MAX_VOC_TYPE = 9
 MAX_FORMAT_BYTES = 4096
 UNKNOWN_SIZE = 0x7F000000  # SoX, ffmpeg and others write a value from here on where they cannot seek back
 W64_GUID = b"\xf3\xac\xd3\x11\x8c\xd1\x00\xc0\x4f\x8e\xdb\x8a"  # behind the four letters of most chunk names
@@ -38,19 +39,19 @@ class Layout(NamedTuple):
     align: int = 2
     name_bytes: int = 4
     counts_itself: bool = False
-    preface: int = 0  # bytes before the samples in their chunk
 
 
 LAYOUTS = {
     "riff": Layout("<I", 12),
     "rf64": Layout("<I", 12),
     "rifx": Layout(">I", 12),
-    "aiff": Layout(">I", 12, preface=8),
-    "caf": Layout(">q", 8, align=1, preface=4),
+    "aiff": Layout(">I", 12),
+    "caf": Layout(">q", 8, align=1),
     "w64": Layout("<Q", 40, align=8, name_bytes=16, counts_itself=True),
 }
+PREFACES = {("aiff", b"SSND"): 8, ("caf", b"data"): 4}  # bytes before the samples in their chunk
 FORMAT_NAMES = (b"fmt ", b"fmt " + W64_GUID)
-DATA_NAMES = (b"data", b"SSND", b"data" + W64_GUID)
+DATA_NAMES = (b"data", b"SSND", b"BODY", b"data" + W64_GUID)
 
 
 class Chunk(NamedTuple):
@@ -104,7 +105,7 @@ def chunk_parts(file: BinaryIO, start: int, stop: int, reader: str, *, is_entry:
         return mpeg_parts(file, samples.start, samples.start + size)
     if tag not in LINEAR or samples.size is None:
         return [Part(start, end)]
-    if block_bytes != channels * ((bits + 7) // 8):
+    if not bits or block_bytes != channels * ((bits + 7) // 8):
         raise DataError(f"its header is damaged: {block_bytes} bytes for {channels} samples of {bits} bits")
     count = size // block_bytes
     check_header(rate_hz, channels, count)
@@ -126,7 +127,7 @@ def find_samples(file: BinaryIO, start: int, stop: int, reader: str) -> Samples:
                 size = -1 if long_size in (0, 2**64 - 1) else long_size
             elif size < 0 or (size >= UNKNOWN_SIZE and size > stop - chunk.start):
                 size = -1
-            preface = LAYOUTS[reader].preface
+            preface = PREFACES.get((reader, chunk.name), 0)
             return Samples(chunk.start + preface, None if size < 0 else max(0, size - preface), format_body)
     raise DataError("corrupt: it has no chunk of samples")
 
@@ -135,9 +136,9 @@ def walk(file: BinaryIO, start: int, stop: int, layout: Layout) -> Iterator[Chun
     """The chunks of a container that begins at ``start``, in order."""
     at, head = start + layout.first, layout.name_bytes + struct.calcsize(layout.size_format)
     for _ in range(MAX_CHUNKS):
-        header = read_bytes(file, at, min(at + head, stop))
-        if len(header) < head:
+        if at + head > stop:
             return
+        header = read_bytes(file, at, at + head)
         (size,) = struct.unpack(layout.size_format, header[layout.name_bytes :])
         size -= head if layout.counts_itself else 0
         if size < 0 and not (layout.size_format == ">q" and size == -1):
@@ -210,4 +211,38 @@ def nist_parts(file: BinaryIO, start: int, stop: int) -> list[Part]:
     wanted, left = count * width * channels, stop - start - header_bytes
     if wanted > left:
         raise DataError(f"the file is cut off: {max(0, left)} of {wanted} bytes of samples")
+    return [Part(start, stop)]
+
+
+def avr_parts(file: BinaryIO, start: int, stop: int) -> list[Part]:
+    """AVR: a header of 128 bytes that counts the samples of all channels."""
+    header = read_bytes(file, start, start + 128)
+    if len(header) < 128:
+        raise DataError("corrupt: the header is cut off")
+    is_stereo, bits = struct.unpack(">hh", header[12:16])
+    (count,) = struct.unpack(">I", header[26:30])
+    wanted, left = count * (2 if is_stereo else 1) * (2 if bits == 16 else 1), stop - start - 128
+    if wanted > left:
+        raise DataError(f"the file is cut off: {left} of {wanted} bytes of samples")
+    return [Part(start, stop)]
+
+
+def voc_parts(file: BinaryIO, start: int, stop: int) -> list[Part]:
+    """Creative Voice: blocks of a type and a size in three bytes, until one of type 0; libsndfile reads one of sound.
+
+    SoX states 8 bytes too few, so that samples stand where a type is looked for: there the blocks end, too.
+    """
+    at = start + int.from_bytes(read_bytes(file, start + 20, start + 22), "little")
+    sounds = 0
+    for _ in range(MAX_CHUNKS):
+        head = read_bytes(file, at, min(at + 4, stop))
+        if not head or head[0] == 0 or head[0] > MAX_VOC_TYPE:
+            break
+        size = int.from_bytes(head[1:], "little")
+        if at + 4 + size > stop:
+            raise DataError(f"the file is cut off: {max(0, stop - at - 4)} of {size} bytes of a block")
+        sounds += head[0] in (1, 2, 9)
+        at += 4 + size
+    if sounds != 1:
+        raise DataError(f"a VOC file of {sounds} blocks of sound, not one", hint="convert it to wav: sox IN OUT.wav")
     return [Part(start, stop)]

@@ -11,7 +11,16 @@ from typing import BinaryIO
 import numpy as np
 
 from funrecipe.audio.channels import channels_last, take_channel
-from funrecipe.audio.chunks import LAYOUTS, au_parts, check_riff_size, chunk_parts, followed_by_entry, nist_parts
+from funrecipe.audio.chunks import (
+    LAYOUTS,
+    au_parts,
+    avr_parts,
+    check_riff_size,
+    chunk_parts,
+    followed_by_entry,
+    nist_parts,
+    voc_parts,
+)
 from funrecipe.audio.decode import MAX_COUNT, Sound, UnknownToLibsndfile, Wanted, decode_parts, open_part, stream_parts
 from funrecipe.audio.ffmpeg import CONVERT_HINT, converted
 from funrecipe.audio.flac import flac_parts
@@ -27,6 +36,7 @@ MAX_LEADING_TAGS = 8
 RAW_BLOCK_BYTES = PCM_BYTES_PER_SAMPLE << 18
 WHOLE = ("kaldi", "wrapped", "foreign", "not audio")  # readers that have no blocks
 MATRIX_BYTES = {b"FM": 4, b"DM": 8, b"CM2": 2, b"CM3": 1, b"CM": 1}
+PARTS = {"mpeg": mpeg_parts, "au": au_parts, "nist": nist_parts, "avr": avr_parts, "voc": voc_parts}
 VECTOR_BYTES = {b"FV": 4, b"DV": 8}
 
 
@@ -58,6 +68,8 @@ def read_content(file: BinaryIO, start: int, stop: int, reading: Reading) -> Sou
     if start >= stop:
         raise DataError(f"the archive ends before byte {start}" if reading.is_entry else "the file has zero bytes")
     audio, found = look(file, start, stop)
+    if found is None and audio > start:
+        raise DataError("an ID3 tag, and no audio in a known format after it")
     if found is None:
         return _read_raw(file, start, stop, reading)
     if found.reader == "not audio":
@@ -85,7 +97,7 @@ def read_content(file: BinaryIO, start: int, stop: int, reading: Reading) -> Sou
 def stream_content(file: BinaryIO, start: int, stop: int, reading: Reading) -> Iterator[tuple[np.ndarray, int]]:
     """As :func:`read_content`, block by block with the rate of each; what cannot be taken in blocks comes as one."""
     audio, found = look(file, start, stop) if start < stop else (start, None)
-    if found is None and start < stop and reading.allow_raw and not reading.is_entry:
+    if found is None and audio == start < stop and reading.allow_raw and not reading.is_entry:
         _read_raw(file, start, stop, replace(reading, wanted=Wanted(0.0, 0.0)))  # is it whole?
         for begin in range(start, stop, RAW_BLOCK_BYTES):
             samples = _raw_samples(read_bytes(file, begin, min(stop, begin + RAW_BLOCK_BYTES)))
@@ -115,6 +127,8 @@ def content_length_s(file: BinaryIO, start: int, stop: int, reading: Reading) ->
         DataError: it is not audio, or damaged so that the header shows it.
     """
     audio, found = look(file, start, stop)
+    if found is None and audio > start:
+        return None
     if found is None:
         return (stop - start) / PCM_BYTES_PER_SAMPLE / reading.raw_rate_hz if reading.allow_raw else None
     if found.reader == "wrapped":
@@ -162,12 +176,8 @@ def parts_of(
         return flac_parts(file, start, stop, length_only=length_only)
     if found.reader == "ogg":
         return ogg_parts(file, start, stop, length_only=length_only)
-    if found.reader == "mpeg":
-        return mpeg_parts(file, start, stop)
-    if found.reader == "au":
-        return au_parts(file, start, stop)
-    if found.reader == "nist":
-        return nist_parts(file, start, stop)
+    if found.reader in PARTS:
+        return PARTS[found.reader](file, start, stop)
     return [Part(start, stop)]
 
 

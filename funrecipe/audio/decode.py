@@ -111,7 +111,8 @@ def _seek(sound: soundfile.SoundFile, part: Part, first: int) -> int:
     """Jump to a sample where that is exact; where reading begins."""
     if first == 0 or not part.is_counted or not sound.seekable() or sound.frames >= MAX_COUNT:
         return 0
-    return int(sound.seek(min(first, sound.frames)))
+    with _reasons():
+        return int(sound.seek(min(first, sound.frames)))
 
 
 def _blocks(

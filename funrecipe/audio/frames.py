@@ -101,6 +101,7 @@ HEADERS: dict[str, tuple[re.Pattern[bytes], Callable[[bytes, int], Frame | MpegF
     "ac3": (re.compile(rb"\x0b\x77"), _ac3_frame),
     "ts": (re.compile(rb"\x47"), _ts_frame),
 }
+ENCODER_MARKS, MARK_BYTES = (b"Xing", b"Info", b"LAME", b"Lavc", b"VBRI"), 256
 CUT_OUT = ("mpeg", "adts")
 MIN_CHAIN_OF = {"loas": 8, "ts": 16}  # their headers have few bits to agree on
 
@@ -109,8 +110,10 @@ def find_frames(data: bytes) -> tuple[str, int] | None:
     """``(format, byte of the first frame)`` of a chain that begins in ``data``, or None.
 
     MPEG audio and AAC may begin after other bytes, as in a stream that was cut out of a longer one. A source shorter
-    than four frames has to consist of frames from its first byte to its last.
+    than four frames has to consist of frames from its first byte to its last, or to name its encoder.
     """
+    if mpeg_frame(data, 0) and any(mark in data[:MARK_BYTES] for mark in ENCODER_MARKS):
+        return "mpeg", 0
     for name, (pattern, parse) in HEADERS.items():
         for match in pattern.finditer(data) if name in CUT_OUT else filter(None, [pattern.match(data)]):
             if _is_chain(data, match.start(), parse, MIN_CHAIN_OF.get(name, MIN_CHAIN)):

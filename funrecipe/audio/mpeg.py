@@ -23,10 +23,14 @@ DECODER_DELAY = 529
 
 
 class Tag(NamedTuple):
-    """What a Xing, Info or VBRI frame states; ``trimmed``: samples of delay and padding that decoders leave out."""
+    """What a Xing, Info or VBRI frame states: frames and bytes, from its own first one on, of the stream.
+
+    ``trimmed``: samples of delay and padding that decoders leave out.
+    """
 
     frames: int | None
-    trimmed: int
+    size: int = 0
+    trimmed: int = 0
 
 
 @dataclass
@@ -61,14 +65,20 @@ def mpeg_parts(file: BinaryIO, start: int, stop: int) -> list[Part]:
         runs[-1].stop, runs[-1].frames = at, runs[-1].frames + (0 if tag else 1)
         if len(runs) > MAX_PARTS:
             raise DataError(f"damaged: more than {MAX_PARTS} streams of MPEG audio")
-    return [_part(run, start) for run in runs if run.frames]
+    if not runs:
+        raise DataError("the file is cut off in its first MPEG audio frame")
+    ends_in_frame = at < len(data) and mpeg_frame(data, at) is not None
+    parts = [_part(run, start, len(data), ends_in_frame) for run in runs]
+    return [part for part in parts if part.samples]
 
 
-def _part(run: _Run, offset: int) -> Part:
+def _part(run: _Run, offset: int, total: int, ends_in_frame: bool) -> Part:
     first, spf, missing = run.start, run.frame.samples, RESERVOIR_FRAMES * run.frame.samples
     if run.tag is not None:
         stated = run.tag.frames
-        if stated is not None and run.frames + 1 < stated:  # some encoders count the tag's own frame
+        # Some encoders count the tag's own frame; then nothing else says that a frame is missing.
+        is_short = ends_in_frame or run.start + run.tag.size > total
+        if stated is not None and run.frames + (0 if is_short else 1) < stated:
             raise DataError(f"the file is cut off: {run.frames} of {stated} frames")
         if stated is None or run.frames > stated:  # it is about something else, and would be believed
             first += run.frame.size
@@ -122,12 +132,14 @@ def _read_tag(data: bytes, at: int, frame: MpegFrame) -> Tag | None:
     """The tag in the frame at ``at``: Xing or Info (with LAME's part), or VBRI; None for a frame of audio."""
     body = data[at + 4 : at + frame.size]
     if body[32:36] == b"VBRI" and len(body) >= 50:
-        return Tag(int.from_bytes(body[46:50], "big"), 0)
+        return Tag(int.from_bytes(body[46:50], "big"))
     tag = body[frame.side_bytes :]
     if tag[:4] not in (b"Xing", b"Info") or len(tag) < 12:
         return None
     flags = int.from_bytes(tag[4:8], "big")
     frames = int.from_bytes(tag[8:12], "big") if flags & 1 else None
-    lame = tag[8 + 4 * (flags & 1) + 4 * (flags >> 1 & 1) + 100 * (flags >> 2 & 1) + 4 * (flags >> 3 & 1) :]
+    at = 8 + 4 * (flags & 1)
+    size = int.from_bytes(tag[at : at + 4], "big") if flags & 2 else 0
+    lame = tag[at + 4 * (flags >> 1 & 1) + 100 * (flags >> 2 & 1) + 4 * (flags >> 3 & 1) :]
     delays = int.from_bytes(lame[21:24], "big") if len(lame) >= 24 else 0
-    return Tag(frames, (delays >> 12) + (delays & 0xFFF) + DECODER_DELAY)
+    return Tag(frames, size, (delays >> 12) + (delays & 0xFFF) + DECODER_DELAY)
