@@ -4,8 +4,8 @@
 
 Takes small files of every kind (tests/data/audio, and what libsndfile writes), damages them in a seeded way and reads
 each from a file, as bytes, in part and inside an archive. Wrong is: an error that is not a DataError, more than 10 s,
-more than 1 GB, other samples from bytes than from the file, and a length by the header that is not that of the samples.
-Prints counts; exit code 1 if anything is wrong, and the file is kept.
+more than 1 GB, other samples from bytes or in blocks than from the file, and a length by the header that is not that of
+the samples. Prints counts; exit code 1 if anything is wrong, and the file is kept.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ ROOT = Path(__file__).resolve().parents[2]
 if __name__ == "__main__":
     sys.path.insert(0, str(ROOT))
 
-from funrecipe.audio.io import length_s, read_audio  # noqa: E402
+from funrecipe.audio.io import length_s, read_audio, stream_audio  # noqa: E402
 from funrecipe.errors import DataError  # noqa: E402
 
 RATE_HZ = 16000
@@ -165,11 +165,23 @@ def check(data: bytes, folder: Path) -> tuple[str, list[str]]:
         off = abs(stated_s * RATE_HZ - len(by_path))
         if off > 1 + 0.001 * len(by_path):  # rates are converted
             wrong.append(f"the header says {stated_s} s, {len(by_path) / RATE_HZ} s are read")
+    streamed = _streamed(str(path))
+    if isinstance(by_path, str) != isinstance(streamed, str) or (
+        not isinstance(by_path, str) and abs(len(by_path) - len(streamed)) > 1
+    ):
+        wrong.append(f"as blocks: {streamed if isinstance(streamed, str) else len(streamed)}")
     outcome(str(path), start_s=0.05, end_s=0.1)
     for place in (f"{ark}:2", f"{ark}:{4 + len(data)}"):
         outcome(place, channel="mix")
         _stated_s(place)
     return "refused" if isinstance(by_path, str) else "read", wrong
+
+
+def _streamed(place: str) -> np.ndarray | str:
+    try:
+        return np.concatenate([np.zeros(0, np.float32), *stream_audio(place, sample_rate_hz=RATE_HZ)])
+    except DataError as error:
+        return error.what
 
 
 def _stated_s(place: str) -> float | None:
