@@ -20,14 +20,6 @@ PRECISIONS = ("auto", "fp32", "bf16", "fp16")
 BATCH_UNITS = ("model_frames", "fbank_frames", "ms", "tokens", "utterances")
 DEFAULT_BATCH_UNIT = {"small": "model_frames", "large": "ms"}
 
-# Keys of model_conf that some objective reads; a flag with another one would change nothing.
-LOSS_SETTINGS = ("ctc_weight", "lsm_weight", "length_normalized_loss", "predictor_weight", "predictor_bias",
-                 "sampling_ratio", "use_1st_decoder_loss", "predictor_weight2", "loss_weight_model1",
-                 "fastemit_lambda", "auxiliary_ctc_weight", "auxiliary_att_weight", "auxiliary_lsm_weight",
-                 "auxiliary_lm_loss_weight", "auxiliary_lm_loss_smoothing",
-                 "seaco_weight", "seaco_lsm_weight", "seaco_length_normalized_loss", "train_decoder",
-                 "sample_rate", "double_rate", "min_hw_length", "max_hw_length")  # fmt: skip
-
 # Setting -> (what must be on, whether it is).
 NEEDS: dict[str, tuple[str, Callable[[Any], bool]]] = {
     "cache_mb": ("--dataset_type small", lambda o: o.dataset_type == "small"),
@@ -84,14 +76,6 @@ def check_effect(options: Any, flags: Mapping[str, Any], defaults: Mapping[str, 
     for name, (needed, is_on) in NEEDS.items():
         if name in flags and getattr(options, name) != defaults[name] and not is_on(options):
             raise UsageError(f"{name} changes nothing without {needed}")
-
-
-def check_loss_settings(given: Mapping[str, Any], in_config: Collection[str]) -> None:
-    """Refuse a key of the flag ``model_conf`` that neither an objective nor the model's configuration knows."""
-    known = {*LOSS_SETTINGS, *in_config}
-    for name in given:
-        if name not in known:
-            raise UsageError(f"model_conf: no setting '{name}'", hint=did_you_mean(name, known))
 
 
 def ranks_by_loss(config: Mapping[str, Any], model_conf: Mapping[str, Any]) -> bool:

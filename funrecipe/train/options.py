@@ -17,13 +17,13 @@ from typing import Any, NamedTuple
 import yaml
 
 from funrecipe.errors import DataError, UsageError, did_you_mean
+from funrecipe.train.model_settings import check_model_conf
 from funrecipe.train.option_rules import (
     BATCH_UNITS,
     DEFAULT_BATCH_UNIT,
     PRECISIONS,
     check_choice,
     check_effect,
-    check_loss_settings,
     check_ranges,
     ranks_by_loss,
 )
@@ -305,7 +305,7 @@ def resolve(
         merged["best_model_criterion"] = Setting([("valid", "loss", "min")], "default of this model")
     options = TrainOptions(**{name: setting.value for name, setting in merged.items()})
     check_effect(options, flags, vars(DEFAULTS))
-    check_loss_settings(convert("model_conf", flags.get("model_conf"), dict[str, Any]), config.get("model_conf") or {})
+    check_model_conf(str(config.get("model") or "asr"), {**(config.get("model_conf") or {}), **options.model_conf})
     return Settings(options, merged)
 
 

@@ -32,6 +32,7 @@ from funrecipe.train.data.preflight import Preflight, inspect_data
 from funrecipe.train.data.small import Inspection
 from funrecipe.train.distributed import Ranks
 from funrecipe.train.loop import Loss, Trainer
+from funrecipe.train.model_settings import check_heads
 from funrecipe.train.objectives.compute import compute_loss
 from funrecipe.train.objectives.output import LossOutput
 from funrecipe.train.objectives.phone_ctc import PhoneCtc, PhoneTable, add_phone_loss, without_auxiliary
@@ -220,6 +221,7 @@ def build_trainable(start: ModelFolder, folder: ModelFolder, options: TrainOptio
     for spec in options.init_param:
         load_init_param(model, spec, ignore_mismatch=options.ignore_init_mismatch)
     model.model_conf = {**(folder.config.get("model_conf") or {}), **options.model_conf}
+    check_heads(model, model.model_conf)
     if options.lora_rank:
         chosen = inject(model, options.lora_targets, options.lora_rank, options.lora_alpha)
         log.info("LoRA of rank %d on %d linear layers", options.lora_rank, len(chosen))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -36,7 +38,7 @@ def ctc_attention_loss(model: nn.Module, batch: Batch, generator: torch.Generato
     stats: dict[str, float] = {}
     loss = encoder_out.new_zeros((), dtype=torch.float32)
     if w > 0:
-        loss_ctc = ctc_branch(model, encoder_out, encoder_out_lens, batch)
+        loss_ctc = ctc_branch(model.ctc, encoder_out, encoder_out_lens, batch)
         stats["loss_ctc"] = loss_ctc.item()
         loss = loss + w * loss_ctc
     if w < 1:
@@ -50,45 +52,56 @@ def ctc_attention_loss(model: nn.Module, batch: Batch, generator: torch.Generato
 
 
 def rnnt_loss(model: nn.Module, batch: Batch, generator: torch.Generator) -> LossOutput:
-    """Transducer loss, mean over utterances (Graves 2012); unified models add the same loss under chunk masks.
+    """Transducer loss, mean over utterances (Graves 2012), and the losses of the heads that only training uses.
 
-    Auxiliary CTC, attention and language-model losses are added with their weights in ``model_conf``.
+    A unified model adds what its encoder gives under chunk masks: the transducer, the CTC and the attention loss are
+    sums over both branches (FunASR ``UnifiedTransducerModel``), the language model's loss knows no encoder.
     """
-    conf = model.model_conf
+    conf = TransducerConf.of(model)
     labels = batch.text.clamp(min=0)
     prediction, _ = model.decoder(F.pad(labels, (1, 0), value=model.blank_id))
-    fastemit = float(conf.get("fastemit_lambda", 0.0))
-
-    def transducer(encoder_out: Tensor, lens: Tensor) -> Tensor:
-        losses = transducer_loss(
-            model.joint_network,
-            encoder_out,
-            lens,
-            prediction,
-            labels,
-            batch.text_lens,
-            blank_id=model.blank_id,
-            fastemit_lambda=fastemit,
-        )
-        return losses.sum() / utterances_of(batch)
-
+    branches, lens = encoder_branches(model, batch, generator)
     stats: dict[str, float] = {}
-    encoder = model.encoder
-    if getattr(encoder, "unified_model_training", False):
-        chunk_size = drawn_chunk_size(encoder, generator) if model.training else encoder.default_chunk_size
-        encoder_out, chunked, lens = encoder.forward_unified(batch.feats, batch.feat_lens, chunk_size)
-        loss_whole, loss_chunk = transducer(encoder_out, lens), transducer(chunked, lens)
-        stats |= {"loss_transducer": loss_whole.item(), "loss_transducer_chunk": loss_chunk.item()}
-        loss = loss_whole + loss_chunk
-    else:
-        encoder_out, lens = model.encode(batch.feats, batch.feat_lens)
-        loss = transducer(encoder_out, lens)
-        stats["loss_transducer"] = loss.item()
-    for name, weight, auxiliary in auxiliary_losses(model, batch, encoder_out, lens, prediction):
-        stats[name] = auxiliary.item()
-        loss = loss + weight * auxiliary
+    loss = prediction.new_zeros((), dtype=torch.float32)
+    for name, weight, losses in (
+        ("loss_transducer", conf.transducer_weight, transducer_losses(model, batch, branches, lens, prediction, conf)),
+        ("aux_ctc_loss", conf.auxiliary_ctc_weight, auxiliary_ctc_losses(model, batch, branches, lens, conf)),
+        ("aux_att_loss", conf.auxiliary_att_weight, auxiliary_attention_losses(model, batch, branches, lens, conf)),
+        ("aux_lm_loss", conf.auxiliary_lm_loss_weight, auxiliary_lm_losses(model, batch, prediction, conf)),
+    ):
+        if losses:
+            loss = loss + weight * sum(losses)
+            # FunASR names the whole-utterance transducer alone, and of the other heads the sum.
+            shown = losses[0] if name == "loss_transducer" else sum(losses)
+            stats[name] = float(shown.detach())
+        if len(losses) > 1:
+            stats[f"{name}_chunk"] = losses[1].item()
     stats["loss"] = loss.item()
     return LossOutput(loss, stats, float(len(batch.keys)), {"encoder_out_lens": lens})
+
+
+@dataclass(frozen=True)
+class TransducerConf(ObjectiveConf):
+    """``model_conf`` of a transducer; ``lsm_weight`` and ``length_normalized_loss`` are of its attention head."""
+
+    transducer_weight: float = 1.0
+    fastemit_lambda: float = 0.0
+    auxiliary_ctc_weight: float = 0.0
+    auxiliary_ctc_dropout_rate: float = 0.0
+    auxiliary_att_weight: float = 0.0
+    auxiliary_lm_loss_weight: float = 0.0
+    auxiliary_lm_loss_smoothing: float = 0.0
+
+
+def encoder_branches(model: nn.Module, batch: Batch, generator: torch.Generator) -> tuple[list[Tensor], Tensor]:
+    """Encoder outputs (B, T, D) to learn from, whole utterances first, and their lengths (B,)."""
+    encoder = model.encoder
+    if not getattr(encoder, "unified_model_training", False):
+        encoder_out, lens = model.encode(batch.feats, batch.feat_lens)
+        return [encoder_out], lens
+    chunk_size = drawn_chunk_size(encoder, generator) if model.training else encoder.default_chunk_size
+    encoder_out, chunked, lens = encoder.forward_unified(batch.feats, batch.feat_lens, chunk_size)
+    return [encoder_out, chunked], lens
 
 
 def drawn_chunk_size(encoder: nn.Module, generator: torch.Generator) -> int:
@@ -97,26 +110,67 @@ def drawn_chunk_size(encoder: nn.Module, generator: torch.Generator) -> int:
     return max(1, encoder.default_chunk_size + int(torch.randint(-jitter, jitter + 1, (1,), generator=generator)))
 
 
-def auxiliary_losses(
-    model: nn.Module, batch: Batch, encoder_out: Tensor, lens: Tensor, prediction: Tensor
-) -> list[tuple[str, float, Tensor]]:
-    """``(name, weight, loss)`` of the heads that only training uses."""
-    conf, found = model.model_conf, []
-    if model.ctc_lin is not None:
-        loss = ctc_loss(model.ctc_lin(encoder_out), lens, batch.text, batch.text_lens, utterances_of(batch))
-        found.append(("loss_ctc", float(conf["auxiliary_ctc_weight"]), loss))
+def transducer_losses(
+    model: nn.Module, batch: Batch, branches: list[Tensor], lens: Tensor, prediction: Tensor, conf: TransducerConf
+) -> list[Tensor]:
+    """The transducer loss of every branch."""
+    return [
+        transducer_loss(
+            model.joint_network,
+            encoder_out,
+            lens,
+            prediction,
+            batch.text.clamp(min=0),
+            batch.text_lens,
+            blank_id=model.blank_id,
+            fastemit_lambda=conf.fastemit_lambda,
+        ).sum()
+        / utterances_of(batch)
+        for encoder_out in branches
+    ]
+
+
+def auxiliary_ctc_losses(
+    model: nn.Module, batch: Batch, branches: list[Tensor], lens: Tensor, conf: TransducerConf
+) -> list[Tensor]:
+    """CTC over every branch; none where the model has no CTC head."""
+    if model.ctc_lin is None:
+        return []
+    dropout = conf.auxiliary_ctc_dropout_rate
+    return [
+        ctc_loss(
+            model.ctc_lin(F.dropout(encoder_out, dropout, model.training)),
+            lens,
+            batch.text,
+            batch.text_lens,
+            utterances_of(batch),
+        )
+        for encoder_out in branches
+    ]
+
+
+def auxiliary_attention_losses(
+    model: nn.Module, batch: Batch, branches: list[Tensor], lens: Tensor, conf: TransducerConf
+) -> list[Tensor]:
+    """Attention over every branch; none where the model has no attention decoder."""
+    if model.att_decoder is None:
+        return []
     inputs, targets, input_lens = with_sos_eos(batch.text, batch.text_lens)
-    if model.att_decoder is not None:
-        logits = model.att_decoder(encoder_out, lens, inputs, input_lens)
-        smoothing = float(conf.get("auxiliary_lsm_weight", 0.0))
-        loss = label_smoothing_loss(logits, targets, smoothing, utterances_of(batch))
-        found.append(("loss_att", float(conf["auxiliary_att_weight"]), loss))
-    if model.lm_lin is not None:
-        logits = model.lm_lin(prediction[:, :-1])
-        smoothing = float(conf.get("auxiliary_lm_loss_smoothing", 0.0))
-        loss = label_smoothing_loss(logits, batch.text, smoothing, utterances_of(batch))
-        found.append(("loss_lm", float(conf["auxiliary_lm_loss_weight"]), loss))
-    return found
+    denominator = attention_denominator(conf, batch, 1)
+    return [
+        label_smoothing_loss(
+            model.att_decoder(encoder_out, lens, inputs, input_lens), targets, conf.lsm_weight, denominator
+        )
+        for encoder_out in branches
+    ]
+
+
+def auxiliary_lm_losses(model: nn.Module, batch: Batch, prediction: Tensor, conf: TransducerConf) -> list[Tensor]:
+    """What the prediction network says of the next token; none where the model has no head for it."""
+    if model.lm_lin is None:
+        return []
+    logits = model.lm_lin(prediction[:, :-1])
+    return [label_smoothing_loss(logits, batch.text, conf.auxiliary_lm_loss_smoothing, utterances_of(batch))]
 
 
 def language_model_loss(model: nn.Module, batch: Batch, generator: torch.Generator) -> LossOutput:

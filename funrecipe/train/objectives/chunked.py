@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor, nn
 
@@ -10,7 +12,13 @@ from funrecipe.models.sanm_chunk import ChunkLayout
 from funrecipe.train.data.batching import Batch
 from funrecipe.train.objectives.autoregressive import with_sos_eos
 from funrecipe.train.objectives.losses import label_smoothing_loss, token_accuracy
-from funrecipe.train.objectives.output import LossOutput, ObjectiveConf, attention_denominator, weight_of
+from funrecipe.train.objectives.output import (
+    LossOutput,
+    ObjectiveConf,
+    attention_denominator,
+    ctc_branch,
+    weight_of,
+)
 
 
 def shape_index(encoder: nn.Module, training: bool, generator: torch.Generator) -> int:
@@ -25,15 +33,69 @@ def chunk_cif(encoder_out: Tensor, layout: ChunkLayout, predictor: CifPredictorV
     return cif, layout.decoder_mask(cif.alphas, target_lens)
 
 
-def uniasr_loss(model: nn.Module, batch: Batch, generator: torch.Generator) -> LossOutput:
-    """Both passes: ``loss_weight_model1 * loss1 + (1 - loss_weight_model1) * loss2`` (FunASR ``UniASR``)."""
-    conf = ObjectiveConf.of(model)
-    inputs, targets, lens = with_sos_eos(batch.text, batch.text_lens)
-    index = shape_index(model.encoder, model.training, generator)
-    denominator = attention_denominator(conf, batch, 1)
-    stats: dict[str, float] = {}
+@dataclass(frozen=True)
+class UniASRConf(ObjectiveConf):
+    """``model_conf`` of UniASR; a 2 at the end is of the second pass.
 
-    def one_pass(encoder_out: Tensor, layout: ChunkLayout, suffix: str) -> Tensor:
+    Attributes:
+        loss_weight_model1: share of the first pass; at 0 or 1 the other pass is not computed.
+        enable_maas_finetune: the first pass is computed, not trained. freeze_encoder2: nor is the second encoder.
+        encoder1_encoder2_joint_training: false: the second pass does not train what its encoder is given.
+    """
+
+    ctc_weight2: float = 0.5
+    predictor_weight2: float = 0.0
+    loss_weight_model1: float = 0.5
+    enable_maas_finetune: bool = False
+    freeze_encoder2: bool = False
+    encoder1_encoder2_joint_training: bool = True
+
+
+def uniasr_loss(model: nn.Module, batch: Batch, generator: torch.Generator) -> LossOutput:
+    """Both passes: ``loss_weight_model1 * loss1 + (1 - loss_weight_model1) * loss2`` (FunASR ``UniASR``).
+
+    A pass is ``w loss_ctc + (1 - w) loss_att + predictor_weight loss_pre``; a weight w of 1 is CTC alone.
+    """
+    conf = UniASRConf.of(model)
+    index = shape_index(model.encoder, model.training, generator)
+    stats: dict[str, float] = {}
+    share = conf.loss_weight_model1
+    loss = batch.feats.new_zeros((), dtype=torch.float32)
+    with torch.set_grad_enabled(torch.is_grad_enabled() and not conf.enable_maas_finetune):
+        encoder_out, layout = model.encoder.encode_chunks(batch.feats, batch.feat_lens, index)
+        if share > 0:
+            loss1 = one_pass(model, batch, conf, encoder_out, layout, "", stats)
+            stats["loss1"] = loss1.item()
+            loss = loss + share * loss1
+    if share < 1:
+        second, layout2 = second_encoder(model, encoder_out, layout, batch.feats, index, conf)
+        loss2 = one_pass(model, batch, conf, second, layout2, "2", stats)
+        stats["loss2"] = loss2.item()
+        loss = loss + (1 - share) * loss2
+    stats["loss"] = loss.item()
+    return LossOutput(loss, stats, weight_of(conf, batch, 1))
+
+
+def one_pass(
+    model: nn.Module,
+    batch: Batch,
+    conf: UniASRConf,
+    encoder_out: Tensor,
+    layout: ChunkLayout,
+    suffix: str,
+    stats: dict[str, float],
+) -> Tensor:
+    """The loss of one pass; ``suffix`` is empty or 2, in the names of settings, parts and statistics."""
+    w = float(getattr(conf, f"ctc_weight{suffix}"))
+    loss = encoder_out.new_zeros((), dtype=torch.float32)
+    if w > 0:
+        head = getattr(model, f"ctc{suffix}")
+        loss_ctc = ctc_branch(head, layout.join(encoder_out), layout.feat_lens, batch)
+        stats[f"loss_ctc{suffix}"] = loss_ctc.item()
+        loss = loss + w * loss_ctc
+    if w < 1:
+        inputs, targets, lens = with_sos_eos(batch.text, batch.text_lens)
+        denominator = attention_denominator(conf, batch, 1)
         predictor, decoder = getattr(model, f"predictor{suffix}"), getattr(model, f"decoder{suffix}")
         cif, mask = chunk_cif(encoder_out, layout, predictor, lens)
         logits = decoder(encoder_out, inputs, lens, mask, cif.embeds)
@@ -41,20 +103,17 @@ def uniasr_loss(model: nn.Module, batch: Batch, generator: torch.Generator) -> L
         loss_pre = (cif.token_num.float() - lens).abs().sum() / denominator
         stats[f"loss_att{suffix}"], stats[f"loss_pre{suffix}"] = loss_att.item(), loss_pre.item()
         stats[f"acc{suffix}"] = token_accuracy(logits.detach(), targets)
-        return loss_att + float(model.model_conf.get(f"predictor_weight{suffix}", 0.0)) * loss_pre
-
-    encoder_out, layout = model.encoder.encode_chunks(batch.feats, batch.feat_lens, index)
-    loss1 = one_pass(encoder_out, layout, "")
-    second, layout2 = second_encoder(model, encoder_out, layout, batch.feats, index)
-    loss2 = one_pass(second, layout2, "2")
-    share = float(model.model_conf.get("loss_weight_model1", 0.5))
-    loss = share * loss1 + (1 - share) * loss2
-    stats |= {"loss1": loss1.item(), "loss2": loss2.item(), "loss": loss.item()}
-    return LossOutput(loss, stats, weight_of(conf, batch, 1))
+        loss = loss + (1 - w) * loss_att + float(getattr(conf, f"predictor_weight{suffix}")) * loss_pre
+    return loss
 
 
-def second_encoder(model: nn.Module, encoder_out: Tensor, layout: ChunkLayout, feats: Tensor, index: int):
+def second_encoder(
+    model: nn.Module, encoder_out: Tensor, layout: ChunkLayout, feats: Tensor, index: int, conf: UniASRConf
+) -> tuple[Tensor, ChunkLayout]:
     """The second encoder on features and first encoder output at half rate: ``(B, T', D)`` and its layout."""
-    joined = torch.cat((feats[:, : int(layout.feat_lens.max())], layout.join(encoder_out)), dim=-1)
-    x, x_lens = model.stride_conv(joined, layout.feat_lens)
-    return model.encoder2.encode_chunks(x, x_lens, index)
+    with torch.set_grad_enabled(torch.is_grad_enabled() and not conf.freeze_encoder2):
+        joined = torch.cat((feats[:, : int(layout.feat_lens.max())], layout.join(encoder_out)), dim=-1)
+        x, x_lens = model.stride_conv(joined, layout.feat_lens)
+        if not conf.encoder1_encoder2_joint_training:
+            x = x.detach()
+        return model.encoder2.encode_chunks(x, x_lens, index)

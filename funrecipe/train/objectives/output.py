@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
-from typing import Any
+from typing import Any, TypeVar
 
 from torch import Tensor, nn
 
 from funrecipe.train.data.batching import Batch
 from funrecipe.train.objectives.losses import ctc_loss
 from funrecipe.train.option_rules import loss_setting
+
+Conf = TypeVar("Conf", bound="ObjectiveConf")
 
 
 @dataclass
@@ -43,16 +45,16 @@ class ObjectiveConf:
     use_1st_decoder_loss: bool = False
 
     @classmethod
-    def of(cls, model: nn.Module) -> ObjectiveConf:
+    def of(cls: type[Conf], model: nn.Module) -> Conf:
         """Raises UsageError for a value of another type."""
         conf: Mapping[str, Any] = getattr(model, "model_conf", None) or {}
         given = [f for f in fields(cls) if conf.get(f.name) is not None]
         return cls(**{f.name: loss_setting(f.name, conf[f.name], type(f.default)) for f in given})
 
 
-def ctc_branch(model: nn.Module, encoder_out: Tensor, encoder_out_lens: Tensor, batch: Batch) -> Tensor:
-    """CTC of ``model.ctc`` divided by the number of utterances (FunASR's ``builtin`` with ``reduce``)."""
-    return ctc_loss(model.ctc.ctc_lo(encoder_out), encoder_out_lens, batch.text, batch.text_lens, utterances_of(batch))
+def ctc_branch(head: nn.Module, encoder_out: Tensor, encoder_out_lens: Tensor, batch: Batch) -> Tensor:
+    """CTC of a head ``ctc`` divided by the number of utterances (FunASR's ``builtin`` with ``reduce``)."""
+    return ctc_loss(head.logits(encoder_out), encoder_out_lens, batch.text, batch.text_lens, utterances_of(batch))
 
 
 def utterances_of(batch: Batch) -> float:

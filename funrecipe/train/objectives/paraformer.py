@@ -57,20 +57,20 @@ def paraformer_loss(model: nn.Module, batch: Batch, generator: torch.Generator) 
     """Paraformer (Gao et al. 2022; FunASR ``Paraformer.forward``), BiCif and contextual members included.
 
     Total: ``(1 - w) loss_att + w loss_ctc + predictor_weight loss_pre``, plus ``(1 - w) pre_loss_att`` with
-    ``use_1st_decoder_loss`` and half the quantity loss of BiCif's second head.
+    ``use_1st_decoder_loss`` (not weighted in chunks) and half the quantity loss of BiCif's second head. A CTC weight w
+    of 1 is CTC alone.
     """
     conf = ObjectiveConf.of(model)
+    if conf.ctc_weight == 1.0:
+        return ctc_alone(model, batch, conf, generator)
     text, text_lens = append_eos(batch.text, batch.text_lens, conf.predictor_bias)
-    encoder_out, encoder_out_lens, cif, decode = encode_for_training(model, batch, text_lens, generator)
+    encoder_out, encoder_out_lens, cif, decode, frames = encode_for_training(model, batch, text_lens, generator)
     denominator = attention_denominator(conf, batch, conf.predictor_bias)
 
     first_logits, embeds = None, cif.embeds
-    sampling = conf.sampling_ratio > 0
-    if sampling or conf.use_1st_decoder_loss:
+    if conf.sampling_ratio > 0:
         with torch.set_grad_enabled(conf.use_1st_decoder_loss and torch.is_grad_enabled()):
             first_logits = decode(cif.embeds)
-    if sampling:
-        assert first_logits is not None
         embeds = glance(model, cif.embeds, first_logits.detach(), text, text_lens, conf.sampling_ratio, generator)
     logits = decode(embeds)
     seen = first_logits if first_logits is not None else logits
@@ -87,28 +87,50 @@ def paraformer_loss(model: nn.Module, batch: Batch, generator: torch.Generator) 
         stats["loss_pre2"] = loss_pre2.item()
         loss = loss + 0.5 * conf.predictor_weight * loss_pre2
     if w != 0.0:
-        loss_ctc = ctc_branch(model, encoder_out, encoder_out_lens, batch)
+        loss_ctc = ctc_branch(model.ctc, *frames, batch)
         stats["loss_ctc"] = loss_ctc.item()
         loss = loss + w * loss_ctc
-    if conf.use_1st_decoder_loss:
+    if conf.use_1st_decoder_loss and first_logits is not None:
         pre_loss_att = label_smoothing_loss(first_logits, text, conf.lsm_weight, denominator)
         stats["pre_loss_att"] = pre_loss_att.item()
-        loss = loss + (1 - w) * pre_loss_att
+        loss = loss + (1.0 if is_chunked(model) else 1 - w) * pre_loss_att
     stats["loss"] = loss.item()
     extras = {"decoder_input_embeds": embeds, "encoder_out_lens": encoder_out_lens}
     return LossOutput(loss, stats, weight_of(conf, batch, conf.predictor_bias), extras)
 
 
+def ctc_alone(model: nn.Module, batch: Batch, conf: ObjectiveConf, generator: torch.Generator) -> LossOutput:
+    """The loss of a model that is trained by its CTC head only."""
+    if is_chunked(model):
+        index = shape_index(model.encoder, model.training, generator)
+        encoder_out, layout = model.encoder.encode_chunks(batch.feats, batch.feat_lens, index)
+        frames = layout.join(encoder_out), layout.feat_lens
+    else:
+        frames = model.encode(batch.feats, batch.feat_lens)
+    loss = ctc_branch(model.ctc, *frames, batch)
+    stats = {"loss_ctc": loss.item(), "loss": loss.item()}
+    return LossOutput(loss, stats, weight_of(conf, batch, conf.predictor_bias), {"encoder_out_lens": frames[1]})
+
+
+def is_chunked(model: nn.Module) -> bool:
+    return hasattr(model.encoder, "encode_chunks")
+
+
 def encode_for_training(model: nn.Module, batch: Batch, text_lens: Tensor, generator: torch.Generator):
     """Encoder output and lengths, CIF scaled to ``text_lens``, ``embeds -> logits``; in chunks where it has them.
 
-    The decoder of a contextual model attends to hot words from the batch's own texts.
+    Last come the frames once each and their lengths, for CTC: chunks overlap. The decoder of a contextual model attends
+    to hot words from the batch's own texts.
     """
-    if hasattr(model.encoder, "encode_chunks"):
+    if is_chunked(model):
         index = shape_index(model.encoder, model.training, generator)
         encoder_out, layout = model.encoder.encode_chunks(batch.feats, batch.feat_lens, index)
         cif, mask = chunk_cif(encoder_out, layout, model.predictor, text_lens)
-        return encoder_out, layout.lens, cif, lambda e: model.decoder(encoder_out, layout.lens, e, text_lens, mask)
+        return (
+            encoder_out, layout.lens, cif,
+            lambda embeds: model.decoder(encoder_out, layout.lens, embeds, text_lens, mask),
+            (layout.join(encoder_out), layout.feat_lens),
+        )  # fmt: skip
     encoder_out, encoder_out_lens = model.encode(batch.feats, batch.feat_lens)
     cif = model.predictor(encoder_out, encoder_out_lens, target_lens=text_lens)
     context = []
@@ -118,6 +140,7 @@ def encode_for_training(model: nn.Module, batch: Batch, text_lens: Tensor, gener
     return (
         encoder_out, encoder_out_lens, cif,
         lambda embeds: model.decoder(encoder_out, encoder_out_lens, embeds, text_lens, *context),
+        (encoder_out, encoder_out_lens),
     )  # fmt: skip
 
 

@@ -1,0 +1,103 @@
+"""Which keys of ``model_conf`` training uses, by family. A key that would change nothing is refused by name.
+
+Source: the arguments of FunASR 0.8.8's model classes and where their ``forward`` uses them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from funrecipe.errors import UsageError, did_you_mean
+
+ATTENTION = frozenset({"lsm_weight", "length_normalized_loss"})
+PARAFORMER = ATTENTION | {"ctc_weight", "predictor_weight", "predictor_bias", "sampling_ratio"}
+HOTWORDS = frozenset(
+    {"sample_rate", "double_rate", "min_hw_length", "max_hw_length"}
+    | {"inner_dim", "bias_encoder_type", "use_decoder_embedding"}
+)
+TRANSDUCER = ATTENTION | {
+    *("transducer_weight", "fastemit_lambda", "auxiliary_ctc_weight", "auxiliary_ctc_dropout_rate"),
+    *("auxiliary_att_weight", "auxiliary_lm_loss_weight", "auxiliary_lm_loss_smoothing"),
+}
+TWO_PASSES = frozenset(
+    {"ctc_weight2", "predictor_weight2", "loss_weight_model1", "decoder_attention_chunk_type2"}
+    | {"enable_maas_finetune", "freeze_encoder2", "encoder1_encoder2_joint_training"}
+)
+USED: dict[str, frozenset[str]] = {
+    "asr": ATTENTION | {"ctc_weight"},
+    "paraformer": PARAFORMER | {"use_1st_decoder_loss"},
+    "paraformer_online": PARAFORMER | {"use_1st_decoder_loss", "decoder_attention_chunk_type"},
+    "bicif_paraformer": PARAFORMER,
+    "contextual_paraformer": PARAFORMER | HOTWORDS,
+    "neatcontextual_paraformer": PARAFORMER | HOTWORDS,
+    "seaco_paraformer": ATTENTION
+    | HOTWORDS
+    | {"predictor_bias", "sampling_ratio", "seaco_weight", "seaco_lsm_weight", "seaco_length_normalized_loss"}
+    | {"train_decoder", "NO_BIAS", "bias_encoder_bid", "bias_encoder_dropout_rate"},
+    "uniasr": ATTENTION | TWO_PASSES | {"ctc_weight", "predictor_weight", "decoder_attention_chunk_type"},
+    "rnnt": TRANSDUCER,
+    "rnnt_unified": TRANSDUCER,
+    "sense_voice": ATTENTION,
+    "lm": frozenset(),
+}
+# Keys that the classes take and that have one value here; ``...``: any value, it has no effect in FunASR either.
+FIXED: dict[str, Any] = {
+    **dict.fromkeys(("report_cer", "report_wer", "sym_space", "sym_blank", "extract_feats_in_collect_stats"), ...),
+    **dict.fromkeys(("crit_attn_weight", "crit_attn_smooth", "bias_encoder_dropout_rate", "target_buffer_length"), ...),
+    **{"sym_sos": "<s>", "sym_eos": "</s>", "blank_id": 0, "sos": 1, "eos": 2, "ignore_id": -1},
+    **{"interctc_weight": 0.0, "interctc_weight2": 0.0, "share_embedding": False, "label_bracket": False},
+    **{"use_1st_decoder_loss": False, "batch_rate": 0.5},
+}
+FIXED_IN_FAMILY: dict[str, dict[str, Any]] = {
+    "lm": {"ignore_id": 0},
+    "seaco_paraformer": dict.fromkeys(("ctc_weight", "predictor_weight", "seaco_length_normal"), ...),
+}
+
+
+def check_model_conf(family: str, conf: Mapping[str, Any]) -> None:
+    """Refuse what training would not use; a family without a row in ``USED`` checks its settings itself.
+
+    Raises:
+        UsageError: a key that is not one of the family, or a value that is not supported.
+    """
+    if family not in USED:
+        return
+    fixed = {**FIXED, **FIXED_IN_FAMILY.get(family, {})}
+    for name, value in conf.items():
+        if name in USED[family]:
+            continue
+        if name not in fixed:
+            raise UsageError(
+                f"model_conf: no setting '{name}' of a model of family '{family}'",
+                hint=did_you_mean(name, USED[family]) or f"settings: {', '.join(sorted(USED[family]))}",
+            )
+        if fixed[name] is not ... and value != fixed[name]:
+            raise UsageError(f"model_conf: {name}: {value!r} is not supported, only {fixed[name]!r}")
+    if conf.get("use_1st_decoder_loss") and conf.get("sampling_ratio") == 0:
+        raise UsageError("model_conf: use_1st_decoder_loss changes nothing without a sampling_ratio above 0")
+
+
+# Setting -> the part of a model that a weight above 0 needs.
+HEADS = {
+    "ctc_weight": "ctc",
+    "ctc_weight2": "ctc2",
+    "auxiliary_ctc_weight": "ctc_lin",
+    "auxiliary_att_weight": "att_decoder",
+    "auxiliary_lm_loss_weight": "lm_lin",
+}
+
+
+def check_heads(model: object, conf: Mapping[str, Any]) -> None:
+    """Refuse a weight of a part that the model was made without.
+
+    Raises:
+        UsageError: names the setting.
+    """
+    for name, part in HEADS.items():
+        weight = conf.get(name, 0)
+        if isinstance(weight, (int, float)) and weight > 0 and getattr(model, part, None) is None:
+            raise UsageError(
+                f"model_conf: {name}: {weight:g} weighs a part that this model does not have ('{part}')",
+                hint=f"its {name} was 0 when it was made: leave it at 0, or train a new model with it",
+            )
