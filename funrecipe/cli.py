@@ -24,6 +24,8 @@ VERBS: dict[str, str] = {
     "merge": "join shard outputs into 1best_recog/, or refuse when an utterance is missing",
     "status": "how far a run is: utterances, real-time factor, failures, CER",
     "score": "error rates of hypotheses against references",
+    "embed": "speaker embeddings of a list, as Kaldi vectors",
+    "verify": "scores of pairs of embeddings, equal error rate",
     "der": "diarization error rate of RTTM files",
     "normalize": "normalize text with a named profile",
     "report": "one self-contained HTML page and RESULTS.md of a scored run",

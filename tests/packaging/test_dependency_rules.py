@@ -51,7 +51,18 @@ HEAVY = {
     *("torch", "torchaudio", "modelscope", "tensorboard", "matplotlib", "jinja2"),
     *("sentencepiece", "onnxruntime", "sklearn", "scipy"),
 }
-COMMANDS_WITHOUT_TORCH = ("validate", "shard", "merge", "score", "launch", "status", "normalize", "compare", "der")
+COMMANDS_WITHOUT_TORCH = (
+    "validate",
+    "shard",
+    "merge",
+    "score",
+    "launch",
+    "status",
+    "normalize",
+    "compare",
+    "der",
+    "verify",
+)
 
 
 def imports(path: Path, *, top_level_only: bool = False, with_types: bool = False) -> set[str]:

@@ -1,0 +1,70 @@
+"""``funrecipe embed`` and ``funrecipe verify``."""
+
+from pathlib import Path
+
+import kaldiio
+import numpy as np
+import pytest
+import soundfile
+
+from funrecipe.cli import main
+
+MODEL = Path(__file__).parents[1] / "data" / "parity" / "campplus"
+
+
+@pytest.fixture
+def data(tmp_path):
+    """Two recordings of the golden case, one twice in different formats."""
+    golden = np.load(MODEL / "io.npz")
+    folder = tmp_path / "data"
+    folder.mkdir()
+    for name, key in (("a1.wav", "wav0"), ("a2.flac", "wav0"), ("b.wav", "wav1")):
+        soundfile.write(folder / name, golden[f"in.{key}"], 16000)
+    (folder / "wav.scp").write_text("b b.wav\na2 a2.flac\na1 a1.wav\n")
+    (folder / "trials").write_text("a1 a2 target\na1 b nontarget\n")
+    return folder
+
+
+def embed(data, out, *more):
+    return main(["embed", "--model", str(MODEL), *more, str(data), str(out)])
+
+
+def test_a_list_becomes_kaldi_vectors_in_byte_order(data, tmp_path, capsys):
+    assert embed(data / "wav.scp", tmp_path / "out") == 0
+    assert capsys.readouterr().out == f"3 embeddings of 48 numbers in {tmp_path / 'out'}\n"
+    vectors = dict(kaldiio.load_scp(str(tmp_path / "out/xvector.scp")).items())
+    assert list(vectors) == ["a1", "a2", "b"]
+    golden = np.load(MODEL / "io.npz")
+    for key, number in (("a1", 0), ("a2", 0), ("b", 1)):
+        np.testing.assert_allclose(vectors[key], golden[f"out.u{number}.embedding"], atol=1e-3)
+
+
+def test_segments_of_a_data_directory_are_embedded_alone(data, tmp_path):
+    (data / "segments").write_text("x a1 0.0 1.0\ny a1 1.0 2.0\n")
+    assert embed(data, tmp_path / "out") == 0
+    assert sorted(kaldiio.load_scp(str(tmp_path / "out/xvector.scp"))) == ["x", "y"]
+
+
+def test_a_recording_that_fails_publishes_nothing_unless_allowed(data, tmp_path, capsys):
+    assert embed(data, tmp_path / "out") == 0
+    soundfile.write(data / "b.wav", np.zeros(100, np.int16), 16000)
+    assert embed(data, tmp_path / "out") == 4
+    assert "1 of 3 utterances failed, nothing was published" in capsys.readouterr().err
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["failed.scp"]
+    assert embed(data, tmp_path / "out", "--max_failed", "1") == 0
+    assert sorted(kaldiio.load_scp(str(tmp_path / "out/xvector.scp"))) == ["a1", "a2"]
+    assert (tmp_path / "out/failed.scp").read_text().startswith(f"b\t{data}/b.wav\t6 ms of audio are too short")
+
+
+def test_pairs_are_scored_and_rated(data, tmp_path, capsys):
+    embed(data, tmp_path / "out")
+    capsys.readouterr()
+    trials, vectors = str(data / "trials"), str(tmp_path / "out/xvector.scp")
+    assert main(["verify", trials, vectors, str(tmp_path / "scores")]) == 0
+    assert capsys.readouterr().out.startswith("%EER 0.00 at")
+    cosine = np.load(MODEL / "io.npz")["out.cosine"][0, 1]
+    first, second = (line.split() for line in (tmp_path / "scores").read_text().splitlines())
+    assert first == ["a1", "a2", "1.00000"]
+    assert second[:2] == ["a1", "b"] and float(second[2]) == pytest.approx(cosine, abs=1e-4)
+    (data / "trials").write_text("a1 c\n")
+    assert main(["verify", trials, vectors]) == 3
