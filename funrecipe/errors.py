@@ -17,7 +17,12 @@ code  class               meaning
 from __future__ import annotations
 
 import difflib
+import re
+import shlex
+import shutil
+import sys
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 
 MAX_LISTED_PROBLEMS = 10
 
@@ -39,8 +44,17 @@ class FunrecipeError(Exception):
         if where:
             lines.append(f"  at: {where}")
         if hint:
-            lines.append(f"  do: {hint}")
+            lines.append(f"  do: {_as_it_runs_here(hint)}")
         super().__init__("\n".join(lines))
+
+
+def _as_it_runs_here(hint: str) -> str:
+    """``funrecipe VERB`` of a hint as the user can paste it, whether the environment is activated or not."""
+    if "funrecipe " not in hint or shutil.which("funrecipe"):
+        return hint
+    script = Path(sys.prefix, "bin", "funrecipe")
+    command = shlex.quote(str(script)) if script.exists() else f"{shlex.quote(sys.executable)} -m funrecipe"
+    return re.sub(r"(?<![\w/-])funrecipe (?=[a-z])", f"{command} ", hint)
 
 
 class UsageError(FunrecipeError):

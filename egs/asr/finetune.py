@@ -13,9 +13,15 @@ import argparse
 import os
 import sys
 
-from funrecipe import ASRDataset, Trainers, build_trainer, modelscope_args
-from funrecipe.errors import FunrecipeError
-from funrecipe.trainers import launcher_arguments, training_settings
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.realpath(__file__)), "../../utils"))
+
+from repository_python import use_repository_python  # noqa: E402
+
+use_repository_python("torch")
+
+from funrecipe import ASRDataset, Trainers, build_trainer, modelscope_args  # noqa: E402
+from funrecipe.errors import FunrecipeError  # noqa: E402
+from funrecipe.trainers import launcher_arguments, training_settings  # noqa: E402
 
 
 def modelscope_finetune(params: modelscope_args) -> None:

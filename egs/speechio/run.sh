@@ -9,13 +9,14 @@ source "$(dirname "${BASH_SOURCE[0]}")/../../utils/recipe.sh"
 
 declare_option output_dir ./results/speechio "one folder per set, RESULTS.md and results.json"
 declare_option max_duration "" "leave out longer utterances, in seconds; the leaderboard's rule is 59.9"
+declare_option max_num_utts "" "the first utterances of each set only" count
 declare_option textnorm_profile speechio "normalization: speechio, funasr2023, strict or itn"
 
 sets=() infer_options=() own_options=()
 while [ $# -gt 0 ]; do
   case $1 in
-    --output[_-]dir | --max[_-]duration | --textnorm[_-]profile | --config) own_options+=("$1" "${@:2:1}"); shift ;;
-    --help | -h | --output[_-]dir=* | --max[_-]duration=* | --textnorm[_-]profile=*) own_options+=("$1") ;;
+    --output[_-]dir | --max[_-]duration | --max[_-]num[_-]utts | --textnorm[_-]profile | --config) own_options+=("$1" "${@:2:1}"); shift ;;
+    --help | -h | --output[_-]dir=* | --max[_-]duration=* | --max[_-]num[_-]utts=* | --textnorm[_-]profile=*) own_options+=("$1") ;;
     --*=*) infer_options+=("$1") ;;
     --*) infer_options+=("$1" "${@:2:1}"); shift ;;
     *) sets+=("${1%/}") ;;
@@ -29,7 +30,7 @@ here=$recipe_root/egs/speechio
 for set in "${sets[@]}"; do
   name=$(basename "$set")
   log "$name"
-  given max_duration
+  given max_duration max_num_utts
   "$PYTHON" "$here/local/prepare_set.py" "$set" "$output_dir/$name/data" "${flags[@]}"
   bash "$recipe_root/egs/asr/infer.sh" --data_dir "$output_dir/$name/data" --output_dir "$output_dir/$name" \
     --textnorm_profile "$textnorm_profile" --stop_stage 3 "${infer_options[@]}"

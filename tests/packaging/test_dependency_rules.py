@@ -38,7 +38,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "jobs": {"audio", "data", "decode", "hub", "model_folder", "recordings", "text"},
     "export": {"audio", "checkpoint", "decode", "hub", "model_folder", "models", "punctuation", "vad"},
 }
-FACES = {"__init__", "__main__", "cli", "commands", "pipelines", "trainers", "transcription"}
+PORTED = {"metainfo", "msdatasets", "utils"}  # import paths of ModelScope and FunASR
+FACES = {"__init__", "__main__", "cli", "commands", "pipelines", "trainers", "transcription", *PORTED}
 AUDIO_READING = (
     *("arrays", "channels", "chunks", "containers", "decode", "ffmpeg", "flac", "frames", "io", "mpeg", "ogg"),
     *("parts", "resample", "signatures"),

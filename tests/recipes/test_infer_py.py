@@ -52,3 +52,27 @@ def test_it_decodes_and_scores(tmp_path):
     results = tmp_path / "out put/1best_recog"
     assert (results / "text").read_text().splitlines() == [row for row in reference if row.startswith(key)]
     assert "%WER" in (results / "text.cer").read_text()
+
+
+def after_finetune(monkeypatch):
+    spec = importlib.util.spec_from_file_location("infer_after", ROOT / "egs/asr/infer_after_finetune.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    calls = []
+    monkeypatch.setattr(module.subprocess, "call", lambda command: calls.append(command) or 0)
+    return module, calls
+
+
+def test_after_fine_tuning_the_data_may_lie_in_test_and_files_may_be_listed(monkeypatch, tmp_path):
+    (tmp_path / "test").mkdir()
+    (tmp_path / "test/wav.scp").write_text("a a.wav\n")
+    module, calls = after_finetune(monkeypatch)
+    params = {**module.PARAMS, "data_dir": str(tmp_path), "required_files": ["am.mvn", "decoding.yaml"]}
+    assert module.infer_after_finetune(params) == 0
+    given = dict(zip(calls[0][2::2], calls[0][3::2]))
+    assert given["--data_dir"] == str(tmp_path / "test") and "--required_files" not in given
+
+
+def test_required_files_is_an_option_with_any_number_of_names():
+    command = [sys.executable, str(ROOT / "egs/asr/infer_after_finetune.py"), "--required_files", "a", "b", "--help"]
+    assert subprocess.run(command, capture_output=True).returncode == 0

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
 
 REPO = Path(__file__).resolve().parents[2]
 QUICKSTART = REPO / "egs/quickstart"
@@ -65,8 +66,8 @@ def test_metadata_becomes_a_data_directory(tmp_path):
     [
         ("ID\tAUDIO\tTEXT\n", "DURATION"),
         ("ID\tAUDIO\tDURATION\tTEXT\na\tb\t3\n", "metadata.tsv:2"),
-        ("ID\tAUDIO\tDURATION\tTEXT\na\tb\tlong\tc\n", "no duration"),
-        (None, "no SpeechIO test set"),
+        ("ID\tAUDIO\tDURATION\tTEXT\na\tb\tlong\tc\n", "is not a duration"),
+        (None, "not a SpeechIO test set"),
     ],
 )
 def test_faults_of_a_set_are_named(tmp_path, metadata, message):
@@ -140,3 +141,36 @@ def test_words_are_joined_beside_chinese_only(tmp_path):
     (tmp_path / "text").write_text("a 我 女 儿 用 i phone 十 二\nb hello world\n", encoding="utf-8")
     run(sys.executable, REPO / "tools/speechio/join_words.py", tmp_path / "text", tmp_path / "raw")
     assert (tmp_path / "raw").read_text(encoding="utf-8") == "a\t我女儿用i phone十二\nb\thello world\n"
+
+
+def test_a_copied_entry_finds_funrecipe_or_says_what_to_set(tmp_path):
+    entry = tmp_path / "models/mine"
+    shutil.copytree(REPO / "tools/speechio/model_template", entry)
+    environment = {**os.environ, "FUNRECIPE_MODEL": str(TINY_ZH / "model"), "PYTHON": sys.executable}
+    environment.pop("FUNRECIPE_ROOT", None)
+    first, path = (REPO / "egs/quickstart/data/wav.scp").read_text().split()[:2]
+    (tmp_path / "wav.scp").write_text(f"{first} {REPO / 'egs/quickstart/data' / path}\n")
+    command = [str(entry / "SBI"), str(tmp_path / "wav.scp"), str(tmp_path / "out"), "--njob", "1", "--beam_size", "1"]
+    lost = subprocess.run(command, env=environment, capture_output=True, text=True)
+    assert lost.returncode == 2 and "set FUNRECIPE_ROOT" in lost.stderr
+    found = subprocess.run([*command, *DECODING], env={**environment, "FUNRECIPE_ROOT": str(REPO)}, capture_output=True)
+    assert found.returncode == 0, found.stderr
+    assert (tmp_path / "out/raw_rec.txt").read_text(encoding="utf-8").startswith(f"{first}\t")
+
+
+def test_the_template_is_what_the_leaderboard_checks():
+    """What its ops/benchmark asks for: model.yaml, SBI, docker/Dockerfile; benchmark.sh greps `language`."""
+    template = REPO / "tools/speechio/model_template"
+    described = (template / "model.yaml").read_text(encoding="utf-8")
+    info = yaml.safe_load(described)
+    assert info["task"] == "ASR" and info["language"] == "zh"
+    assert [line for line in described.splitlines() if "language" in line] == ["language: zh"]
+    assert os.access(template / "SBI", os.X_OK) and (template / "docker/Dockerfile").is_file()
+
+
+def test_the_first_utterances_of_a_set(tmp_path):
+    (tmp_path / "wav.scp").write_text("a a.wav\nb b.wav\nc c.wav\n")
+    (tmp_path / "trans.txt").write_text("a 一\nb 二\nc 三\n")
+    out = tmp_path / "data"
+    run(sys.executable, REPO / "egs/speechio/local/prepare_set.py", tmp_path, out, "--max_num_utts", "2")
+    assert (out / "wav.scp").read_text() == "a a.wav\nb b.wav\n" and (out / "text").read_text() == "a 一\nb 二\n"

@@ -34,7 +34,7 @@ def read_set(folder: Path) -> list[Item]:
         return read_metadata(folder)
     if not (folder / "wav.scp").exists() or not (folder / "trans.txt").exists():
         raise DataError(
-            "no SpeechIO test set: neither metadata.tsv nor wav.scp with trans.txt is there", where=str(folder)
+            "not a SpeechIO test set: it has neither metadata.tsv nor wav.scp with trans.txt", where=str(folder)
         )
     texts = read_texts(folder / "trans.txt")
     return [Item(i, locate(folder, audio), None, texts.get(i)) for i, audio in read_texts(folder / "wav.scp").items()]
@@ -58,7 +58,7 @@ def read_metadata(folder: Path) -> list[Item]:
         try:
             duration = float(row["DURATION"])
         except ValueError:
-            raise DataError(f"'{row['DURATION']}' is no duration", where=f"{path}:{number}") from None
+            raise DataError(f"'{row['DURATION']}' is not a duration", where=f"{path}:{number}") from None
         items.append(Item(row["ID"], locate(folder, row["AUDIO"]), duration, row["TEXT"]))
     return items
 
@@ -73,6 +73,7 @@ def main() -> int:
     parser.add_argument("set", type=Path)
     parser.add_argument("data_dir", type=Path)
     parser.add_argument("--max_duration", type=float, help="in seconds; utterances of unknown duration stay")
+    parser.add_argument("--max_num_utts", type=int, help="the first utterances only")
     args = parser.parse_args()
     try:
         items = read_set(args.set)
@@ -84,6 +85,7 @@ def main() -> int:
                     f"{args.set.name}: {len(timed) - len(items)} of {len(timed)} utterances are longer than "
                     f"{args.max_duration:g} s and left out"
                 )
+        items = items[: args.max_num_utts]
         write_text(args.data_dir / "wav.scp", (f"{item.id} {item.audio}\n" for item in items))
         write_text(args.data_dir / "text", (f"{item.id} {item.text}\n" for item in items if item.text is not None))
         if items and all(item.duration_s is not None for item in items):

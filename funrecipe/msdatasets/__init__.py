@@ -1,0 +1,1 @@
+"""Import path of ModelScope's data sets for ported scripts."""

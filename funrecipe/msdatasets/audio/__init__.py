@@ -1,0 +1,1 @@
+"""Import path of ModelScope's audio data sets for ported scripts."""
