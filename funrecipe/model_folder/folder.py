@@ -133,7 +133,7 @@ def open_model_folder(path: str | Path) -> ModelFolder:
             layout is neither 0.x nor 1.x; names the folder, the file and what was found.
         UnsafeFileError: a YAML file holds a tag that would run code.
     """
-    folder = Path(path).expanduser().resolve()
+    folder = Path(path).expanduser().absolute()  # not resolved: a link in the hub's cache has the model's name
     if not folder.is_dir():
         raise DataError(
             f"no model folder '{path}'",
@@ -242,9 +242,23 @@ def _named_files(configuration: dict[str, Any]) -> dict[str, str]:
 
 
 def _zoo_defaults(folder: Path, configuration: dict[str, Any]) -> dict[str, Any]:
-    name_on_hub = str(_model_config(configuration).get("model") or folder.name)
-    row = find_row(name_on_hub) or find_row(folder.name)
+    """Decode options of the model's row in the zoo, found by any name that the model goes by."""
+    row = next(filter(None, map(find_row, _names(folder, configuration))), None)
     return dict(row.decode) if row is not None else {}
+
+
+def _names(folder: Path, configuration: dict[str, Any]) -> list[str]:
+    """Ids and names of a model: what its configuration says (0.x, 1.x), then where it lies, links and their targets."""
+    on_hub = configuration.get("model_name_in_hub")
+    written = [_model_config(configuration).get("model"), *(on_hub.values() if isinstance(on_hub, dict) else [on_hub])]
+    places = [folder, *([folder.readlink()] if folder.is_symlink() else []), folder.resolve()]
+    parts = [
+        part.rpartition("--")[2].replace("___", ".")  # models--OWNER--NAME/snapshots/REVISION; ModelScope's dot
+        for place in places
+        for part in (place.name, *([place.parent.parent.name] if place.parent.name == "snapshots" else []))
+    ]
+    names = [name for name in (*written, *parts) if isinstance(name, str) and name]
+    return [*names, *(name.rpartition("/")[2] for name in names)]  # Hugging Face: funasr/NAME
 
 
 def _basename(name: Any) -> list[str]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from funrecipe import hub
@@ -91,6 +93,57 @@ def test_decode_defaults_of_the_row_stand_below_decoding_yaml(caches):
     assert open_model_folder(folder).decoding == {"beam_size": 10, "ctc_weight": 0.5, "lm_weight": 0.0}
     (folder / "decoding.yaml").write_text("beam_size: 3\n")
     assert open_model_folder(folder).decoding == {"beam_size": 3, "ctc_weight": 0.5, "lm_weight": 0.0}
+
+
+UNIASR = "speech_UniASR_asr_2pass-zh-cn-16k-common-vocab8358-tensorflow1-online"
+
+
+def put_uniasr(folder, configuration=None):
+    put(folder)
+    (folder / "config.yaml").write_text("model: uniasr\nencoder: sanm_chunk_opt\ntoken_list: [<blank>, a]\n")
+    (folder / "model.pb").touch()
+    if configuration is not None:
+        (folder / "configuration.json").write_text(json.dumps(configuration))
+    return folder
+
+
+@pytest.mark.parametrize(
+    "link",
+    [
+        f"models/damo/{UNIASR}",
+        f"home/.cache/modelscope/hub/models/iic/{UNIASR}",
+        f"home/.cache/huggingface/hub/models--funasr--{UNIASR}/snapshots/0a1b2c",
+        f"deeper/{UNIASR}",
+    ],
+)
+def test_a_link_in_the_cache_is_the_model_that_it_is_named_after(caches, link):
+    files = put_uniasr(caches / "disk/7f3a")
+    place = caches / link
+    place.parent.mkdir(parents=True)
+    second = caches / "second"
+    second.symlink_to(files)  # a link to a link
+    place.symlink_to(second)
+    folder = open_model_folder(place)
+    assert folder.decoding == find_row(UNIASR).decode != {}
+    # A worker opens the folder by the path of the plan.
+    assert open_model_folder(str(folder.path)).decoding == folder.decoding
+    assert open_model_folder(files).decoding == {}
+    if link.startswith(("models", "home/.cache/modelscope")):
+        assert hub.open_model(f"iic/{UNIASR}").decoding == folder.decoding
+
+
+def test_the_target_of_a_link_may_carry_the_name(caches):
+    files = put_uniasr(caches / "disk" / UNIASR)
+    (caches / "model").symlink_to(files)
+    assert open_model_folder(caches / "model").decoding == find_row(UNIASR).decode
+
+
+@pytest.mark.parametrize(
+    "name", [{"ms": f"iic/{UNIASR}", "hf": ""}, {"ms": "", "hf": f"funasr/{UNIASR}"}, f"damo/{UNIASR}"]
+)
+def test_the_name_that_funasr_1x_writes_finds_the_row(caches, name):
+    folder = put_uniasr(caches / "disk/7f3a", {"framework": "pytorch", "model_name_in_hub": name})
+    assert open_model_folder(folder).decoding == find_row(UNIASR).decode
 
 
 def test_a_chunk_shape_in_decoding_yaml_wins_over_the_mode_of_the_row(caches):
