@@ -114,6 +114,12 @@ def test_help_says_of_each_setting_what_train_options_says(name: str) -> None:
     assert ("from the model" in line) == (name not in NOT_FROM_FILES)
 
 
+def test_the_checks_know_the_gpus_that_a_precision_needs(calls) -> None:
+    trainings = [line for line in calls("--precision", "fp16", "--num_gpus", "1").splitlines() if " train " in line]
+    assert len(trainings) == 3
+    assert all("--num_gpus 1" in line for line in trainings)
+
+
 def test_the_log_of_training_can_name_the_configuration_file(calls, stand_in: Path) -> None:
     (stand_in / "my.conf").write_text("lr=0.1\nmax_epoch=3\noptim=sgd\n")
     trainings = [line for line in calls("--lr", "0.2", "--config", "my.conf").splitlines() if " train " in line]

@@ -7,6 +7,7 @@ import os
 import re
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ import pytest
 import torch
 from tiny_corpus import scratch
 
+from funrecipe.processes import only_run_in
 from funrecipe.train.progress_log import read_json_lines
 from funrecipe.train.run import train
 
@@ -107,3 +109,23 @@ def test_a_restart_goes_on_from_the_last_checkpoint(calm_corpus: Path, tmp_path:
     assert [record["update"] for record in records] == list(range(1, len(records) + 1))
     assert records[-1]["epoch"] == 8
     assert "resumed from" in (tmp_path / "out" / "train.log.0").read_text()
+
+
+def test_ranks_end_with_a_launcher_that_is_killed_outright(calm_corpus: Path, tmp_path: Path) -> None:
+    flags = calm(calm_corpus, tmp_path / "out", batch_bins=40) | {"max_epoch": 5000}
+    command = [sys.executable, "-m", "funrecipe.train.launcher", "--standalone", "--nproc-per-node", "2"]
+    command += ["-m", "funrecipe", "train"]
+    for name, value in flags.items():
+        command += [f"--{name}", value if isinstance(value, str) else json.dumps(value)]
+    process = subprocess.Popen(
+        command, stderr=subprocess.PIPE, text=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1", "TORCH_DISABLE_SHARE_RDZV_TCP_STORE": "1"},
+    )  # fmt: skip
+    deadline = time.monotonic() + 120
+    while not read_json_lines(tmp_path / "out" / "steps.jsonl") and time.monotonic() < deadline:
+        time.sleep(0.05)
+    process.kill()
+    assert process.stderr is not None
+    assert "num_updates" in process.stderr.read()  # returns when the last rank has closed it
+    with only_run_in(tmp_path / "out"):
+        pass

@@ -159,6 +159,15 @@ def test_a_flipped_bit_in_the_checkpoint_costs_the_updates_since_the_one_before(
     assert all(torch.equal(final[0][name], final[1][name]) for name in final[0])
 
 
+@pytest.mark.parametrize(
+    "content", [[1, 2], {"model": {}}, {"model": {}, "optimizers": [], "position": {"epoch": "x"}}]
+)
+def test_a_checkpoint_of_something_else_is_refused(content: Any, corpus: Path, tmp_path: Path) -> None:
+    torch.save(content, tmp_path / "checkpoint.pb")
+    with pytest.raises(DataError, match=r"(?s)not a checkpoint of a training run|does not belong to these settings"):
+        train(short(corpus, tmp_path))
+
+
 def test_a_run_whose_checkpoints_are_all_damaged_stops(corpus: Path, tmp_path: Path) -> None:
     train(short(corpus, tmp_path, save_interval=1))
     for name in ("checkpoint.pb", "checkpoint.previous.pb"):
