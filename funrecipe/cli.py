@@ -9,16 +9,17 @@ the list-handling verbs start without torch.
 from __future__ import annotations
 
 import argparse
+import errno
 import importlib
 import os
 import sys
 from collections.abc import Sequence
 
-from funrecipe.errors import DataError, FunrecipeError, UsageError, did_you_mean
+from funrecipe.errors import DataError, FunrecipeError, UsageError, WorkerError, did_you_mean
 
 VERBS: dict[str, str] = {
     "validate": "check a Kaldi data directory, file:line for every problem",
-    "shard": "plan a run: balanced shards, devices, threads -> plan.json and split/",
+    "plan": "plan a run: balanced shards, kind of device, model, options -> plan.json and split/",
     "launch": "start one worker per shard of a plan and wait for all of them",
     "decode": "decode one shard (the worker)",
     "merge": "join shard outputs into 1best_recog/, or refuse when an utterance is missing",
@@ -39,6 +40,8 @@ VERBS: dict[str, str] = {
     "perplexity": "how well a language model predicts a text",
     "download": "get a model from the hub (the only verb that uses the network)",
 }
+CANNOT_WRITE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
+ALIASES = {"shard": "plan"}  # earlier names of verbs
 
 
 def build_parser(verb: str) -> argparse.ArgumentParser:
@@ -58,6 +61,33 @@ def usage() -> str:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
+    """Run a verb; its exit code. Output that cannot be written is a failure, closed output goes nowhere."""
+    _open_standard_streams()
+    code = _run(argv)
+    try:
+        sys.stdout.flush()
+        return code
+    except BrokenPipeError:
+        failed = code
+    except OSError as error:
+        print(f"funrecipe: cannot write to standard output: {error.strerror}", file=sys.stderr)
+        failed = code or WorkerError.exit_code
+    # What could not be written is not tried again when Python ends.
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return failed
+
+
+def _open_standard_streams() -> None:
+    """A closed stream is opened on nothing: else the next file to be opened would take its place."""
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # the lowest number that is free
+            setattr(sys, name, os.fdopen(number, "r" if number == 0 else "w", encoding="utf-8", closefd=False))
+
+
+def _run(argv: Sequence[str] | None) -> int:
     argv = list(sys.argv[1:] if argv is None else argv)
     if not argv or argv[0] in ("-h", "--help", "help"):
         print(usage())
@@ -67,7 +97,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
         print(f"funrecipe {__version__}")
         return 0
-    verb, rest = argv[0], argv[1:]
+    verb, rest = ALIASES.get(argv[0], argv[0]), argv[1:]
     if verb not in VERBS:
         guess = did_you_mean(verb, VERBS)
         print(f"funrecipe: no verb '{verb}'{f' ({guess})' if guess else ''}", file=sys.stderr)
@@ -95,7 +125,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except OSError as error:
         place = f": {error.filename}" if error.filename else ""
         print(f"funrecipe {verb}: {error.strerror or error}{place}", file=sys.stderr)
-        return DataError.exit_code
+        return WorkerError.exit_code if error.errno in CANNOT_WRITE else DataError.exit_code
 
 
 if __name__ == "__main__":

@@ -8,61 +8,112 @@ import logging
 import os
 import signal
 import socket
+import sys
 import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TextIO
 
-from funrecipe.errors import DataError
+from funrecipe.errors import DataError, Interrupted
+from funrecipe.files import write_error
 
 log = logging.getLogger(__name__)
 LOCK_NAME = ".lock"
 PARENT_VARIABLE = "FUNRECIPE_PARENT"  # process id of who started this process and wants it to end when it dies
 PARENT_CHECK_S = 0.5
+END_GRACE_S = 10.0
+LOCK_FD_VARIABLE = "FUNRECIPE_LOCK_FD"  # file descriptor of the lock that the recipe holds, and its commands inherit
 
 
 @contextlib.contextmanager
 def only_run_in(folder: Path) -> Iterator[None]:
     """Hold the lock of ``folder``, which is made: two runs in one folder would mix their files.
 
-    The system drops the lock when the process ends, however it ends; the lock file stays.
+    The system drops the lock when the process ends, however it ends; the lock file stays. A recipe that holds the lock
+    from its first step to its last hands it on to the commands that it starts.
 
     Raises:
         DataError: another process holds it; names that process.
+        WriteError: the folder cannot be made or written.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    with open(folder / LOCK_NAME, "a+", encoding="utf-8") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            lock.seek(0)
-            raise DataError(
-                f"another run works in this folder ({lock.read().strip() or 'unknown process'})",
-                where=str(folder),
-                hint="wait for it to end, or choose another --output_dir",
-            ) from None
-        except OSError as error:  # a file system without locks
-            log.warning("cannot lock %s (%s): do not start two runs in it", folder, error.strerror)
-        lock.truncate(0)
-        lock.write(f"process {os.getpid()} on {socket.gethostname()}\n")
-        lock.flush()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock_file = open(folder / LOCK_NAME, "a+", encoding="utf-8")  # noqa: SIM115
+    except OSError as error:
+        raise write_error(error, folder) from error
+    with lock_file as lock:
+        if _is_inherited(lock.fileno()):
+            yield
+            return
+        _lock(lock.fileno(), folder)
+        _sign(lock, os.getpid())
         yield
+
+
+def hold_for_recipe(folder: Path) -> None:
+    """Lock ``folder`` through the file that the recipe has opened: the lock is the recipe's, and outlives this process.
+
+    Raises:
+        DataError: another process holds it.
+    """
+    fd = int(os.environ[LOCK_FD_VARIABLE])
+    with open(folder / LOCK_NAME, "a+", encoding="utf-8") as lock:
+        _lock(fd, folder)
+        if not os.path.samestat(os.fstat(fd), os.fstat(lock.fileno())):  # its holder removed it a moment ago
+            raise DataError("another run has just ended in this folder", where=str(folder), hint="run again")
+        _sign(lock, os.getppid())
+
+
+def _lock(fd: int, folder: Path) -> None:
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        holder = (folder / LOCK_NAME).read_text(encoding="utf-8", errors="replace").strip()[:200]
+        raise DataError(
+            f"another run works in this folder ({holder or 'unknown process'})",
+            where=str(folder),
+            hint="wait for it to end, or choose another --output_dir",
+        ) from None
+    except OSError as error:  # a file system without locks
+        log.warning("cannot lock %s (%s): do not start two runs in it", folder, error.strerror)
+
+
+def _sign(lock: TextIO, pid: int) -> None:
+    lock.truncate(0)
+    lock.write(f"process {pid} on {socket.gethostname()}\n")
+    lock.flush()
+
+
+def _is_inherited(fd: int) -> bool:
+    """True if the recipe that started this process holds the lock of the same file."""
+    inherited = os.environ.get(LOCK_FD_VARIABLE, "")
+    try:
+        if not inherited.isdecimal() or not os.path.samestat(os.fstat(int(inherited)), os.fstat(fd)):
+            return False
+        fcntl.flock(int(inherited), fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True
 
 
 def end_with_parent() -> None:
     """Send SIGTERM to this process when the one that :data:`PARENT_VARIABLE` names, its parent, is gone.
 
-    A recipe that is killed outright (SIGKILL) cannot end what it has started. The variable is removed, so that
-    processes started from here do not take it for theirs.
+    A recipe or a launcher that is killed outright (SIGKILL) cannot end what it has started. The variable is removed,
+    so that processes started from here do not take it for theirs. Where the signal does not help (a call into a library
+    that never returns), the process ends itself.
     """
     parent = os.environ.pop(PARENT_VARIABLE, "")
-    if parent != str(os.getppid()):  # started by hand, or through a wrapper
-        return
+    if not parent.isdecimal() or (int(parent) != os.getppid() and _is_alive(int(parent))):
+        return  # started by hand, or through a wrapper
 
     def watch() -> None:
         while os.getppid() == int(parent):
             time.sleep(PARENT_CHECK_S)
         os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(END_GRACE_S)
+        os._exit(Interrupted.exit_code)
 
     threading.Thread(target=watch, name="parent-watch", daemon=True).start()
 
@@ -74,3 +125,21 @@ OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "not enough memory", 
 def is_out_of_memory(error: BaseException) -> bool:
     """Whether a computation failed for want of memory; another, smaller one may succeed."""
     return isinstance(error, MemoryError) or any(words in str(error) for words in OUT_OF_MEMORY)
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass
+    return True
+
+
+if __name__ == "__main__":
+    try:
+        hold_for_recipe(Path(sys.argv[1]))
+    except DataError as fault:
+        print(fault, file=sys.stderr)
+        sys.exit(fault.exit_code)

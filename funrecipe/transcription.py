@@ -24,7 +24,8 @@ import numpy as np
 from funrecipe.audio.io import read_audio
 from funrecipe.errors import DataError, UsageError
 from funrecipe.hub import open_model
-from funrecipe.jobs.shards import ShardEntry, file_stamp
+from funrecipe.identity import file_stamp
+from funrecipe.jobs.shards import ShardEntry
 from funrecipe.text.postprocess import postprocess
 
 if TYPE_CHECKING:

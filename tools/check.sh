@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Lint, shell lint and types; no tests.
 set -euo pipefail
+unset CDPATH # "cd" would go elsewhere, and say where
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 cd "$root"
 bash tools/setup.sh --dev

@@ -3,6 +3,7 @@
 # --dev adds what the tests need; as root on Debian also chromium and sctk, whose tests are skipped where they are not.
 # $FUNRECIPE_PYTHON names the Python to build the environment with (default python3).
 set -euo pipefail
+unset CDPATH # "cd" would go elsewhere, and say where
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 cd "$root"
 base_python=${FUNRECIPE_PYTHON:-python3}

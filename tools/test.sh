@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Set up (if needed) and run the whole test suite: tools/test.sh [pytest arguments].
 set -euo pipefail
+unset CDPATH # "cd" would go elsewhere, and say where
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 cd "$root"
 bash tools/setup.sh --dev

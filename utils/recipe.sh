@@ -3,18 +3,34 @@
 # Stops on errors, unset variables and failing pipes; runs one command at a time and ends it when the recipe is ended.
 
 set -euo pipefail
-recipe_root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
-# One order of bytes for every sort, UTF-8 for every Python, whatever the user's locale.
-export LC_ALL=C PYTHONUTF8=1
-export PYTHONPATH="$recipe_root${PYTHONPATH:+:$PYTHONPATH}"
+unset CDPATH # "cd" would go elsewhere, and say where
+recipe_root=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.." && pwd)
+export FUNRECIPE_ROOT=$recipe_root
+# Closed streams go nowhere: else the next file to be opened would take their place.
+{ : <&0; } 2> /dev/null || exec < /dev/null
+{ : >&1; } 2> /dev/null || exec > /dev/null
+{ : >&2; } 2> /dev/null || exec 2> /dev/null
+
+# What the user's machine says is not ours: one order of bytes for every sort, UTF-8 for every Python, no settings of
+# Python, and no module taken from the working directory (which an empty entry of PYTHONPATH means, too).
+for setting in ${!PYTHON@}; do
+  case $setting in PYTHON | PYTHONPATH) ;; *) unset "$setting" ;; esac
+done
 if [ -z "${PYTHON:-}" ]; then
   PYTHON=python3
-  if [ -x "$recipe_root/.venv/bin/python" ]; then PYTHON=$recipe_root/.venv/bin/python; fi
+  if [ -x "$recipe_root/.venv/bin/python" ]; then
+    PYTHON=$recipe_root/.venv/bin/python
+    unset PYTHONPATH # it has what it needs
+  fi
 fi
+PYTHONPATH=$recipe_root${PYTHONPATH:+:$PYTHONPATH}
+while [[ $PYTHONPATH == *::* ]]; do PYTHONPATH=${PYTHONPATH//::/:}; done
+PYTHONPATH=${PYTHONPATH%:}
+export LC_ALL=C PYTHONUTF8=1 PYTHONSAFEPATH=1 PYTHONPATH
 # shellcheck source=utils/parse_options.sh
 source "$recipe_root/utils/parse_options.sh"
 
-log() { printf '%s: %s\n' "${0##*/}" "$*"; }
+log() { printf '%s: %s\n' "${0##*/}" "$*" || exit 5; } # 5: cannot write
 
 die() {
   log "$1" >&2
@@ -56,11 +72,37 @@ trap '_end_recipe SIGINT' INT
 trap '_end_recipe SIGTERM' TERM
 trap '_end_recipe SIGHUP' HUP
 
-# given NAME ...: puts "--NAME value" into the array "flags" for each option that is not empty.
+# only_run_in FOLDER: from here to the end no other run works in FOLDER, which is made. The commands of the recipe inherit
+# the lock (funrecipe/processes.py). A folder that was made here and got nothing in it goes again.
+only_run_in() {
+  if [ ! -d "$1" ]; then
+    recipe_made=$1
+    trap 'rm -f -- "$recipe_made/.lock"; rmdir -- "$recipe_made" 2> /dev/null || true' EXIT
+  fi
+  { mkdir -p -- "$1" && exec {recipe_lock}>> "$1/.lock"; } || die "cannot write in '$1': choose another --output_dir" 3
+  export FUNRECIPE_LOCK_FD=$recipe_lock
+  run_python -m funrecipe.processes "$1"
+}
+
+# digest_of PLAN: prints which plan it is; nothing where there is none.
+digest_of() {
+  if [ -f "$1" ] && [[ $(< "$1") =~ \"digest\":\ \"([0-9a-f]+)\" ]]; then printf '%s' "${BASH_REMATCH[1]}"; fi
+}
+
+# given NAME ...: puts "--NAME=value" into the array "flags" for each option that is not empty.
 given() {
   local name
   flags=()
   for name in "$@"; do
-    if [ -n "${!name}" ]; then flags+=("--$name" "${!name}"); fi
+    if [ -n "${!name}" ]; then flags+=("--$name=${!name}"); fi
+  done
+}
+
+# asked NAME ...: the same for each option that the user gave, whatever its value.
+asked() {
+  local name
+  flags=()
+  for name in "$@"; do
+    if [ -n "${option_given[$name]:-}" ]; then flags+=("--$name=${!name}"); fi
   done
 }

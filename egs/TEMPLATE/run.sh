@@ -2,9 +2,13 @@
 # Train a recognizer from nothing. Copy this folder to egs/CORPUS, write local/data.sh, set the values below.
 # All options: bash egs/CORPUS/run.sh --help. Stages and files: README.md
 # shellcheck disable=SC2154  # options are set by declare_option
+set -euo pipefail
+recipe_dir=$(readlink -f -- "${BASH_SOURCE[0]}")
+recipe_dir=${recipe_dir%/*} root=${recipe_dir%/egs/*}
+[ -f "$root/utils/train_recipe.sh" ] || root=${FUNRECIPE_ROOT:-${SLURM_SUBMIT_DIR:-$PWD}} # a copy elsewhere
+[ -f "$root/utils/train_recipe.sh" ] || { echo "${0##*/}: funrecipe is not in '$root': set FUNRECIPE_ROOT to its folder" >&2; exit 2; }
 # shellcheck source=utils/train_recipe.sh
-recipe_dir=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
-source "$recipe_dir/../../utils/train_recipe.sh"
+source "$root/utils/train_recipe.sh"
 declare_option corpus "" "folder of the corpus, given to local/data.sh"
 
 # Values of this recipe; each can be given as an option too.

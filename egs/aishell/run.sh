@@ -2,9 +2,13 @@
 # AISHELL-1 from a local copy: bash egs/aishell/run.sh --corpus /path/to/data_aishell
 # or from data directories that are ready: bash egs/aishell/run.sh --data_dir DIR --stage 1
 # shellcheck disable=SC2154  # options are set by declare_option
+set -euo pipefail
+recipe_dir=$(readlink -f -- "${BASH_SOURCE[0]}")
+recipe_dir=${recipe_dir%/*} root=${recipe_dir%/egs/*}
+[ -f "$root/utils/train_recipe.sh" ] || root=${FUNRECIPE_ROOT:-${SLURM_SUBMIT_DIR:-$PWD}} # a copy elsewhere
+[ -f "$root/utils/train_recipe.sh" ] || { echo "${0##*/}: funrecipe is not in '$root': set FUNRECIPE_ROOT to its folder" >&2; exit 2; }
 # shellcheck source=utils/train_recipe.sh
-recipe_dir=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
-source "$recipe_dir/../../utils/train_recipe.sh"
+source "$root/utils/train_recipe.sh"
 declare_option corpus "" "data_aishell: wav/{train,dev,test}/SPEAKER/ID.wav and transcript/; empty: data_dir is ready"
 declare_option archive "" "data_aishell.tgz as published (OpenSLR 33), which stage -1 unpacks to --corpus"
 

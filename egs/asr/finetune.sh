@@ -4,8 +4,13 @@
 # D has train/ and validation/ (or dev/), and test/ if there is one. Guide: docs/finetune.md
 # shellcheck disable=SC2154  # options are set by declare_option
 [ -n "${BASH_VERSION:-}" ] || exec bash "$0" "$@" # started with sh
+set -euo pipefail
+root=$(readlink -f -- "${BASH_SOURCE[0]}")
+root=${root%/egs/*}
+[ -f "$root/utils/recipe.sh" ] || root=${FUNRECIPE_ROOT:-${SLURM_SUBMIT_DIR:-$PWD}} # a copy, as sbatch makes one
+[ -f "$root/utils/recipe.sh" ] || { echo "${0##*/}: funrecipe is not in '$root': set FUNRECIPE_ROOT to its folder" >&2; exit 2; }
 # shellcheck source=utils/recipe.sh
-source "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/../../utils/recipe.sh"
+source "$root/utils/recipe.sh"
 # shellcheck source=utils/train_processes.sh
 source "$recipe_root/utils/train_processes.sh"
 
@@ -30,14 +35,14 @@ check_processes
 infer=$recipe_root/egs/asr/infer.sh
 spliced_dir=$output_dir/spliced
 given "${settings[@]}"
-start=(--model "$model")
+start=(--model="$model")
 if [ -n "$target_config" ]; then
-  start=(--pretrained "$model" --config "$target_config" ${token_list:+--token_list "$token_list"})
+  start=(--pretrained="$model" --config="$target_config" ${token_list:+--token_list="$token_list"})
   [ "$spliced" -eq 0 ] || die "--spliced needs a base model that recognizes: leave it out" 2
 elif [ -n "$token_list" ]; then
   die "--token_list changes nothing without --target_config" 2
 fi
-train_flags=("${start[@]}" --data_dir "$data_dir" --output_dir "$output_dir" "${flags[@]}")
+train_flags=("${start[@]}" --data_dir="$data_dir" --output_dir="$output_dir" "${flags[@]}")
 if [ -n "$config_file" ]; then train_flags+=(--from_file "$config_file:$config_names"); fi # for the log
 if [ "$spliced" -gt 0 ]; then
   [ -z "$more_train_dirs" ] || die "--spliced makes the further training set: leave out --more_train_dirs" 2
@@ -73,7 +78,7 @@ if first_machine && stage 0; then
   for directory in "${sets[@]}"; do # what stage 5 compares on, looked at before hours of training
     if [ "$stop_stage" -ge 4 ] && [ -n "$directory" ]; then
       [ -f "$directory/text" ] || die "no text in $directory: stages 4 and 5 need one" 3
-      funrecipe validate --data_dir "$directory"
+      funrecipe validate --data_dir="$directory"
     fi
   done
   funrecipe train "${train_flags[@]}" --num_gpus "$num_gpus" --check data

@@ -3,27 +3,34 @@
 # Stages: 0 validate, 1 decode, 2 score (text.cer), 3 SpeechIO scoring, 4 report. Layout: docs/results_layout.md
 # shellcheck disable=SC2154  # options are set by declare_option
 [ -n "${BASH_VERSION:-}" ] || exec bash "$0" "$@" # started with sh
+set -euo pipefail
+root=$(readlink -f -- "${BASH_SOURCE[0]}")
+root=${root%/egs/*}
+[ -f "$root/utils/recipe.sh" ] || root=${FUNRECIPE_ROOT:-${SLURM_SUBMIT_DIR:-$PWD}} # a copy, as sbatch makes one
+[ -f "$root/utils/recipe.sh" ] || { echo "${0##*/}: funrecipe is not in '$root': set FUNRECIPE_ROOT to its folder" >&2; exit 2; }
 # shellcheck source=utils/recipe.sh
-source "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/../../utils/recipe.sh"
+source "$root/utils/recipe.sh"
 
 declare_option stage 0 "first stage to run" count
 declare_option stop_stage 2 "last stage to run" count
 declare_option model damo/speech_paraformer-large_asr_nat-zh-cn-16k-common-vocab8404-pytorch "model folder or id"
 declare_option data_dir ./data/test "folder with wav.scp and, to be scored, text"
 declare_option output_dir ./results "folder of the results"
-declare_option batch_size 64 "most utterances decoded at once, by each job" count
-declare_option gpu_inference auto "GPUs of gpuid_list that exist, else CPU (auto); those GPUs or an error (true); CPU (false)" "auto|true|false"
+declare_option batch_size 64 "most utterances decoded at once, by each job" positive
+declare_option gpu_inference auto "auto: available GPUs of gpuid_list, otherwise CPU; true: require them; false: CPU" "auto|true|false"
 declare_option gpuid_list 0,1 "GPUs, one job each; a GPU may be named twice"
-declare_option njob 64 "number of CPU jobs; fewer where there are fewer utterances" count
-declare_option ncpu "" "threads of each job; empty: cores / jobs" count
+declare_option njob 64 "number of CPU jobs; fewer where there are fewer utterances" positive
+declare_option ncpu "" "threads of each job; empty: cores / jobs" positive
 declare_option backend local "what runs the jobs"
+declare_option stall_timeout_s 1800 "seconds without progress after which a job is ended; 0: never" count
 declare_option checkpoint_dir "" "folder of a fine-tuning run, whose weights replace the model's"
 declare_option checkpoint_name valid.cer_ctc.ave.pb "weights in checkpoint_dir; if this default is not there, the average that the run itself chose"
 declare_option resume true "keep what an interrupted run of the same plan decoded"
-declare_option max_failed 0 "publish although so many utterances cannot be decoded; they count as deletions" count
+declare_option max_failed 0 "publish results if at most N utterances fail (scored as deletions)" count
 declare_option validate true "check lists, ids and texts first (stage 0)"
+declare_option partial_text false "score although text lacks utterances of wav.scp"
 declare_option allow_pipes false "run the commands that wav.scp names"
-declare_option audio_fs "" "sampling rate of raw .pcm files, in Hz" count
+declare_option audio_fs "" "sampling rate of raw .pcm files, in Hz" positive
 declare_option textnorm_profile speechio "normalization of stage 3: speechio, funasr2023, strict or itn"
 # Decoding; empty: as the model's decoding.yaml says. Sets the array "decoding" to the names.
 # shellcheck source=utils/decode_options.sh
@@ -32,60 +39,51 @@ parse_options "$@"
 
 results=$output_dir/1best_recog
 plan=$output_dir/plan.json
-# Stands where stage 1 was begun over published results and did not end: those are not what these options give.
-unfinished=$output_dir/.stage1_unfinished
+digest=
 
 [ -n "$data_dir" ] && [ -n "$output_dir" ] || die "--data_dir and --output_dir want a folder"
-if stage 1 && [ -e "$results" ]; then
-  : > "$unfinished" || die "cannot write in $output_dir" 3
-fi
+if [ "$stop_stage" -ge 1 ]; then only_run_in "$output_dir"; fi
 
 if stage 0 && [ "$validate" = true ]; then
   log "Stage 0: Validating ..."
-  funrecipe validate --data_dir "$data_dir" --allow_pipes "$allow_pipes"
+  funrecipe validate --data_dir="$data_dir" --allow_pipes="$allow_pipes" --partial_text="$partial_text"
 fi
 
 if stage 1; then
   log "Stage 1: Decoding ..."
   given checkpoint_dir ncpu audio_fs "${decoding[@]}"
-  funrecipe shard --model "$model" --data_dir "$data_dir" --output_dir "$output_dir" --batch_size "$batch_size" \
-    --gpu_inference "$gpu_inference" --gpuid_list "$gpuid_list" --njob "$njob" --checkpoint_name "$checkpoint_name" \
-    --resume "$resume" --allow_pipes "$allow_pipes" --backend "$backend" "${flags[@]}"
-  funrecipe launch --plan "$plan" --backend "$backend"
-  funrecipe merge --plan "$plan" --max_failed "$max_failed"
+  funrecipe plan --model="$model" --data_dir="$data_dir" --output_dir="$output_dir" --batch_size="$batch_size" \
+    --gpu_inference="$gpu_inference" --gpuid_list="$gpuid_list" --njob="$njob" --checkpoint_name="$checkpoint_name" \
+    --resume="$resume" --allow_pipes="$allow_pipes" --backend="$backend" "${flags[@]}"
+  digest=$(digest_of "$plan") # every step from here on is about this plan
+  funrecipe launch --plan="$plan" --digest="$digest" --backend="$backend" --stall_timeout_s="$stall_timeout_s"
+  funrecipe merge --plan="$plan" --digest="$digest" --max_failed="$max_failed"
+elif [ "$stop_stage" -ge 2 ] && [ -e "$plan" ]; then
+  asked model checkpoint_dir checkpoint_name audio_fs "${decoding[@]}"
+  funrecipe plan --check=true --output_dir="$output_dir" "${flags[@]}"
+  digest=$(digest_of "$plan")
 fi
 
-if [ "$stop_stage" -ge 2 ] && [ -e "$unfinished" ]; then
-  die "the last stage 1 in $output_dir failed, and what is there is older: run stage 1 again" 3
-fi
-
-if stage 2 || stage 3; then
-  if [ ! -e "$data_dir/text" ]; then
-    log "$data_dir has no text: nothing to score"
-    stop_stage=1
-  elif [ ! -e "$results/text" ]; then
-    die "there is no $results/text: run stage 1 first" 3
-  fi
+if { stage 2 || stage 3; } && [ ! -e "$data_dir/text" ]; then
+  log "$data_dir has no text: nothing to score"
+  stop_stage=1
 fi
 
 if stage 2; then
   log "Stage 2: Computing WER ..."
-  rm -f "$results/text.cer" "$results/text.cer.json"  # never beside texts that they are not about
-  cp "$results/text" "$results/text.proc" || die "cannot write in $results" 3
-  cp "$data_dir/text" "$results/text.ref" || die "cannot write in $results" 3
-  funrecipe score --ref "$results/text.ref" --hyp "$results/text.proc" --out "$results/text.cer" --data_dir "$data_dir" --plan "$plan" \
-    ${hotword_txt:+--hotwords "$hotword_txt"}
+  funrecipe score --results="$results" --data_dir="$data_dir" --plan="$plan" --digest="$digest" \
+    ${hotword_txt:+--hotwords="$hotword_txt"}
 fi
 
 if stage 3; then
   log "Stage 3: SpeechIO TIOBE textnorm, profile $textnorm_profile: computing WER/CER and alignment ..."
-  funrecipe score --protocol speechio --profile "$textnorm_profile" --ref "$data_dir/text" --hyp "$results/text" \
-    --out_dir "$results" --plan "$plan"
+  funrecipe score --protocol=speechio --profile="$textnorm_profile" --results="$results" --data_dir="$data_dir" \
+    --plan="$plan" --digest="$digest"
 fi
 
 if stage 4; then
   log "Stage 4: Report ..."
-  funrecipe report "$output_dir" --data_dir "$data_dir" ${hotword_txt:+--hotwords "$hotword_txt"}
+  funrecipe report --data_dir="$data_dir" --digest="$digest" ${hotword_txt:+--hotwords="$hotword_txt"} -- "$output_dir"
 fi
 
-if [ -e "$plan" ] && [ ! -e "$unfinished" ]; then funrecipe status "$output_dir" --data_dir "$data_dir"; fi
+if [ -e "$plan" ]; then funrecipe status --data_dir="$data_dir" -- "$output_dir"; fi

@@ -2,9 +2,13 @@
 # Train a Mandarin recognizer of a small domain from nothing, in minutes, on a CPU: bash egs/gcin_zh/run.sh
 # Data: Debian's package gcin-voice, 2,358 syllables spoken by two people, joined to sentences. See README.md.
 # shellcheck disable=SC2154  # options are set by declare_option
+set -euo pipefail
+recipe_dir=$(readlink -f -- "${BASH_SOURCE[0]}")
+recipe_dir=${recipe_dir%/*} root=${recipe_dir%/egs/*}
+[ -f "$root/utils/train_recipe.sh" ] || root=${FUNRECIPE_ROOT:-${SLURM_SUBMIT_DIR:-$PWD}} # a copy elsewhere
+[ -f "$root/utils/train_recipe.sh" ] || { echo "${0##*/}: funrecipe is not in '$root': set FUNRECIPE_ROOT to its folder" >&2; exit 2; }
 # shellcheck source=utils/train_recipe.sh
-recipe_dir=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
-source "$recipe_dir/../../utils/train_recipe.sh"
+source "$root/utils/train_recipe.sh"
 declare_option voice_dir "" "folder of recorded syllables; empty: gcin-voice from the Debian archive"
 declare_option sentences 1500 "training sentences" integer
 declare_option seed 1 "of sentences and joins" integer

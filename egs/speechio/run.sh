@@ -4,8 +4,13 @@
 # A set is a folder with wav.scp and trans.txt, or with metadata.tsv (ID AUDIO DURATION TEXT). Every option that is not
 # listed here goes to egs/asr/infer.sh.
 # shellcheck disable=SC2154  # options are set by declare_option
+set -euo pipefail
+recipe_dir=$(readlink -f -- "${BASH_SOURCE[0]}")
+recipe_dir=${recipe_dir%/*} root=${recipe_dir%/egs/*}
+[ -f "$root/utils/recipe.sh" ] || root=${FUNRECIPE_ROOT:-${SLURM_SUBMIT_DIR:-$PWD}} # a copy elsewhere
+[ -f "$root/utils/recipe.sh" ] || { echo "${0##*/}: funrecipe is not in '$root': set FUNRECIPE_ROOT to its folder" >&2; exit 2; }
 # shellcheck source=utils/recipe.sh
-source "$(dirname "${BASH_SOURCE[0]}")/../../utils/recipe.sh"
+source "$root/utils/recipe.sh"
 
 declare_option output_dir ./results/speechio "one folder per set, RESULTS.md and results.json"
 declare_option max_duration "" "leave out longer utterances, in seconds; the leaderboard's rule is 59.9"
@@ -28,11 +33,11 @@ parse_options "${own_options[@]}"
 
 here=$recipe_root/egs/speechio
 for set in "${sets[@]}"; do
-  name=$(basename "$set")
+  name=$(basename -- "$set")
   log "$name"
   given max_duration max_num_utts
-  "$PYTHON" "$here/local/prepare_set.py" "$set" "$output_dir/$name/data" "${flags[@]}"
-  bash "$recipe_root/egs/asr/infer.sh" --data_dir "$output_dir/$name/data" --output_dir "$output_dir/$name" \
+  "$PYTHON" "$here/local/prepare_set.py" "${flags[@]}" -- "$set" "$output_dir/$name/data"
+  bash "$recipe_root/egs/asr/infer.sh" --data_dir="$output_dir/$name/data" --output_dir="$output_dir/$name" \
     --textnorm_profile "$textnorm_profile" --stop_stage 3 "${infer_options[@]}"
 done
-"$PYTHON" "$here/local/table.py" "$output_dir" "${sets[@]##*/}"
+"$PYTHON" "$here/local/table.py" -- "$output_dir" "${sets[@]##*/}"

@@ -2,9 +2,13 @@
 # Train the small Mandarin Paraformer of the quick start from nothing: bash egs/tiny_zh/run.sh --corpus AISHELL_SAMPLE
 # An hour on two CPU cores. What it uses, why, and what it gives: README.md, RESULTS.md beside this file.
 # shellcheck disable=SC2154  # options are set by declare_option
+set -euo pipefail
+recipe_dir=$(readlink -f -- "${BASH_SOURCE[0]}")
+recipe_dir=${recipe_dir%/*} root=${recipe_dir%/egs/*}
+[ -f "$root/utils/train_recipe.sh" ] || root=${FUNRECIPE_ROOT:-${SLURM_SUBMIT_DIR:-$PWD}} # a copy elsewhere
+[ -f "$root/utils/train_recipe.sh" ] || { echo "${0##*/}: funrecipe is not in '$root': set FUNRECIPE_ROOT to its folder" >&2; exit 2; }
 # shellcheck source=utils/train_recipe.sh
-recipe_dir=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
-source "$recipe_dir/../../utils/train_recipe.sh"
+source "$root/utils/train_recipe.sh"
 declare_option corpus "" "real speech: a folder with train/, validation/ and test/, each with wav.scp and text"
 declare_option real_copies 4 "how often an epoch has each real recording (each time at another speed)" integer
 declare_option aligner "$recipe_root/egs/quickstart/model" "model that tells where characters end, for splicing"

@@ -8,7 +8,15 @@ from pathlib import Path
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--plan", type=Path, required=True, help="plan.json, or the folder that holds it")
+    parser.add_argument("--digest", help="refuse any plan but this one")
     parser.add_argument("--backend", default="local", help="what runs the jobs (default: %(default)s)")
+    parser.add_argument(
+        "--stall_timeout_s",
+        type=float,
+        default=1800,
+        metavar="SECONDS",
+        help="end a job that makes no progress for so long; 0: never (default: %(default)s)",
+    )
 
 
 def run(args: argparse.Namespace) -> None:
@@ -17,7 +25,7 @@ def run(args: argparse.Namespace) -> None:
     from funrecipe.processes import end_with_parent
 
     end_with_parent()
-    plan = read_plan(args.plan)
-    report = launch(plan, args.backend)
+    plan = read_plan(args.plan, args.digest)
+    report = launch(plan, args.backend, stall_timeout_s=args.stall_timeout_s)
     if not report.num_jobs:
         print(f"all {plan.num_utterances} utterances are decoded already")

@@ -6,11 +6,11 @@ import argparse
 from pathlib import Path
 
 from funrecipe.errors import UsageError
-from funrecipe.jobs.results import RESULTS, UNFINISHED, merge_shards
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--plan", type=Path, required=True, help="plan.json, or the folder that holds it")
+    parser.add_argument("--digest", help="refuse any plan but this one")
     parser.add_argument(
         "--max_failed",
         type=int,
@@ -22,27 +22,28 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     from funrecipe.jobs.plan import read_plan
+    from funrecipe.jobs.results import RESULTS, UNFINISHED, merge_shards
+    from funrecipe.processes import only_run_in
 
     if args.max_failed < 0:
-        raise UsageError(f"{args.max_failed} failures cannot be", where="--max_failed", hint="0 or more")
-    plan = read_plan(args.plan)
-    shards = [(plan.shard_folder(job.number), [entry.id for entry in job.utterances]) for job in plan.jobs]
-    report = merge_shards(shards, plan.output_dir, max_failed=args.max_failed)
-    (plan.output_dir / UNFINISHED).unlink(missing_ok=True)
+        raise UsageError(f"--max_failed must be 0 or more, got {args.max_failed}", where="--max_failed")
+    plan = read_plan(args.plan, args.digest)
+    shards = ((plan.shard_folder(job.number), plan.stamps(job.number)) for job in plan.jobs)
+    with only_run_in(plan.output_dir):
+        report = merge_shards(shards, plan.output_dir, max_failed=args.max_failed, digest=plan.digest)
+        (plan.output_dir / UNFINISHED).unlink(missing_ok=True)
     failed = f", {len(report.failed)} failed (see {plan.output_dir / 'failed.scp'})" if report.failed else ""
     num_decoded = report.num_utterances - len(report.failed)
     print(f"{num_decoded} of {report.num_utterances} utterances in {plan.output_dir / RESULTS}{failed}")
-    if warning := warn_of_empty(plan.output_dir / RESULTS / "text", num_decoded):
+    if warning := warn_of_empty(report.num_empty, num_decoded):
         print(warning)
 
 
-def warn_of_empty(texts: Path, num_decoded: int) -> str | None:
+def warn_of_empty(num_empty: int, num_decoded: int) -> str | None:
     """What to say where more than a tenth of the decoded utterances have no text."""
-    with open(texts, encoding="utf-8", errors="surrogateescape") as lines:
-        empty = sum(len(line.split(None, 1)) == 1 for line in lines)
-    if 10 * empty <= num_decoded:
+    if 10 * num_empty <= num_decoded:
         return None
     return (
-        f"WARNING: {empty} of {num_decoded} hypotheses are empty ({100 * empty / num_decoded:.0f} %):"
+        f"WARNING: {num_empty} of {num_decoded} hypotheses are empty ({100 * num_empty / num_decoded:.0f} %):"
         " look at the audio and the search options (ctc_weight, lm_weight, ngram_weight, penalty)"
     )

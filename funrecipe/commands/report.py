@@ -24,6 +24,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         choices=("link", "embed", "none"),
         help="relative links to the audio files (default), the audio inside the page, or none",
     )
+    add("--digest", help="refuse the results of any plan but this one")
     add("--title", help="title of the page (default: the name of the result folder)")
 
 
@@ -38,7 +39,7 @@ def run(args: argparse.Namespace) -> None:
     from funrecipe.score.summary import analysis_json, summary_json
 
     folder = ResultFolder.open(args.result_dir)
-    record = read_run_record(folder.output_dir)
+    record = read_run_record(folder.output_dir, args.digest)
     protocol = folder.summary().get("protocol", {})
     refs, hyps = folder.texts()
     scoring = score_normalized(
@@ -54,7 +55,7 @@ def run(args: argparse.Namespace) -> None:
     summary["analysis"] = analysis_json(scoring, side)
     facts = RunFacts(
         title=args.title or folder.output_dir.resolve().name,
-        audio=_audio(record.entries, data_dir),
+        audio=_audio(record.entries(), data_dir),
         durations_s=side.durations_s,
         speaker_of=side.speaker_of,
         workers={worker.number: (worker.audio_s, worker.decode_s) for worker in record.workers},

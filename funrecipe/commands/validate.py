@@ -16,6 +16,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--allow_pipes", choices=("true", "false"), default="false", help="take wav.scp entries that are commands"
     )
+    parser.add_argument(
+        "--partial_text", choices=("true", "false"), default="false", help="accept a text that lacks utterances"
+    )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -31,6 +34,8 @@ def run(args: argparse.Namespace) -> int:
         print(f"wrote {len(kept)} utterances to {args.fix}{without_text}; problems.txt lists every problem")
         return 0
     data.raise_for_errors()
+    if args.partial_text == "false":
+        data.raise_for_missing_texts()
     texts = "no text" if data.texts is None else f"{len(data.texts)} texts"
     print(f"{args.data_dir}: {len(data.utterances)} utterances, {texts}, no errors")
     return 0

@@ -67,6 +67,19 @@ class DataDir:
         hint = f"funrecipe validate --data_dir {self.path} --fix OUT_DIR writes what can be used"
         _raise_for_errors(self.problems, self.path, hint)
 
+    def raise_for_missing_texts(self) -> None:
+        """Raise DataError where there is a ``text`` and it lacks utterances: cut off, it would score those it has."""
+        if self.texts is None:
+            return
+        missing = [utterance for utterance in self.utterances if utterance.utt_id not in self.texts]
+        if missing:
+            listed = list_problems([f"{utterance.where}: {utterance.utt_id}" for utterance in missing])
+            raise DataError(
+                f"{len(missing)} of {len(self.utterances)} utterances have no text\n{listed}",
+                where=str(self.path / "text"),
+                hint="complete it; --partial_text true scores those that have one; --fix OUT_DIR keeps only those",
+            )
+
 
 def read_data_dir(data_dir: str | Path, *, allow_pipes: bool = False) -> DataDir:
     """Read a data directory that must be free of errors (warnings are in ``problems``).

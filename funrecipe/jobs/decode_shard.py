@@ -12,7 +12,7 @@ from typing import Protocol
 
 import numpy as np
 
-from funrecipe.errors import DataError, FunrecipeError
+from funrecipe.errors import DataError, FunrecipeError, WorkerError
 from funrecipe.jobs.results import ShardWriter
 from funrecipe.jobs.shards import ShardEntry
 
@@ -96,6 +96,8 @@ def _read_ahead(
                 try:
                     waveform = future.result()
                 except Exception as error:  # whatever a decoder of audio raises is about this file only
+                    if isinstance(error, WorkerError):  # but that the file is not the one that was planned
+                        raise
                     writer.fail(entry.id, entry.audio, _reason(error))
                     continue
                 yield Loaded(entry, waveform)

@@ -13,8 +13,16 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-_ERROR = re.compile(r"error|exception|killed|no space left|cannot|traceback", re.IGNORECASE)
+_ERROR = re.compile(r"error|exception|killed|no space left|cannot", re.IGNORECASE)
+_BEGINNINGS = ("# Launched at", "# Started at")
 _TAIL_BYTES = 20_000
+
+
+def begin(log: Path) -> None:
+    """Mark where a launch begins, so that a worker killed before its first word does not get an earlier run's last."""
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with open(log, "a", encoding="utf-8") as file:
+        file.write(f"# Launched at {_now()}\n")
 
 
 def header(command: Sequence[str]) -> str:
@@ -40,11 +48,10 @@ def last_error_line(log: Path) -> str:
             tail = file.read().decode("utf-8", errors="replace")
     except OSError:
         return "no log was written"
-    # A log goes on over several runs: only the last one's lines count.
-    tail = tail[max(0, tail.rfind("# Started at")) :]
-    lines = [
-        line.rstrip() for line in tail.split("\n") if line.strip() and not line.startswith(("#", "  at:", "  do:"))
-    ]
+    # A log spans several runs: only the last one's lines count.
+    tail = tail[max(0, *(tail.rfind(beginning) for beginning in _BEGINNINGS)) :]
+    skipped = ("#", "  at:", "  do:", "Traceback (most recent call last)")
+    lines = [line.rstrip() for line in tail.split("\n") if line.strip() and not line.startswith(skipped)]
     errors = [line for line in lines if _ERROR.search(line)]
     return (errors or lines or ["no message in the log"])[-1].strip()
 

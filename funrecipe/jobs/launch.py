@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from types import FrameType
-from typing import Protocol
 
 from funrecipe.errors import (
     DataError,
@@ -23,32 +22,21 @@ from funrecipe.errors import (
     list_problems,
 )
 from funrecipe.jobs import joblog
+from funrecipe.jobs.backend import Backend, Outcome
 from funrecipe.jobs.local import LocalBackend
 from funrecipe.jobs.plan import Job, Plan
 from funrecipe.jobs.progress import ProgressBar
-from funrecipe.jobs.results import is_shard_complete, read_done, unpublish
+from funrecipe.jobs.results import is_shard_accounted_for, is_shard_complete, unpublish
+from funrecipe.jobs.stall import StallWatch
 from funrecipe.jobs.status import clear_status, read_status
 from funrecipe.processes import only_run_in
 
-POLL_S = 0.2
 # With less room than this a worker may not even have been able to write its log.
 FULL_DISK_BYTES = 1 << 20
 LAUNCHES_NAME = "launches.jsonl"
-
-
-class Backend(Protocol):
-    """What runs jobs. ``codes`` gets the exit status of every job that has ended, negative for a signal."""
-
-    codes: dict[int, int]
-
-    def start(self) -> None: ...
-
-    def poll(self) -> bool: ...
-
-    def cancel(self) -> None: ...
-
-
-BACKENDS: dict[str, Callable[[Plan, Sequence[Job]], Backend]] = {"local": LocalBackend}
+STALL_TIMEOUT_S = 1800.0
+LOCAL = "local"
+BACKENDS: dict[str, Callable[[Plan, Sequence[Job]], Backend]] = {LOCAL: LocalBackend}
 
 
 @dataclass(frozen=True)
@@ -60,7 +48,7 @@ class LaunchReport:
     audio_s: float
 
 
-def launch(plan: Plan, backend_name: str = "local") -> LaunchReport:
+def launch(plan: Plan, backend_name: str = "local", *, stall_timeout_s: float = STALL_TIMEOUT_S) -> LaunchReport:
     """Run every job that is not complete.
 
     Raises:
@@ -70,13 +58,16 @@ def launch(plan: Plan, backend_name: str = "local") -> LaunchReport:
     """
     check_backend(backend_name)
     with only_run_in(plan.output_dir):
-        jobs = [job for job in plan.jobs if not is_shard_complete(plan.shard_folder(job.number), job.stamps)]
+        jobs = [
+            job for job in plan.jobs if not is_shard_complete(plan.shard_folder(job.number), plan.stamps(job.number))
+        ]
         if not jobs:
             return LaunchReport(0, 0.0, 0.0)
         unpublish(plan.output_dir)
-        before_s, started = _decoded_s(plan), time.monotonic()
-        _run(plan, jobs, BACKENDS[backend_name](plan, jobs))
-        report = LaunchReport(len(jobs), time.monotonic() - started, _decoded_s(plan) - before_s)
+        run = _Run(plan, jobs, BACKENDS[backend_name](plan, jobs), StallWatch(stall_timeout_s))
+        before_s, started = run.decoded_s(), time.monotonic()
+        run.run()
+        report = LaunchReport(len(jobs), time.monotonic() - started, run.decoded_s() - before_s)
         _record(plan, report)
         return report
 
@@ -89,70 +80,88 @@ def check_backend(name: str) -> None:
 
 
 def read_launches(plan: Plan) -> tuple[float, float]:
-    """Wall seconds and audio seconds of all launches of this plan so far."""
+    """Wall seconds and audio seconds of all launches of this plan so far; a line that was torn off does not count."""
     try:
-        lines = (plan.output_dir / "log" / LAUNCHES_NAME).read_text(encoding="utf-8").splitlines()
+        text = (plan.output_dir / "log" / LAUNCHES_NAME).read_text(encoding="utf-8", errors="replace")
     except OSError:
         return 0.0, 0.0
-    launches = [json.loads(line) for line in lines]
-    mine = [entry for entry in launches if entry["digest"] == plan.digest]
-    return sum(entry["wall_s"] for entry in mine), sum(entry["audio_s"] for entry in mine)
-
-
-def _run(plan: Plan, jobs: Sequence[Job], backend: Backend) -> None:
-    (plan.output_dir / "log").mkdir(parents=True, exist_ok=True)
-    for job in jobs:
-        clear_status(plan.shard_folder(job.number))
-    with _interruptible() as interrupted, ProgressBar(plan.num_utterances) as bar:
+    wall_s = audio_s = 0.0
+    for line in text.split("\n"):
         try:
-            backend.start()
-            while backend.poll():
-                if interrupted:
-                    raise Interrupted(
-                        f"stopped by {signal.Signals(interrupted[0]).name}", hint="the same command goes on from here"
-                    )
-                bar.update(*_progress(plan))
-                time.sleep(POLL_S)
-            bar.update(*_progress(plan))
-        finally:
-            backend.cancel()
-    failed = [job for job in jobs if backend.codes.get(job.number, 1) != 0]
-    if failed:
-        raise _failure(plan, failed, len(jobs), backend.codes)
+            entry = json.loads(line)
+            if entry["digest"] == plan.digest:
+                wall_s, audio_s = wall_s + float(entry["wall_s"]), audio_s + float(entry["audio_s"])
+        except (ValueError, TypeError, KeyError, RecursionError):
+            continue
+    return wall_s, audio_s
 
 
-def _failure(plan: Plan, failed: Sequence[Job], num_jobs: int, codes: Mapping[int, int]) -> FunrecipeError:
+class _Run:
+    """One launch: the jobs, what runs them, and what they have reported."""
+
+    def __init__(self, plan: Plan, jobs: Sequence[Job], backend: Backend, watch: StallWatch) -> None:
+        self.plan, self.jobs, self.backend, self.watch = plan, jobs, backend, watch
+        self.statuses = {job.number: read_status(plan.shard_folder(job.number)) for job in plan.jobs}
+
+    def run(self) -> None:
+        (self.plan.output_dir / "log").mkdir(parents=True, exist_ok=True)
+        for job in self.jobs:
+            clear_status(self.plan.shard_folder(job.number))
+        with _interruptible() as interrupted, ProgressBar(self.plan.num_utterances) as bar:
+            try:
+                self.backend.start()
+                while self.backend.poll():
+                    if interrupted:
+                        raise Interrupted(
+                            f"stopped by {signal.Signals(interrupted[0]).name}", hint="run the same command to resume"
+                        )
+                    self._look(bar)
+                    time.sleep(self.backend.poll_s)
+                self._look(bar)
+            finally:
+                self.backend.cancel()
+        outcomes = {job.number: self._outcome(job) for job in self.jobs}
+        failed = [job for job in self.jobs if outcomes[job.number].code != 0]
+        if failed:
+            raise _failure(self.plan, failed, len(self.jobs), outcomes)
+
+    def decoded_s(self) -> float:
+        return sum(status.done_audio_s for status in self.statuses.values())
+
+    def _look(self, bar: ProgressBar) -> None:
+        for job in self.jobs:
+            if self.statuses[job.number].code is None or job.number not in self.backend.outcomes:
+                self.statuses[job.number] = read_status(self.plan.shard_folder(job.number))
+        self.watch.update(self.backend.running(), self.statuses)
+        for number in self.watch.to_be_ended():
+            seconds = f"{self.watch.timeout_s:.0f}"
+            self.backend.stop(number, f"no progress for {seconds} s, ended (--stall_timeout_s {seconds})")
+        finished = sum(status.done + status.failed for status in self.statuses.values())
+        bar.update(finished, sum(status.failed for status in self.statuses.values()), self.watch.notice())
+
+    def _outcome(self, job: Job) -> Outcome:
+        """What the back end says, and a job that ended well has a shard that is whole."""
+        outcome = self.backend.outcomes.get(job.number, Outcome(1, "it was not run"))
+        folder = self.plan.shard_folder(job.number)
+        if outcome.code == 0 and not is_shard_accounted_for(folder, self.plan.stamps(job.number)):
+            return Outcome(1, "it ended well, but its results are not whole")
+        return outcome
+
+
+def _failure(plan: Plan, failed: Sequence[Job], num_jobs: int, outcomes: Mapping[int, Outcome]) -> FunrecipeError:
     """Each failed job with how it ended, its log, and the last error in that."""
     reports = []
     for job in failed:
         log = plan.log_path(job.number)
-        reports.append(
-            f"job {job.number} ({_fate(codes.get(job.number, 1))}): {log}\n      {joblog.last_error_line(log)}"
-        )
-    hint = "nothing was published; the same command goes on from what is decoded"
+        reports.append(f"job {job.number} ({outcomes[job.number]}): {log}\n      {joblog.last_error_line(log)}")
+    hint = "no results were published; run the same command again to resume"
     if shutil.disk_usage(plan.output_dir).free < FULL_DISK_BYTES:
         hint = f"No space left on the disk of {plan.output_dir}: make room; " + hint
     # Where the same mistake of the user (an option, a file) ended every job, its own exit code says more.
-    common = {codes.get(job.number) for job in failed} if len(failed) == num_jobs else set()
+    common = {outcomes[job.number].code for job in failed} if len(failed) == num_jobs else set()
     kinds: list[type[FunrecipeError]] = [UsageError, DataError, UnsafeFileError]
     kind = next((kind for kind in kinds if common == {kind.exit_code}), WorkerError)
     return kind(f"{len(failed)} of {num_jobs} jobs failed\n{list_problems(reports)}", hint=hint)
-
-
-def _fate(code: int) -> str:
-    if code >= 0:
-        return f"exit code {code}"
-    hint = ", out of memory?" if code == -signal.SIGKILL else ""
-    return f"killed by {signal.Signals(-code).name}{hint}"
-
-
-def _progress(plan: Plan) -> tuple[int, int]:
-    states = [read_status(plan.shard_folder(job.number)) for job in plan.jobs]
-    return sum(state.done + state.failed for state in states), sum(state.failed for state in states)
-
-
-def _decoded_s(plan: Plan) -> float:
-    return sum(done.audio_s for job in plan.jobs for done in read_done(plan.shard_folder(job.number) / "done").values())
 
 
 def _record(plan: Plan, report: LaunchReport) -> None:
@@ -164,7 +173,7 @@ def _record(plan: Plan, report: LaunchReport) -> None:
         "audio_s": round(report.audio_s, 3),
     }
     with open(plan.output_dir / "log" / LAUNCHES_NAME, "a", encoding="utf-8") as file:
-        file.write(json.dumps(entry) + "\n")
+        file.write("\n" * (file.tell() > 0) + json.dumps(entry))  # a torn line before does not spoil this one
 
 
 @contextmanager

@@ -1,85 +1,70 @@
-"""``plan.json``: all that a worker or a back end needs to know about a run.
+"""A plan: all that a worker or a back end needs to know about a run.
 
-A plan has a *digest* over everything that a result depends on: the utterances and how they are split, the model's
-files, the decoding options, the code. The same digest resumes where a run stopped; another digest sets the earlier
-shards aside in ``output.stale.<digest>/``. Devices, threads and the batch size are not part of it, since results do
-not depend on them.
+``plan.json`` is its header; the utterances are in one list per shard, ``split/shard.N.jsonl``, so that a worker reads
+only its own, however long the whole is. The header names each list by its SHA-256.
+
+A plan has two digests. Its *digest* is its identity, over everything that a result depends on: the utterances with the
+stamps of their audio and how they are split, the contents of the model's files, the decoding options, the code. Every
+later step is given it and refuses another plan's. Its *work digest* leaves out the stamps: a plan with the same one
+resumes where the other stopped, since a repaired file makes its own line stale and not the whole run. Devices,
+threads and the batch size are in neither, since results do not depend on them.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
-import re
-import shutil
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import funrecipe
 from funrecipe.errors import DataError, UsageError
-from funrecipe.files import write_text
-from funrecipe.jobs.results import RESULTS
-from funrecipe.jobs.shards import ShardEntry
-from funrecipe.jobs.wording import count
+from funrecipe.files import write_json
+from funrecipe.identity import rows_digest, value_digest
+from funrecipe.jobs.model_record import ModelRecord
+from funrecipe.jobs.shards import ShardEntry, read_list, write_lists
 
 PLAN_NAME = "plan.json"
-FORMAT = 1
-# The parts of the package whose code can change a hypothesis.
-RESULT_CODE = ("audio", "decode", "models", "text/*.py", "model_folder*.py", "checkpoint.py")
-
-
-@dataclass(frozen=True)
-class ModelRecord:
-    """The model of a run: base folder, the weights in use (which may lie elsewhere), SHA-256 of what matters."""
-
-    path: str
-    weights: str
-    fingerprint: dict[str, str]
-    weights_stamp: str
-    sample_rate_hz: int = 16000
-    frames_per_second: float = 100 / 6
-
-    @property
-    def weights_sha256(self) -> str:
-        return self.fingerprint["weights"]
+FORMAT = 2
+AGAIN = "run stage 1 again (with the same options as before it resumes, and takes seconds if all is decoded)"
+DEVICES = ("cpu", "cuda", "auto")
 
 
 @dataclass(frozen=True)
 class Job:
-    """One shard. ``gpu`` is the id to make visible to its process, None for the CPU."""
+    """One shard: its number, how much it is, the digests of its list with and without the stamps of the audio."""
 
     number: int
-    utterances: tuple[ShardEntry, ...]
-    gpu: str | None = None
-
-    @property
-    def cost_s(self) -> float:
-        return sum(utterance.cost_s for utterance in self.utterances)
-
-    @property
-    def stamps(self) -> dict[str, str]:
-        """id -> stamp of its audio"""
-        return {utterance.id: utterance.stamp for utterance in self.utterances}
+    num_utterances: int
+    cost_s: float
+    digest: str
+    work_digest: str
 
 
 @dataclass(frozen=True)
 class Plan:
-    """See the module. ``output_dir`` is the folder of the plan file, so a run may be moved or mounted elsewhere."""
+    """The header of a plan.
+
+    Attributes:
+        output_dir: the folder of the plan file, so a run may be moved or mounted elsewhere.
+        options: the decoding options that were asked for; the rest is as the model's ``decoding.yaml`` says.
+        device: ``cpu``, ``cuda``, or ``auto`` (a GPU where the worker finds one). Which one is the back end's business.
+        gpuid_list: indices of the GPUs that were asked for, for a back end that chooses them itself.
+        ncpu: threads of a worker that were asked for; None: as many as it is given cores.
+    """
 
     output_dir: Path
     data_dir: str
     model: ModelRecord
     options: dict[str, Any]
     jobs: tuple[Job, ...]
-    threads: int
-    max_running: int
     batch_size: int
+    device: str = "cpu"
+    gpuid_list: str = ""
+    ncpu: int | None = None
     code: str = ""
     audio_fs: int | None = None
     allow_pipes: bool = False
-    notes: tuple[str, ...] = field(default=())
 
     @property
     def path(self) -> Path:
@@ -87,20 +72,25 @@ class Plan:
 
     @property
     def digest(self) -> str:
-        content = {
+        return value_digest(self._content([job.digest for job in self.jobs]))
+
+    @property
+    def work_digest(self) -> str:
+        return value_digest(self._content([job.work_digest for job in self.jobs]))
+
+    def _content(self, lists: Sequence[str]) -> dict[str, Any]:
+        return {
             "format": FORMAT,
             "code": self.code,
             "options": self.options,
             "audio_fs": self.audio_fs,
             "model": self.model.fingerprint,
-            # Not the stamps: a repaired file makes its own line stale (see ShardWriter), not the whole run.
-            "jobs": [[(u.id, u.audio, u.start_s, u.end_s) for u in job.utterances] for job in self.jobs],
+            "lists": lists,
         }
-        return hashlib.sha256(json.dumps(content, sort_keys=True).encode("utf-8", "surrogateescape")).hexdigest()
 
     @property
     def num_utterances(self) -> int:
-        return sum(len(job.utterances) for job in self.jobs)
+        return sum(job.num_utterances for job in self.jobs)
 
     def summary(self) -> dict[str, str]:
         """What a score should say about the run that it belongs to."""
@@ -116,9 +106,25 @@ class Plan:
     def job(self, number: int) -> Job:
         if not 1 <= number <= len(self.jobs):
             raise UsageError(
-                f"there is no job {number} in the plan", where=str(self.path), hint=f"jobs are 1 to {len(self.jobs)}"
+                f"job {number} is not in the plan", where=str(self.path), hint=f"jobs are 1 to {len(self.jobs)}"
             )
         return self.jobs[number - 1]
+
+    def entries(self, number: int) -> list[ShardEntry]:
+        """The utterances of one shard, in byte order of their ids.
+
+        Raises:
+            DataError: the list is missing, or not the one that the header names.
+        """
+        path = self.output_dir / "split" / f"shard.{number}.jsonl"
+        entries = list(read_list(path))
+        if rows_digest(entry.row() for entry in entries) != self.job(number).digest:
+            raise DataError("the list is not the one of this plan", where=str(path), hint=AGAIN)
+        return entries
+
+    def stamps(self, number: int) -> dict[str, str]:
+        """id -> stamp of its audio, for the utterances of one shard."""
+        return {entry.id: entry.stamp for entry in self.entries(number)}
 
     def shard_folder(self, number: int) -> Path:
         return self.output_dir / f"output.{number}"
@@ -126,104 +132,69 @@ class Plan:
     def log_path(self, number: int) -> Path:
         return self.output_dir / "log" / f"decode.{number}.log"
 
-    def write(self) -> None:
-        content = asdict(self) | {"format": FORMAT, "digest": self.digest}
-        del content["output_dir"]
-        content["jobs"] = [
-            {"number": job.number, "gpu": job.gpu, "utterances": [u.to_json() for u in job.utterances]}
-            for job in self.jobs
-        ]
-        write_text(self.path, json.dumps(content, ensure_ascii=False) + "\n")
+
+def plan_jobs(shards: Sequence[Sequence[ShardEntry]]) -> tuple[Job, ...]:
+    """The jobs of shards."""
+    return tuple(
+        Job(
+            number,
+            len(shard),
+            round(sum(u.cost_s for u in shard), 3),
+            rows_digest(u.row() for u in shard),
+            rows_digest((u.id, u.audio, u.start_s, u.end_s) for u in shard),
+        )
+        for number, shard in enumerate(shards, start=1)
+    )
 
 
-def read_plan(path: Path) -> Plan:
-    """Raises DataError if there is no plan, or it is damaged or of another version of the format."""
+def write_plan(plan: Plan, shards: Sequence[Sequence[ShardEntry]]) -> None:
+    """Write the lists of the jobs, and then the header."""
+    write_lists(shards, plan.output_dir / "split")
+    header = asdict(plan)
+    del header["output_dir"]
+    write_json(plan.path, {"digest": plan.digest, "work_digest": plan.work_digest, "format": FORMAT} | header)
+
+
+def read_plan(path: Path, digest: str | None = None) -> Plan:
+    """The header of a plan: ``plan.json``, or the folder that holds it.
+
+    Raises:
+        DataError: there is no plan, it is damaged, of another version of the format, or not the one of ``digest``.
+    """
     path = path / PLAN_NAME if path.is_dir() else path
+    header = _read_header(path)
     try:
-        content = json.loads(path.read_text(encoding="utf-8", errors="surrogateescape"))
-    except FileNotFoundError:
-        raise DataError(
-            "there is no plan", where=str(path), hint="stage 1 of infer.sh (funrecipe shard) makes it"
-        ) from None
-    except json.JSONDecodeError as error:
-        raise DataError(f"not a plan: {error}", where=str(path), hint="run stage 1 again") from None
-    if not isinstance(content, dict) or content.pop("format", None) != FORMAT:
-        raise DataError("the plan was made by another version of funrecipe", where=str(path), hint="run stage 1 again")
-    try:
-        plan, digest = _from_json(content, path.absolute().parent), content["digest"]
-        changed = plan.digest != digest
-    except (KeyError, TypeError, AttributeError) as error:
+        plan = _from_header(header, path.absolute().parent)
+        is_whole = plan.digest == header["digest"]
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
         raise DataError(f"not a plan: {error!r}", where=str(path), hint="run stage 1 again") from None
-    if changed:
+    if not is_whole:
         raise DataError("the plan was changed after it was made", where=str(path), hint="run stage 1 again")
+    if digest and not plan.digest.startswith(digest):
+        raise DataError(
+            f"the plan here is {plan.digest[:12]}, not {digest[:12]}: another run has replaced it",
+            where=str(path),
+            hint="choose another --output_dir for one of the two, or run stage 1 again",
+        )
     return plan
 
 
-def _from_json(content: dict[str, Any], output_dir: Path) -> Plan:
-    jobs = tuple(Job(j["number"], tuple(ShardEntry(**u) for u in j["utterances"]), j["gpu"]) for j in content["jobs"])
-    rest = {k: v for k, v in content.items() if k not in ("digest", "jobs", "model", "notes")}
-    model = ModelRecord(**content["model"])
-    return Plan(output_dir=output_dir, model=model, jobs=jobs, notes=tuple(content["notes"]), **rest)
-
-
-def set_stale_aside(output_dir: Path, new_digest: str) -> Path | None:
-    """Move the shards and results of an earlier, different plan out of the way; where they went, or None."""
+def _read_header(path: Path) -> dict[str, Any]:
     try:
-        old = json.loads((output_dir / PLAN_NAME).read_text(encoding="utf-8", errors="surrogateescape"))
-        old_digest = str(old["digest"])
-    except (OSError, json.JSONDecodeError, KeyError, TypeError):
-        old_digest = ""
-    if not re.fullmatch("[0-9a-f]{64}", old_digest):  # it becomes part of a path
-        old_digest = ""
-    if old_digest == new_digest:
-        return None
-    # Every shard counts, whoever left it: without a plan that we know, nothing tells what it was made from.
-    leftovers = [p for p in output_dir.glob("output.*") if p.suffix[1:].isdigit()]
-    leftovers += [p for name in (RESULTS, "failed.scp", "log") if (p := output_dir / name).exists()]
-    if not leftovers:
-        return None
-    aside = output_dir / f"output.stale.{old_digest[:12] or 'unknown'}"
-    shutil.rmtree(aside, ignore_errors=True)
-    aside.mkdir(parents=True)
-    for path in leftovers:
-        path.rename(aside / path.name)
-    return aside
+        header = json.loads(path.read_text(encoding="utf-8", errors="surrogateescape"))
+    except FileNotFoundError:
+        hint = "stage 1 of infer.sh (funrecipe plan) makes it"
+        raise DataError("there is no plan", where=str(path), hint=hint) from None
+    except OSError as error:
+        raise DataError(f"cannot read the plan: {error.strerror}", where=str(path)) from None
+    except (ValueError, RecursionError) as error:
+        raise DataError(f"not a plan: {error}", where=str(path), hint="run stage 1 again") from None
+    if not isinstance(header, dict) or header.get("format") != FORMAT:
+        raise DataError("the plan was made by another version of funrecipe", where=str(path), hint="run stage 1 again")
+    return header
 
 
-def fingerprint(files: dict[str, Path | None], values: dict[str, Any]) -> dict[str, str]:
-    """SHA-256 by name: of files by content, of parsed values (configuration, tokens) by their canonical JSON."""
-    digests = {
-        name: hashlib.sha256(
-            json.dumps(value, sort_keys=True, default=str).encode("utf-8", "surrogateescape")
-        ).hexdigest()
-        for name, value in values.items()
-    }
-    for name, path in files.items():
-        if path is not None:
-            with open(path, "rb") as file:
-                digest = hashlib.sha256()
-                while block := file.read(1 << 20):
-                    digest.update(block)
-            digests[name] = digest.hexdigest()
-    return digests
-
-
-def code_version() -> str:
-    """The version, and a digest of the sources that results depend on."""
-    package = Path(funrecipe.__file__).parent
-    digest = hashlib.sha256()
-    for pattern in RESULT_CODE:
-        for path in sorted(package.glob(pattern if pattern.endswith(".py") else f"{pattern}/**/*.py")):
-            digest.update(path.relative_to(package).as_posix().encode())
-            digest.update(path.read_bytes())
-    return f"{funrecipe.__version__}+{digest.hexdigest()[:12]}"
-
-
-def describe(jobs: Sequence[Job], threads: int, max_running: int) -> str:
-    """How the work will be laid out, in one line."""
-    if jobs and jobs[0].gpu is not None:
-        where = "GPU " + ",".join(str(job.gpu) for job in jobs)
-    else:
-        where = "CPU"
-    at_once = "" if max_running >= len(jobs) else f", {max_running} at once"
-    return f"{count(len(jobs), 'job')} on {where}{at_once}, {count(threads, 'thread')} each"
+def _from_header(header: dict[str, Any], output_dir: Path) -> Plan:
+    rest = {k: v for k, v in header.items() if k not in ("digest", "work_digest", "format", "jobs", "model")}
+    jobs = tuple(Job(**job) for job in header["jobs"])
+    return Plan(output_dir=output_dir, model=ModelRecord(**header["model"]), jobs=jobs, **rest)

@@ -14,7 +14,7 @@ LINE_EVERY_S = 30.0
 
 
 class ProgressBar:
-    """Context manager; ``update(finished, failed)`` takes totals, not increments."""
+    """Context manager; ``update(finished, failed, notice)`` takes totals, not increments."""
 
     def __init__(self, total: int) -> None:
         self.total = total
@@ -26,6 +26,7 @@ class ProgressBar:
         )
         self._started = self._last_line = time.monotonic()
         self._at_start: int | None = None
+        self._noticed = False
 
     def __enter__(self) -> ProgressBar:
         return self
@@ -33,19 +34,23 @@ class ProgressBar:
     def __exit__(self, *_: object) -> None:
         self._bar.close()
 
-    def update(self, finished: int, failed: int) -> None:
+    def update(self, finished: int, failed: int, notice: str = "") -> None:
         if self._at_start is None:
             self._at_start = finished
             self._bar.initial = finished
         if self._is_terminal:
             self._bar.n = finished
-            self._bar.set_postfix_str(f"{failed} failed" if failed else "", refresh=False)
+            said = [f"{failed} failed"] if failed else []
+            self._bar.set_postfix_str(", ".join(said + ([notice] if notice else [])), refresh=False)
             self._bar.refresh()
             return
         now = time.monotonic()
-        if now - self._last_line >= LINE_EVERY_S:
+        is_new = bool(notice) and not self._noticed
+        self._noticed = bool(notice)
+        if is_new or now - self._last_line >= LINE_EVERY_S:
             self._last_line = now
-            print(self._line(finished, failed, now - self._started), file=sys.stderr, flush=True)
+            line = self._line(finished, failed, now - self._started)
+            print(f"{line}; {notice}" if notice else line, file=sys.stderr, flush=True)
 
     def _line(self, finished: int, failed: int, elapsed_s: float) -> str:
         line = f"{finished} of {self.total} utterances"

@@ -1,4 +1,4 @@
-"""What this machine offers: cores, memory, GPUs; and how many jobs that allows. No torch."""
+"""What this process may use of the machine that it is on: cores, memory, GPUs; how many jobs that allows. No torch."""
 
 from __future__ import annotations
 
@@ -18,23 +18,32 @@ WEIGHT_COPIES = 2
 
 @dataclass(frozen=True)
 class Layout:
-    """Devices and threads for ``num_jobs`` jobs. ``gpus[i]`` is the device of job i + 1, None for the CPU."""
+    """Devices and threads for the jobs of one machine.
+
+    Attributes:
+        gpus: per job the id of its device, None for the CPU.
+        gpuid_list: the indices of those GPUs that were asked for and exist; empty for the CPU.
+    """
 
     gpus: tuple[str | None, ...]
     threads: int
     max_running: int
     notes: tuple[str, ...] = ()
+    gpuid_list: str = ""
 
 
 def available_cores() -> int:
-    """Cores that this process may use: its affinity, and the quota of its control group (containers)."""
+    """Cores that this process may use: its affinity, the quota of its control groups (containers), what Slurm gave."""
     try:
         cores = len(os.sched_getaffinity(0))
     except AttributeError:  # not on every system
         cores = os.cpu_count() or 1
-    for quota, period in (_cgroup_v2_quota(), _cgroup_v1_quota()):
+    for folder in _cgroups("cpu"):
+        quota, period = _quota(folder)
         if quota and period:
             cores = min(cores, max(1, quota // period))
+    if os.environ.get("SLURM_CPUS_PER_TASK", "").isdecimal():
+        cores = min(cores, max(1, int(os.environ["SLURM_CPUS_PER_TASK"])))
     return cores
 
 
@@ -44,13 +53,13 @@ def available_memory_bytes() -> int | None:
     for line in _read("/proc/meminfo").splitlines():
         if line.startswith("MemAvailable:"):
             limits.append(int(line.split()[1]) * 1024)
-    for limit, used in (
-        ("memory.max", "memory.current"),
-        ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes"),
-    ):
-        limit_text, used_text = _read(f"/sys/fs/cgroup/{limit}").strip(), _read(f"/sys/fs/cgroup/{used}").strip()
-        if limit_text.isdigit() and used_text.isdigit():
-            limits.append(max(0, int(limit_text) - int(used_text)))
+    for folder in _cgroups("memory"):
+        for limit, used in (("memory.max", "memory.current"), ("memory.limit_in_bytes", "memory.usage_in_bytes")):
+            limit_text, used_text = _read(f"{folder}/{limit}").strip(), _read(f"{folder}/{used}").strip()
+            if limit_text.isdigit() and used_text.isdigit():
+                limits.append(max(0, int(limit_text) - int(used_text)))
+    if os.environ.get("SLURM_MEM_PER_NODE", "").isdecimal() and int(os.environ["SLURM_MEM_PER_NODE"]):
+        limits.append(int(os.environ["SLURM_MEM_PER_NODE"]) << 20)
     return min(limits) if limits else None
 
 
@@ -81,7 +90,9 @@ def lay_out(
     if gpu_inference != "false" and indices and all(index == -1 for index in indices):
         gpu_inference, njob = "false", len(indices)  # the original's way of writing "on the CPU"
     if gpu_inference == "true" and not indices:
-        raise UsageError("GPUs are asked for and none is named", where="--gpuid_list", hint='for example "0,1"')
+        raise UsageError(
+            "--gpu_inference true requires --gpuid_list, and none is named", where="--gpuid_list", hint='write "0,1"'
+        )
     if gpu_inference != "false":
         visible = visible_gpus()
         missing = [index for index in indices if not 0 <= index < len(visible)]
@@ -100,7 +111,8 @@ def lay_out(
                 else []
             )
             threads = ncpu or max(1, cores // len(found))
-            return Layout(tuple(visible[index] for index in found), threads, len(found), tuple(notes))
+            ids = tuple(visible[index] for index in found)
+            return Layout(ids, threads, len(found), tuple(notes), ",".join(map(str, found)))
         notes = ["no GPU of --gpuid_list exists: decoding on the CPU"]
     else:
         notes = []
@@ -144,14 +156,25 @@ def _cuda_device_count() -> int:
     return count.value
 
 
-def _cgroup_v2_quota() -> tuple[int, int]:
-    fields = _read("/sys/fs/cgroup/cpu.max").split()
-    return (int(fields[0]), int(fields[1])) if len(fields) == 2 and fields[0].isdigit() else (0, 0)
+def _cgroups(controller: str) -> list[str]:
+    """The folders of this process's control group and those above it, version 1 or 2."""
+    folders = []
+    for line in _read("/proc/self/cgroup").splitlines():
+        _, controllers, path = line.split(":", 2)
+        if controllers and controller not in controllers.split(","):
+            continue
+        root = f"/sys/fs/cgroup/{controller}" if controllers else "/sys/fs/cgroup"
+        parts = [part for part in path.split("/") if part]
+        folders += ["/".join([root, *parts[:depth]]) for depth in range(len(parts), -1, -1)]
+    return folders
 
 
-def _cgroup_v1_quota() -> tuple[int, int]:
-    quota = _read("/sys/fs/cgroup/cpu/cpu.cfs_quota_us").strip()
-    period = _read("/sys/fs/cgroup/cpu/cpu.cfs_period_us").strip()
+def _quota(folder: str) -> tuple[int, int]:
+    """Microseconds of CPU per period, version 2 or 1; zeros where there is no limit."""
+    fields = _read(f"{folder}/cpu.max").split()
+    if len(fields) == 2 and fields[0].isdigit():
+        return int(fields[0]), int(fields[1])
+    quota, period = _read(f"{folder}/cpu.cfs_quota_us").strip(), _read(f"{folder}/cpu.cfs_period_us").strip()
     return (int(quota), int(period)) if quota.isdigit() and period.isdigit() else (0, 0)
 
 

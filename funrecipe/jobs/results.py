@@ -1,123 +1,97 @@
-"""The files that a shard writes, and how they become one published ``1best_recog/``.
-
-A shard's folder ``output.N/`` holds
-
-* ``1best_recog/{text,token,score,timestamp,nbest,rich}``: ``id value`` lines, appended and flushed per utterance;
-* ``done``: ``id <tab> audio seconds <tab> decoding seconds <tab> stamp of the audio``, written after the others. An
-  utterance counts as decoded when its line stands here and in every other file, so a line that a killed worker left
-  half written is never taken for a result;
-* ``failed.scp``: ``id <tab> audio <tab> reason``;
-* ``1best_recog/rtf``: written when the shard is complete.
-"""
+"""How results come to be: a worker's attempt at a shard, the published shard, the merge into ``1best_recog/``."""
 
 from __future__ import annotations
 
 import contextlib
+import filecmp
+import heapq
 import json
 import os
+import random
+import secrets
 import shutil
+import socket
+import time
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TextIO
+from typing import BinaryIO
 
 from funrecipe.errors import IncompleteRunError, WorkerError, list_problems
-from funrecipe.files import write_error, write_text
+from funrecipe.files import atomic_write, temporary_name, write_error, write_text
+from funrecipe.jobs.shard_files import (
+    ATTEMPT,
+    FILES,
+    REQUIRED,
+    RESULTS,
+    Done,
+    Record,
+    SortedShard,
+    load_records,
+    read_failed,
+)
 
-RESULTS = "1best_recog"
-UNFINISHED = ".stage1_unfinished"  # infer.sh makes it, a merge that succeeds takes it away
-REQUIRED = ("text", "token", "score")
-OPTIONAL = ("timestamp", "nbest", "rich")
-
-
-@dataclass(frozen=True)
-class Done:
-    """One line of ``done``: what a decoded utterance cost."""
-
-    audio_s: float
-    decode_s: float
-    stamp: str = ""
+REPORTS = ("report.html", "RESULTS.md")  # of stage 4; what they say is about RESULTS
+UNFINISHED = ".stage1_unfinished"  # a stage 1 has begun over published results, which may not be what it asks for
+DIGEST_NAME = "plan.digest"  # in RESULTS: the plan that they are of
+MOST_OPEN = 400  # files that a merge has open at once
+PUBLISH_TRIES = 5
 
 
 @dataclass(frozen=True)
 class MergeReport:
-    """What a merge published."""
+    """What a merge published. ``num_empty``: hypotheses without text."""
 
     num_utterances: int
     failed: dict[str, str]
     audio_s: float
     decode_s: float
-    warnings: list[str] = field(default_factory=list)
-
-
-def read_lines(path: Path) -> list[tuple[str, str]]:
-    """``(id, rest)`` of every complete line; a last line without its newline was torn off and is left out."""
-    try:
-        content = path.read_text(encoding="utf-8", errors="surrogateescape")
-    except FileNotFoundError:
-        return []
-    # Not splitlines(): a token may be a character that Python, but no line reader of ours, takes for a line end.
-    pairs = (line.partition(" ") for line in content.split("\n")[:-1])
-    return [(key, value) for key, _, value in pairs]
-
-
-def read_done(path: Path) -> dict[str, Done]:
-    done = {}
-    for line in _complete_lines(path):
-        with contextlib.suppress(ValueError):  # a line that a crash of the machine garbled is no result
-            key, audio_s, decode_s, stamp = line.split("\t")
-            done[key] = Done(float(audio_s), float(decode_s), stamp)
-    return done
+    num_empty: int = 0
 
 
 def is_shard_complete(folder: Path, stamps: Mapping[str, str]) -> bool:
-    """True if every utterance stands once in every file, decoded from the audio as it is now, and nothing else does."""
-    done = read_done(folder / "done")
-    return {key: entry.stamp for key, entry in done.items()} == stamps and all(
-        sorted(key for key, _ in read_lines(folder / RESULTS / name)) == sorted(stamps) for name in REQUIRED
-    )
+    """True if there is a result of every utterance, decoded from the audio as it is now, and nothing else."""
+    shard = SortedShard(folder)
+    found = {_text(record.key): record.done.stamp for record in shard}
+    return shard.is_clean and found == stamps
 
 
-def read_failed(path: Path) -> dict[str, tuple[str, str]]:
-    """id -> (audio, reason)"""
-    rows = (line.split("\t", 2) for line in _complete_lines(path))
-    return {row[0]: (row[1], row[2]) for row in rows if len(row) == 3}
+def is_shard_accounted_for(folder: Path, stamps: Mapping[str, str]) -> bool:
+    """True if there is a result of every utterance, or the reason why there is none."""
+    found = {_text(record.key) for record in SortedShard(folder) if stamps.get(_text(record.key)) == record.done.stamp}
+    return not stamps.keys() - found - read_failed(folder / "failed.scp").keys()
 
 
 class ShardWriter:
-    """Appends results of one shard; opening it repairs what a killed worker left and tells what is already done.
+    """Writes the results of one shard, in a folder of its own that begins with what earlier attempts have.
+
+    As a context manager it publishes what it has when the block ends without an error. What it has appended counts for
+    the next attempt even where it could not (a kill, a full disk).
 
     Args:
         folder: ``output.N``.
         stamps: id -> stamp of its audio, for every utterance of the shard; earlier results of other ids or of audio
             that has changed since are dropped.
+    Attributes:
+        done, failed: by id what is decoded, and why others are not.
     Raises:
         WorkerError: the disk is full or the folder cannot be written.
     """
 
     def __init__(self, folder: Path, stamps: Mapping[str, str]) -> None:
         self.folder, self._stamps = folder, stamps
-        self._files: dict[str, TextIO] = {}
+        host = socket.gethostname().split(".")[0] or "host"
+        self.attempt = folder / f"{ATTEMPT}{host}-{secrets.token_hex(4)}"
+        self._files: dict[str, BinaryIO] = {}
+        self.done: dict[str, Done] = {}
+        self.failed: dict[str, str] = {}
         try:
-            (folder / RESULTS).mkdir(parents=True, exist_ok=True)
-            self.done = self._recover()
-            (folder / "failed.scp").unlink(missing_ok=True)  # what failed is tried again
+            (self.attempt / RESULTS).mkdir(parents=True)
         except OSError as error:
             raise write_error(error, folder) from error
-        self.failed: dict[str, str] = {}
-
-    def _recover(self) -> dict[str, Done]:
-        done = {
-            key: entry for key, entry in read_done(self.folder / "done").items() if self._stamps.get(key) == entry.stamp
-        }
-        values = {name: dict(read_lines(self.folder / RESULTS / name)) for name in REQUIRED + OPTIONAL}
-        done = {key: entry for key, entry in done.items() if all(key in values[name] for name in REQUIRED)}
-        for name, lines in values.items():
-            path = self.folder / RESULTS / name
-            if path.exists():
-                write_text(path, "".join(f"{key} {value}\n" for key, value in lines.items() if key in done))
-        write_text(self.folder / "done", "".join(_done_line(key, entry) for key, entry in done.items()))
-        return done
+        for earlier in [folder, *(path for path in folder.glob(f"{ATTEMPT}*") if path != self.attempt)]:
+            self._take_over(earlier)
 
     def write(
         self,
@@ -133,24 +107,21 @@ class ShardWriter:
         rich: Mapping[str, str | None] | None = None,
     ) -> None:
         """Append one utterance to every file and flush; ``done`` comes last. ``nbest``: (tokens, text, score) each."""
-        self._append(f"{RESULTS}/text", f"{key} {text}\n")
-        self._append(f"{RESULTS}/token", f"{key} {' '.join(tokens)}\n")
-        self._append(f"{RESULTS}/score", f"{key} {score:.6f}\n")
+        values = {"text": text, "token": " ".join(tokens), "score": f"{score:.6f}"}
         if timestamp_ms is not None:
-            self._append(f"{RESULTS}/timestamp", f"{key} {json.dumps([list(pair) for pair in timestamp_ms])}\n")
+            values["timestamp"] = json.dumps([list(pair) for pair in timestamp_ms])
         if nbest is not None:
             rows = [{"text": text, "token": " ".join(t), "score": round(score, 6)} for t, text, score in nbest]
-            self._append(f"{RESULTS}/nbest", f"{key} {json.dumps(rows, ensure_ascii=False)}\n")
+            values["nbest"] = json.dumps(rows, ensure_ascii=False)
         if rich is not None:
-            self._append(f"{RESULTS}/rich", f"{key} {json.dumps(dict(rich), ensure_ascii=False)}\n")
-        entry = Done(audio_s, decode_s, self._stamps.get(key, ""))
-        self._append("done", _done_line(key, entry))
-        self.done[key] = entry
+            values["rich"] = json.dumps(dict(rich), ensure_ascii=False)
+        lines = {name: _bytes(f"{key} {value}\n") for name, value in values.items()}
+        self._add(Record(_bytes(key), Done(audio_s, decode_s, self._stamps.get(key, "")), lines))
 
     def fail(self, key: str, audio: str, reason: str) -> None:
         """Record an utterance that cannot be decoded, and why."""
         reason = " ".join(reason.split())
-        self._append("failed.scp", f"{key}\t{audio}\t{reason}\n")
+        self._append("failed.scp", _bytes(f"{key}\t{audio}\t{reason}\n"))
         self.failed[key] = reason
 
     def write_rtf(self, frames_per_second: float) -> None:
@@ -171,56 +142,100 @@ class ShardWriter:
             f"rtf_avf decoding, feature length total: {round(audio_s * frames_per_second)}, "
             f"forward_time total: {decode_s:.4f}, rtf avg: {_percent(decode_s, audio_s):.4f}\n"
         )
-        write_text(self.folder / RESULTS / "rtf", "".join(lines))
+        write_text(self.folder / RESULTS / "rtf", lines)
 
-    def _append(self, name: str, line: str) -> None:
-        path = self.folder / name
+    def publish(self) -> None:
+        """Make the shard's files of what this attempt and those before have, sorted by id; ``done`` comes last.
+
+        They are read back: where another attempt has published at the same time, files of both may stand side by side,
+        and whoever notices publishes again. A result that was published is never taken back.
+        """
+        for attempt in range(PUBLISH_TRIES):
+            self._take_over(self.folder)
+            self._close()
+            if not (self.attempt / RESULTS).is_dir():
+                raise WorkerError("another worker has taken over", where=str(self.attempt), hint="nothing is lost")
+            for name in FILES:
+                _sort_into(self.attempt / RESULTS / name, self.folder / RESULTS / name)
+            _sort_into(self.attempt / "failed.scp", self.folder / "failed.scp")
+            _sort_into(self.attempt / "done", self.folder / "done", or_empty=True)
+            shard = SortedShard(self.folder)
+            if {_text(record.key) for record in shard} >= self.done.keys() and shard.is_clean:
+                shutil.rmtree(self.attempt, ignore_errors=True)
+                return
+            time.sleep(random.random() * 0.1 * 2**attempt)
+        raise WorkerError("the files read back are not those written", where=str(self.folder), hint="rerun")
+
+    def _take_over(self, earlier: Path) -> None:
+        for record in load_records(earlier):
+            key = _text(record.key)
+            if key not in self.done and self._stamps.get(key) == record.done.stamp:
+                self._add(record)
+
+    def _add(self, record: Record) -> None:
+        for name, line in record.lines.items():
+            self._append(f"{RESULTS}/{name}", line)
+        self._append("done", record.done_line)
+        self.done[_text(record.key)] = record.done
+
+    def _append(self, name: str, line: bytes) -> None:
+        path = self.attempt / name
         try:
             if name not in self._files:
-                self._files[name] = path.open("a", encoding="utf-8", errors="surrogateescape", newline="\n")
+                self._files[name] = path.open("ab")
             self._files[name].write(line)
             self._files[name].flush()
         except OSError as error:
             raise write_error(error, path) from error
 
-    def close(self) -> None:
-        for path, file in self._files.items():
+    def _close(self) -> None:
+        for name, file in self._files.items():
             try:
                 file.close()
             except OSError as error:
-                raise write_error(error, Path(path)) from error
+                raise write_error(error, self.attempt / name) from error
+        self._files.clear()
 
     def __enter__(self) -> ShardWriter:
         return self
 
     def __exit__(self, kind: object, *_: object) -> None:
-        try:
-            self.close()
-        except WorkerError:
-            if kind is None:  # otherwise the error under way is the same one, and was raised first
-                raise
+        if kind is None:
+            self.publish()
+            return
+        with contextlib.suppress(WorkerError):  # the error under way was raised first
+            self._close()
 
 
-def merge_shards(shards: Iterable[tuple[Path, Sequence[str]]], output_dir: Path, *, max_failed: int = 0) -> MergeReport:
+def merge_shards(
+    shards: Iterable[tuple[Path, Sequence[str] | Mapping[str, str]]],
+    output_dir: Path,
+    *,
+    max_failed: int = 0,
+    digest: str = "",
+) -> MergeReport:
     """Publish ``output_dir/1best_recog`` if every utterance is decoded or, up to ``max_failed``, listed as failed.
 
     Args:
-        shards: per shard its folder and the ids that it had to decode.
+        shards: per shard its folder and the ids that it had to decode, or a mapping of them to the stamps of their
+            audio. One shard is looked at after the other; the lines are then merged as they are read.
+        digest: of the plan, recorded with the results.
     Raises:
-        IncompleteRunError: ids are missing, doubled, unknown or too many failed; nothing is published, and what an
-            earlier run had published is taken away.
+        IncompleteRunError: ids are missing, damaged or too many failed; nothing is published, and what an earlier run
+            had published is taken away.
     """
-    values: dict[str, dict[str, str]] = {name: {} for name in REQUIRED + OPTIONAL}
     failed: dict[str, tuple[str, str]] = {}
     problems: list[str] = []
-    expected: set[str] = set()
+    folders: list[Path] = []
+    num_utterances = num_empty = 0
     audio_s = decode_s = 0.0
     for folder, ids in shards:
-        expected.update(ids)
-        problems += _read_shard(folder, set(ids), values, failed)
-        done = read_done(folder / "done")
-        audio_s += sum(entry.audio_s for entry in done.values())
-        decode_s += sum(entry.decode_s for entry in done.values())
+        found = _look_through(folder, ids, failed, problems)
+        folders.append(folder)
+        num_utterances += len(ids)
+        num_empty += found.num_empty
+        audio_s += found.audio_s
+        decode_s += found.decode_s
     output_dir.mkdir(parents=True, exist_ok=True)
     _write_failed(output_dir / "failed.scp", failed)
     if problems:
@@ -234,88 +249,160 @@ def merge_shards(shards: Iterable[tuple[Path, Sequence[str]]], output_dir: Path,
         unpublish(output_dir)
         reasons = [f"{key}: {reason} ({audio})" for key, (audio, reason) in sorted(failed.items())]
         raise IncompleteRunError(
-            f"{len(failed)} of {len(expected)} utterances failed, nothing was published:\n{list_problems(reasons)}",
+            f"{len(failed)} of {num_utterances} utterances failed, nothing was published:\n{list_problems(reasons)}",
             where=str(output_dir / "failed.scp"),
-            hint=f"mend the audio and run the same command again, or allow it: --max_failed {len(failed)}",
+            hint=f"fix the audio and run the same command again, or pass --max_failed {len(failed)} to accept them",
         )
-    _publish(output_dir, values)
-    return MergeReport(len(expected), {key: reason for key, (_, reason) in failed.items()}, audio_s, decode_s)
+    _publish(output_dir, folders, digest)
+    for folder in folders:
+        for attempt in folder.glob(f"{ATTEMPT}*"):  # of workers that were killed
+            shutil.rmtree(attempt, ignore_errors=True)
+    reasons_by_key = {key: reason for key, (_, reason) in failed.items()}
+    return MergeReport(num_utterances, reasons_by_key, audio_s, decode_s, num_empty)
+
+
+@dataclass
+class _Found:
+    num_empty: int = 0
+    audio_s: float = 0.0
+    decode_s: float = 0.0
+
+
+def _look_through(
+    folder: Path, ids: Sequence[str] | Mapping[str, str], failed: dict[str, tuple[str, str]], problems: list[str]
+) -> _Found:
+    """Check one shard, adding to ``failed`` and ``problems``. Lines that do not count are taken out of its files."""
+    stamps = ids if isinstance(ids, Mapping) else None
+    missing = {_bytes(key) for key in ids}
+    shard, found, is_clean = SortedShard(folder), _Found(), True
+    for record in shard:
+        is_wanted = record.key in missing and (stamps is None or stamps[_text(record.key)] == record.done.stamp)
+        is_clean &= is_wanted
+        if is_wanted:
+            missing.remove(record.key)
+            found.num_empty += record.lines["text"] == record.key + b" \n"
+            found.audio_s += record.done.audio_s
+            found.decode_s += record.done.decode_s
+    if not (is_clean and shard.is_clean) and (folder / "done").exists():
+        keep = {_bytes(key) for key in ids} - missing
+        _rewrite(folder, keep)
+    shard_failed = read_failed(folder / "failed.scp") if missing else {}
+    for key in sorted(_text(key) for key in missing):
+        if key in shard_failed:
+            failed[key] = shard_failed[key]
+        else:
+            problems.append(f"{folder / RESULTS}: '{key}' is missing or damaged")
+    return found
+
+
+def _rewrite(folder: Path, keep: set[bytes]) -> None:
+    """Leave the lines of results that count only; an id is in each file once."""
+    records = [record for record in SortedShard(folder) if record.key in keep]
+    for name in FILES:
+        lines = [record.lines[name] for record in records if name in record.lines]
+        if lines or name in REQUIRED:
+            _write_bytes(folder / RESULTS / name, lines)
+        else:
+            (folder / RESULTS / name).unlink(missing_ok=True)
+    _write_bytes(folder / "done", [record.done_line for record in records])
 
 
 def unpublish(output_dir: Path) -> None:
-    """Take away published results, so that an old number is never read as the result of this run."""
-    shutil.rmtree(output_dir / RESULTS, ignore_errors=True)
+    """Take away published results and the reports on them, so that an old number is never read as this run's."""
+    forget_reports(output_dir)
+    try:
+        if (output_dir / RESULTS).exists():
+            gone = temporary_name(output_dir / RESULTS)
+            os.replace(output_dir / RESULTS, gone)
+            shutil.rmtree(gone, ignore_errors=True)
+    except OSError as error:
+        raise write_error(error, output_dir / RESULTS) from error
 
 
-def _read_shard(
-    folder: Path, ids: set[str], values: dict[str, dict[str, str]], failed: dict[str, tuple[str, str]]
-) -> list[str]:
-    """Add one shard's lines to ``values`` and ``failed``; what is wrong with them, as messages."""
-    problems = []
-    shard_failed = {key: row for key, row in read_failed(folder / "failed.scp").items() if key in ids}
-    for name in REQUIRED + OPTIONAL:
-        path = folder / RESULTS / name
-        seen = set()
-        for key, value in read_lines(path):
-            if key in seen or key in values[name]:
-                problems.append(f"{path}: '{key}' stands there twice")
-            elif key not in ids:
-                problems.append(f"{path}: '{key}' is not in this shard of the plan")
-            else:
-                values[name][key] = value
-            seen.add(key)
-        missing = ids - seen - shard_failed.keys()
-        if name in OPTIONAL:  # a model either gives these or not; an empty hypothesis has none
-            missing = {key for key in missing if seen and values["token"].get(key)}
-        problems += [f"{path}: '{key}' is missing" for key in sorted(missing)]
-    failed.update((key, row) for key, row in shard_failed.items() if key not in values["text"])
-    return problems
+def forget_reports(output_dir: Path) -> None:
+    """Take away the reports, whose numbers are no longer those of the results."""
+    try:
+        for name in REPORTS:
+            (output_dir / name).unlink(missing_ok=True)
+    except OSError as error:
+        raise write_error(error, output_dir) from error
 
 
-def _publish(output_dir: Path, values: dict[str, dict[str, str]]) -> None:
+def _publish(output_dir: Path, folders: Sequence[Path], digest: str) -> None:
     """Make ``1best_recog`` under another name, then rename. Results equal to those published leave them (and the
     scores beside them) alone."""
-    contents = {
-        name: "".join(f"{key} {value}\n" for key, value in sorted(lines.items()))
-        for name, lines in values.items()
-        if lines or name in REQUIRED
-    }
     published = output_dir / RESULTS
-    if all(_content(published / name) == contents.get(name) for name in REQUIRED + OPTIONAL):
-        return
-    new = output_dir / f".{RESULTS}.{os.getpid()}"
+    new = temporary_name(published)
     try:
         new.mkdir(parents=True)
-        for name, content in contents.items():
-            (new / name).write_text(content, encoding="utf-8", errors="surrogateescape", newline="\n")
-        unpublish(output_dir)
-        os.replace(new, published)
+        for name in FILES:
+            parts = [path for folder in folders if (path := folder / RESULTS / name).exists()]
+            if not _merge_lines(parts, new / name) and name not in REQUIRED:
+                (new / name).unlink()
+        if all(_is_same(published / name, new / name) for name in FILES):
+            shutil.rmtree(new)
+        else:
+            unpublish(output_dir)
+            os.replace(new, published)
+        if digest:
+            write_text(published / DIGEST_NAME, f"{digest}\n")
     except OSError as error:
         shutil.rmtree(new, ignore_errors=True)
         unpublish(output_dir)
         raise write_error(error, published) from error
 
 
+def _merge_lines(parts: Sequence[Path], target: Path) -> bool:
+    """Merge files sorted by id into one; True if it has lines. Whole lines sort as their ids do: the blank that ends
+    an id sorts before any character of one."""
+    while len(parts) > MOST_OPEN:
+        merged = target.with_name(f"{target.name}.{len(parts)}")
+        _merge_lines(parts[:MOST_OPEN], merged)
+        parts = [*parts[MOST_OPEN:], merged]
+    with ExitStack() as stack, open(target, "wb") as out:
+        out.writelines(heapq.merge(*(stack.enter_context(open(part, "rb")) for part in parts)))
+        has_lines = out.tell() > 0
+    for part in parts:
+        if part.parent == target.parent:
+            part.unlink()
+    return has_lines
+
+
+def _sort_into(source: Path, target: Path, *, or_empty: bool = False) -> None:
+    """Publish the lines of ``source``, sorted by id; without a source the target goes, or is empty."""
+    if source.exists():
+        with open(source, "rb") as file:
+            _write_bytes(target, sorted(file))
+    elif or_empty or target.name in REQUIRED:
+        _write_bytes(target, [])
+    else:
+        target.unlink(missing_ok=True)
+
+
+def _write_bytes(path: Path, lines: Iterable[bytes]) -> None:
+    with atomic_write(path, "wb", is_durable=True) as file:
+        file.writelines(lines)
+
+
 def _write_failed(path: Path, failed: Mapping[str, tuple[str, str]]) -> None:
     if failed:
-        write_text(path, "".join(f"{key}\t{audio}\t{reason}\n" for key, (audio, reason) in sorted(failed.items())))
+        write_text(path, (f"{key}\t{audio}\t{reason}\n" for key, (audio, reason) in sorted(failed.items())))
     else:
         path.unlink(missing_ok=True)
 
 
-def _content(path: Path) -> str | None:
-    try:
-        return path.read_bytes().decode("utf-8", errors="surrogateescape")
-    except OSError:
-        return None
+def _is_same(left: Path, right: Path) -> bool:
+    if not left.exists() or not right.exists():
+        return left.exists() == right.exists()
+    return filecmp.cmp(left, right, shallow=False)
 
 
-def _complete_lines(path: Path) -> list[str]:
-    return (_content(path) or "").split("\n")[:-1]
+def _bytes(text: str) -> bytes:
+    return text.encode("utf-8", "surrogateescape")
 
 
-def _done_line(key: str, entry: Done) -> str:
-    return f"{key}\t{entry.audio_s:.4f}\t{entry.decode_s:.4f}\t{entry.stamp}\n"
+def _text(data: bytes) -> str:
+    return data.decode("utf-8", "surrogateescape")
 
 
 def _percent(part: float, whole: float) -> float:

@@ -6,8 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from funrecipe.jobs.plan import PLAN_NAME, read_plan
-from funrecipe.jobs.results import read_done
+from funrecipe.errors import DataError
+from funrecipe.jobs.plan import AGAIN, PLAN_NAME, Plan, read_plan
+from funrecipe.jobs.results import DIGEST_NAME, UNFINISHED
+from funrecipe.jobs.shard_files import RESULTS, read_done
 from funrecipe.jobs.shards import ShardEntry
 
 
@@ -26,21 +28,31 @@ class RunRecord:
     """All of it is empty where there is no plan."""
 
     data_dir: Path | None = None
-    entries: dict[str, ShardEntry] = field(default_factory=dict)
     durations_s: dict[str, float] = field(default_factory=dict)
     workers: Sequence[WorkerRecord] = ()
     summary: dict[str, str] = field(default_factory=dict)
+    plan: Plan | None = None
+
+    def entries(self) -> dict[str, ShardEntry]:
+        """The utterances of the plan by id."""
+        if self.plan is None:
+            return {}
+        return {entry.id: entry for job in self.plan.jobs for entry in self.plan.entries(job.number)}
 
 
-def read_run_record(plan_path: Path | str | None) -> RunRecord:
-    """``plan_path``: ``plan.json`` or its folder; None or a path where nothing is gives an empty record."""
+def read_run_record(plan_path: Path | str | None, digest: str | None = None) -> RunRecord:
+    """The run of ``plan.json`` or its folder; None or a path where nothing is gives an empty record.
+
+    Raises:
+        DataError: the plan, or what is published, is not the one of ``digest``; or a later stage 1 did not end.
+    """
     if plan_path is None:
         return RunRecord()
     path = Path(plan_path)
     if not path.exists() or (path.is_dir() and not (path / PLAN_NAME).exists()):
         return RunRecord()
-    plan = read_plan(path)
-    entries = {entry.id: entry for job in plan.jobs for entry in job.utterances}
+    plan = read_plan(path, digest)
+    check_published(plan)
     durations_s: dict[str, float] = {}
     workers = []
     for job in plan.jobs:
@@ -48,4 +60,19 @@ def read_run_record(plan_path: Path | str | None) -> RunRecord:
         durations_s.update((key, entry.audio_s) for key, entry in done.items())
         audio_s, decode_s = (sum(getattr(e, name) for e in done.values()) for name in ("audio_s", "decode_s"))
         workers.append(WorkerRecord(job.number, len(done), audio_s, decode_s))
-    return RunRecord(Path(plan.data_dir), entries, durations_s, workers, plan.summary())
+    return RunRecord(Path(plan.data_dir), durations_s, workers, plan.summary(), plan)
+
+
+def check_published(plan: Plan) -> None:
+    """Raises DataError if what is published is not the outcome of this plan's last stage 1."""
+    if (plan.output_dir / UNFINISHED).exists():
+        what = f"the last stage 1 in {plan.output_dir} did not end, and what is published there is older"
+        raise DataError(what, where=str(plan.output_dir / RESULTS), hint=AGAIN)
+    published = plan.output_dir / RESULTS / DIGEST_NAME
+    try:
+        digest = published.read_text(encoding="utf-8", errors="replace").strip()
+    except OSError:
+        return
+    if digest != plan.digest:
+        what = f"the results are of plan {digest[:12]}, not {plan.digest[:12]}"
+        raise DataError(what, where=str(published.parent), hint=AGAIN)

@@ -7,7 +7,7 @@ import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from funrecipe.jobs.results import write_text
+from funrecipe.files import write_text
 
 PROGRESS_NAME = "progress.json"
 
@@ -31,9 +31,11 @@ def write_status(folder: Path, status: JobStatus) -> None:
 
 def read_status(folder: Path) -> JobStatus:
     try:
-        return JobStatus(**json.loads((folder / PROGRESS_NAME).read_text(encoding="utf-8")))
-    except (OSError, ValueError, TypeError):
+        status = JobStatus(**json.loads((folder / PROGRESS_NAME).read_text(encoding="utf-8", errors="replace")))
+    except (OSError, ValueError, TypeError, RecursionError):
         return JobStatus()
+    numbers = (status.done, status.failed, status.total, status.done_audio_s, status.updated, status.code or 0)
+    return status if all(isinstance(number, (int, float)) for number in numbers) else JobStatus()
 
 
 def clear_status(folder: Path) -> None:

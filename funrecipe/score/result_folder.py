@@ -1,4 +1,8 @@
-"""A scored run on disk: ``1best_recog/`` with ``text.ref``, ``text.proc`` and ``text.cer.json``."""
+"""A scored run on disk: ``1best_recog/`` with ``text.ref``, ``text.proc`` and ``text.cer.json``.
+
+Scores stand beside the texts that they are of, or not at all: before another pair of texts is scored, what the folder
+holds about the earlier pair goes.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +12,11 @@ from pathlib import Path
 from typing import Any
 
 from funrecipe.errors import DataError
+from funrecipe.files import atomic_write, sha256_of
 from funrecipe.score.read import read_texts
+
+STAGE_2 = ("text.cer", "text.cer.json")
+STAGE_3 = ("ref.txt", "DETAILS.txt", "RESULTS.txt", "RESULTS.json", "RESULTS.strict.txt")
 
 
 @dataclass(frozen=True)
@@ -47,3 +55,36 @@ class ResultFolder:
             return json.loads(path.read_text(encoding="utf-8"))
         except ValueError as error:
             raise DataError(f"not JSON: {error}", where=str(path), hint=hint) from None
+
+
+def take_texts(recog: Path, reference: Path) -> tuple[Path, Path]:
+    """Copy the reference and the hypotheses of a run to ``text.ref`` and ``text.proc``, which are then scored.
+
+    Raises:
+        DataError: one of them is not there. WriteError: the folder cannot be written.
+    """
+    if not (recog / "text").is_file():
+        raise DataError(f"there is no {recog / 'text'}", where=str(recog), hint="run stage 1 first")
+    if not reference.is_file():
+        raise DataError("there is no reference", where=str(reference), hint="give a data directory with text")
+    pairs = {recog / "text.ref": reference, recog / "text.proc": recog / "text"}
+    if not all(_is_copy(copy, source) for copy, source in pairs.items()):
+        _remove(recog, (*STAGE_2, *STAGE_3))
+        for copy, source in pairs.items():
+            with atomic_write(copy, "wb") as target:
+                target.write(source.read_bytes())
+    return recog / "text.ref", recog / "text.proc"
+
+
+def state_of_scores(recog: Path) -> list[str]:
+    """Changes when a score in the folder changes: what a report on them depends on."""
+    return [sha256_of(path) if (path := recog / name).is_file() else "" for name in (*STAGE_2, *STAGE_3)]
+
+
+def _is_copy(copy: Path, source: Path) -> bool:
+    return copy.is_file() and copy.read_bytes() == source.read_bytes()
+
+
+def _remove(recog: Path, names: tuple[str, ...]) -> None:
+    for name in names:
+        (recog / name).unlink(missing_ok=True)

@@ -1,60 +1,97 @@
-"""Plans: what their digest covers, what becomes of the shards of another plan, devices and threads."""
+"""Plans: what their digest covers, what becomes of the results of another plan, devices and threads."""
 
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from funrecipe.commands.shard import record_model
+from funrecipe.data.kaldi_dir import read_data_dir
 from funrecipe.errors import DataError, UsageError
+from funrecipe.identity import file_stamp, fingerprint, rows_digest, strict_stamp
 from funrecipe.jobs import resources
-from funrecipe.jobs.plan import Job, ModelRecord, Plan, fingerprint, read_plan, set_stale_aside
+from funrecipe.jobs.earlier_plans import switch_plans
+from funrecipe.jobs.local import layout_of
+from funrecipe.jobs.make_plan import Wishes, contradictions, make_plan
+from funrecipe.jobs.model_record import ModelRecord, checked_model, choose_model, record_model
+from funrecipe.jobs.plan import Plan, plan_jobs, read_plan, write_plan
 from funrecipe.jobs.resources import lay_out
-from funrecipe.jobs.shards import ShardEntry
+from funrecipe.jobs.shards import ShardEntry, make_entries
+from funrecipe.model_folder import open_model_folder
+
+TINY = Path(__file__).resolve().parents[1] / "data/paraformer_tiny_zh/model"
 
 
 @pytest.fixture
-def plan(tmp_path: Path) -> Plan:
+def shards() -> list[list[ShardEntry]]:
     entries = [ShardEntry(f"u{n}", f'/a "b" $(c)/{n}.wav', stamp="1-1") for n in range(4)]
     entries[0] = replace(entries[0], id="u0名", start_s=0.5, end_s=1.25)
-    model = ModelRecord("/m", "/m/model.pb", {"weights": "abc", "config": "def"}, "1-2")
-    return Plan(output_dir=tmp_path, data_dir="d", model=model, options={"beam_size": 5, "hotword": "北京"},
-                jobs=(Job(1, tuple(entries[:2])), Job(2, tuple(entries[2:]), gpu="1")), threads=1, max_running=2,
-                batch_size=8, code="1", notes=("a note",))  # fmt: skip
+    return [entries[:2], entries[2:]]
 
 
-def test_a_plan_survives_the_disk(plan: Plan) -> None:
-    plan.write()
+@pytest.fixture
+def plan(tmp_path: Path, shards: list[list[ShardEntry]]) -> Plan:
+    model = ModelRecord("/m", "/m/model.pb", {"weights": "abc", "config": "def"})
+    options = {"beam_size": 5, "hotword": "北京"}
+    return Plan(tmp_path, "d", model, options, plan_jobs(shards), batch_size=8, device="cuda", gpuid_list="1", code="1")
+
+
+def test_a_plan_survives_the_disk_and_a_worker_reads_its_own_list(plan: Plan, shards: list[list[ShardEntry]]) -> None:
+    write_plan(plan, shards)
     assert read_plan(plan.output_dir) == plan
-    assert read_plan(plan.path).digest == plan.digest
+    assert read_plan(plan.path, plan.digest).digest == plan.digest
+    (plan.output_dir / "split/shard.2.jsonl").unlink()
+    assert plan.entries(1) == shards[0]
+    with pytest.raises(DataError, match="not a list of a plan"):
+        plan.entries(2)
 
 
-def test_the_digest_covers_what_results_depend_on_and_no_more(plan: Plan) -> None:
+def test_a_list_of_another_plan_is_refused(plan: Plan, shards: list[list[ShardEntry]]) -> None:
+    write_plan(plan, shards)
+    path = plan.output_dir / "split/shard.1.jsonl"
+    for damaged in (path.read_text().replace("1-1", "2-1"), path.read_text().splitlines(keepends=True)[0], "", "{"):
+        path.write_text(damaged)
+        with pytest.raises(DataError, match="list"):
+            plan.entries(1)
+
+
+def test_another_plan_than_the_one_given_is_refused(plan: Plan, shards: list[list[ShardEntry]]) -> None:
+    write_plan(plan, shards)
+    with pytest.raises(DataError, match=f"the plan here is {plan.digest[:12]}, not 012345"):
+        read_plan(plan.path, "0123456789ab")
+
+
+def test_the_digest_covers_what_results_depend_on_and_no_more(plan: Plan, shards: list[list[ShardEntry]]) -> None:
     others = [
         replace(plan, options={"beam_size": 6}),
         replace(plan, code="2"),
         replace(plan, audio_fs=8000),
         replace(plan, model=replace(plan.model, fingerprint={"weights": "abd", "config": "def"})),
-        replace(plan, jobs=(Job(1, plan.jobs[0].utterances + plan.jobs[1].utterances),)),
-        replace(plan, jobs=(plan.jobs[0], Job(2, plan.jobs[1].utterances[:1]))),
+        replace(plan, jobs=plan_jobs([shards[0] + shards[1]])),
+        replace(plan, jobs=plan_jobs([shards[0], shards[1][:1]])),
     ]
     assert len({plan.digest, *(other.digest for other in others)}) == 1 + len(others)
-    same = replace(plan, threads=9, max_running=1, batch_size=1, notes=(), data_dir="elsewhere", output_dir=Path("/o"))
-    assert same.digest == plan.digest
+    assert len({plan.work_digest, *(other.work_digest for other in others)}) == 1 + len(others)
+    same = replace(plan, device="cpu", gpuid_list="", ncpu=9, batch_size=1, data_dir="elsewhere", output_dir=Path("/o"))
+    assert (same.digest, same.work_digest) == (plan.digest, plan.work_digest)
+    # A repaired file is another identity, and the same work: what is decoded of the rest stays.
+    repaired = [[replace(shards[0][0], stamp="2-2"), shards[0][1]], shards[1]]
+    other = replace(plan, jobs=plan_jobs(repaired))
+    assert other.digest != plan.digest and other.work_digest == plan.work_digest
 
 
-def test_a_plan_that_was_edited_is_refused(plan: Plan) -> None:
-    plan.write()
+def test_a_plan_that_was_edited_is_refused(plan: Plan, shards: list[list[ShardEntry]]) -> None:
+    write_plan(plan, shards)
     content = json.loads(plan.path.read_text())
     content["options"]["beam_size"] = 1
     plan.path.write_text(json.dumps(content))
     with pytest.raises(DataError, match="changed after it was made"):
         read_plan(plan.path)
-    for damaged in ("{", "", '{"format": 1}', '{"format": 1, "digest": "x", "jobs": [3], "model": {}, "notes": []}'):
+    for damaged in ("{", "", "[" * 100_000, '{"format": 2}', '{"format": 2, "digest": "x", "jobs": [3], "model": {}}'):
         plan.path.write_text(damaged)
         with pytest.raises(DataError, match="not a plan"):
             read_plan(plan.path)
@@ -64,28 +101,59 @@ def test_a_plan_that_was_edited_is_refused(plan: Plan) -> None:
             read_plan(plan.path)
 
 
-def test_a_digest_that_is_none_never_becomes_a_path(plan: Plan, tmp_path: Path) -> None:
+def test_a_digest_that_is_none_never_becomes_a_path(tmp_path: Path) -> None:
     run = tmp_path / "run"
     (run / "output.1").mkdir(parents=True)
     (tmp_path / "victim").mkdir()
     (run / "output.stale...").mkdir()
-    (run / "plan.json").write_text('{"digest": "../../victim"}')
-    assert set_stale_aside(run, plan.digest) == run / "output.stale.unknown"
+    (run / "plan.json").write_text('{"work_digest": "../../victim"}')
+    assert switch_plans(run, "a" * 64) == (run / "output.stale.unknown", None)
     assert (tmp_path / "victim").is_dir()
 
 
-def test_shards_of_another_plan_are_set_aside_and_those_of_the_same_stay(plan: Plan) -> None:
-    plan.write()
+def test_results_of_another_plan_wait_and_come_back_with_it(plan: Plan, shards: list[list[ShardEntry]]) -> None:
+    """A, B, A, B, as when two models are compared by turns in one folder."""
+    folder, other = plan.output_dir, replace(plan, code="2")
+    write_plan(plan, shards)
     for name in ("output.1", "output.7", "1best_recog", "log"):
-        (plan.output_dir / name).mkdir()
-        (plan.output_dir / name / "file").write_text(name)
-    assert set_stale_aside(plan.output_dir, plan.digest) is None
-    aside = set_stale_aside(plan.output_dir, "other")
-    assert aside == plan.output_dir / f"output.stale.{plan.digest[:12]}"
-    assert sorted(p.name for p in aside.iterdir()) == ["1best_recog", "log", "output.1", "output.7"]
-    assert not (plan.output_dir / "output.1").exists()
-    # A second change does not take the first one's folder for a shard.
-    assert set_stale_aside(plan.output_dir, "third") is None
+        (folder / name).mkdir()
+        (folder / name / "file").write_text(name)
+    (folder / "report.html").write_text("A")
+    assert switch_plans(folder, plan.work_digest) == (None, None)
+    aside = folder / f"output.stale.{plan.work_digest[:12]}"
+    assert switch_plans(folder, other.work_digest) == (aside, None)
+    assert sorted(p.name for p in aside.iterdir()) == [
+        *("1best_recog", "log", "output.1", "output.7", "plan.json", "report.html", "split")
+    ]
+    assert not [p.name for p in folder.iterdir() if p != aside]
+    write_plan(other, shards)
+    (folder / "output.1").mkdir()
+    assert switch_plans(folder, plan.work_digest) == (folder / f"output.stale.{other.work_digest[:12]}", aside)
+    assert read_plan(folder) == plan and (folder / "output.7/file").read_text() == "output.7"
+    assert not aside.exists()
+    assert switch_plans(folder, other.work_digest)[0] == aside  # and A's are kept again
+    assert (aside / "output.7/file").read_text() == "output.7"
+
+
+@pytest.mark.parametrize("moved", range(8))
+def test_a_switch_that_was_killed_is_completed(moved: int, plan: Plan, shards: list[list[ShardEntry]]) -> None:
+    """After any number of moves, going to B or back to A finds everything of A."""
+    folder, other = plan.output_dir, replace(plan, code="2")
+    write_plan(plan, shards)
+    for name in ("output.1", "output.2", "1best_recog", "log"):
+        (folder / name).mkdir()
+        (folder / name / "file").write_text(name)
+    aside = folder / f"output.stale.{plan.work_digest[:12]}"
+    aside.mkdir()
+    for name in ["output.1", "output.2", "1best_recog", "log", "split", "plan.json"][:moved]:
+        (folder / name).rename(aside / name)
+    switch_plans(folder, other.work_digest)
+    write_plan(other, shards)
+    switch_plans(folder, plan.work_digest)
+    assert read_plan(folder) == plan
+    assert {(folder / n / "file").read_text() for n in ("output.1", "output.2", "1best_recog", "log")} == {
+        *("output.1", "output.2", "1best_recog", "log")
+    }
 
 
 def test_fingerprints_follow_content_not_names(tmp_path: Path) -> None:
@@ -95,6 +163,106 @@ def test_fingerprints_follow_content_not_names(tmp_path: Path) -> None:
     assert digests["weights"] == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
     assert digests["config"] == fingerprint({}, {"config": {"a": 2, "b": 1}})["config"]
     assert set(digests) == {"weights", "config"}
+    assert rows_digest([("a", 1)]) != rows_digest([("a", 2)]) != rows_digest([("a", 1), ("a", 2)])
+
+
+def test_a_file_that_was_exchanged_and_put_back_has_another_strict_stamp(tmp_path: Path) -> None:
+    file, kept = tmp_path / "a.wav", tmp_path / "kept.wav"
+    file.write_bytes(b"x")
+    before = file_stamp(file), strict_stamp(file)
+    file.rename(kept)
+    file.write_bytes(b"y")
+    os.utime(file, ns=(kept.stat().st_atime_ns, kept.stat().st_mtime_ns))
+    assert file_stamp(file) == before[0] and strict_stamp(file) != before[1]
+    kept.replace(file)
+    assert file_stamp(file) == before[0] and strict_stamp(file) != before[1]
+
+
+@pytest.mark.parametrize("name", ["am.mvn", "config.yaml", "model.pb", "seg_dict"])
+def test_a_model_that_changed_after_planning_is_refused(name: str, tmp_path: Path) -> None:
+    """Whatever its times say, and also if it changes while it is loaded."""
+    folder = shutil.copytree(TINY, tmp_path / "model")
+    record = record_model(open_model_folder(folder), folder / "model.pb", None)
+    with checked_model(record) as opened:
+        assert opened.path == folder
+    path = folder / name
+    if path.exists():
+        original, times = path.read_bytes(), (path.stat().st_atime_ns, path.stat().st_mtime_ns)
+        changed = original.replace(b"0.1", b"0.2").replace(b"dropout_rate", b"dropout_rate ") + b"\n"
+        path.write_bytes(changed)
+        os.utime(path, ns=times)
+    else:
+        path.write_text("的 的\n")
+    with pytest.raises(DataError, match="the model has changed since the plan was made"), checked_model(record):
+        pass
+
+
+def test_a_model_that_changes_while_it_is_loaded_is_refused(tmp_path: Path) -> None:
+    folder = shutil.copytree(TINY, tmp_path / "model")
+    record = record_model(open_model_folder(folder), folder / "model.pb", None)
+    kept = (folder / "am.mvn").read_bytes()
+    with pytest.raises(DataError, match="cmvn"), checked_model(record):
+        (folder / "am.mvn").write_bytes(b"other")
+        (folder / "am.mvn").write_bytes(kept)
+
+
+def _data_dir(folder: Path, audio: str) -> Path:
+    folder.mkdir()
+    (folder / "wav.scp").write_text(f"a {audio}\n")
+    return folder
+
+
+@pytest.mark.parametrize("kind", ["fifo", "device"])
+def test_audio_that_may_never_end_is_refused_when_planning(kind: str, tmp_path: Path) -> None:
+    path = tmp_path / "fifo.wav" if kind == "fifo" else Path("/dev/zero")
+    if kind == "fifo":
+        os.mkfifo(path)
+    data = read_data_dir(_data_dir(tmp_path / "data", str(path)))
+    with pytest.raises(DataError, match=f"wav.scp:1: 'a' is not a regular file: {path}"):
+        list(make_entries(data.utterances, {}))
+
+
+def test_planning_for_another_machine_asks_nothing_of_this_one(tmp_path: Path, machine) -> None:
+    machine(cores=1, gpus=0)
+    (tmp_path / "a.wav").write_bytes(b"x" * 100)
+    data = read_data_dir(_data_dir(tmp_path / "data", str(tmp_path / "a.wav")))
+    record = ModelRecord("/nowhere", str(tmp_path / "a.wav"), {"weights": "abc"})
+    for asked, device in (("true", "cuda"), ("false", "cpu"), ("auto", "auto")):
+        wishes = Wishes(gpu_inference=asked, gpuid_list="0,1", backend="elsewhere")
+        plan, lines = make_plan(data, record, {}, wishes, tmp_path / asked)
+        assert (plan.device, plan.gpuid_list, len(plan.jobs)) == (device, "", 1)
+        assert "1 job for elsewhere" in lines[0]
+        assert (tmp_path / asked / "log").is_dir()  # an engine does not make it, and then writes no log at all
+
+
+def test_threads_and_devices_are_those_of_where_the_jobs_run(plan: Plan, tmp_path: Path, machine) -> None:
+    (tmp_path / "model.pb").write_bytes(b"x")
+    plan = replace(plan, device="cpu", model=replace(plan.model, weights=str(tmp_path / "model.pb")))
+    machine(cores=8)
+    assert (layout_of(plan).threads, layout_of(plan).max_running) == (4, 2)
+    machine(cores=1)
+    assert (layout_of(plan).threads, layout_of(plan).max_running) == (1, 1)
+    machine(gpus=2, visible="5,6")
+    assert layout_of(replace(plan, device="cuda", gpuid_list="1,0")).gpus == ("6", "5")
+
+
+def test_what_slurm_gave_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SLURM_CPUS_PER_TASK", "1")
+    monkeypatch.setenv("SLURM_MEM_PER_NODE", "100")
+    assert resources.available_cores() == 1
+    assert resources.available_memory_bytes() == 100 << 20
+
+
+def test_options_that_contradict_a_plan_are_named(plan: Plan) -> None:
+    assert contradictions(plan, None, {}, None) == []
+    assert contradictions(plan, plan.model, {"beam_size": 5}, None) == []
+    other = replace(plan.model, weights="/n/model.pb", fingerprint={"weights": "x", "config": "def"})
+    assert contradictions(plan, other, {"beam_size": 9, "nbest": 2}, 8000) == [
+        "the model: /m/model.pb was used, /n/model.pb is asked for",
+        "beam_size: 5 was used, 9 is asked for",
+        "nbest: the default of the model was used, 2 is asked for",
+        "audio_fs: None was used, 8000 is asked for",
+    ]
 
 
 @pytest.fixture
@@ -138,12 +306,12 @@ def test_memory_limits_jobs(machine) -> None:
 def test_gpus(machine) -> None:
     machine(cores=8, gpus=1)
     auto = lay()
-    assert (auto.gpus, auto.threads) == (("0",), 8)
+    assert (auto.gpus, auto.threads, auto.gpuid_list) == (("0",), 8, "0")
     assert auto.notes == ("GPU 1 of --gpuid_list does not exist and is left out",)
     with pytest.raises(UsageError, match="GPU 1 does not exist: this machine has GPUs 0 to 0") as error:
         lay(gpu="true")
     assert "--gpu_inference false" in str(error.value) and "--gpuid_list" in str(error.value)
-    with pytest.raises(UsageError, match="none is named"):
+    with pytest.raises(UsageError, match="requires --gpuid_list"):
         lay(gpu="true", ids="")
     machine(gpus=2)
     assert lay(gpu="true", ids="0,1,1").gpus == ("0", "1", "1")
@@ -168,7 +336,7 @@ def test_the_fingerprint_covers_ngrams_and_hot_words(tmp_path: Path, caplog: pyt
     folder, words = shutil.copytree(parity, tmp_path / "model"), tmp_path / "words"
 
     def record(hotword: str | None = None) -> dict[str, str]:
-        return record_model(str(folder), None, "", {"hotword": hotword}).fingerprint
+        return choose_model(str(folder), None, "", {"hotword": hotword}).fingerprint
 
     prints = [record()]
     (folder / "ngram.arpa").write_text("\\data\\\n")

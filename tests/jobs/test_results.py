@@ -9,7 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from funrecipe.errors import IncompleteRunError, WorkerError
-from funrecipe.jobs.results import ShardWriter, is_shard_complete, merge_shards, read_lines, write_text
+from funrecipe.jobs import results
+from funrecipe.jobs.results import ShardWriter, is_shard_accounted_for, is_shard_complete, merge_shards
+from funrecipe.jobs.shard_files import load_records
 
 IDS = [f"utt{n}" for n in range(6)]
 STAMPS = {key: f"{n}-1" for n, key in enumerate(IDS)}
@@ -93,7 +95,7 @@ def test_a_torn_line_is_not_a_result(tmp_path: Path) -> None:
     write_all(tmp_path)
     path = tmp_path / "1best_recog/text"
     path.write_bytes(path.read_bytes()[:-2])
-    assert set(dict(read_lines(path))) == set(IDS[:-1])
+    assert {record.key.decode() for record in load_records(tmp_path)} == set(IDS[:-1])
     with pytest.raises(IncompleteRunError, match="'utt5' is missing"):
         merge_shards([(tmp_path, IDS)], tmp_path / "out")
     assert set(ShardWriter(tmp_path, STAMPS).done) == set(IDS[:-1])
@@ -106,6 +108,7 @@ def test_changed_audio_and_failures_are_decoded_again(tmp_path: Path) -> None:
         writer.fail("utt2", "a", "corrupt")
     reopened = ShardWriter(tmp_path, STAMPS | {"utt1": "9-9"})
     assert set(reopened.done) == {"utt0"}
+    reopened.publish()
     assert content(tmp_path)["text"] == "utt0 你 好\n"
     assert not (tmp_path / "failed.scp").exists()
 
@@ -142,9 +145,11 @@ def test_failures_need_permission(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("spoil", "said"),
     [
-        (lambda folder: (folder / "1best_recog/token").unlink(), "token: 'utt0' is missing"),
-        (lambda folder: _append(folder / "1best_recog/text", "utt0 again\n"), "'utt0' stands there twice"),
-        (lambda folder: _append(folder / "1best_recog/score", "other -1.0\n"), "'other' is not in this shard"),
+        (lambda folder: (folder / "1best_recog/token").unlink(), "1best_recog: 'utt0' is missing"),
+        (lambda folder: _replace(folder / "1best_recog/text", "3 好", "3 坏"), "'utt3' is missing or damaged"),
+        (lambda folder: _replace(folder / "1best_recog/score", "utt2 -1", "utt2 \0\0"), "'utt2' is missing or damaged"),
+        (lambda folder: _replace(folder / "done", "\t4-1\t", "\t9-1\t"), "'utt4' is missing or damaged"),
+        (lambda folder: (folder / "done").unlink(), "6 problems"),
     ],
 )
 def test_what_a_merge_refuses(spoil, said: str, tmp_path: Path) -> None:
@@ -171,15 +176,118 @@ def test_an_equal_merge_leaves_what_stands_beside_it(tmp_path: Path) -> None:
 
 def test_a_full_disk_is_said(tmp_path: Path) -> None:
     with pytest.raises(WorkerError, match="No space left on device"), ShardWriter(tmp_path, STAMPS) as writer:
-        (tmp_path / "1best_recog/token").symlink_to("/dev/full")
+        (writer.attempt / "1best_recog/token").symlink_to("/dev/full")
         write(writer, "utt0")
 
 
-def test_write_text_leaves_the_old_file_when_it_fails(tmp_path: Path) -> None:
-    (tmp_path / "file").write_text("old")
-    with pytest.raises(WorkerError, match="cannot write"):
-        write_text(tmp_path / "file" / "below", "new")
-    assert (tmp_path / "file").read_text() == "old"
+def _shards_with_times(root: Path) -> list[tuple[Path, list[str]]]:
+    """Two shards of three utterances with timestamps, decoded where they are not complete."""
+    parts = [(root / "output.1", IDS[:3]), (root / "output.2", IDS[3:])]
+    for folder, keys in parts:
+        stamps = {key: STAMPS[key] for key in keys}
+        if not is_shard_complete(folder, stamps):
+            with ShardWriter(folder, stamps) as writer:
+                for key in [key for key in keys if key not in writer.done]:
+                    writer.write(
+                        key, tokens=["x"], text="x", score=-1.0, audio_s=1.0, decode_s=1.0, timestamp_ms=[[0, 10]]
+                    )
+    return parts
+
+
+@pytest.mark.parametrize("spoil", ["a line", "the file"])
+def test_a_lost_timestamp_is_decoded_again_and_never_published_without(spoil: str, tmp_path: Path) -> None:
+    parts = _shards_with_times(tmp_path)
+    merge_shards(parts, tmp_path)
+    whole = (tmp_path / "1best_recog/timestamp").read_text()
+    assert len(whole.splitlines()) == 6
+    path = tmp_path / "output.1/1best_recog/timestamp"
+    if spoil == "a line":
+        path.write_text("".join(path.read_text().splitlines(keepends=True)[:2]))
+    else:
+        path.unlink()
+    with pytest.raises(IncompleteRunError, match="is missing or damaged"):
+        merge_shards(parts, tmp_path)
+    merge_shards(_shards_with_times(tmp_path), tmp_path)
+    assert (tmp_path / "1best_recog/timestamp").read_text() == whole
+
+
+@pytest.mark.parametrize("line", ["utt0 again\n", "other x\n", "utt9"])
+def test_a_line_too_many_is_not_published(line: str, tmp_path: Path) -> None:
+    write_all(tmp_path / "1")
+    merge_shards([(tmp_path / "1", IDS)], tmp_path / "out")
+    whole = content(tmp_path / "out")
+    _append(tmp_path / "1/1best_recog/text", line)
+    merge_shards([(tmp_path / "1", IDS)], tmp_path / "out")
+    assert content(tmp_path / "out") == whole == content(tmp_path / "1")
+
+
+def test_two_writers_of_one_shard_never_mix(tmp_path: Path) -> None:
+    """As when an engine starts a job a second time while the first still runs: each has a folder of its own, the later
+    one begins with what the earlier one has, and whichever ends first or last, the shard is whole."""
+    first = ShardWriter(tmp_path, STAMPS)
+    write(first, "utt0")
+    second = ShardWriter(tmp_path, STAMPS)
+    assert set(second.done) == {"utt0"}
+    for key in IDS[1:]:
+        write(second, key)
+    for key in IDS[1:3]:
+        write(first, key)
+    second.publish()
+    assert is_shard_complete(tmp_path, STAMPS)
+    first.publish()  # it has less, and takes nothing back
+    assert is_shard_complete(tmp_path, STAMPS)
+    assert not list(tmp_path.glob("attempt.*"))
+
+
+def test_a_shard_with_a_failure_is_accounted_for_and_not_complete(tmp_path: Path) -> None:
+    with ShardWriter(tmp_path, STAMPS) as writer:
+        for key in IDS[:-1]:
+            write(writer, key)
+        assert not is_shard_accounted_for(tmp_path, STAMPS)
+        writer.fail("utt5", "/x.wav", "corrupt")
+    assert is_shard_accounted_for(tmp_path, STAMPS) and not is_shard_complete(tmp_path, STAMPS)
+
+
+def test_a_merge_says_which_plan_it_is_of_and_how_many_hypotheses_are_empty(tmp_path: Path) -> None:
+    with ShardWriter(tmp_path / "1", STAMPS) as writer:
+        for key in IDS:
+            write(writer, key, "" if key == "utt3" else "好")
+    report = merge_shards([(tmp_path / "1", STAMPS)], tmp_path, digest="abc")
+    assert (report.num_utterances, report.num_empty) == (6, 1)
+    assert (tmp_path / "1best_recog/plan.digest").read_text() == "abc\n"
+    with pytest.raises(IncompleteRunError, match="'utt0' is missing or damaged"):  # decoded from other audio
+        merge_shards([(tmp_path / "1", STAMPS | {"utt0": "7-7"})], tmp_path)
+
+
+def test_reports_on_other_results_go_with_them(tmp_path: Path) -> None:
+    write_all(tmp_path / "1")
+    merge_shards([(tmp_path / "1", IDS)], tmp_path)
+    (tmp_path / "report.html").write_text("old")
+    (tmp_path / "RESULTS.md").write_text("old")
+    merge_shards([(tmp_path / "1", IDS)], tmp_path)
+    assert (tmp_path / "report.html").exists()  # the same results
+    (tmp_path / "1/done").unlink()
+    with pytest.raises(IncompleteRunError):
+        merge_shards([(tmp_path / "1", IDS)], tmp_path)
+    assert not (tmp_path / "report.html").exists() and not (tmp_path / "RESULTS.md").exists()
+
+
+def test_many_shards_are_merged_with_few_open_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(results, "MOST_OPEN", 3)
+    ids = [f"u{n:02}" for n in range(17)]
+    shards = [(tmp_path / str(n), [key]) for n, key in enumerate(reversed(ids))]
+    for folder, keys in shards:
+        write_all(folder, keys, dict.fromkeys(keys, ""))
+    merge_shards(shards, tmp_path / "out")
+    lines = (tmp_path / "out/1best_recog/text").read_text().splitlines()
+    assert [line.split(" ")[0] for line in lines] == ids
+    assert sorted(p.name for p in (tmp_path / "out/1best_recog").iterdir()) == ["score", "text", "token"]
+
+
+def _replace(path: Path, old: str, new: str) -> None:
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new))
 
 
 def _append(path: Path, line: str) -> None:

@@ -7,7 +7,8 @@ from pathlib import Path
 from hypothesis import given
 from hypothesis import strategies as st
 
-from funrecipe.jobs.shards import ShardEntry, balance, file_stamp, write_lists
+from funrecipe.identity import file_stamp
+from funrecipe.jobs.shards import ShardEntry, balance, read_list, write_lists
 
 utterances = st.lists(
     st.builds(
@@ -58,5 +59,7 @@ def test_lists_of_a_wider_split_do_not_survive(tmp_path: Path) -> None:
     first = [[ShardEntry(f"u{n}", f"/audio dir/{n}.wav")] for n in range(3)]
     write_lists(first, tmp_path / "split")
     write_lists(first[:2], tmp_path / "split")
-    assert sorted(p.name for p in (tmp_path / "split").iterdir()) == ["wav.1.scp", "wav.2.scp"]
+    names = ["shard.1.jsonl", "shard.2.jsonl", "wav.1.scp", "wav.2.scp"]
+    assert sorted(p.name for p in (tmp_path / "split").iterdir()) == names
+    assert [list(read_list(tmp_path / f"split/shard.{n}.jsonl")) for n in (1, 2)] == first[:2]
     assert (tmp_path / "split/wav.2.scp").read_text() == "u1 /audio dir/1.wav\n"

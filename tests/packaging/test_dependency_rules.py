@@ -15,8 +15,8 @@ ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = ROOT / "funrecipe"
 MODULES = sorted(path.relative_to(PACKAGE).as_posix() for path in PACKAGE.rglob("*.py"))
 
-# Top-level files that every part may import: messages, files, processes, the network, the cache, the table of families.
-FOUNDATION = ("errors", "files", "processes", "network", "cache", "families")
+# Top-level files that every part may import: messages, files, processes, identity, network, cache, table of families.
+FOUNDATION = ("errors", "files", "processes", "identity", "network", "cache", "families")
 # Part of the package (folder or top-level file) -> the parts that its modules may import, beside the foundation.
 # The order is the order of the layers: a part names only parts above itself.
 MAY_IMPORT: dict[str, set[str]] = {
@@ -54,7 +54,7 @@ HEAVY = {
 }
 COMMANDS_WITHOUT_TORCH = (
     "validate",
-    "shard",
+    "plan",
     "merge",
     "score",
     "launch",

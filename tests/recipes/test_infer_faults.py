@@ -6,6 +6,7 @@ import fcntl
 import json
 import os
 import pickle
+import shlex
 import shutil
 import signal
 import subprocess
@@ -24,6 +25,7 @@ TINY_ZH = ROOT / "tests/data/paraformer_tiny_zh"
 # Every folder of these tests has blanks, quotes and a command in its name.
 NASTY = "a \"b\" 'c' $(touch pwned) ;&|*"
 NUM_SPEECH = 5
+PIPES = ("--allow_pipes", "true")
 
 
 def recipe(*arguments: str, cwd: Path) -> subprocess.Popen[str]:
@@ -106,7 +108,9 @@ def wait_until(condition: Callable[[], bool], process: subprocess.Popen[str]) ->
 
 
 def num_done(output: Path) -> int:
-    return sum(len(path.read_text().splitlines()) for path in output.glob("output.*/done"))
+    """Utterances in published shards and in attempts at them."""
+    lists = [*output.glob("output.*/done"), *output.glob("output.*/attempt.*/done")]
+    return sum(len(path.read_text().splitlines()) for path in lists)
 
 
 @pytest.fixture(scope="module")
@@ -136,7 +140,7 @@ def work(tmp_path_factory) -> Path:
     shuffled = dict(reversed(audio.items()))
     fifo = work / "wav/fifo.flac"
     os.mkfifo(fifo)
-    write_data(work / "data_blocked", shuffled | {chosen[0]: fifo}, texts)
+    write_data(work / "data_blocked", shuffled | {chosen[0]: f"cat {shlex.quote(str(fifo))} |"}, texts)
     write_data(work / "data_shuffled", shuffled, texts)
     code, output = infer(work, "--njob", "1")
     assert code == 0, output
@@ -165,12 +169,12 @@ def test_undisturbed(work: Path) -> None:
 
 
 def test_a_killed_worker_publishes_nothing_and_a_second_run_finishes(work: Path) -> None:
-    """The FIFO holds the worker in the middle of its shard, with all utterances that are longer decoded one by one."""
+    """The FIFO holds the worker in the middle of its shard, all that count as longer being decoded one by one;
+    its command has no duration and counts as one second."""
     output = work / "killed"
     shutil.rmtree(output, ignore_errors=True)
-    process = recipe(
-        *recipe_arguments(work, "--njob", "1", "--batch_size", "1", output="killed", data="data_blocked"), cwd=work
-    )
+    blocked = ("--njob", "1", "--batch_size", "1", *PIPES)
+    process = recipe(*recipe_arguments(work, *blocked, output="killed", data="data_blocked"), cwd=work)
     wait_until(lambda: num_done(output) == NUM_SPEECH, process)
     victims = [pid for pid in processes_of(output) if is_verb(pid, "decode")]
     assert victims
@@ -182,7 +186,7 @@ def test_a_killed_worker_publishes_nothing_and_a_second_run_finishes(work: Path)
     assert not (output / "1best_recog").exists()
     assert processes_of(output) == []
     # What a kill at a worse moment leaves: a line cut off in the middle.
-    done = next(path for path in sorted(output.glob("output.*/done")) if path.stat().st_size)
+    done = next(path for path in sorted(output.glob("output.*/attempt.*/done")) if path.stat().st_size)
     text = done.parent / "1best_recog/text"
     text.write_bytes(text.read_bytes()[:-3])
 
@@ -193,7 +197,8 @@ def test_a_killed_worker_publishes_nothing_and_a_second_run_finishes(work: Path)
     shutil.copy(work / f"wav/{key}.flac", fifo)
     before = num_done(output)
     try:
-        code, said = infer(work, "--njob", "1", "--batch_size", "8", output="killed", data="data_blocked")
+        again = ("--njob", "1", "--batch_size", "8", *PIPES)
+        code, said = infer(work, *again, output="killed", data="data_blocked")
     finally:
         fifo.unlink()
         os.mkfifo(fifo)
@@ -206,21 +211,24 @@ def test_a_killed_worker_publishes_nothing_and_a_second_run_finishes(work: Path)
     assert resumed == before - 1
 
 
-@pytest.mark.parametrize("how", ["ctrl-c", "shell terminated", "launcher killed"])
+@pytest.mark.parametrize("how", ["ctrl-c", "shell terminated", "launcher killed", "shell killed"])
 def test_an_interrupt_leaves_no_process(work: Path, how: str) -> None:
     output = work / how
-    process = recipe(*recipe_arguments(work, "--njob", "2", output=output.name, data="data_blocked"), cwd=work)
-    wait_until(lambda: len(list(output.glob("output.*/done"))) == 2 and num_done(output) >= 1, process)
+    blocked = ("--njob", "1", "--batch_size", "1", *PIPES)
+    process = recipe(*recipe_arguments(work, *blocked, output=output.name, data="data_blocked"), cwd=work)
+    wait_until(lambda: num_done(output) >= 1, process)
     started = len(processes_of(output))
     assert started >= 3
     if how == "ctrl-c":
         os.killpg(process.pid, signal.SIGINT)  # a terminal signals the whole foreground group, but no worker is in it
     elif how == "shell terminated":
         os.kill(process.pid, signal.SIGTERM)
-    else:
+    elif how == "launcher killed":
         os.kill(next(pid for pid in processes_of(output) if is_verb(pid, "launch")), signal.SIGKILL)
+    else:
+        os.kill(process.pid, signal.SIGKILL)
     said, _ = process.communicate(timeout=300)
-    assert process.returncode == (137 if how == "launcher killed" else 130), said
+    assert process.returncode == {"launcher killed": 137, "shell killed": -9}.get(how, 130), said
     # Workers look after their launcher once a second; a process that was killed is seen until it is reaped.
     deadline = time.monotonic() + 120
     while processes_of(output) and time.monotonic() < deadline:
@@ -254,11 +262,11 @@ def test_unreadable_audio(work: Path) -> None:
 def test_other_njob_sets_the_old_shards_aside_and_changes_no_result(work: Path) -> None:
     output = work / "other njob"
     shutil.copytree(work / "out", output, dirs_exist_ok=True)
-    old = json.loads((output / "plan.json").read_text())["digest"]
+    old = json.loads((output / "plan.json").read_text())["work_digest"]
     code, said = infer(work, "--njob", "50", "--batch_size", "3", output="other njob", data="data_shuffled")
     assert code == 0, said
     assert f"output.stale.{old[:12]}" in said
-    assert sorted(p.name for p in output.glob("split/*")) == [f"wav.{n}.scp" for n in range(1, 8)]
+    assert sorted(p.name for p in output.glob("split/*.scp")) == [f"wav.{n}.scp" for n in range(1, 8)]
     assert (output / f"output.stale.{old[:12]}/output.1").is_dir()
     assert_same_results(output, work / "out")
 

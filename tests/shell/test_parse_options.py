@@ -19,6 +19,7 @@ declare_option model base "model folder"
 declare_option njob 64 "jobs" integer
 declare_option ncpu "" "threads" integer
 declare_option max_failed 0 "failures" count
+declare_option batch 8 "batch" positive
 declare_option stage 0 "first" integer
 declare_option stop_stage 2 "last" integer
 declare_option gpu_inference auto "where" "auto|true|false"
@@ -132,7 +133,8 @@ def test_a_flag_counts_more_than_the_config_file_wherever_it_stands(tmp_path: Pa
         (("--njob", "1+1"), "'1+1' is not a whole number"),
         (("--njob", "9" * 20), "is not a whole number"),  # bash would compare nothing, and run no stage
         (("--max_failed", "-1"), "'-1' is not a whole number of 0 or more"),
-        (("--stage", "3"), "no stage from 3 to 2"),
+        (("--stage", "3", "--stop_stage", "2"), "no stage from 3 to 2"),
+        (("--batch", "0"), "'0' is not a whole number from 1"),
         (("--stage", "0", "--stop_stage", "-1"), "no stage from 0 to -1"),
         (("stray",), "unexpected argument 'stray'"),
         (("--config", "/does/not exist"), "no configuration file '/does/not exist'"),
@@ -162,3 +164,14 @@ def test_help_shows_every_option_with_its_default() -> None:
     for line in ["--model              model folder (default: base)", "jobs [integer] (default: 64)",
                  "where [auto|true|false] (default: auto)", "check first [true|false] (default: true)"]:  # fmt: skip
         assert line in text
+
+
+@pytest.mark.parametrize(
+    ("arguments", "stages"),
+    [((), "0 2"), (("--stage", "3"), "3 3"), (("--stage", "2"), "2 2"), (("--stage", "1", "--stop_stage", "4"), "1 4")],
+)
+def test_a_stage_after_the_last_one_is_run_alone(arguments: tuple[str, ...], stages: str) -> None:
+    script = SCRIPT.rpartition("for name in")[0] + 'echo "$stage $stop_stage ${option_given[stage]:-}"'
+    command = ["bash", "-c", script, "recipe.sh", str(ROOT), *arguments]
+    result = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    assert result.stdout.split() == [*stages.split(), *(["yes"] if arguments else [])]

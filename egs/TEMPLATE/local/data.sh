@@ -4,6 +4,7 @@
 #   text      ID TRANSCRIPT  (blanks between characters do not matter)
 # Replace the loop. As it is, it takes a corpus that has these folders and files already.
 set -euo pipefail
+unset CDPATH # "cd" would go elsewhere, and say where
 [ $# -eq 2 ] && [ -d "$1" ] || { echo "data.sh: no folder '${1:-}'; give --corpus FOLDER" >&2; exit 3; }
 corpus=$(cd "$1" && pwd) data_dir=$2
 for part in train validation test; do

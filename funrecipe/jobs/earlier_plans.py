@@ -1,0 +1,93 @@
+"""Results of earlier plans of the same folder: set aside when another plan comes, taken back when theirs comes again.
+
+Each plan's shards, logs and results wait in ``output.stale.<work digest>/``. They are moved by renaming, one name after
+the other, and each name is in one place only; a move that was cut short is completed by the next one. Only the lists
+of a plan of which nothing was decoded are deleted.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from pathlib import Path
+
+from funrecipe.files import write_error
+from funrecipe.jobs.plan import PLAN_NAME
+from funrecipe.jobs.results import REPORTS, RESULTS
+
+SHARD = re.compile(r"output\.\d+")
+NAMES = (RESULTS, "failed.scp", "log", "split", *REPORTS)
+DIGEST = re.compile("[0-9a-f]{64}")
+
+
+def switch_plans(output_dir: Path, work_digest: str) -> tuple[Path | None, Path | None]:
+    """Make room for the plan of ``work_digest`` and give it what it had decoded before.
+
+    Returns:
+        Where the results of the plan that was there went, and where those of this plan come from; None: nowhere.
+    Raises:
+        WriteError: a folder cannot be moved.
+    """
+    before = _work_digest_of(output_dir)
+    aside: Path | None = None
+    if before != work_digest and (old := _parts(output_dir)):
+        # Without a plan that we know, nothing tells what the shards were made from.
+        aside = output_dir / f"output.stale.{before[:12] or 'unknown'}"
+        if all(part.name in ("split", "log", PLAN_NAME) for part in old) and not aside.exists():
+            _forget(old)
+            aside = None
+        else:
+            aside = _free_name(aside, old)
+            _move(old, aside)
+    kept = output_dir / f"output.stale.{work_digest[:12]}"
+    if not kept.is_dir() or _work_digest_of(kept) not in ("", work_digest):
+        return aside, None
+    # The plan first: from then on the folder is this plan's, whatever interrupts the rest.
+    parts = sorted(_parts(kept), key=lambda path: path.name != PLAN_NAME)
+    parts = [part for part in parts if not (output_dir / part.name).exists()]
+    _move(parts, output_dir)
+    if not any(kept.iterdir()):
+        kept.rmdir()
+    return aside, kept if parts else None
+
+
+def _work_digest_of(folder: Path) -> str:
+    """Of the plan in a folder; empty where there is none that can be read."""
+    try:
+        digest = json.loads((folder / PLAN_NAME).read_text(encoding="utf-8", errors="surrogateescape"))["work_digest"]
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        return ""
+    return digest if isinstance(digest, str) and DIGEST.fullmatch(digest) else ""  # it becomes part of a path
+
+
+def _parts(folder: Path) -> list[Path]:
+    """What belongs to a plan, the plan itself last."""
+    parts = sorted(path for path in folder.glob("output.*") if SHARD.fullmatch(path.name))
+    return parts + [path for name in (*NAMES, PLAN_NAME) if (path := folder / name).exists()]
+
+
+def _free_name(aside: Path, parts: list[Path]) -> Path:
+    """``aside``, or with a number, where none of ``parts`` is in the way."""
+    candidate, number = aside, 1
+    while any((candidate / part.name).exists() for part in parts):
+        number += 1
+        candidate = aside.with_name(f"{aside.name}.{number}")
+    return candidate
+
+
+def _move(parts: list[Path], to: Path) -> None:
+    try:
+        to.mkdir(parents=True, exist_ok=True)
+        for part in parts:
+            part.rename(to / part.name)
+    except OSError as error:
+        raise write_error(error, to) from error
+
+
+def _forget(parts: list[Path]) -> None:
+    for part in parts:
+        if part.is_dir():
+            shutil.rmtree(part, ignore_errors=True)
+        else:
+            part.unlink(missing_ok=True)

@@ -1,0 +1,146 @@
+"""Planning a run: which shards, on what kind of device, with which model and options; loads no weights."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from funrecipe.data.kaldi_dir import DataDir
+from funrecipe.errors import DataError
+from funrecipe.identity import code_version
+from funrecipe.jobs.earlier_plans import switch_plans
+from funrecipe.jobs.launch import LOCAL
+from funrecipe.jobs.local import layout_of
+from funrecipe.jobs.model_record import ModelRecord
+from funrecipe.jobs.plan import Plan, plan_jobs, write_plan
+from funrecipe.jobs.resources import lay_out
+from funrecipe.jobs.results import RESULTS, UNFINISHED, unpublish
+from funrecipe.jobs.shards import balance, make_entries
+from funrecipe.jobs.wording import count, format_duration
+from funrecipe.processes import only_run_in
+
+
+@dataclass(frozen=True)
+class Wishes:
+    """What was asked for besides data, model and decoding options. Meaning: ``funrecipe plan --help``."""
+
+    njob: int = 64
+    batch_size: int = 64
+    gpu_inference: str = "auto"
+    gpuid_list: str = ""
+    ncpu: int | None = None
+    backend: str = LOCAL
+    resume: bool = True
+    audio_fs: int | None = None
+    allow_pipes: bool = False
+
+
+def begin(output_dir: Path) -> None:
+    """From here until a merge succeeds, what is published in the folder may not be what stage 1 was asked for."""
+    if (output_dir / RESULTS).exists():
+        (output_dir / UNFINISHED).touch()
+
+
+def make_plan(
+    data: DataDir, model: ModelRecord, options: dict[str, Any], wishes: Wishes, output_dir: Path
+) -> tuple[Plan, list[str]]:
+    """Split the work and write the plan; the plan, and lines about it for the user.
+
+    Results of an earlier, different plan in the folder are set aside, and those of this one, if it was run here
+    before, are taken back.
+
+    Raises:
+        UsageError: a GPU does not exist. DataError: audio that is not a file, or another run works in the folder.
+        WriteError: the folder cannot be written.
+    """
+    entries = list(make_entries(data.utterances, data.durations_s, audio_fs=wishes.audio_fs))
+    device, gpuid_list, num_jobs = _devices(len(entries), wishes, Path(model.weights))
+    shards = balance(entries, num_jobs)
+    plan = Plan(
+        output_dir=output_dir.absolute(),
+        data_dir=str(data.path.absolute()),
+        model=model,
+        options=options,
+        jobs=plan_jobs(shards),
+        batch_size=wishes.batch_size,
+        device=device,
+        gpuid_list=gpuid_list,
+        ncpu=wishes.ncpu,
+        code=code_version(),
+        audio_fs=wishes.audio_fs,
+        allow_pipes=wishes.allow_pipes,
+    )
+    lines = [_about(plan, wishes.backend)]
+    with only_run_in(plan.output_dir):  # a running worker's folder must not be moved away
+        aside, kept = switch_plans(plan.output_dir, plan.work_digest)
+        if not wishes.resume:
+            unpublish(plan.output_dir)
+            for job in plan.jobs:
+                shutil.rmtree(plan.shard_folder(job.number), ignore_errors=True)
+        write_plan(plan, shards)
+        (plan.output_dir / "log").mkdir(exist_ok=True)
+    if aside:
+        lines.insert(0, f"the plan has changed: earlier results are in {aside}")
+    if kept:
+        lines.insert(1 if aside else 0, "what this plan had decoded before is here again")
+    return plan, lines
+
+
+def contradictions(plan: Plan, model: ModelRecord | None, options: dict[str, Any], audio_fs: int | None) -> list[str]:
+    """In what a plan is not what was asked for; None: nothing was said."""
+    found = []
+    if model is not None:
+        names = {**model.fingerprint, **plan.model.fingerprint}
+        if any(model.fingerprint.get(name) != plan.model.fingerprint.get(name) for name in names):
+            found.append(f"the model: {plan.model.weights} was used, {model.weights} is asked for")
+    found += [
+        f"{name}: {plan.options.get(name, 'the default of the model')} was used, {value} is asked for"
+        for name, value in options.items()
+        if plan.options.get(name) != value
+    ]
+    if audio_fs is not None and audio_fs != plan.audio_fs:
+        found.append(f"audio_fs: {plan.audio_fs} was used, {audio_fs} is asked for")
+    return found
+
+
+def refuse_contradictions(plan: Plan, found: Sequence[str]) -> None:
+    """Raises DataError if there are any."""
+    if found:
+        what = f"the results here are of plan {plan.digest[:12]}, with other options:\n  " + "\n  ".join(found)
+        raise DataError(what, where=str(plan.output_dir), hint="run stage 1 with these options, or leave them out")
+
+
+def _devices(num_utterances: int, wishes: Wishes, weights: Path) -> tuple[str, str, int]:
+    """Kind of device, indices of the GPUs where this machine's are used, number of shards."""
+    if wishes.backend != LOCAL:  # the machine that plans is not the one that decodes
+        device = {"true": "cuda", "false": "cpu"}.get(wishes.gpu_inference, "auto")
+        return device, "", min(wishes.njob, num_utterances)
+    layout = lay_out(
+        num_utterances,
+        gpu_inference=wishes.gpu_inference,
+        gpuid_list=wishes.gpuid_list,
+        njob=wishes.njob,
+        ncpu=wishes.ncpu,
+        weights_bytes=weights.stat().st_size,
+    )
+    return "cuda" if layout.gpuid_list else "cpu", layout.gpuid_list, len(layout.gpus)
+
+
+def _about(plan: Plan, backend: str) -> str:
+    """How the work will be laid out, and the model."""
+    audio = format_duration(sum(job.cost_s for job in plan.jobs))
+    lines = [f"{plan.num_utterances} utterances, about {audio} of audio"]
+    if backend == LOCAL:
+        layout = layout_of(plan)
+        where = f"GPU {','.join(str(gpu) for gpu in layout.gpus)}" if plan.device == "cuda" else "CPU"
+        at_once = f", {layout.max_running} at once" if layout.max_running < len(plan.jobs) else ""
+        lines[0] += f": {count(len(plan.jobs), 'job')} on {where}{at_once}, {count(layout.threads, 'thread')} each"
+        lines += [f"note: {note}" for note in layout.notes]
+    else:
+        lines[0] += f": {count(len(plan.jobs), 'job')} for {backend}"
+    lines.append(f"weights {plan.model.weights} sha256 {plan.model.weights_sha256[:16]}")
+    lines.append(f"plan {plan.digest[:12]}")
+    return "\n".join(lines)

@@ -1,0 +1,172 @@
+"""The files that a shard writes, and which of their lines count.
+
+A shard's folder ``output.N/`` holds
+
+* ``1best_recog/{text,token,score,timestamp,nbest,rich}``: lines ``id value``;
+* ``done``: ``id <tab> audio seconds <tab> decoding seconds <tab> stamp of the audio <tab> check``. The check is the
+  CRC-32 of this line and of what the other files hold for the id. A result counts only where it holds, so whatever a
+  kill, a crash of the machine or a bad disk left behind is not taken for one, and is decoded again;
+* ``failed.scp``: ``id <tab> audio <tab> reason``;
+* ``attempt.<host>-<random>/``: the same files while a worker is at it (``results.ShardWriter``).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import zlib
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+RESULTS = "1best_recog"
+REQUIRED = ("text", "token", "score")
+OPTIONAL = ("timestamp", "nbest", "rich")
+FILES = REQUIRED + OPTIONAL
+ATTEMPT = "attempt."
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """One line of ``done``: what a decoded utterance cost, and the stamp of the audio that it was decoded from."""
+
+    audio_s: float
+    decode_s: float
+    stamp: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """A result whose check holds. ``lines``: by file name its whole line there; an optional file may have none."""
+
+    key: bytes
+    done: Done
+    lines: dict[str, bytes]
+
+    @property
+    def done_line(self) -> bytes:
+        return done_line(self.key, self.done, self.lines)
+
+
+def done_line(key: bytes, done: Done, lines: Mapping[str, bytes]) -> bytes:
+    cost = f"{done.audio_s:.4f}\t{done.decode_s:.4f}\t{done.stamp}".encode("utf-8", "surrogateescape")
+    return b"%s\t%s\t%08x\n" % (key, cost, _check(cost, lines))
+
+
+def _check(cost: bytes, lines: Mapping[str, bytes]) -> int:
+    check = zlib.crc32(cost)
+    for name in FILES:
+        if name in lines:
+            check = zlib.crc32(lines[name], zlib.crc32(name.encode(), check))
+    return check
+
+
+def load_records(folder: Path) -> Iterator[Record]:
+    """The results that count, in the order of ``done``; lines may be in any order. Holds one shard in memory."""
+    values = {name: dict(_keyed_lines(folder / RESULTS / name, b" ")) for name in FILES}
+    for key, line in dict(_keyed_lines(folder / "done", b"\t")).items():
+        lines = {name: content[key] for name, content in values.items() if key in content}
+        if (record := _record(key, line, lines)) is not None:
+            yield record
+
+
+class SortedShard:
+    """A published shard read through once, in constant memory.
+
+    Iterating gives the results that count. Afterwards ``is_clean`` says whether that was all there is: no line out of
+    order, twice, damaged or of an unknown id.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.is_clean = True
+
+    def __iter__(self) -> Iterator[Record]:
+        with ExitStack() as stack:
+            readers = {}
+            for name in FILES:
+                lines = _keyed_lines(self.folder / RESULTS / name, b" ")
+                stack.callback(lines.close)  # type: ignore[attr-defined]  # a generator
+                readers[name] = _Reader(lines)
+            last = b""
+            for key, line in _keyed_lines(self.folder / "done", b"\t"):
+                if key <= last:
+                    self.is_clean = False
+                    continue
+                last = key
+                lines = {name: found for name, reader in readers.items() if (found := reader.take(key)) is not None}
+                record = _record(key, line, lines)
+                if record is None:
+                    self.is_clean = False
+                else:
+                    yield record
+            for reader in readers.values():
+                reader.take(None)
+                self.is_clean &= not reader.left_out
+        self.is_clean &= not any(_is_torn(self.folder / name) for name in ("done", *(f"{RESULTS}/{n}" for n in FILES)))
+
+
+class _Reader:
+    """Lines by ascending key; ``left_out`` counts those that nobody asked for."""
+
+    def __init__(self, lines: Iterator[tuple[bytes, bytes]]) -> None:
+        self._lines = lines
+        self._next = next(lines, None)
+        self.left_out = 0
+
+    def take(self, key: bytes | None) -> bytes | None:
+        """The line of ``key``; None: there is none. A key of None reads to the end."""
+        while self._next is not None and (key is None or self._next[0] < key):
+            self.left_out += 1
+            self._next = next(self._lines, None)
+        if self._next is None or self._next[0] != key:
+            return None
+        line = self._next[1]
+        self._next = next(self._lines, None)
+        return line
+
+
+def read_done(path: Path) -> dict[str, Done]:
+    """What ``done`` says, whether or not the other files agree: for times, not for results."""
+    entries = ((key, _parse_done(key, line)) for key, line in _keyed_lines(path, b"\t"))
+    return {key.decode("utf-8", "surrogateescape"): entry for key, entry in entries if entry is not None}
+
+
+def read_failed(path: Path) -> dict[str, tuple[str, str]]:
+    """id -> (audio, reason)"""
+    lines = (line.decode("utf-8", "surrogateescape") for _, line in _keyed_lines(path, b"\t"))
+    rows = (line.rstrip("\n").split("\t", 2) for line in lines)
+    return {row[0]: (row[1], row[2]) for row in rows if len(row) == 3}
+
+
+def _record(key: bytes, line: bytes, lines: dict[str, bytes]) -> Record | None:
+    done = _parse_done(key, line)
+    if done is None or any(name not in lines for name in REQUIRED):
+        return None
+    return Record(key, done, lines) if done_line(key, done, lines) == line else None
+
+
+def _parse_done(key: bytes, line: bytes) -> Done | None:
+    with contextlib.suppress(ValueError):  # a garbled line is no result
+        audio_s, decode_s, stamp, _check = line[len(key) + 1 : -1].split(b"\t")
+        return Done(float(audio_s), float(decode_s), stamp.decode("utf-8", "surrogateescape"))
+    return None
+
+
+def _keyed_lines(path: Path, separator: bytes) -> Iterator[tuple[bytes, bytes]]:
+    """``(id, line)`` of every complete line; a last line without its line end was torn off and is left out."""
+    if not path.is_file():
+        return
+    with open(path, "rb") as file:
+        for line in file:
+            if line.endswith(b"\n"):
+                yield line.partition(separator)[0].rstrip(b"\n"), line
+
+
+def _is_torn(path: Path) -> bool:
+    try:
+        with open(path, "rb") as file:
+            file.seek(-1, 2)
+            return file.read() != b"\n"
+    except OSError:  # empty, or not there
+        return False

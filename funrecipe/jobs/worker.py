@@ -1,0 +1,195 @@
+"""A worker: decodes jobs of a plan, one after the other, with the model loaded once."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING
+
+from funrecipe.errors import DataError, FunrecipeError, Interrupted, WorkerError
+from funrecipe.identity import code_version, file_stamp
+from funrecipe.jobs import joblog
+from funrecipe.jobs.plan import AGAIN, Job, Plan
+from funrecipe.jobs.results import ShardWriter
+from funrecipe.jobs.shards import ShardEntry, file_of
+from funrecipe.jobs.status import JobStatus, read_status, write_status
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from funrecipe.jobs.decode_shard import Recognizer
+
+HEARTBEAT_S = 0.5
+
+# Gives the recognizer of a plan and its device: cpu or cuda.
+Load = Callable[[Plan], "tuple[Recognizer, str]"]
+
+
+def run_jobs(plan: Plan, jobs: Sequence[Job], load: Load, log_dir: Path | None) -> int:
+    """Decode ``jobs``; the highest exit code of them. An error of loading the model is that of every job."""
+    loaded: tuple[Recognizer, str] | None = None
+    load_error: FunrecipeError | None = None
+    worst = 0
+    for job in jobs:
+        with _log_of(job, log_dir), _last_words(plan, job, log_dir) as ended:
+            try:
+                if load_error:
+                    raise load_error
+                if loaded is None:
+                    write_status(_folder(plan, job), JobStatus(total=job.num_utterances))
+                    check_code(plan)
+                    loaded = load(plan)
+                _decode_job(plan, job, *loaded)
+                ended(0)
+            except FunrecipeError as error:
+                print(f"funrecipe decode: {error}", file=sys.stderr)
+                ended(error.exit_code)
+                worst = max(worst, error.exit_code)
+                load_error = error if loaded is None else None
+    return worst
+
+
+def check_code(plan: Plan) -> None:
+    """Raises DataError if the code that results depend on is not the plan's."""
+    if plan.code and plan.code != code_version():
+        what = f"the code has changed since the plan was made: {plan.code} was, {code_version()} is here"
+        raise DataError(what, where=str(plan.path), hint=AGAIN)
+
+
+def _decode_job(plan: Plan, job: Job, recognizer: Recognizer, device: str) -> None:
+    from funrecipe.jobs.decode_shard import BATCH_AUDIO_S, decode_shard
+
+    entries = plan.entries(job.number)
+    folder = _folder(plan, job)
+    last_beat = 0.0
+
+    def beat() -> None:
+        nonlocal last_beat
+        if time.monotonic() - last_beat >= HEARTBEAT_S:
+            last_beat = time.monotonic()
+            write_status(folder, _status(job, writer))
+
+    with ShardWriter(folder, {entry.id: entry.stamp for entry in entries}) as writer:
+        print(f"job {job.number}: {len(entries)} utterances, {len(writer.done)} of them decoded before")
+        started = time.monotonic()
+        beat()
+        decode_shard(
+            entries,
+            writer,
+            recognizer,
+            _reader(plan, recognizer.sample_rate_hz),
+            batch_size=plan.batch_size,
+            batch_audio_s=BATCH_AUDIO_S[device],
+            on_batch=beat,
+        )
+        writer.write_rtf(plan.model.frames_per_second)
+        write_status(folder, _status(job, writer))
+    elapsed_s = time.monotonic() - started
+    print(f"job {job.number}: {len(writer.done)} decoded, {len(writer.failed)} failed in {elapsed_s:.1f} s")
+    for key, reason in writer.failed.items():
+        print(f"failed: {key}: {reason}")
+
+
+def _reader(plan: Plan, sample_rate_hz: int) -> Callable[[ShardEntry], np.ndarray]:
+    """Reads the waveform ``(S,)`` of an utterance, and refuses audio that is not the one that was planned.
+
+    That ends the job: counted as a failure, the utterance could be published as a deletion (``--max_failed``).
+    """
+    from funrecipe.audio.io import read_audio
+
+    def check(entry: ShardEntry) -> None:
+        if entry.stamp and file_stamp(file_of(entry.audio)) not in (entry.stamp, ""):
+            raise WorkerError("the audio has changed since the plan was made", where=entry.audio, hint=AGAIN)
+
+    def read(entry: ShardEntry) -> np.ndarray:
+        check(entry)
+        waveform = read_audio(
+            entry.audio,
+            sample_rate_hz=sample_rate_hz,
+            audio_fs=plan.audio_fs,
+            start_s=entry.start_s,
+            end_s=entry.end_s,
+            allow_pipes=plan.allow_pipes,
+        )
+        check(entry)
+        return waveform
+
+    return read
+
+
+def _status(job: Job, writer: ShardWriter) -> JobStatus:
+    return JobStatus(
+        done=len(writer.done),
+        failed=len(writer.failed),
+        total=job.num_utterances,
+        done_audio_s=sum(entry.audio_s for entry in writer.done.values()),
+    )
+
+
+def _folder(plan: Plan, job: Job) -> Path:
+    folder = plan.shard_folder(job.number)
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+@contextmanager
+def _last_words(plan: Plan, job: Job, log_dir: Path | None) -> Iterator[Callable[[int], None]]:
+    """Whatever happens, say how the job ended: in its status and, with a log, in the log's last lines.
+
+    The block calls what it is given with the exit code. SIGTERM, which job engines send before they kill, ends the
+    process at once; what was decoded by then counts.
+    """
+    started, code = time.monotonic(), 1
+
+    def ended(with_code: int) -> None:
+        nonlocal code
+        code = with_code
+
+    def say() -> None:
+        try:  # where even that cannot be written, the exit status of the process must do
+            write_status(_folder(plan, job), replace(read_status(plan.shard_folder(job.number)), code=code))
+        except (FunrecipeError, OSError) as error:
+            print(f"funrecipe decode: {error}", file=sys.stderr)
+        if log_dir:
+            print(joblog.trailer(code, time.monotonic() - started), end="", flush=True)
+
+    def terminate(number: int, _frame: FrameType | None) -> None:
+        print(f"error: stopped by {signal.Signals(number).name}", file=sys.stderr)
+        ended(Interrupted.exit_code)
+        say()
+        os._exit(Interrupted.exit_code)
+
+    previous = signal.signal(signal.SIGTERM, terminate)
+    try:
+        yield ended
+    except KeyboardInterrupt:
+        ended(Interrupted.exit_code)
+        raise
+    finally:
+        signal.signal(signal.SIGTERM, previous)
+        say()
+
+
+@contextmanager
+def _log_of(job: Job, log_dir: Path | None) -> Iterator[None]:
+    """Send what this process and its libraries print to the job's log, by file descriptor."""
+    if log_dir is None:
+        yield
+        return
+    log_dir.mkdir(parents=True, exist_ok=True)
+    with open(log_dir / f"decode.{job.number}.log", "ab") as log:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os.dup2(log.fileno(), sys.stdout.fileno())
+        os.dup2(log.fileno(), sys.stderr.fileno())
+    print(joblog.header([sys.executable, "-m", "funrecipe", *sys.argv[1:]]), end="", flush=True)
+    yield
+    sys.stdout.flush()
+    sys.stderr.flush()

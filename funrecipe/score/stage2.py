@@ -1,0 +1,78 @@
+"""Stage 2: ``text.cer``, a JSON file beside it, and what else is asked for, under the strict protocol."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+
+from funrecipe.files import write_json
+from funrecipe.score.align import total_errors
+from funrecipe.score.export import write_json_lines, write_trn
+from funrecipe.score.read import read_texts
+from funrecipe.score.scoring import (
+    compose,
+    cover,
+    percent,
+    require_reference_tokens,
+    score_normalized,
+    tokenize_and_encode,
+)
+from funrecipe.score.side_information import SideInformation
+from funrecipe.score.summary import analysis_json, lines_about, summary_json
+from funrecipe.score.text_cer import summary_lines, write_text_cer
+
+
+def score_strict(
+    ref: Path | str,
+    hyp: Path | str,
+    side_of: Callable[[Sequence[str]], SideInformation],
+    *,
+    profile_name: str | None = None,
+    unit: str = "mixed",
+    missing_policy: str = "strict",
+    is_full: bool = True,
+    meta: Mapping[str, str],
+    out: str | None = None,
+    jsonl: str | None = None,
+    trn_dir: str | None = None,
+) -> Iterator[str]:
+    """Score two files, write the files that are named, give human-readable lines.
+
+    Args:
+        side_of: gives what is known about the utterances of these ids besides their texts.
+        is_full: the JSON has the analysis.
+    Raises:
+        DataError: after the lines, where the references have no token.
+    """
+    refs = read_texts(ref)
+    hyps = read_texts(hyp, like=refs)
+    scoring = score_normalized(refs, hyps, profile_name=profile_name, unit=unit, missing_policy=missing_policy)
+    del refs, hyps  # the scoring holds what is needed; of a million utterances these are 400 MB
+    side = side_of(scoring.ids)
+    summary = summary_json(scoring, meta)
+    if is_full:
+        summary["analysis"] = analysis_json(scoring, side)
+    if out:
+        write_text_cer(out, scoring)
+        if not out.startswith("/dev/"):  # there is no place beside /dev/stdout
+            write_json(f"{out}.json", summary)
+    if jsonl:
+        write_json_lines(jsonl, scoring)
+    if trn_dir:
+        write_trn(trn_dir, scoring, side.speaker_of)
+    warning = filter(None, [scoring.coverage.warning])
+    yield from [*summary_lines(scoring), *lines_about(summary), scoring.coverage.line(), *warning]
+    require_reference_tokens(scoring.edits.tokens, scoring.edits.insertions, scoring.coverage.scored)
+
+
+def total_lines(ref: Path | str, hyp: Path | str, unit: str, missing_policy: str) -> list[str]:
+    """The error rate alone, without knowing which errors there are: the fastest."""
+    refs = read_texts(ref)
+    hyps = read_texts(hyp, like=refs)
+    ids, coverage = cover(refs, hyps, missing_policy)
+    texts = ([compose(side.get(i, "").lower()) for i in ids] for side in (refs, hyps))
+    _, _, encoded = tokenize_and_encode(*texts, unit)
+    errors, tokens = int(total_errors(*encoded).sum()), sum(map(len, encoded[0]))
+    require_reference_tokens(tokens, errors, coverage.scored)
+    rate = f"%WER {percent(errors, tokens):.2f} [ {errors} / {tokens} ]"
+    return [line for line in (rate, coverage.warning, coverage.line()) if line]
