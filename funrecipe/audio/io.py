@@ -138,7 +138,7 @@ def check_samples(samples: np.ndarray) -> None:
         raise DataError(f"float samples up to {loudest:g}, where full scale is 1", hint="divide by 32768")
 
 
-def length_s(source: str, *, audio_fs: int) -> float | None:
+def length_s(source: str | io.BytesIO, *, audio_fs: int) -> float | None:
     """Seconds of a file or archive entry by its header where that is exact, else None. Nothing is decoded.
 
     Args:
@@ -147,6 +147,8 @@ def length_s(source: str, *, audio_fs: int) -> float | None:
     Raises:
         DataError: it is not there, damaged, or not audio.
     """
+    if isinstance(source, io.BytesIO):
+        return content_length_s(source, 0, size_of(source), Reading(Wanted(), audio_fs))
     path, offset = split_ark_offset(source)
     with _opened(path) as file:
         reading = Reading(Wanted(), audio_fs, _is_raw_name(path, offset), is_entry=offset is not None)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import tarfile
-from collections import Counter
 from pathlib import Path
 
 import kaldiio
@@ -14,7 +13,7 @@ import soundfile
 
 from funrecipe.errors import DataError, UsageError
 from funrecipe.train.data.dataset import TrainItem
-from funrecipe.train.data.large import Shard, StreamedPlan, read_shard, read_shard_list
+from funrecipe.train.data.large import Dropped, Shard, StreamedPlan, read_shard, read_shard_list
 from funrecipe.train.data.small import ItemLimits
 
 
@@ -82,8 +81,9 @@ def test_what_cannot_be_paired_or_read_is_counted(tmp_path: Path) -> None:
         file.write("bad x\nghost y\n")
     stream = plan([Shard("sound", (scp, text))])
     assert sorted(item.key for item in stream.items(1)) == ["a00", "a01"]
-    assert stream.dropped == {"unreadable audio": 1, "audio without text": 1, "text without audio": 1,
-                              "audio not longer than 100 ms": 1}  # fmt: skip
+    assert stream.dropped.keys_of("audio without text") == ["lone"]
+    reasons = ("unreadable audio: No such file or directory", "audio without text", "text without audio")
+    assert stream.dropped == dict.fromkeys((*reasons, "audio not longer than 100 ms"), 1)
 
 
 @pytest.mark.parametrize("compression", [0, 1, 2, 3])
@@ -94,7 +94,7 @@ def test_archives_of_features_are_read_by_their_headers(tmp_path: Path, compress
             writer(key, matrix)
     (tmp_path / "text").write_text("k5 e\nk2 a\nk3 c\n")
     shard = Shard("kaldi_ark", (f"{tmp_path}/feats.ark", f"{tmp_path}/text"))
-    items = list(read_shard(shard, 10.0, Counter()))
+    items = list(read_shard(shard, 10.0, Dropped()))
     assert [(item.key, item.text, item.duration_ms) for item in items] == [
         ("k2", "a", 200),
         ("k3", "c", 300),
@@ -114,7 +114,7 @@ def test_tar_shards_hold_audio_and_text_in_any_order(tmp_path: Path) -> None:
             info = tarfile.TarInfo(name)
             info.size = len(content)
             tar.addfile(info, io.BytesIO(content))
-    dropped: Counter[str] = Counter()
+    dropped = Dropped()
     items = list(read_shard(Shard("tar", (f"{tmp_path}/s.tar",)), 10.0, dropped))
     assert [(item.key, item.text, item.duration_ms) for item in items] == [("one", "一二", 500), ("two", "three", 500)]
     assert dropped == {"text without audio": 1}
@@ -139,4 +139,30 @@ def test_an_scp_in_place_of_an_archive_is_named(tmp_path: Path) -> None:
     (tmp_path / "feats.scp").write_text("k1 feats.ark:3\n")
     (tmp_path / "text").write_text("k1 a\n")
     with pytest.raises(DataError, match="not a binary Kaldi matrix"):
-        list(read_shard(Shard("kaldi_ark", (f"{tmp_path}/feats.scp", f"{tmp_path}/text")), 10.0, Counter()))
+        list(read_shard(Shard("kaldi_ark", (f"{tmp_path}/feats.scp", f"{tmp_path}/text")), 10.0, Dropped()))
+
+
+AUDIO = Path(__file__).resolve().parents[1] / "data/audio"
+
+
+def test_audio_of_every_kind_has_its_own_length(tmp_path: Path) -> None:
+    """mp3, whose header has no exact length, an archive of wavs with other headers, and what cannot be read."""
+    wav = io.BytesIO()
+    soundfile.write(wav, np.zeros(8000, np.int16), 16000, format="WAV")
+    data = wav.getvalue()
+    with_list = data[:36] + b"LIST\x04\0\0\0INFO" + data[36:]
+    unknown = bytearray(data)
+    unknown[40:44] = b"\xff" * 4
+    content = b"".join(b"k " + entry for entry in (with_list, bytes(unknown), bytes(unknown)))
+    (tmp_path / "a.ark").write_bytes(content)
+    starts = (2, 2 + len(with_list) + 2, 2 + len(with_list) + 2 + len(data) + 2)
+    (tmp_path / "a.raw").write_bytes(bytes(16000))
+    places = {f"ark{i}": f"{tmp_path}/a.ark:{start}" for i, start in enumerate(starts)}
+    places |= {name: f"{AUDIO}/{name}" for name in ("info.mp3", "piped.flac", "s.m4a")} | {"raw": f"{tmp_path}/a.raw"}
+    (tmp_path / "wav.scp").write_text("".join(f"{key} {place}\n" for key, place in places.items()))
+    (tmp_path / "text").write_text("".join(f"{key} ab\n" for key in places))
+    stream = plan([Shard("sound", (f"{tmp_path}/wav.scp", f"{tmp_path}/text"))], sample_rate_hz=8000)
+    lengths = {item.key: item.duration_ms for item in stream.items(1)}
+    assert lengths == {"ark0": 500, "ark2": 500, "info.mp3": 1000, "piped.flac": 1000, "raw": 1000}
+    named = {reason: stream.dropped.keys_of(reason) for reason in stream.dropped}
+    assert sorted(named.values()) == [["ark1"], ["s.m4a"]] and all("unreadable audio: " in reason for reason in named)

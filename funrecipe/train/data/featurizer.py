@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import threading
 from collections import OrderedDict
+from io import BytesIO
 
 import kaldiio
 import numpy as np
@@ -84,7 +85,7 @@ class Featurizer:
         return self.extract(waveform, item)
 
     def read(self, item: TrainItem) -> np.ndarray:
-        source = read_slice(item.audio) if item.kind == "tar" else item.audio
+        source = BytesIO(read_slice(item.audio)) if item.kind == "tar" else item.audio
         return read_audio(source, sample_rate_hz=self.sample_rate_hz, start_s=item.start_s, end_s=item.end_s)
 
     def ready_features(self, item: TrainItem) -> Tensor:

@@ -20,16 +20,15 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import soundfile
-
-from funrecipe.data.durations import duration_s
-from funrecipe.data.kaldi_dir import Utterance, resolve_audio
+from funrecipe.audio.io import length_s, read_audio
+from funrecipe.data.kaldi_dir import resolve_audio
 from funrecipe.data.list_file import Problem, read_list_file, unique_lines
 from funrecipe.errors import DataError, UsageError
 from funrecipe.train.data.batching import group_under_budget
 from funrecipe.train.data.dataset import ItemLimits, Label, TrainItem
 
 KINDS = {"sound": 2, "kaldi_ark": 2, "tar": 1}  # files on a line of the list
+FIRST_KEYS = 3  # named in reports, for each reason
 AUDIO_SUFFIXES = (".wav", ".flac")
 MATRIX_BYTES = {b"FM ": 4, b"DM ": 8}
 COMPRESSED_BYTES = {b"CM2 ": 2, b"CM3 ": 1}
@@ -80,23 +79,56 @@ class RawItem:
     kind: str
 
 
-def read_shard(shard: Shard, frame_shift_ms: float, dropped: Counter[str]) -> Iterator[RawItem]:
-    """Utterances of one shard in its order; what cannot be paired or measured is counted in ``dropped``."""
+class Dropped(Counter[str]):
+    """Reason -> how many utterances were left out for it, with the keys of the first ones."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._first: dict[str, list[str]] = {}
+
+    def add(self, reason: str, key: str) -> None:
+        self[reason] += 1
+        first = self._first.setdefault(reason, [])
+        if len(first) < FIRST_KEYS:
+            first.append(key)
+
+    def keys_of(self, reason: str) -> list[str]:
+        """As many as were left out, the first ones by their names."""
+        first = self._first.get(reason, [])
+        return first + ["..."] * (self[reason] - len(first))
+
+    def clear(self) -> None:
+        super().clear()
+        self._first.clear()
+
+
+def read_shard(
+    shard: Shard, frame_shift_ms: float, dropped: Dropped, *, sample_rate_hz: int = 16000
+) -> Iterator[RawItem]:
+    """Utterances of one shard in its order; what cannot be paired or measured is counted in ``dropped``.
+
+    Args:
+        sample_rate_hz: of raw samples, which do not name their own.
+    """
     if shard.kind == "tar":
         yield from _read_tar(shard.files[0], dropped)
         return
     texts = read_list(shard.files[1])
-    sounds = _read_sounds(shard.files[0]) if shard.kind == "sound" else _read_ark(shard.files[0], frame_shift_ms)
+    is_sound = shard.kind == "sound"
+    sounds = _read_sounds(shard.files[0]) if is_sound else _read_ark(shard.files[0], frame_shift_ms)
     for key, audio, duration_ms in sounds:
         text = texts.pop(key, None)
         if text is None:
-            dropped["audio without text"] += 1
-        elif duration_ms is None:
-            dropped["unreadable audio"] += 1
-        else:
-            yield RawItem(key, audio, text, duration_ms, shard.kind)
-    if texts:
-        dropped["text without audio"] += len(texts)
+            dropped.add("audio without text", key)
+            continue
+        try:
+            duration_ms = _sound_ms(audio, sample_rate_hz) if is_sound else duration_ms
+        except DataError as error:
+            dropped.add(_unreadable(error), key)
+            continue
+        yield RawItem(key, audio, text, duration_ms, shard.kind)
+    for key in texts:
+        dropped.add("text without audio", key)
 
 
 def read_texts(shards: Iterable[Shard]) -> Iterator[str]:
@@ -120,14 +152,26 @@ def read_list(path: str) -> dict[str, str]:
     return {key: line.value for key, line in lines.items()}
 
 
-def _read_sounds(scp: str) -> Iterator[tuple[str, str, float | None]]:
+def _read_sounds(scp: str) -> Iterator[tuple[str, str, float]]:
     for key, value in read_list(scp).items():
-        audio = resolve_audio(value, str(Path(scp).parent))
-        seconds = None if audio.endswith("|") else duration_s(Utterance(key, audio))
-        yield key, audio, None if seconds is None else 1000.0 * seconds
+        yield key, resolve_audio(value, str(Path(scp).parent)), 0.0  # measured when it has a text
 
 
-def _read_ark(path: str, frame_shift_ms: float) -> Iterator[tuple[str, str, float | None]]:
+def _sound_ms(source: str | io.BytesIO, sample_rate_hz: int) -> float:
+    """By the header where that is exact, else by decoding all of it. Raises DataError."""
+    if isinstance(source, str) and source.endswith("|"):
+        raise DataError("a command, and training reads files only", where=source)
+    seconds = length_s(source, audio_fs=sample_rate_hz)
+    if seconds is None:
+        seconds = len(read_audio(source, sample_rate_hz=sample_rate_hz)) / sample_rate_hz
+    return 1000.0 * seconds
+
+
+def _unreadable(error: DataError) -> str:
+    return f"unreadable audio: {error.what.removeprefix('cannot read audio: ')}"
+
+
+def _read_ark(path: str, frame_shift_ms: float) -> Iterator[tuple[str, str, float]]:
     """Keys, ``path:offset`` and durations of a binary Kaldi archive of matrices; reads headers, skips the numbers."""
     with open(path, "rb") as ark:
         while key := _read_key(ark):
@@ -165,9 +209,9 @@ def _skip_matrix(ark: io.BufferedReader, path: str, key: str) -> int:
     raise DataError(f"'{key}' has the type {kind!r}, not a matrix", where=path)
 
 
-def _read_tar(path: str, dropped: Counter[str]) -> Iterator[RawItem]:
+def _read_tar(path: str, dropped: Dropped) -> Iterator[RawItem]:
     """Pairs of ``KEY.wav`` or ``KEY.flac`` and ``KEY.txt``, in either order; audio is named ``path:offset:size``."""
-    waiting: dict[str, tuple[str, float] | str] = {}
+    waiting: dict[str, tuple[str, float | DataError] | str] = {}
     with tarfile.open(path) as tar, open(path, "rb") as file:
         for member in tar:
             name = Path(member.name)
@@ -175,30 +219,30 @@ def _read_tar(path: str, dropped: Counter[str]) -> Iterator[RawItem]:
                 continue
             file.seek(member.offset_data)
             content = file.read(member.size)
-            half: tuple[str, float] | str
+            half: tuple[str, float | DataError] | str
             if name.suffix == ".txt":
                 half = content.decode("utf-8").strip()
             else:
-                half = (f"{path}:{member.offset_data}:{member.size}", _duration_ms(content))
+                half = (f"{path}:{member.offset_data}:{member.size}", _content_ms(content))
             other = waiting.pop(name.stem, None)
             if other is None or isinstance(other, str) == isinstance(half, str):
                 waiting[name.stem] = half
                 continue
             text, sound = (half, other) if isinstance(half, str) else (other, half)
             assert isinstance(text, str) and not isinstance(sound, str)
-            if sound[1] > 0:
-                yield RawItem(name.stem, sound[0], text, sound[1], "tar")
+            if isinstance(sound[1], DataError):
+                dropped.add(_unreadable(sound[1]), name.stem)
             else:
-                dropped["unreadable audio"] += 1
-    for half in waiting.values():
-        dropped["text without audio" if isinstance(half, str) else "audio without text"] += 1
+                yield RawItem(name.stem, sound[0], text, sound[1], "tar")
+    for key, half in waiting.items():
+        dropped.add("text without audio" if isinstance(half, str) else "audio without text", key)
 
 
-def _duration_ms(content: bytes) -> float:
+def _content_ms(content: bytes) -> float | DataError:
     try:
-        return 1000.0 * float(soundfile.info(io.BytesIO(content)).duration)
-    except RuntimeError:
-        return 0.0
+        return _sound_ms(io.BytesIO(content), 16000)  # a header says its rate
+    except DataError as error:
+        return error
 
 
 @dataclass
@@ -227,11 +271,12 @@ class StreamedPlan:
     rank: int = 0
     world_size: int = 1
     frame_shift_ms: float = 10.0
+    sample_rate_hz: int = 16000
     by_count: bool = False
     passes: int = 1
     phones_of: Callable[[Sequence[int]], tuple[int, ...]] | None = None
     label: Label | None = None
-    dropped: Counter[str] = field(default_factory=Counter)
+    dropped: Dropped = field(default_factory=Dropped)
 
     def batches(self, epoch: int) -> Iterator[list[TrainItem]]:
         for k in range(self.passes):
@@ -253,7 +298,11 @@ class StreamedPlan:
         random.Random(f"{self.seed}-{epoch}").shuffle(order)
         by_shard = len(order) >= self.world_size
         mine = order[self.rank :: self.world_size] if by_shard else order
-        raw = (item for shard in mine for item in read_shard(shard, self.frame_shift_ms, self.dropped))
+        raw = (
+            item
+            for shard in mine
+            for item in read_shard(shard, self.frame_shift_ms, self.dropped, sample_rate_hz=self.sample_rate_hz)
+        )
         for number, item in enumerate(raw):
             if not by_shard and number % self.world_size != self.rank:
                 continue
@@ -261,7 +310,7 @@ class StreamedPlan:
             text = self.tokenize(written)
             fault = self.limits.fault(item.duration_ms, text)
             if fault:
-                self.dropped[fault] += 1
+                self.dropped.add(fault, item.key)
             else:
                 phones = self.phones_of(text) if self.phones_of else ()
                 yield TrainItem(item.key, item.audio, text, item.duration_ms, item.kind, phones, labels=labels)

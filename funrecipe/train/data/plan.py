@@ -116,7 +116,7 @@ def large_plan(
         options.batch_bins, by_count=options.unit == "utterances",
         shuffle_size=int(shuffle.get("shuffle_size", 2048)) if conf.get("shuffle", True) else 0,
         sort_size=int(shuffle.get("sort_size", 500)), seed=options.seed, rank=ranks.rank, world_size=ranks.world_size,
-        frame_shift_ms=folder.frame_shift_ms, passes=options.passes_per_epoch,
+        frame_shift_ms=folder.frame_shift_ms, sample_rate_hz=folder.sample_rate_hz, passes=options.passes_per_epoch,
         phones_of=phones_of, label=rich_labels_of(folder, train_dir),
     )  # fmt: skip
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 
+from funrecipe.audio.channels import ChannelCounter
 from funrecipe.audio.io import read_audio
 from funrecipe.data.kaldi_dir import Utterance
 from funrecipe.errors import DataError, UnsafeFileError, UsageError
@@ -136,7 +137,7 @@ def inspect_stream(
     """A look at the first utterances of a large data set, as an epoch would meet them."""
     plan = large_plan(train_dir, folder, options, limits, tokenizer, Ranks())
     items = list(islice(plan.items(0), FIRST_LOOK))
-    found = Inspection(items, {reason: ["..."] * count for reason, count in plan.dropped.items()})
+    found = Inspection(items, {reason: plan.dropped.keys_of(reason) for reason in plan.dropped})
     found.total = len(items) + sum(plan.dropped.values())
     found.fingerprint = stream_fingerprint(plan.shards)
     report_findings(found, tokenizer, options, train_dir)
@@ -180,12 +181,14 @@ def inspect(
         found = inspect_text(data_dir, tokenizer, max_tokens=options.max_tokens)
     else:
         try:
-            label = rich_labels_of(folder, data_dir)
+            label, channels = rich_labels_of(folder, data_dir), ChannelCounter()
             found = inspect_data_dir(
-                data_dir, tokenizer, make_measure(folder.sample_rate_hz), limits,
+                data_dir, tokenizer, make_measure(folder.sample_rate_hz, channels), limits,
                 cache_file=cache_dir / f"{data_dir.name}.durations.json", workers=max(1, options.num_workers),
                 label=label,
             )  # fmt: skip
+            if note := channels.take_note(found.total, 1):
+                log.warning("%s: %s", data_dir, note)
             if label is not None:
                 label.report(found.total, data_dir)
         except UnsafeFileError as error:
@@ -228,13 +231,19 @@ def warn_of_single_utterances(items: Sequence[TrainItem], folder: ModelFolder, o
         )  # fmt: skip
 
 
-def make_measure(sample_rate_hz: int) -> Callable[[Utterance], Measured]:
+def make_measure(
+    sample_rate_hz: int, on_channels: Callable[[int], None] | None = None
+) -> Callable[[Utterance], Measured]:
     """A function that reads all audio of an utterance, so that damage is found before training."""
 
     def measure(utterance: Utterance) -> Measured:
         try:
             wave = read_audio(
-                utterance.audio, sample_rate_hz=sample_rate_hz, start_s=utterance.start_s, end_s=utterance.end_s
+                utterance.audio,
+                sample_rate_hz=sample_rate_hz,
+                start_s=utterance.start_s,
+                end_s=utterance.end_s,
+                on_channels=on_channels,
             )
         except DataError as error:
             return Measured(0.0, f"unreadable audio: {error.what.removeprefix('cannot read audio: ')}")
