@@ -69,3 +69,9 @@ def test_a_comparison_is_spoken_whatever_stands_before_it(before: str, sign: tup
 def test_an_amount_per_unit_is_no_longer_number(amount: str, unit: str) -> None:
     assert itn(f"{amount}一{unit}") == f"{itn(amount)}一{unit}"
     assert itn(f"{amount}一{unit}") != itn(f"{amount}一百{unit}")
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.text("零一二三四五六七八九两十百千万亿点个月年块元岁斤到比加分之负第几半米克", max_size=12))
+def test_any_sequence_of_numerals_can_be_written(text: str) -> None:
+    assert not set(itn(text)) & {"\x00", "\x01"}

@@ -48,7 +48,8 @@ _TWO_DIGITS = f"(?:[一二三四五]?十{DIGIT}?|零?{DIGIT})"
 _YEAR = f"(?:{DIGIT}{{4}}|[一二两三]千(?:零{DIGIT})?)"
 # Words in which the numeral is no number, or no exact one.
 _IDIOMS = (
-    "(?:不管)?三七二十一|九九八十一|一五一十|十全十美|成千上万|千千万万|万一|百分百|七七八八|乱七八糟|三三两两|一点一滴|一点点|"
+    "(?:不管)?三七二十一|七七四十九|二一添作五|三下五除二|十一(?=黄金周|长假|小长假|国庆)|一二[八九](?=运动|事变)|九一八(?=事变)|"
+    "九九八十一|一五一十|十全十美|成千上万|千千万万|万一|百分百|七七八八|乱七八糟|三三两两|一点一滴|一点点|"
     "红?十字(?:路|街|架|绣|军|花|镐|形|会|坐标|交叉|星|勋章|口)?|[一二三四五六七八九]+不离十|十[之有]八九|十拿九稳|十年(?:寒窗|树木|如一日)|百年树人|"
     "一目十行|十室九空|以一当十|一传十十传百|传百|十面埋伏|十里(?:洋场|长[街亭]|八乡)|十万(?:火急|大山|个为什么|八千里)|十八(?:般武艺|罗汉|层地狱)|"
     "十(?:足|佳|堰市?|渡|恶不赦|指连心|项全能)|女大十八变|五十步笑百步|三十六计|七十二(?:变|行)|三百六十行|三十而立|四十不惑|五十知天命|三十年河[东西]|"
@@ -150,9 +151,11 @@ def _write_below_zero(m: re.Match[str]) -> str:
 
 
 def _write_expression(m: re.Match[str]) -> str:
-    if span := re.fullmatch(f"({_N})[到至]({_N})", m["expression"]):
-        return f"{_write(span[1])}~{_write_last(span[2])}"
-    return "".join(_SIGNS.get(part) or _write(part) for part in re.split(f"({_SIGN})", m["expression"]))
+    unit = _UNITS.get(m["expression_unit"] or "", "")
+    expression = m["expression"].removesuffix(m["expression_unit"] or "")
+    if span := re.fullmatch(f"({_N})[到至]({_N})", expression):
+        return f"{_write(span[1])}~{_write_last(span[2])}{unit}"
+    return "".join(_SIGNS.get(part) or _write(part) for part in re.split(f"({_SIGN})", expression)) + unit
 
 
 def _write_code(m: re.Match[str]) -> str:
@@ -223,7 +226,7 @@ _RULES: list[tuple[str, str, Callable[[re.Match[str]], str]]] = [
         _write_money,
     ),
     ("measure", rf"(?P<measure>{_amount_pattern('measure_n')}(?P<measure_unit>{_UNIT_NAMES}))", _write_measure),
-    ("expression", rf"(?P<expression>{_N}(?:(?:{_SIGN}){_N})+)", _write_expression),
+    ("expression", rf"(?P<expression>{_N}(?:(?:{_SIGN}){_N})+(?P<expression_unit>{_UNIT_NAMES})?)", _write_expression),
     ("plus_minus", rf"(?P<plus_minus>正负{CARDINAL})", lambda m: f"±{write_cardinal(m[0][2:])}"),
     ("negative", rf"(?P<negative>负{CARDINAL})", lambda m: _write(m[0])),
     ("code", rf"(?P<code>{CODE}X?(?![十百千万亿]))", _write_code),

@@ -39,6 +39,19 @@ COUNTER = (
     "份节课集章篇页首桌席批组队排门项种桩笔针剂片头匹群串朵棵束盏幅级届期轮圈步家股车捆吨]|小时|分钟|星期|季度)"
 )
 _ONE_WORD = "一[起样直定共切些旦般边下会半向律致同再路时生心道旁概贯]"  # no number: 三点一起 is not 3.1
+# The digits that make a pair with one before them, which is no end: 一百二三十.
+_NOT_NEXT = {
+    "一": "二两",
+    "二": "三",
+    "三": "四五",
+    "四": "五",
+    "五": "六",
+    "六": "七",
+    "七": "八",
+    "八": "九",
+    "九": "",
+}
+_NEXT_HUNDRED = "|".join(f"(?<=[百千万]{a})(?![{b or a}])(?={_W}[百千万])" for a, b in _NOT_NEXT.items())
 # Where a numeral ends although it could go on: 三千|一个月, 三千五|一平, 七八十|一斤, 三点|一起, 十二|十三, 二十|二十,
 # 三十万|三十万.
 _BOUNDARY = re.compile(
@@ -46,7 +59,7 @@ _BOUNDARY = re.compile(
     f"(?<=[百千万亿][一二三四五六七八九])(?=[一两半]{COUNTER})|(?<={_PAIR}十)(?=[一两半]{COUNTER})|"
     f"(?<=[零一二三四五六七八九点])(?={_ONE_WORD})|"
     f"(?<!{_W}十{_W})(?<=十{_W})(?=十{_W})|(?<={_W}十)(?={_W}十(?!{_W}))|(?<=十)(?={_W}(?:百|千(?![克米瓦赫])))|"
-    f"(?<=万)(?={_SECTION}万)|(?<=亿)(?={_SECTION}亿)"
+    f"{_NEXT_HUNDRED}|(?<=万)(?={_SECTION}万)|(?<=亿)(?={_SECTION}亿)"
 )
 BOUNDARY_MARK = "\x01"
 
@@ -80,7 +93,7 @@ def _value(numeral: str) -> int:
 def _low_value(low: str, size: int) -> int:
     if not low:
         return 0
-    if len(low) == 1 and size > 10:
+    if low in _VALUES and size > 10:
         return _VALUES[low] * (size // 10)  # 一百五, 两千三
     return _value(low.lstrip("零") or "零")
 

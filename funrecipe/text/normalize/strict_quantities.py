@@ -185,6 +185,8 @@ def read_game(m: re.Match[str]) -> str:
         joined = "比"
     else:
         alone = len(m.string) == len(m["game"])
+        if alone and "10" <= first <= "12" and "13" <= second <= "31":
+            return f"{read_cardinal(first)}月{read_cardinal(second)}日"
         joined = "减" if alone or "=" in m.string or int(first) > int(second) else "到"
     return f"{read_cardinal(first)}{joined}{read_cardinal(second)}"
 

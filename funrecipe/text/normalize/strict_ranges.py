@@ -33,14 +33,17 @@ _SEASON_PARTS = re.compile(rf"([0-9]+)({_TO}|/)([0-9]+)")
 # 07-01起 and 08-09本报讯 are dates: these words only begin like a measure word.
 _DATED = (
     "起|本[报台刊网站人]|股[市票东]|部[队长门]|打|回[答复家国归应]|对|发|包[括含]|门[店户]|面[向对临]|头[条版]|点[击赞评]|"
-    "口[头号罩]|首[发次]|排[名行队]|单[身日]|开"
+    "口[头号罩]|首[发次]|排[名行队]|单[身日]|开|周[一二三四五六日天末]|星期|日[报讯期程记]"
 )
 _MONTH_DAY = "(?:0[1-9]-(?:0[1-9]|[12][0-9]|3[01])|1[0-2]-0[1-9])"
 COUNTED_RANGE = (
-    rf"(?P<counted>(?<![0-9./A-Za-z-])(?![0-9]{{2,4}}{_TO}[0-9]{{2,4}}年(?![级生])|{_MONTH_DAY}(?:{_DATED}))"
+    rf"(?P<counted>(?<![0-9./A-Za-z-])(?![0-9]{{2,4}}{_TO}[0-9]{{2,4}}年(?![级生])|{_MONTH_DAY}(?:{_DATED})|"
+    rf"{_YEAR}[-/.](?:0?[1-9]|1[0-2])月)"
     rf"(?P<counted_a>{_NUMBER})(?P<counted_to>{_TO}|或)(?P<counted_b>{_NUMBER})"
     rf"(?![一-鿿]{{1,3}}/)(?={COUNTED_OR_NUMBERED}))"
 )
+# 4-4-2: single digits, said one after the other.
+DIGIT_CHAIN = r"(?P<chain>(?<![0-9A-Za-z.-])[0-9](?:-[0-9]){2,4}(?![0-9.-]))"
 # 2、3个, said 两三个.
 ENUMERATED = rf"(?P<listed>(?<![0-9.])2(?=、3(?:{COUNTED_OR_NUMBERED})))"
 _QUANTITY_BEFORE = re.compile(f"[0-9]{COUNTED_OR_NUMBERED}{{1,2}}$")
@@ -77,7 +80,11 @@ def read_counted_range(m: re.Match[str]) -> str:
     if len(first) > 2 and first.startswith("0") and first.isdigit():  # 001-100号
         return f"{read_digits(first)}{joined}{read_digits(second)}"
     read = read_counted if reads_liang(m.string, m.start(), m.end()) else read_cardinal
-    return f"{read(first)}{joined}{read(second)}"
+    return f"{read(first.lstrip('0') if first.strip('0') and '.' not in first else first)}{joined}{read(second)}"
+
+
+def read_digit_chain(m: re.Match[str]) -> str:
+    return read_digits(m["chain"].replace("-", ""))
 
 
 def read_enumerated(m: re.Match[str]) -> str:
