@@ -57,12 +57,15 @@ def check_archive(path: Path | str) -> None:
     """Compare every file in an archive of ``torch.save`` with its CRC-32; other files have no checksums.
 
     Raises:
-        DataError: some content is not what was written.
+        DataError: some content is not what was written, or the archive is larger inside than outside.
     """
     try:
         if not zipfile.is_zipfile(path):
             return
         with zipfile.ZipFile(path) as archive:
+            inside = sum(item.file_size for item in archive.infolist())
+            if inside > Path(path).stat().st_size:  # torch.save does not compress, a zip bomb does
+                raise _not_a_checkpoint(path, f"an archive that unpacks to {inside} bytes")
             damaged = archive.testzip()
     except (zipfile.BadZipFile, zlib.error, OSError, EOFError, RuntimeError, ValueError, NotImplementedError) as error:
         raise _not_a_checkpoint(path, str(error).split("\n")[0]) from None
@@ -126,6 +129,14 @@ def fit_state_dict(model: nn.Module, state: Mapping[str, Tensor], *, where: str,
         for name in wanted
         if name in state and state[name].shape != wanted[name].shape
     ]
+    if not problems:
+        problems = [f"not a number: {name}" for name, tensor in state.items() if not _is_finite(tensor)]
+        if problems:
+            raise DataError(
+                f"the weights hold NaN or infinity ({len(problems)} tensors):\n{list_problems(problems)}",
+                where=where,
+                hint="the training that wrote them diverged, or the file is damaged; take other weights",
+            )
     if problems:
         raise DataError(
             f"the weights do not fit the configuration ({len(problems)} tensors):\n{list_problems(problems)}",
@@ -135,6 +146,11 @@ def fit_state_dict(model: nn.Module, state: Mapping[str, Tensor], *, where: str,
     if assign:
         state = {name: tensor.to(wanted[name].dtype) for name, tensor in state.items()}
     model.load_state_dict(state, assign=assign)
+
+
+def _is_finite(tensor: Tensor) -> bool:
+    """No NaN, no infinity: both survive a sum, which is faster than a look at each value."""
+    return not tensor.is_floating_point() or bool(torch.isfinite(tensor.sum(dtype=torch.float64)))
 
 
 def save_checkpoint(content: Any, path: Path | str) -> None:

@@ -65,7 +65,7 @@ class WavFrontend(nn.Module):
             DataError: a bad or too narrow ``am.mvn``.
         """
         conf = {key: value for key, value in frontend_conf.items() if key not in IGNORED_KEYS}
-        rate = int(conf.get("fs", 16000))
+        rate = int(float(conf.get("fs", 16000)))
         for early, key in (("win_length", "frame_length"), ("hop_length", "frame_shift")):
             if early in conf:
                 conf[key] = conf.pop(early) * 1000.0 / rate

@@ -5,7 +5,7 @@
     GET /api/v1/models/<id>/repo?Revision=<r>&FilePath=<path>        -> the file; answers Range requests
 
 A file is written under ``<name>.part``, checked against its SHA-256 and then renamed; an interrupted
-download goes on where it stopped. ``RECORD_NAME`` holds the checksums of what was downloaded.
+download resumes. ``RECORD_NAME`` holds the checksums of what was downloaded.
 """
 
 from __future__ import annotations
@@ -21,8 +21,9 @@ import urllib.parse
 import urllib.request
 from collections.abc import Callable
 from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, BinaryIO
 
 from funrecipe.errors import DataError, UnsafeFileError, UsageError
 from funrecipe.files import sha256_of, write_text
@@ -33,6 +34,8 @@ MODEL_ID = re.compile(r"(?!\.)[\w.-]+/(?!\.)[\w.-]+")
 BLOCK_BYTES = 1 << 20
 ATTEMPTS = 5
 TIMEOUT_S = 60.0
+SLOWEST_BYTES_PER_S = 1000  # over the whole of a file
+MAX_LIST_BYTES = 64 << 20
 TRANSIENT = (urllib.error.URLError, http.client.HTTPException, ssl.SSLError, ConnectionError, TimeoutError)
 
 
@@ -94,12 +97,12 @@ class HubClient:
         """The files of a model, sorted by path.
 
         Raises:
-            UsageError: no id of a model.
+            UsageError: not an id of a model.
             DataError: the hub does not know the model or the revision, or answers something else.
             UnsafeFileError: a path leaves the model's folder.
         """
         if not MODEL_ID.fullmatch(model_id):
-            raise UsageError(f"'{model_id}' is no model id", hint="it is NAMESPACE/NAME, such as damo/speech_...")
+            raise UsageError(f"'{model_id}' is not a model id", hint="it is NAMESPACE/NAME, such as damo/speech_...")
         query = urllib.parse.urlencode({"Revision": revision, "Recursive": "True"})
         url = f"{self._model_url(model_id)}/repo/files?{query}"
         try:
@@ -113,7 +116,7 @@ class HubClient:
                 )
                 for row in rows
             ]
-        except (ValueError, KeyError, TypeError, AttributeError):
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
             raise DataError("the hub's answer is not a list of files", where=url) from None
         if not files:
             raise DataError(f"the model '{model_id}' has no files in revision '{revision}'", where=url)
@@ -148,7 +151,9 @@ class HubClient:
             fault, digest = _fault(part, file)
         if fault:
             part.unlink()
-            raise DataError(f"'{file.path}' came damaged: {fault}", where=url, hint="run the same command again")
+            raise DataError(
+                f"checksum mismatch for '{file.path}': {fault}", where=url, hint="run the same command again"
+            )
         os.replace(part, target)
         return digest
 
@@ -163,14 +168,32 @@ class HubClient:
         request = urllib.request.Request(url, headers={"Range": f"bytes={have}-"} if have else {})
         with urllib.request.urlopen(request, timeout=TIMEOUT_S) as response:
             with open(part, "ab" if response.status == http.client.PARTIAL_CONTENT else "wb") as output:
-                while block := response.read(BLOCK_BYTES):
-                    output.write(block)
+                self._copy(response, output, url, None if size is None else size - have)
             if response.length:  # bytes that were promised and did not come
                 raise http.client.IncompleteRead(b"", response.length)
 
+    def _copy(self, response: Any, output: BinaryIO, url: str, expected: int | None) -> None:
+        """Write a body, block by block; raises DataError where it is longer than listed, or comes too slowly."""
+        started, received = time.monotonic(), 0
+        while block := response.read1(BLOCK_BYTES):
+            received += len(block)
+            if expected is not None and received > expected:
+                raise DataError(f"the hub sends more than the {expected} bytes it listed", where=url)
+            elapsed_s = time.monotonic() - started
+            if elapsed_s > TIMEOUT_S and received < elapsed_s * SLOWEST_BYTES_PER_S:
+                raise DataError(
+                    f"the hub sends {received / elapsed_s:.0f} bytes a second",
+                    where=url,
+                    hint="run the same command again later to resume",
+                )
+            output.write(block)
+
     def _get(self, url: str) -> bytes:
+        """A body of limited size. Raises DataError."""
+        body = BytesIO()
         with urllib.request.urlopen(url, timeout=TIMEOUT_S) as response:
-            return bytes(response.read())
+            self._copy(response, body, url, MAX_LIST_BYTES)
+        return body.getvalue()
 
     def _retry(self, url: str, action: Callable[[], Any]) -> Any:
         """Run ``action``; try again when the connection or the server failed, give up at once when the answer is no."""
@@ -181,6 +204,8 @@ class HubClient:
                 if error.code < 500 and error.code != http.client.TOO_MANY_REQUESTS:
                     raise _refusal(error, url) from None
                 reason = f"HTTP {error.code}"
+            except ValueError as error:  # such as a redirect to what is not an address
+                raise DataError(f"the hub's answer cannot be followed: {error}", where=url) from None
             except TRANSIENT as error:
                 reason = str(getattr(error, "reason", error))
             if attempt < ATTEMPTS:
@@ -189,7 +214,7 @@ class HubClient:
         raise DataError(
             f"the hub did not answer after {ATTEMPTS} attempts: {reason}",
             where=url,
-            hint="run the same command again later: it goes on where it stopped",
+            hint="run the same command again later to resume",
         )
 
 

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from funrecipe.errors import DataError
+from funrecipe.model_folder.config_check import check_config
 from funrecipe.model_folder.files import read_config, read_json, read_token_file, read_yaml
 from funrecipe.model_folder.funasr_1x import is_1x, to_0x
 from funrecipe.model_folder.speaker import described_by_configuration, is_xvector
@@ -88,7 +89,7 @@ class ModelFolder:
     def sample_rate_hz(self) -> int:
         """The rate of the front-end; FunASR also writes it as ``16k``."""
         fs = str((self.config.get("frontend_conf") or {}).get("fs") or 16000).lower()
-        return int(float(fs[:-1]) * 1000) if fs.endswith("k") else int(fs)
+        return int(float(fs[:-1]) * 1000) if fs.endswith("k") else int(float(fs))
 
     @property
     def mel_bins(self) -> int:
@@ -156,6 +157,7 @@ def open_model_folder(path: str | Path) -> ModelFolder:
         config["model"] = "sv"
     if "model" not in config and "encoder" not in config:
         raise _unknown_layout(folder, f"{config_path.name} has neither a 'model' nor an 'encoder' key")
+    check_config(config, str(config_path))
     family = str(config.get("model") or "asr")
     bpe_model = _optional(folder, named.get("bpe_model"), *_basename(config.get("bpemodel")), *BPE_MODELS)
     required = family not in WITHOUT_TOKENS and bpe_model is None

@@ -241,6 +241,8 @@ class ChunkConformerEncoder(nn.Module):
         self.output_size = output_size
         self.default_chunk_size, self.left_chunk_size = default_chunk_size, left_chunk_size
         self.jitter_range = jitter_range
+        if time_reduction_factor < 1:
+            raise ValueError(f"chunk_conformer: time_reduction_factor is {time_reduction_factor}, not 1 or more")
         self.time_reduction_factor, self.unified_model_training = time_reduction_factor, unified_model_training
         self.can_stream = unified_model_training or dynamic_chunk_training
         self.embed = ChunkConvInput(input_size, output_size, subsampling_factor)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -11,6 +12,10 @@ from torch import nn
 from funrecipe.errors import UsageError, did_you_mean
 from funrecipe.families import find_family, load_part
 
+SIMPLE_TYPES = {"int", "float", "bool", "str", "None"}
+MAX_LAYERS, MAX_SIZE = 512, 1_000_000  # what a setting may ask for before memory is taken
+POSITIVE = {"attention_heads", "output_size", "linear_units", "kernel_size", "num_blocks"}
+UNLIMITED = {"max_len", "maxlen", "max_position"}
 # ``INERT`` of a component class: keys that it takes but that must have this value; ``...``: any value, no effect.
 Inert = Mapping[str, Any]
 
@@ -30,8 +35,12 @@ def build_model(config: Mapping[str, Any], vocab_size: int) -> nn.Module:
     build = load_part(family.build, "models")
     try:
         model = build(config, input_size(config), vocab_size)
-    except ValueError as error:
-        raise UsageError(str(error), where="config.yaml") from None
+    except UsageError:
+        raise
+    except (ValueError, TypeError, ArithmeticError, AssertionError, LookupError, AttributeError, RuntimeError) as error:
+        # Whatever a network says of settings that do not go together is about the configuration.
+        said = str(error).split("\n")[0] or type(error).__name__
+        raise UsageError(f"no model can be built from this configuration: {said}", where="config.yaml") from None
     model.model_conf = dict(config.get("model_conf") or {})
     return model
 
@@ -60,7 +69,7 @@ def build_component(config: Mapping[str, Any], key: str, classes: Mapping[str, t
 
 def construct(cls: type, conf: Mapping[str, Any], section: str, **fixed: Any) -> Any:
     """``cls(**conf, **fixed)`` after every key of ``conf`` was found among its arguments or its ``INERT`` settings."""
-    parameters = inspect.signature(cls).parameters
+    parameters = parameters_of(cls)
     takes_any = any(p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters.values())
     inert: Inert = getattr(cls, "INERT", {})
     accepted = dict(fixed)
@@ -71,9 +80,49 @@ def construct(cls: type, conf: Mapping[str, Any], section: str, **fixed: Any) ->
                     f"{key}: {value!r} is not supported, only {inert[key]!r}", where=f"config.yaml: {section}"
                 )
         elif key in parameters or takes_any:
+            check_setting(key, value, parameters.get(key), section)
             accepted[key] = value
         else:
             raise UsageError(
                 f"unknown setting '{key}'", where=f"config.yaml: {section}", hint=did_you_mean(key, parameters)
             )
     return cls(**accepted)
+
+
+def parameters_of(cls: type) -> dict[str, inspect.Parameter]:
+    """The arguments of a constructor, with those of its bases where it hands ``**kwargs`` on to them."""
+    found: dict[str, inspect.Parameter] = {}
+    for base in cls.__mro__:
+        if "__init__" in vars(base):
+            parameters = inspect.signature(base.__init__).parameters  # type: ignore[misc]
+            found = {**parameters, **found}
+            if not any(p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters.values()):
+                break
+    return found
+
+
+def check_setting(key: str, value: Any, parameter: inspect.Parameter | None, section: str) -> None:
+    """Refuse a value of another type than the component's parameter is declared with, and sizes beyond any model.
+
+    Raises:
+        UsageError: names the key and what is wanted.
+    """
+    where = f"config.yaml: {section}"
+    kinds = set(str(parameter.annotation).replace(" ", "").split("|")) if parameter else set()
+    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    if kinds and kinds <= SIMPLE_TYPES and "str" not in kinds:
+        fits = (
+            (value is None and "None" in kinds)
+            or (isinstance(value, bool) and "bool" in kinds)
+            or (is_number and ("float" in kinds or ("int" in kinds and value == value // 1)))
+        )
+        if not fits or (is_number and not math.isfinite(value)):
+            wanted = " or ".join(sorted(kinds - {"None"}))
+            raise UsageError(f"{key} is {value!r:.60}, not of type {wanted}", where=where)
+    elif kinds <= SIMPLE_TYPES and kinds and not isinstance(value, (str, type(None), bool, int, float)):
+        raise UsageError(f"{key} is {value!r:.60}, not a text", where=where)
+    if is_number and key in POSITIVE and value < 1:
+        raise UsageError(f"{key} is {value!r}, not 1 or more", where=where)
+    limit = MAX_LAYERS if key.endswith(("blocks", "layers", "num_blocks", "num_layers")) else MAX_SIZE
+    if is_number and abs(value) > limit and key not in UNLIMITED:
+        raise UsageError(f"{key} is {value!r}, more than any model has ({limit})", where=where)

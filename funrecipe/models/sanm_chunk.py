@@ -153,6 +153,8 @@ class SANMChunkEncoder(SANMEncoder):
         )
         settings = (chunk_size, stride, pad_left, encoder_att_look_back_factor, decoder_att_look_back_factor)
         lists = [[values] if isinstance(values, int) else list(values) for values in settings]
+        if not all(type(value) is int for values in lists for value in values) or min(lists[0] + lists[1]) < 1:
+            raise ValueError("chunk_size and stride are lists of integers of 1 or more, the other settings of integers")
         count = len(lists[0])
         lists = [values if len(values) >= count else values[:1] * count for values in lists]
         gap = (kernel_size - 1) // 2

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 import yaml
 
 from funrecipe.errors import DataError, UsageError, did_you_mean
-from funrecipe.train.model_settings import check_model_conf
+from funrecipe.model_folder.model_settings import check_model_conf
 from funrecipe.train.option_rules import (
     BATCH_UNITS,
     DEFAULT_BATCH_UNIT,

@@ -15,6 +15,7 @@ from funrecipe.checkpoint import fingerprint, fit_state_dict, load_state_dict
 from funrecipe.errors import DataError, UsageError
 from funrecipe.hub import resolve_model
 from funrecipe.model_folder import ModelFolder, open_model_folder
+from funrecipe.model_folder.model_settings import check_heads
 from funrecipe.models.lm import build_language_model
 from funrecipe.models.registry import build_model
 from funrecipe.train.adapt.initialize import extend_state, freeze, load_encoder, load_init_param
@@ -32,7 +33,6 @@ from funrecipe.train.data.preflight import Preflight, inspect_data
 from funrecipe.train.data.small import Inspection
 from funrecipe.train.distributed import Ranks
 from funrecipe.train.loop import Loss, Trainer
-from funrecipe.train.model_settings import check_heads
 from funrecipe.train.objectives.compute import compute_loss
 from funrecipe.train.objectives.output import LossOutput
 from funrecipe.train.objectives.phone_ctc import PhoneCtc, PhoneTable, add_phone_loss, without_auxiliary

@@ -127,7 +127,7 @@ def test_a_part_that_does_not_fit_is_fetched_again(server, client, tmp_path, lef
 
 def test_a_wrong_checksum_leaves_no_file(server, client, tmp_path):
     server.sha256 = lambda path: "0" * 64 if path == "model.pb" else hashlib.sha256(server.files[path]).hexdigest()
-    with pytest.raises(DataError, match="'model.pb' came damaged: sha256"):
+    with pytest.raises(DataError, match="checksum mismatch for 'model.pb': sha256"):
         client.download(MODEL, "master", tmp_path / "m")
     assert not (tmp_path / "m/model.pb").exists() and not (tmp_path / "m/model.pb.part").exists()
     assert not (tmp_path / "m" / hub_client.RECORD_NAME).exists()
@@ -159,7 +159,7 @@ def test_a_path_that_leaves_the_folder_is_refused(server, client, tmp_path, path
 @pytest.mark.parametrize("model", ["../../evil", "", "/abs/evil", "a b/c", "name", "damo/.."])
 def test_what_is_no_id_is_not_asked_for(server, capsys, model):
     assert main(["download", model]) == 2
-    assert "is no model id" in capsys.readouterr().err and not server.log
+    assert "is not a model id" in capsys.readouterr().err and not server.log
 
 
 @pytest.mark.parametrize("rows", [[{"Path": "a", "Size": "many"}], ["a"], {"Path": "a"}, None])

@@ -13,9 +13,9 @@ import torch
 from funrecipe.checkpoint import load_state_dict
 from funrecipe.errors import UsageError
 from funrecipe.model_folder import open_model_folder
+from funrecipe.model_folder.model_settings import HEADS, USED, check_heads, check_model_conf
 from funrecipe.models.registry import build_model
 from funrecipe.train.data.batching import Batch
-from funrecipe.train.model_settings import HEADS, USED, check_heads, check_model_conf
 from funrecipe.train.objectives.compute import compute_loss
 from tools.parity.case import Case
 from tools.parity.training import layer_drop_draws, leak_padding

@@ -1,4 +1,4 @@
-"""Which keys of ``model_conf`` training uses, by family. A key that would change nothing is refused by name.
+"""Which keys of ``model_conf`` a family uses, for the most part in its loss. Any other key is refused by name.
 
 Source: the arguments of FunASR 0.8.8's model classes and where their ``forward`` uses them.
 """
@@ -66,6 +66,7 @@ def check_model_conf(family: str, conf: Mapping[str, Any]) -> None:
     fixed = {**FIXED, **FIXED_IN_FAMILY.get(family, {})}
     for name, value in conf.items():
         if name in USED[family]:
+            check_value(name, value)
             continue
         if name not in fixed:
             raise UsageError(
@@ -76,6 +77,27 @@ def check_model_conf(family: str, conf: Mapping[str, Any]) -> None:
             raise UsageError(f"model_conf: {name}: {value!r} is not supported, only {fixed[name]!r}")
     if conf.get("use_1st_decoder_loss") and conf.get("sampling_ratio") == 0:
         raise UsageError("model_conf: use_1st_decoder_loss changes nothing without a sampling_ratio above 0")
+
+
+TEXTS = frozenset({"bias_encoder_type", "decoder_attention_chunk_type", "decoder_attention_chunk_type2"})
+SWITCHES = frozenset(
+    {"length_normalized_loss", "seaco_length_normalized_loss", "use_1st_decoder_loss", "use_decoder_embedding"}
+    | {"train_decoder", "bias_encoder_bid", "enable_maas_finetune", "freeze_encoder2"}
+    | {"encoder1_encoder2_joint_training"}
+)
+
+
+def check_value(name: str, value: Any) -> None:
+    """Raises UsageError unless ``value`` is of the kind that the setting is: a text, true or false, a finite number."""
+    if name in TEXTS:
+        is_right, wanted = isinstance(value, str), "a text"
+    elif name in SWITCHES:
+        is_right, wanted = isinstance(value, bool), "true or false"
+    else:
+        is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+        is_right, wanted = is_number and abs(value) <= 1e6, "a number"
+    if not is_right and value is not None:
+        raise UsageError(f"model_conf: {name} is {value!r:.60}", where="config.yaml", hint=f"give {wanted}")
 
 
 # Setting -> the part of a model that a weight above 0 needs.

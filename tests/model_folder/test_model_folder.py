@@ -132,7 +132,7 @@ def test_layout_1x_with_file_path_metas(tmp_path):
     ],
 )
 def test_families_of_1x(tmp_path, model, family):
-    config = {**CONFIG_1X, "model": model}
+    config = {**CONFIG_1X, "model": model, "model_conf": {}}
     folder = make(tmp_path, {"config.yaml": config, "model.pt": "", "tokens.txt": "a\n"})
     assert open_model_folder(folder).family == family
 

@@ -1,0 +1,136 @@
+"""What ``config.yaml`` may say: every key is used, known to have no effect, or refused by name.
+
+A recognizer's configuration is an open door: a value that nobody reads changes nothing and looks as if it did. Keys of
+components (``encoder_conf`` ...) are checked where the component is built (``models.registry.construct``).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from funrecipe.errors import UsageError, did_you_mean
+from funrecipe.model_folder.model_settings import check_model_conf
+
+# Read by this package, whatever the family.
+_USED = """
+model model_conf frontend frontend_conf specaug specaug_conf normalize normalize_conf input_size token_list
+token_type split_with_space bpemodel cmvn_file seg_dict_file init ctc_conf encoder encoder_conf decoder
+decoder_conf predictor predictor_conf encoder2 encoder2_conf decoder2 decoder2_conf decoder1 decoder1_conf
+predictor2 predictor2_conf stride_conv stride_conv_conf rnnt_decoder rnnt_decoder_conf joint_network
+joint_network_conf att_decoder att_decoder_conf bias_encoder bias_encoder_conf seaco_decoder seaco_decoder_conf
+timestamp_predictor timestamp_predictor_conf lm lm_conf punctuation punctuation_conf punc_list vad_post_conf
+pooling_type pooling_type_conf lang_token_type lang_token_type_conf adapter adapter_conf tokenizer tokenizer_conf
+"""
+# Settings of FunASR's, ESPnet's and ModelScope's training programs, which write all of theirs into config.yaml. They
+# have no effect on a model that is built from it; ``train.options`` reads those that a fine-tuning run starts from.
+_WITHOUT_EFFECT = """
+config print_config log_level dry_run iterator_type output_dir ngpu seed num_workers num_att_plot dist_backend
+dist_init_method dist_world_size dist_rank local_rank dist_master_addr dist_master_port dist_launcher
+multiprocessing_distributed unused_parameters sharded_ddp cudnn_enabled cudnn_benchmark cudnn_deterministic
+collect_stats write_collected_feats max_epoch max_update patience val_scheduler_criterion early_stopping_criterion
+best_model_criterion keep_nbest_models nbest_averaging_interval grad_clip grad_clip_type grad_noise accum_grad
+no_forward_run resume train_dtype use_amp log_interval use_matplotlib use_tensorboard use_wandb wandb_project
+wandb_id wandb_entity wandb_name wandb_model_log_interval detect_anomaly pretrain_path init_param
+ignore_init_mismatch freeze_param num_iters_per_epoch batch_size valid_batch_size batch_bins valid_batch_bins
+batch_type valid_batch_type train_shape_file valid_shape_file fold_length sort_in_batch sort_batch
+multiple_iterator chunk_length chunk_shift_ratio num_cache_chunks train_data_file valid_data_file train_set
+dev_set train_data_path_and_name_and_type valid_data_path_and_name_and_type allow_variable_data_keys
+max_cache_size max_cache_fd valid_max_cache_size optim optim_conf optim2 optim2_conf scheduler scheduler_conf
+scheduler2 scheduler2_conf use_preprocessor use_preprocessor_valid non_linguistic_symbols cleaner g2p
+speech_volume_normalize rir_scp rir_apply_prob noise_scp noise_apply_prob noise_db_range short_noise_thres
+joint_net_conf pred_masked_weight pred_nomask_weight loss_weights num_classes required distributed simple_ddp
+version dataset dataset_type dataset_conf train_conf data_dir data_path mc gpu_id gpu_num oss_bucket use_pai
+num_worker_count access_key_id access_key_secret endpoint bucket_name embed_path task mode enable_tf32 frontends
+split_fbank online_chunk_samples ctc_weight cmvn seg_jieba note model_dir weights released description author license
+licence hub model_revision trust_remote_code is_training device
+"""
+# Settings of this package, in the configurations of its own training runs (train.options).
+_OWN = """
+pretrained more_train_dirs batch_unit prefetch_batches cache_mb min_ms max_ms max_tokens max_bad_share
+passes_per_epoch speed_perturb noise_probability noise_snr_db reverb_probability extend_vocab lora_rank lora_alpha
+lora_targets phone_ctc_weight phone_ctc_layer share_pronunciations max_steps lr precision valid_decode
+valid_decode_utterances save_interval accept_changed_data num_gpus process_timeout_s
+"""
+USED = frozenset(_USED.split())
+WITHOUT_EFFECT = frozenset((_WITHOUT_EFFECT + _OWN).split())
+# Key -> the values that are implemented; anything else is refused.
+ONLY: dict[str, tuple[Any, ...]] = {
+    "split_with_space": (None, False, True),
+    "token_type": (None, "char", "bpe", "word", "phn"),
+    "frontend": (None, "wav_frontend", "wav_frontend_online"),
+    "normalize": (None, "utterance_mvn"),
+    "preencoder": (None,),
+    "preencoder_conf": (None, {}),
+    "postencoder": (None,),
+    "postencoder_conf": (None, {}),
+    "specaug": (None, "specaug", "specaug_lfr"),
+}
+# frontend_conf key -> (kind, lowest, highest)
+FRONTEND: dict[str, tuple[type, float, float]] = {
+    "fs": (int, 1000, 384_000),
+    "n_mels": (int, 1, 1024),
+    "frame_length": (float, 1, 1000),
+    "frame_shift": (float, 1, 1000),
+    "lfr_m": (int, 1, 100),
+    "lfr_n": (int, 1, 100),
+    "dither": (float, 0, math.inf),
+}
+
+
+def check_config(config: Mapping[str, Any], where: str) -> None:
+    """Check what a folder's configuration (0.x key names) says outside of its components.
+
+    Args:
+        where: the file, for messages.
+
+    Raises:
+        UsageError: an unknown key, a value that is not implemented, a number that is not one or is out of range.
+    """
+    for key, value in config.items():
+        if key in ONLY:
+            if not any(value is known or (type(value) is type(known) and value == known) for known in ONLY[key]):
+                known = ", ".join("null" if v is None else str(v) for v in ONLY[key])
+                raise UsageError(f"{key}: {value!r:.60} is not implemented", where=where, hint=f"supported: {known}")
+        elif key not in USED | WITHOUT_EFFECT:
+            known_keys = [*USED, *ONLY]
+            hint = did_you_mean(key, known_keys) or "remove the key; nothing reads it"
+            raise UsageError(f"unknown key '{key:.60}'", where=where, hint=hint)
+        elif key.endswith("_conf") and key in USED and not isinstance(value, (Mapping, type(None))):
+            raise UsageError(f"{key} is {value!r:.60}, not a mapping", where=where, hint="write 'name: value' lines")
+    check_frontend(config.get("frontend_conf") or {}, f"{where}: frontend_conf")
+    check_model_conf(str(config.get("model") or "asr"), config.get("model_conf") or {})
+    if config.get("input_size") is not None:
+        check_number("input_size", config["input_size"], int, 1, 100_000, where)
+
+
+def check_frontend(conf: Mapping[str, Any], where: str) -> None:
+    """Numbers of ``frontend_conf`` are numbers in range. Raises UsageError."""
+    if not isinstance(conf.get("window", ""), (str, type(None))):
+        raise UsageError(f"window is {conf['window']!r:.60}", where=where, hint="give a text, such as hamming")
+    for key, (kind, low, high) in FRONTEND.items():
+        if conf.get(key) is not None:
+            check_number(key, conf[key], kind, low, high, where)
+
+
+def check_number(key: str, value: Any, kind: type, low: float, high: float, where: str) -> None:
+    """Raises UsageError unless ``value`` is a number of ``kind`` (16000.0 is an int) from ``low`` to ``high``."""
+    number = _number(key, value)
+    is_right = number is not None and math.isfinite(number) and low <= number <= high
+    if not is_right or (kind is int and number is not None and number != int(number)):
+        wanted = "an integer" if kind is int else "a number"
+        bounds = f"from {low:g} to {high:g}" if high < math.inf else f"of {low:g} or more"
+        raise UsageError(f"{key} is {value!r:.60}", where=where, hint=f"give {wanted} {bounds}")
+
+
+def _number(key: str, value: Any) -> float | None:
+    if key == "fs" and isinstance(value, str):  # FunASR also writes 16k
+        text = value.lower().removesuffix("k")
+        value = (
+            float(text) * (1000 if value.lower().endswith("k") else 1) if text.replace(".", "", 1).isdigit() else None
+        )
+    try:
+        return float(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else None
+    except OverflowError:
+        return None
