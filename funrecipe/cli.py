@@ -26,6 +26,7 @@ VERBS: dict[str, str] = {
     "status": "how far a run is: utterances, real-time factor, failures, CER",
     "score": "error rates of hypotheses against references",
     "embed": "speaker embeddings of a list, as Kaldi vectors",
+    "diarize": "who speaks when, from the embeddings of a run -> RTTM",
     "verify": "scores of pairs of embeddings, equal error rate",
     "der": "diarization error rate of RTTM files",
     "normalize": "normalize text with a named profile",

@@ -20,6 +20,7 @@ PARAFORMER = frozenset(
     {"beam_size", "nbest", "ctc_weight", "lm_weight", "ngram_weight", "penalty", "minlenratio", "timestamp"}
 )
 TRANSDUCER = frozenset({"beam_size", "search_type", "score_norm"}) | FUSION
+SPEAKER = frozenset({"windows"})
 UNIASR = frozenset(
     {"decoding_mode", "decoding_ind", "token_num_relax", "beam_size", "nbest", "penalty", "lm_weight", "ngram_weight"}
 )
@@ -161,9 +162,9 @@ FAMILIES: dict[str, Family] = {
     ),
     "e2evad": Family("voice activity detection (FSMN)", build="fsmn_vad:build_fsmn_vad"),
     "punc": Family("punctuation (CT-Transformer)", build="ct_transformer:build_ct_transformer"),
-    "campplus": Family("speaker embeddings (CAM++)", build="campplus:build_campplus"),
-    "eres2netv2": Family("speaker embeddings (ERes2NetV2)", build="eres2netv2:build_eres2netv2"),
-    "sv": Family("speaker embeddings (x-vector)", build="xvector:build_xvector"),
+    "campplus": Family("speaker embeddings (CAM++)", build="campplus:build_campplus", options=SPEAKER),
+    "eres2netv2": Family("speaker embeddings (ERes2NetV2)", build="eres2netv2:build_eres2netv2", options=SPEAKER),
+    "sv": Family("speaker embeddings (x-vector)", build="xvector:build_xvector", options=SPEAKER),
     "lm": Family(
         "language model for shallow fusion and perplexity",
         objective="autoregressive:language_model_loss",

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from funrecipe.errors import UsageError
 
 if TYPE_CHECKING:
-    from funrecipe.decode.recognizer import Recognizer
+    from funrecipe.jobs.decode_shard import Recognizer
     from funrecipe.jobs.plan import Plan
 
 
@@ -41,14 +41,19 @@ def load_model(plan: Plan) -> tuple[Recognizer, str]:
     from funrecipe.decode.options import DecodeOptions
     from funrecipe.decode.recognizer import load_recognizer
     from funrecipe.jobs.model_record import checked_model
+    from funrecipe.speaker.embedding import SPEAKER_FAMILIES
+    from funrecipe.speaker.worker import load_worker
 
     started = time.monotonic()
     print(f"weights {plan.model.weights} sha256 {plan.model.weights_sha256}")
     device = _device_of(plan)
     with checked_model(plan.model) as folder:
-        recognizer = load_recognizer(
-            folder, device=device, options=DecodeOptions(**plan.options), weights=Path(plan.model.weights)
-        )
+        options, weights = DecodeOptions(**plan.options), Path(plan.model.weights)
+        recognizer: Recognizer
+        if folder.family in SPEAKER_FAMILIES:
+            recognizer = load_worker(folder, device=device, in_windows=bool(options.windows), weights=weights)
+        else:
+            recognizer = load_recognizer(folder, device=device, options=options, weights=weights)
     loaded_s = time.monotonic() - started
     print(f"model {plan.model.path} on {device}, {torch.get_num_threads()} threads, loaded in {loaded_s:.1f} s")
     return recognizer, device

@@ -1,4 +1,4 @@
-"""``funrecipe embed --model M DATA OUT_DIR``: speaker embeddings of a list, as Kaldi vectors."""
+"""``funrecipe embed DATA OUT_DIR``: speaker embeddings as Kaldi vectors, of a list or of a parallel run's results."""
 
 from __future__ import annotations
 
@@ -9,18 +9,33 @@ BOOLEAN = ("true", "false")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--model", required=True, help="folder of a speaker model, or an id that is on disk")
-    parser.add_argument("--device", default="cpu", help="cpu (default), cuda, cuda:1 ...")
-    parser.add_argument("--audio_fs", type=int, help="sampling rate of raw .pcm files, in Hz")
-    parser.add_argument("--allow_pipes", choices=BOOLEAN, default="false", help="run commands that wav.scp names")
-    parser.add_argument(
+    add = parser.add_argument
+    add("--model", help="folder of a speaker model, or an id that is on disk; not for the results of a run")
+    add("--device", default="cpu", help="cpu (default), cuda, cuda:1 ...")
+    add("--audio_fs", type=int, help="sampling rate of raw .pcm files, in Hz")
+    add("--allow_pipes", choices=BOOLEAN, default="false", help="run commands that wav.scp names")
+    add(
         "--max_failed", type=int, default=0, metavar="N", help="publish although up to N recordings failed (default: 0)"
     )
-    parser.add_argument("data", metavar="DATA", type=Path, help="a wav.scp, or a Kaldi data directory")
-    parser.add_argument("output_dir", metavar="OUT_DIR", type=Path, help="for xvector.ark, xvector.scp, failed.scp")
+    add(
+        "data", metavar="DATA", type=Path, help="wav.scp or a data directory; without --model 1best_recog/text of a run"
+    )
+    add("output_dir", metavar="OUT_DIR", type=Path, help="for xvector.ark, xvector.scp, failed.scp")
 
 
 def run(args: argparse.Namespace) -> None:
+    if args.model is None:
+        from funrecipe.speaker.from_results import utterance_vectors
+        from funrecipe.speaker.vectors import VECTORS, write_vectors
+
+        vectors = utterance_vectors(args.data)
+        write_vectors(args.output_dir, VECTORS, vectors)
+        print(f"{len(vectors)} embeddings in {args.output_dir}")
+    else:
+        _embed(args)
+
+
+def _embed(args: argparse.Namespace) -> None:
     from funrecipe.data.kaldi_dir import read_data_dir, read_scp
     from funrecipe.hub import open_model
     from funrecipe.speaker.embed_list import embed_list, publish

@@ -130,6 +130,8 @@ class DecodeOptions:
         neutral=("plain",),
     )
     timestamp: bool | None = _option(bool, "the time of every token, by its CTC head", neutral=(False,))
+    # Without a neutral value: who says true or false wants a speaker model.
+    windows: bool | None = _option(bool, "embed windows of 1.5 s of each utterance, for diarization")
     precision: str | None = _option(
         str,
         "fp32, or on the CPU bf16 or int8: faster, results change a little (docs/speed.md)",
@@ -176,9 +178,10 @@ OPTIONS: dict[str, Option] = {f.name: f.metadata["row"] for f in fields(DecodeOp
 
 
 def families_using(name: str) -> list[str]:
-    """The families whose search uses an option; all that decode, for one that concerns no search."""
-    decoding = names_with("search")
-    return [f for f in decoding if name in FAMILIES[f].options] if OPTIONS[name].is_for_search else decoding
+    """The families that use an option; all that decode, for one that concerns no search."""
+    if not OPTIONS[name].is_for_search:
+        return names_with("search")
+    return sorted(family for family, row in FAMILIES.items() if name in row.options)
 
 
 def check_supported(options: DecodeOptions, family: str, *, streaming: bool = False) -> None:

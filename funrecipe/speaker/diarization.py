@@ -72,9 +72,15 @@ def diarize(
         if windows:
             windows_s += [(window.start_s, window.end_s) for window in windows]
             embeddings.append(model.embed_windows(np.stack([window.samples for window in windows])))
-    vectors = np.concatenate(embeddings)
-    speakers = cluster(vectors, n_speakers).tolist()
-    return Diarization(tuple(turns_of_windows(windows_s, speakers)), tuple(windows_s), tuple(speakers), vectors)
+    return assign_speakers(windows_s, np.concatenate(embeddings), n_speakers)
+
+
+def assign_speakers(
+    windows_s: Sequence[tuple[float, float]], embeddings: np.ndarray, n_speakers: int | None = None
+) -> Diarization:
+    """The speakers of windows (start, end in seconds, in order of time) by their embeddings (N, E); as `diarize`."""
+    speakers = cluster(embeddings, n_speakers).tolist()
+    return Diarization(tuple(turns_of_windows(windows_s, speakers)), tuple(windows_s), tuple(speakers), embeddings)
 
 
 def cut_segments(

@@ -13,9 +13,7 @@ from funrecipe.data.kaldi_dir import Utterance
 from funrecipe.errors import DataError, IncompleteRunError, list_problems
 from funrecipe.files import write_text
 from funrecipe.speaker.embedding import SpeakerModel
-from funrecipe.speaker.vectors import write_vectors
-
-VECTORS = "xvector"  # FunASR's name of the files, whatever the model
+from funrecipe.speaker.vectors import VECTORS, write_vectors
 
 
 @dataclass

@@ -11,6 +11,7 @@ import numpy as np
 from funrecipe.errors import DataError
 from funrecipe.files import atomic_write, write_text
 
+VECTORS = "xvector"  # FunASR's name of the files, whatever the model
 BINARY_FLOAT_VECTOR = b"\0BFV \4"
 
 
@@ -50,3 +51,22 @@ def read_vectors(scp: Path) -> dict[str, np.ndarray]:
         except (OSError, ValueError, AssertionError, struct.error) as error:
             raise DataError(f"cannot read the vector of '{key}': {error}", where=f"{scp}:{number}") from None
     return vectors
+
+
+def line_of(matrix: np.ndarray) -> str:
+    """A matrix (N, D) on one line, ``[ 1 2 ; 3 4 ]``, each number as short as float32 allows."""
+    rows = (" ".join(map(str, np.asarray(row, np.float32))) for row in matrix)
+    return f"[ {' ; '.join(rows)} ]" if len(matrix) else "[ ]"
+
+
+def matrix_of(line: str, *, where: str) -> np.ndarray:
+    """The matrix (N, D) float64 of such a line. Raises DataError."""
+    fields = line.split()
+    rows = " ".join(fields[1:-1]).split(";") if len(fields) > 2 else []
+    try:
+        matrix = np.array([[float(number) for number in row.split()] for row in rows])
+    except ValueError:
+        matrix = np.zeros(0)
+    if fields[:1] + fields[-1:] != ["[", "]"] or (rows and matrix.ndim != 2):
+        raise DataError("not a line of embeddings", where=where, hint="run stage 1 again")
+    return matrix if rows else np.zeros((0, 0))

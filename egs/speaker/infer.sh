@@ -1,0 +1,93 @@
+#!/usr/bin/env bash
+# Embed speakers in parallel, then compare them or say who speaks when: bash egs/speaker/infer.sh --model M --data_dir D
+# Stages: 0 validate, 1 embed, 2 xvector.scp and scores of trials, or rttm, 3 DER. Layout: docs/speakers.md
+# shellcheck disable=SC2154  # options are set by declare_option
+[ -n "${BASH_VERSION:-}" ] || exec bash "$0" "$@" # started with sh
+set -euo pipefail
+root=$(readlink -f -- "${BASH_SOURCE[0]}")
+root=${root%/egs/*}
+[ -f "$root/utils/recipe.sh" ] || root=${FUNRECIPE_ROOT:-${SLURM_SUBMIT_DIR:-$PWD}} # a copy, as sbatch makes one
+[ -f "$root/utils/recipe.sh" ] || { echo "${0##*/}: funrecipe is not in '$root': set FUNRECIPE_ROOT to its folder" >&2; exit 2; }
+# shellcheck source=utils/recipe.sh
+source "$root/utils/recipe.sh"
+
+declare_option stage 0 "first stage to run" count
+declare_option stop_stage 3 "last stage to run" count
+declare_option task verification "an embedding per utterance, and trials; or who speaks when" "verification|diarization"
+declare_option model damo/speech_campplus_sv_zh-cn_16k-common "model folder or id"
+declare_option data_dir ./data/test "folder with wav.scp; trials; for diarization segments, reco2num_spk, rttm"
+declare_option output_dir ./results "folder of the results"
+declare_option batch_size 64 "most utterances read ahead by each job" positive
+declare_option gpu_inference auto "auto: available GPUs of gpuid_list, otherwise CPU; true: require them; false: CPU" "auto|true|false"
+declare_option gpuid_list 0,1 "GPUs, one job each; a GPU may be named twice"
+declare_option njob 64 "number of CPU jobs; fewer where there are fewer utterances" positive
+declare_option ncpu "" "threads of each job; empty: cores / jobs" positive
+declare_option backend local "what runs the jobs"
+declare_option stall_timeout_s 1800 "seconds without progress after which a job is ended; 0: never" count
+declare_option resume true "keep what an interrupted run of the same plan embedded"
+declare_option max_failed 0 "publish results if at most N utterances fail" count
+declare_option validate true "check the lists first (stage 0)"
+declare_option allow_pipes false "run the commands that wav.scp names"
+declare_option audio_fs "" "sampling rate of raw .pcm files, in Hz" positive
+declare_option num_speakers "" "speakers of each recording; empty: data_dir/reco2num_spk, else estimated" positive
+declare_option collar 0.25 "seconds around each reference boundary that DER leaves out"
+declare_option ignore_overlap false "leave overlapping speech out of DER"
+parse_options "$@"
+
+text=$output_dir/1best_recog/text
+plan=$output_dir/plan.json
+digest=
+windows=false
+if [ "$task" = diarization ]; then windows=true; fi
+
+[ -n "$data_dir" ] && [ -n "$output_dir" ] || die "--data_dir and --output_dir want a folder"
+if [ "$stop_stage" -ge 1 ]; then only_run_in "$output_dir"; fi
+
+if stage 0 && [ "$validate" = true ]; then
+  log "Stage 0: Validating ..."
+  funrecipe validate --data_dir="$data_dir" --allow_pipes="$allow_pipes"
+fi
+
+if stage 1; then
+  log "Stage 1: Embedding ..."
+  given ncpu audio_fs
+  funrecipe plan --model="$model" --data_dir="$data_dir" --output_dir="$output_dir" --batch_size="$batch_size" \
+    --gpu_inference="$gpu_inference" --gpuid_list="$gpuid_list" --njob="$njob" --windows="$windows" \
+    --resume="$resume" --allow_pipes="$allow_pipes" --backend="$backend" "${flags[@]}"
+  digest=$(digest_of "$plan") # every step from here on is about this plan
+  # What a later stage made of an earlier run is never beside the embeddings of this one.
+  rm -f "$output_dir"/xvector.* "$output_dir/scores" "$output_dir/rttm" "$output_dir/der.json"
+  funrecipe launch --plan="$plan" --digest="$digest" --backend="$backend" --stall_timeout_s="$stall_timeout_s"
+  funrecipe merge --plan="$plan" --digest="$digest" --max_failed="$max_failed"
+elif [ "$stop_stage" -ge 2 ] && [ -e "$plan" ]; then
+  asked model audio_fs
+  funrecipe plan --check=true --output_dir="$output_dir" --windows="$windows" "${flags[@]}"
+fi
+
+if { stage 2 || stage 3; } && [ ! -e "$text" ]; then die "there is no $text: run stage 1 first" 3; fi
+
+if stage 2 && [ "$task" = verification ]; then
+  log "Stage 2: Writing vectors ..."
+  funrecipe embed -- "$text" "$output_dir"
+  if [ -e "$data_dir/trials" ]; then
+    funrecipe verify -- "$data_dir/trials" "$output_dir/xvector.scp" "$output_dir/scores"
+  fi
+fi
+
+if stage 2 && [ "$task" = diarization ]; then
+  log "Stage 2: Clustering ..."
+  given num_speakers
+  funrecipe diarize --data_dir="$data_dir" --allow_pipes="$allow_pipes" "${flags[@]}" -- "$text" "$output_dir/rttm"
+fi
+
+if stage 3 && [ "$task" = diarization ]; then
+  if [ -e "$data_dir/rttm" ]; then
+    log "Stage 3: Computing DER ..."
+    uem=$data_dir/uem
+    [ -e "$uem" ] || uem=
+    funrecipe der --ref="$data_dir/rttm" --hyp="$output_dir/rttm" --collar="$collar" \
+      --ignore_overlap="$ignore_overlap" ${uem:+--uem="$uem"} --out="$output_dir/der.json"
+  else
+    log "$data_dir has no rttm: nothing to score"
+  fi
+fi

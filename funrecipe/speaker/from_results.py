@@ -1,0 +1,92 @@
+"""The merged lines of a run with a speaker model -> Kaldi vectors, or the turns of every recording."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+
+import numpy as np
+
+from funrecipe.data.kaldi_dir import Utterance
+from funrecipe.errors import DataError
+from funrecipe.speaker.diarization import Diarization, assign_speakers
+from funrecipe.speaker.vectors import matrix_of
+
+TIMES = 2  # a row of windows begins with start and end
+
+
+def read_results(path: Path) -> Iterator[tuple[str, np.ndarray]]:
+    """``(id, matrix (N, D))`` of every line ``id [ ... ]``.
+
+    Raises:
+        DataError: the file cannot be read, or a line is not of numbers; names file and line.
+    """
+    try:
+        with open(path, encoding="utf-8", errors="surrogateescape", newline="\n") as lines:
+            for number, line in enumerate(lines, start=1):
+                key, _, value = line.rstrip("\n").partition(" ")
+                yield key, matrix_of(value, where=f"{path}:{number}")
+    except OSError as error:
+        raise DataError(f"cannot read: {error.strerror}", where=str(path)) from None
+
+
+def utterance_vectors(path: Path) -> dict[str, np.ndarray]:
+    """The embedding (E,) of every utterance. Raises DataError as above, or if a line holds more than one."""
+    vectors = {}
+    for key, matrix in read_results(path):
+        if len(matrix) != 1:
+            raise DataError(f"'{key}' has {len(matrix)} embeddings, not 1", where=str(path), hint="run stage 1 again")
+        vectors[key] = matrix[0].astype(np.float32)
+    return vectors
+
+
+def diarize_results(
+    path: Path, utterances: Iterable[Utterance], n_speakers: Mapping[str, int] | int | None = None
+) -> dict[str, Diarization]:
+    """The speakers of every recording, by the windows of its utterances.
+
+    Args:
+        utterances: of the data directory: a segment of speech each, or a whole recording.
+        n_speakers: how many speak, in all recordings or by recording id; where nothing is said it is estimated.
+
+    Raises:
+        DataError: as :func:`read_results`, or an utterance that the data directory does not have.
+        UsageError: as :func:`funrecipe.speaker.diarization.diarize`.
+    """
+    places = {u.utt_id: (u.recording_id or u.utt_id, u.start_s or 0.0) for u in utterances}
+    rows: dict[str, list[tuple[float, np.ndarray]]] = {recording: [] for recording, _ in places.values()}
+    for key, matrix in read_results(path):
+        if key not in places:
+            raise DataError(f"'{key}' is not in the data directory", where=str(path), hint="run stage 1 again")
+        recording, start_s = places[key]
+        rows[recording].append((start_s, matrix))
+    found = {}
+    for recording, segments in rows.items():
+        segments.sort(key=lambda segment: segment[0])
+        windows_s = [
+            (start_s + float(row[0]), start_s + float(row[1])) for start_s, matrix in segments for row in matrix
+        ]
+        parts = [matrix[:, TIMES:] for _, matrix in segments if len(matrix)]
+        embeddings = np.concatenate(parts).astype(np.float32) if parts else np.zeros((0, 1), np.float32)
+        given = n_speakers.get(recording) if isinstance(n_speakers, Mapping) else n_speakers
+        found[recording] = assign_speakers(windows_s, embeddings, given)
+    return found
+
+
+def read_speaker_counts(path: Path) -> dict[str, int]:
+    """Kaldi's ``reco2num_spk``, lines ``recording number``; empty where there is no such file.
+
+    Raises:
+        DataError: a line that is not of this form; names file and line.
+    """
+    if not path.exists():
+        return {}
+    counts = {}
+    for number, line in enumerate(path.read_text(encoding="utf-8").split("\n"), start=1):
+        fields = line.split()
+        if not fields:
+            continue
+        if len(fields) != 2 or not fields[1].isdecimal() or int(fields[1]) < 1:
+            raise DataError(f"'{line}' is not a recording and its number of speakers", where=f"{path}:{number}")
+        counts[fields[0]] = int(fields[1])
+    return counts
