@@ -30,7 +30,9 @@ declare_option max_failed 0 "publish results if at most N utterances fail (score
 declare_option validate true "check lists, ids and texts first (stage 0)"
 declare_option partial_text false "score although text lacks utterances of wav.scp"
 declare_option allow_pipes false "run the commands that wav.scp names"
-declare_option audio_fs "" "sampling rate of raw .pcm files, in Hz" positive
+declare_option allow_ffmpeg false "let an installed ffmpeg read m4a, aac, amr, wma, webm and what else libsndfile does not"
+declare_option audio_fs "" "sampling rate of raw .pcm and .raw files, in Hz; empty: the model's" positive
+declare_option channel "" "channel of the audio to decode, from 1 on, or mix: the mean of all; empty: 1"
 declare_option textnorm_profile speechio "normalization of stage 3: speechio, funasr2023, strict or itn"
 # Decoding; empty: as the model's decoding.yaml says. Sets the array "decoding" to the names.
 # shellcheck source=utils/decode_options.sh
@@ -51,15 +53,15 @@ fi
 
 if stage 1; then
   log "Stage 1: Decoding ..."
-  given checkpoint_dir ncpu audio_fs "${decoding[@]}"
+  given checkpoint_dir ncpu audio_fs channel "${decoding[@]}"
   funrecipe plan --model="$model" --data_dir="$data_dir" --output_dir="$output_dir" --batch_size="$batch_size" \
     --gpu_inference="$gpu_inference" --gpuid_list="$gpuid_list" --njob="$njob" --checkpoint_name="$checkpoint_name" \
-    --resume="$resume" --allow_pipes="$allow_pipes" --backend="$backend" "${flags[@]}"
+    --resume="$resume" --allow_pipes="$allow_pipes" --allow_ffmpeg="$allow_ffmpeg" --backend="$backend" "${flags[@]}"
   digest=$(digest_of "$plan") # every step from here on is about this plan
   funrecipe launch --plan="$plan" --digest="$digest" --backend="$backend" --stall_timeout_s="$stall_timeout_s"
   funrecipe merge --plan="$plan" --digest="$digest" --max_failed="$max_failed"
 elif [ "$stop_stage" -ge 2 ] && [ -e "$plan" ]; then
-  asked model checkpoint_dir checkpoint_name audio_fs "${decoding[@]}"
+  asked model checkpoint_dir checkpoint_name audio_fs channel "${decoding[@]}"
   funrecipe plan --check=true --output_dir="$output_dir" "${flags[@]}"
   digest=$(digest_of "$plan")
 fi

@@ -40,30 +40,30 @@ def channels_last(samples: np.ndarray) -> np.ndarray:
 
 
 class ChannelCounter:
-    """Counts recordings that have more than one channel; ``read_audio`` calls it, from any thread.
+    """Counts sources that have more than one channel; ``read_audio`` calls it, from any thread.
 
     Attributes:
-        recordings: how many there were; most: channels of the one with the most.
+        sources: how many there were; most: channels of the one with the most.
         was_told: a note was taken before.
     """
 
     def __init__(self) -> None:
-        self.recordings, self.most, self.was_told = 0, 1, False
+        self.sources, self.most, self.was_told = 0, 1, False
         self._lock = threading.Lock()
 
     def __call__(self, channels: int) -> None:
         with self._lock:
-            self.recordings, self.most = self.recordings + 1, max(self.most, channels)
+            self.sources, self.most = self.sources + 1, max(self.most, channels)
 
     def take_note(self, total: int, channel: int | str) -> str | None:
-        """What to tell the user about ``total`` recordings, or None; counting begins again."""
+        """What to tell the user about ``total`` utterances, or None; counting begins again."""
         with self._lock:
-            found, most, self.recordings, self.most = self.recordings, self.most, 0, 1
+            found, most, self.sources, self.most = self.sources, self.most, 0, 1
             self.was_told |= found > 0
         return channels_note(found, total, most, channel) if found else None
 
 
 def channels_note(found: int, total: int, most: int, channel: int | str) -> str:
-    """What to tell the user where ``found`` of ``total`` recordings have up to ``most`` channels."""
+    """What to tell the user where ``found`` of ``total`` utterances have up to ``most`` channels."""
     taken = "the mean of all" if channel == MIX else f"channel {channel}"
-    return f"{found} of {total} recordings have more than one channel (up to {most}): {taken} is used"
+    return f"{found} of {total} utterances have more than one channel (up to {most}): {taken} is used"

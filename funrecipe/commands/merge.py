@@ -21,6 +21,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
+    from funrecipe.audio.channels import channels_note
     from funrecipe.jobs.plan import read_plan
     from funrecipe.jobs.results import RESULTS, UNFINISHED, merge_shards
     from funrecipe.processes import only_run_in
@@ -35,6 +36,9 @@ def run(args: argparse.Namespace) -> None:
     failed = f", {len(report.failed)} failed (see {plan.output_dir / 'failed.scp'})" if report.failed else ""
     num_decoded = report.num_utterances - len(report.failed)
     print(f"{num_decoded} of {report.num_utterances} utterances in {plan.output_dir / RESULTS}{failed}")
+    if report.num_multichannel:
+        note = channels_note(report.num_multichannel, num_decoded, report.most_channels, plan.channel)
+        print(f"note: {note}; --channel chooses another")
     if warning := warn_of_empty(report.num_empty, num_decoded):
         print(warning)
 

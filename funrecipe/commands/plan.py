@@ -34,6 +34,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--backend", default="local", help="what will run the jobs (default: %(default)s)")
     add("--allow_pipes", choices=BOOLEAN, default="false", help="run commands that wav.scp names")
     add("--audio_fs", type=positive, help="sampling rate of raw .pcm files, in Hz")
+    add("--channel", help="channel of the audio to decode, from 1 on, or mix: the mean of all (default: 1)")
+    add("--allow_ffmpeg", choices=BOOLEAN, default="false", help="let ffmpeg read m4a, aac, amr, wma, webm, ...")
     add_option_arguments(parser)
     add("--check", choices=BOOLEAN, default="false", help="plan nothing: refuse options that are not those of the plan")
 
@@ -46,6 +48,7 @@ def positive(text: str) -> int:
 
 
 def run(args: argparse.Namespace) -> None:
+    from funrecipe.audio.channels import check_channel
     from funrecipe.data.kaldi_dir import read_data_dir
     from funrecipe.errors import UsageError
     from funrecipe.jobs import make_plan
@@ -55,6 +58,7 @@ def run(args: argparse.Namespace) -> None:
     from funrecipe.jobs.run_record import check_published
 
     options = decode_options(args)
+    channel = None if args.channel is None else check_channel(args.channel)
     if args.check == "true":
         plan = read_plan(args.output_dir)
         check_published(plan)
@@ -62,7 +66,7 @@ def run(args: argparse.Namespace) -> None:
             options.pop("hotword", None)  # whose recall in these results is asked for
         args.model = args.model or (args.checkpoint_dir and plan.model.path)
         model = choose_model(args.model, args.checkpoint_dir, args.checkpoint_name, options) if args.model else None
-        make_plan.refuse_contradictions(plan, make_plan.contradictions(plan, model, options, args.audio_fs))
+        make_plan.refuse_contradictions(plan, make_plan.contradictions(plan, model, options, args.audio_fs, channel))
         return
     for name in ("model", "data_dir"):
         if getattr(args, name) is None:
@@ -74,7 +78,9 @@ def run(args: argparse.Namespace) -> None:
         **{name: getattr(args, name) for name in ("njob", "batch_size", "gpu_inference", "gpuid_list", "ncpu")},
         **{name: getattr(args, name) for name in ("backend", "audio_fs")},
         resume=args.resume == "true",
+        channel=channel or 1,
         allow_pipes=args.allow_pipes == "true",
+        allow_ffmpeg=args.allow_ffmpeg == "true",
     )
     model = choose_model(args.model, args.checkpoint_dir, args.checkpoint_name, options)
     _, lines = make_plan.make_plan(data, model, options, wishes, args.output_dir)

@@ -35,7 +35,9 @@ class Wishes:
     backend: str = LOCAL
     resume: bool = True
     audio_fs: int | None = None
+    channel: int | str = 1
     allow_pipes: bool = False
+    allow_ffmpeg: bool = False
 
 
 def begin(output_dir: Path) -> None:
@@ -56,7 +58,7 @@ def make_plan(
         UsageError: a GPU does not exist. DataError: audio that is not a file, or another run works in the folder.
         WriteError: the folder cannot be written.
     """
-    entries = list(make_entries(data.utterances, data.durations_s, audio_fs=wishes.audio_fs))
+    entries = list(make_entries(data.utterances, data.durations_s, audio_fs=wishes.audio_fs or model.sample_rate_hz))
     device, gpuid_list, num_jobs = _devices(len(entries), wishes, Path(model.weights))
     shards = balance(entries, num_jobs)
     plan = Plan(
@@ -71,7 +73,9 @@ def make_plan(
         ncpu=wishes.ncpu,
         code=code_version(),
         audio_fs=wishes.audio_fs,
+        channel=wishes.channel,
         allow_pipes=wishes.allow_pipes,
+        allow_ffmpeg=wishes.allow_ffmpeg,
     )
     lines = [_about(plan, wishes.backend)]
     with only_run_in(plan.output_dir):  # a running worker's folder must not be moved away
@@ -89,7 +93,13 @@ def make_plan(
     return plan, lines
 
 
-def contradictions(plan: Plan, model: ModelRecord | None, options: dict[str, Any], audio_fs: int | None) -> list[str]:
+def contradictions(
+    plan: Plan,
+    model: ModelRecord | None,
+    options: dict[str, Any],
+    audio_fs: int | None,
+    channel: int | str | None = None,
+) -> list[str]:
     """In what a plan is not what was asked for; None: nothing was said."""
     found = []
     if model is not None:
@@ -103,6 +113,8 @@ def contradictions(plan: Plan, model: ModelRecord | None, options: dict[str, Any
     ]
     if audio_fs is not None and audio_fs != plan.audio_fs:
         found.append(f"audio_fs: {plan.audio_fs} was used, {audio_fs} is asked for")
+    if channel is not None and channel != plan.channel:
+        found.append(f"channel: {plan.channel} was used, {channel} is asked for")
     return found
 
 

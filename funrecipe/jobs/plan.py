@@ -51,6 +51,7 @@ class Plan:
         device: ``cpu``, ``cuda``, or ``auto`` (a GPU where the worker finds one). Which one is the back end's business.
         gpuid_list: indices of the GPUs that were asked for, for a back end that chooses them itself.
         ncpu: threads of a worker that were asked for; None: as many as it is given cores.
+        channel: the channel of the audio that is decoded, from 1 on, or ``mix``.
     """
 
     output_dir: Path
@@ -64,7 +65,9 @@ class Plan:
     ncpu: int | None = None
     code: str = ""
     audio_fs: int | None = None
+    channel: int | str = 1
     allow_pipes: bool = False
+    allow_ffmpeg: bool = False
 
     @property
     def path(self) -> Path:
@@ -84,6 +87,7 @@ class Plan:
             "code": self.code,
             "options": self.options,
             "audio_fs": self.audio_fs,
+            "channel": self.channel,
             "model": self.model.fingerprint,
             "lists": lists,
         }
@@ -101,6 +105,8 @@ class Plan:
             "code": self.code,
             "plan": self.digest,
         }
+        if self.channel != 1:
+            summary["channel"] = str(self.channel)
         return summary | {f"option.{name}": str(value) for name, value in self.options.items()}
 
     def job(self, number: int) -> Job:

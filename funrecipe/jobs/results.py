@@ -16,6 +16,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import BinaryIO
 
 from funrecipe.errors import IncompleteRunError, WorkerError, list_problems
@@ -41,13 +42,20 @@ PUBLISH_TRIES = 5
 
 @dataclass(frozen=True)
 class MergeReport:
-    """What a merge published. ``num_empty``: hypotheses without text."""
+    """What a merge published.
+
+    Attributes:
+        num_empty: hypotheses without text.
+        num_multichannel, most_channels: utterances whose audio has several channels, and the most that one has.
+    """
 
     num_utterances: int
     failed: dict[str, str]
     audio_s: float
     decode_s: float
     num_empty: int = 0
+    num_multichannel: int = 0
+    most_channels: int = 1
 
 
 def is_shard_complete(folder: Path, stamps: Mapping[str, str]) -> bool:
@@ -73,14 +81,17 @@ class ShardWriter:
         folder: ``output.N``.
         stamps: id -> stamp of its audio, for every utterance of the shard; earlier results of other ids or of audio
             that has changed since are dropped.
+        channels: id -> number of channels of its audio where there are several; filled while the shard is decoded.
     Attributes:
         done, failed: by id what is decoded, and why others are not.
     Raises:
         WorkerError: the disk is full or the folder cannot be written.
     """
 
-    def __init__(self, folder: Path, stamps: Mapping[str, str]) -> None:
-        self.folder, self._stamps = folder, stamps
+    def __init__(
+        self, folder: Path, stamps: Mapping[str, str], channels: Mapping[str, int] = MappingProxyType({})
+    ) -> None:
+        self.folder, self._stamps, self._channels = folder, stamps, channels
         host = socket.gethostname().split(".")[0] or "host"
         self.attempt = folder / f"{ATTEMPT}{host}-{secrets.token_hex(4)}"
         self._files: dict[str, BinaryIO] = {}
@@ -116,7 +127,8 @@ class ShardWriter:
         if rich is not None:
             values["rich"] = json.dumps(dict(rich), ensure_ascii=False)
         lines = {name: _bytes(f"{key} {value}\n") for name, value in values.items()}
-        self._add(Record(_bytes(key), Done(audio_s, decode_s, self._stamps.get(key, "")), lines))
+        done = Done(audio_s, decode_s, self._stamps.get(key, ""), self._channels.get(key, 1))
+        self._add(Record(_bytes(key), done, lines))
 
     def fail(self, key: str, audio: str, reason: str) -> None:
         """Record an utterance that cannot be decoded, and why."""
@@ -227,13 +239,16 @@ def merge_shards(
     failed: dict[str, tuple[str, str]] = {}
     problems: list[str] = []
     folders: list[Path] = []
-    num_utterances = num_empty = 0
+    num_utterances = num_empty = num_multichannel = 0
+    most_channels = 1
     audio_s = decode_s = 0.0
     for folder, ids in shards:
         found = _look_through(folder, ids, failed, problems)
         folders.append(folder)
         num_utterances += len(ids)
         num_empty += found.num_empty
+        num_multichannel += found.num_multichannel
+        most_channels = max(most_channels, found.most_channels)
         audio_s += found.audio_s
         decode_s += found.decode_s
     output_dir.mkdir(parents=True, exist_ok=True)
@@ -258,12 +273,14 @@ def merge_shards(
         for attempt in folder.glob(f"{ATTEMPT}*"):  # of workers that were killed
             shutil.rmtree(attempt, ignore_errors=True)
     reasons_by_key = {key: reason for key, (_, reason) in failed.items()}
-    return MergeReport(num_utterances, reasons_by_key, audio_s, decode_s, num_empty)
+    return MergeReport(num_utterances, reasons_by_key, audio_s, decode_s, num_empty, num_multichannel, most_channels)
 
 
 @dataclass
 class _Found:
     num_empty: int = 0
+    num_multichannel: int = 0
+    most_channels: int = 1
     audio_s: float = 0.0
     decode_s: float = 0.0
 
@@ -281,6 +298,8 @@ def _look_through(
         if is_wanted:
             missing.remove(record.key)
             found.num_empty += record.lines["text"] == record.key + b" \n"
+            found.num_multichannel += record.done.channels > 1
+            found.most_channels = max(found.most_channels, record.done.channels)
             found.audio_s += record.done.audio_s
             found.decode_s += record.done.decode_s
     if not (is_clean and shard.is_clean) and (folder / "done").exists():

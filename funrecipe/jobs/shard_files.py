@@ -3,9 +3,10 @@
 A shard's folder ``output.N/`` holds
 
 * ``1best_recog/{text,token,score,timestamp,nbest,rich}``: lines ``id value``;
-* ``done``: ``id <tab> audio seconds <tab> decoding seconds <tab> stamp of the audio <tab> check``. The check is the
-  CRC-32 of this line and of what the other files hold for the id. A result counts only where it holds, so whatever a
-  kill, a crash of the machine or a bad disk left behind is not taken for one, and is decoded again;
+* ``done``: ``id <tab> audio seconds <tab> decoding seconds <tab> stamp of the audio <tab> check``, and before the check
+  the number of channels of audio that has several. The check is the CRC-32 of this line and of what the other files
+  hold for the id. A result counts only where it holds, so whatever a kill, a crash of the machine or a bad disk left
+  behind is not taken for one, and is decoded again;
 * ``failed.scp``: ``id <tab> audio <tab> reason``;
 * ``attempt.<host>-<random>/``: the same files while a worker is at it (``results.ShardWriter``).
 """
@@ -28,11 +29,12 @@ ATTEMPT = "attempt."
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """One line of ``done``: what a decoded utterance cost, and the stamp of the audio that it was decoded from."""
+    """One line of ``done``: what a decoded utterance cost, and the stamp and channels of its audio."""
 
     audio_s: float
     decode_s: float
     stamp: str = ""
+    channels: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +51,8 @@ class Record:
 
 
 def done_line(key: bytes, done: Done, lines: Mapping[str, bytes]) -> bytes:
-    cost = f"{done.audio_s:.4f}\t{done.decode_s:.4f}\t{done.stamp}".encode("utf-8", "surrogateescape")
+    channels = f"\t{done.channels}" if done.channels > 1 else ""
+    cost = f"{done.audio_s:.4f}\t{done.decode_s:.4f}\t{done.stamp}{channels}".encode("utf-8", "surrogateescape")
     return b"%s\t%s\t%08x\n" % (key, cost, _check(cost, lines))
 
 
@@ -148,8 +151,9 @@ def _record(key: bytes, line: bytes, lines: dict[str, bytes]) -> Record | None:
 
 def _parse_done(key: bytes, line: bytes) -> Done | None:
     with contextlib.suppress(ValueError):  # a garbled line is no result
-        audio_s, decode_s, stamp, _check = line[len(key) + 1 : -1].split(b"\t")
-        return Done(float(audio_s), float(decode_s), stamp.decode("utf-8", "surrogateescape"))
+        audio_s, decode_s, stamp, *channels, _check = line[len(key) + 1 : -1].split(b"\t")
+        is_many = [int(number) for number in channels[:1]]
+        return Done(float(audio_s), float(decode_s), stamp.decode("utf-8", "surrogateescape"), *is_many)
     return None
 
 

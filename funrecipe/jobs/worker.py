@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING
@@ -76,7 +77,8 @@ def _decode_job(plan: Plan, job: Job, recognizer: Recognizer, device: str) -> No
             last_beat = time.monotonic()
             write_status(folder, _status(job, writer))
 
-    with ShardWriter(folder, {entry.id: entry.stamp for entry in entries}) as writer:
+    channels: dict[str, int] = {}
+    with ShardWriter(folder, {entry.id: entry.stamp for entry in entries}, channels) as writer:
         print(f"job {job.number}: {len(entries)} utterances, {len(writer.done)} of them decoded before")
         started = time.monotonic()
         beat()
@@ -84,7 +86,7 @@ def _decode_job(plan: Plan, job: Job, recognizer: Recognizer, device: str) -> No
             entries,
             writer,
             recognizer,
-            _reader(plan, recognizer.sample_rate_hz),
+            _reader(plan, recognizer.sample_rate_hz, channels),
             batch_size=plan.batch_size,
             batch_audio_s=BATCH_AUDIO_S[device],
             on_batch=beat,
@@ -97,8 +99,10 @@ def _decode_job(plan: Plan, job: Job, recognizer: Recognizer, device: str) -> No
         print(f"failed: {key}: {reason}")
 
 
-def _reader(plan: Plan, sample_rate_hz: int) -> Callable[[ShardEntry], np.ndarray]:
+def _reader(plan: Plan, sample_rate_hz: int, channels: dict[str, int]) -> Callable[[ShardEntry], np.ndarray]:
     """Reads the waveform ``(S,)`` of an utterance, and refuses audio that is not the one that was planned.
+
+    ``channels`` gets the number of channels of audio that has several.
 
     That ends the job: counted as a failure, the utterance could be published as a deletion (``--max_failed``).
     """
@@ -116,7 +120,10 @@ def _reader(plan: Plan, sample_rate_hz: int) -> Callable[[ShardEntry], np.ndarra
             audio_fs=plan.audio_fs,
             start_s=entry.start_s,
             end_s=entry.end_s,
+            channel=plan.channel,
             allow_pipes=plan.allow_pipes,
+            allow_ffmpeg=plan.allow_ffmpeg,
+            on_channels=partial(channels.__setitem__, entry.id),
         )
         check(entry)
         return waveform

@@ -430,7 +430,7 @@ def test_recordings_of_several_channels_are_counted(tmp_path):
     counter = ChannelCounter()
     for source in (tmp_path / "a.wav", INT16, STEREO, AUDIO / "joint.mp3"):
         read(source, on_channels=counter)
-    note = "3 of 4 recordings have more than one channel (up to 2): channel 1 is used"
+    note = "3 of 4 utterances have more than one channel (up to 2): channel 1 is used"
     assert counter.take_note(4, 1) == note and counter.take_note(4, 1) is None
 
 
