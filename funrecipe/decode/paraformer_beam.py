@@ -12,7 +12,8 @@ from funrecipe.decode.ctc_prefix import CTCPrefixScorer
 from funrecipe.decode.scorers import AcousticScorer, LMScorer
 from funrecipe.models.special_ids import EOS_ID
 
-LEAST_SHARE = 0.8  # of the predicted tokens that a text has at least, where minlenratio does not say
+# Of the predicted tokens that a text has at least, where minlenratio does not say; CTC speaks against an early end too.
+LEAST_SHARE, LEAST_SHARE_WITH_CTC = 0.9, 0.8
 
 
 def paraformer_beam_search(
@@ -41,7 +42,8 @@ def paraformer_beam_search(
     Returns:
         Every ended hypothesis of each utterance, best first; none where no token was predicted.
     """
-    least = ((options.minlenratio or LEAST_SHARE) * token_lens).long()
+    default = LEAST_SHARE_WITH_CTC if options.ctc_weight > 0 else LEAST_SHARE
+    least = ((options.minlenratio or default) * token_lens).long()
     is_early = torch.arange(log_probs.size(1), device=log_probs.device) < least.unsqueeze(1)
     log_probs = log_probs.clone()
     log_probs[..., EOS_ID].masked_fill_(is_early, -torch.inf)
