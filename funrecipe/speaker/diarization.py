@@ -51,6 +51,31 @@ class Diarization:
         return speaker_means(self.embeddings, np.array(self.window_speakers))
 
 
+class SpeechWindows:
+    """Embeds the speech of one recording as it comes, in any order, and keeps only the embeddings.
+
+    Memory grows by one embedding per 0.75 s of speech, not with its samples.
+    """
+
+    def __init__(self, model: SpeakerModel) -> None:
+        self._model = model
+        self._found: list[tuple[float, float, np.ndarray]] = []
+
+    def add(self, start_s: float, samples: np.ndarray) -> None:
+        """One segment of speech: its start in the recording, its samples (S,) at the model's rate."""
+        windows = cut_windows(samples, start_s, self._model.sample_rate_hz)
+        if windows:
+            vectors = self._model.embed_windows(np.stack([window.samples for window in windows]))
+            self._found += [(w.start_s, w.end_s, vector) for w, vector in zip(windows, vectors, strict=True)]
+
+    def find_speakers(self, n_speakers: int | None = None) -> Diarization:
+        """The speakers of what was added; ``n_speakers`` as in :func:`diarize`."""
+        found = sorted(self._found, key=lambda window: window[:2])
+        vectors = [vector for _, _, vector in found]
+        embeddings = np.stack(vectors) if vectors else np.zeros((0, self._model.embedding_size), np.float32)
+        return assign_speakers([(start_s, end_s) for start_s, end_s, _ in found], embeddings, n_speakers)
+
+
 def diarize(
     model: SpeakerModel, speech: Iterable[tuple[float, np.ndarray]], n_speakers: int | None = None
 ) -> Diarization:
@@ -65,14 +90,10 @@ def diarize(
     Raises:
         UsageError: a number of speakers below one, or scikit-learn is not installed.
     """
-    windows_s: list[tuple[float, float]] = []
-    embeddings = [np.zeros((0, model.embedding_size), np.float32)]
+    windows = SpeechWindows(model)
     for start_s, samples in speech:
-        windows = cut_windows(samples, start_s, model.sample_rate_hz)
-        if windows:
-            windows_s += [(window.start_s, window.end_s) for window in windows]
-            embeddings.append(model.embed_windows(np.stack([window.samples for window in windows])))
-    return assign_speakers(windows_s, np.concatenate(embeddings), n_speakers)
+        windows.add(start_s, samples)
+    return windows.find_speakers(n_speakers)
 
 
 def assign_speakers(

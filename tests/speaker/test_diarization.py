@@ -10,7 +10,7 @@ import pytest
 from funrecipe.errors import UsageError
 from funrecipe.model_folder import open_model_folder
 from funrecipe.speaker.clustering import MAX_WINDOWS, cluster
-from funrecipe.speaker.diarization import Diarization, cut_segments, diarize
+from funrecipe.speaker.diarization import Diarization, SpeechWindows, cut_segments, diarize
 from funrecipe.speaker.embedding import load_speaker_model
 from funrecipe.speaker.turns import Turn, turns_of_windows
 from funrecipe.speaker.windows import cut_windows
@@ -108,6 +108,17 @@ def test_segments_are_embedded_as_they_come_and_speakers_follow_them(model):
     assert first != second and found.speakers_of(segments_ms) == [first, second] * 4
     assert found.centers.shape == (2, model.embedding_size)
     assert all(before.end_s <= after.start_s for before, after in zip(found.turns, found.turns[1:], strict=False))
+
+
+def test_segments_may_come_in_any_order(model):
+    generator = np.random.default_rng(2)
+    speech = [(2.0 * i, generator.normal(0, 0.1, 24000 + 800 * i).astype(np.float32)) for i in range(20)]
+    windows = SpeechWindows(model)
+    for start_s, samples in reversed(speech):
+        windows.add(start_s, samples)
+    found, expected = windows.find_speakers(), diarize(model, speech)
+    assert (found.turns, found.windows_s) == (expected.turns, expected.windows_s)
+    np.testing.assert_array_equal(found.embeddings, expected.embeddings)
 
 
 def test_without_speech_there_are_no_turns(model):
