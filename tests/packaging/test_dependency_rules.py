@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import graphlib
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -188,3 +189,33 @@ def test_commands_of_a_recipe_work_where_torch_cannot_be_imported(tmp_path: Path
         assert result.returncode == expected, result.stderr
     lines = (tmp_path / "text.cer").read_text().splitlines()
     assert lines[-1] == "Scored 40 sentences, 0 not present in hyp."
+
+
+def named_in_architecture() -> list[str]:
+    """Paths that docs/architecture.md names in backticks; a bare file name stands beside the path before it."""
+    page = (ROOT / "docs/architecture.md").read_text(encoding="utf-8")
+    named, folder = [], ""
+    for word in re.findall(r"`([\w./-]+(?:\.py|\.sh|/))`", page):
+        if "/" in word.rstrip("/"):
+            folder = word.rstrip("/").rpartition("/")[0]
+        named.append(word if (ROOT / word).exists() or not folder else f"{folder}/{word}")
+    return named
+
+
+def test_the_architecture_page_names_no_file_that_is_not_there() -> None:
+    missing = [word for word in named_in_architecture() if not (ROOT / word).exists()]
+    missing = [word for word in missing if not (PACKAGE / word).exists() and not list(PACKAGE.rglob(Path(word).name))]
+    assert missing == []
+
+
+def test_the_architecture_page_names_every_part() -> None:
+    page = (ROOT / "docs/architecture.md").read_text(encoding="utf-8")
+    parts = {module.split("/")[0].removesuffix(".py") for module in MODULES} - FACES
+    assert [part for part in sorted(parts) if not re.search(rf"\b{part}(/|\.py)`", page)] == []
+
+
+def test_the_reading_order_is_about_twenty_files_that_exist() -> None:
+    page = (ROOT / "docs/architecture.md").read_text(encoding="utf-8")
+    files = re.findall(r"^\d+\. `([\w./]+)`", page, re.MULTILINE)
+    assert len(files) == 20
+    assert [name for name in files if not (ROOT / name).is_file()] == []
