@@ -101,4 +101,5 @@ PIPELINES = {
     Tasks.punctuation: "punctuation:Punctuation",
     Tasks.speech_timestamp: "timestamp:SpeechTimestamp",
     Tasks.speaker_verification: "speaker:SpeakerVerification",
+    Tasks.speaker_diarization: "diarization:SpeakerDiarization",
 }

@@ -1,0 +1,138 @@
+"""``Tasks.speaker_diarization``: who speaks when in a recording, by a VAD model and a speaker model."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from funrecipe.errors import DataError, UsageError, did_you_mean
+from funrecipe.files import write_text
+from funrecipe.hub import open_model
+from funrecipe.pipelines.audio import AudioSources
+from funrecipe.pipelines.calls import check_revision, name_sources, place_of, prepare_device
+
+logger = logging.getLogger(__name__)
+
+COUNT_KEYS = ("n_speakers", "oracle_num", "preset_spk_num")  # ours, ModelScope's, FunASR's
+VAD_KEY = "vad_model"
+
+
+class SpeakerDiarization:
+    """A VAD and a speaker model that are called with recordings. Threads may share them."""
+
+    def __init__(
+        self,
+        model: str | Path,
+        *,
+        ngpu: int,
+        ncpu: int,
+        output_dir: Path | None,
+        batch_size: int,
+        param_dict: Mapping[str, Any],
+        mode: str | None,
+        model_revision: str | None,
+        weights: Path | None,
+        allow_network: bool,
+        allow_pipes: bool,
+        allow_ffmpeg: bool,
+        channel: int | str,
+    ) -> None:
+        from funrecipe.speaker.embedding import load_speaker_model
+        from funrecipe.vad.detector import load_detector
+
+        if mode is not None:
+            raise UsageError(f"diarization has no mode '{mode}'", where="mode", hint="leave it out")
+        params = dict(param_dict)
+        vad_model = params.pop(VAD_KEY, None)
+        if vad_model is None:
+            raise UsageError(
+                "diarization takes a VAD model, too", where=VAD_KEY, hint=f"pipeline(..., {VAD_KEY}=FOLDER_OR_ID)"
+            )
+        self._n_speakers = speakers_in(params, None)
+        device = prepare_device(ngpu, ncpu, batch_size)
+        self.folder, vad_folder = open_model(model), open_model(vad_model)
+        check_revision(self.folder.path, model_revision)
+        if vad_folder.sample_rate_hz != self.folder.sample_rate_hz:
+            raise UsageError(
+                f"this VAD model is for {vad_folder.sample_rate_hz} Hz, not {self.folder.sample_rate_hz} Hz",
+                where=VAD_KEY,
+                hint="give models for the same sampling rate",
+            )
+        self._output_dir = output_dir
+        self._sources = AudioSources(self.folder.sample_rate_hz, allow_network, allow_pipes, allow_ffmpeg, channel)
+        self._model = load_speaker_model(self.folder, device=device, weights=weights)
+        self._detector = load_detector(vad_folder, device=device)
+
+    def __call__(
+        self,
+        audio_in: Any,
+        audio_fs: int | None = None,
+        output_dir: str | Path | None = None,
+        param_dict: Mapping[str, Any] | None = None,
+    ) -> dict[str, Any] | list[dict[str, Any]]:
+        """Find the speakers.
+
+        Args:
+            audio_in, audio_fs, output_dir: as in :class:`funrecipe.pipelines.SpeechRecognition`; ``rttm`` is written.
+            param_dict: ``n_speakers``: how many speak; estimated where it is not given.
+
+        Returns:
+            ``{"key", "text"}``, ``text`` a list of ``[start, end, speaker]`` in seconds, speakers numbered from 0;
+            for a list or an scp a list of these, in which audio that cannot be read has no turns and an ``error``.
+
+        Raises:
+            UsageError: a key of ``param_dict`` that is not known.
+            DataError: a single recording, or a list, that cannot be read.
+        """
+        n_speakers = speakers_in(param_dict or {}, self._n_speakers)
+        target = Path(output_dir) if output_dir is not None else self._output_dir
+        sources = self._sources.in_list(audio_in, target)
+        if sources is None:
+            ((key, source),) = name_sources([audio_in]).items()
+            results = [{"key": key, "text": self._turns(source, audio_fs, n_speakers)}]
+        else:
+            results = [self._turns_or_error(key, source, audio_fs, n_speakers) for key, source in sources.items()]
+        if target is not None:
+            write_results(target, results, {key: place_of(source) for key, source in (sources or {}).items()})
+        return results[0] if sources is None else results
+
+    def _turns(self, source: Any, audio_fs: int | None, n_speakers: int | None) -> list[list[float]]:
+        from funrecipe.speaker.diarization import cut_segments, diarize
+
+        waveform = self._sources.read(source, audio_fs)
+        speech = cut_segments(waveform, self._detector.segments(waveform), self.folder.sample_rate_hz)
+        found = diarize(self._model, speech, n_speakers)
+        return [[turn.start_s, turn.end_s, turn.speaker] for turn in found.turns]
+
+    def _turns_or_error(self, key: str, source: Any, audio_fs: int | None, n_speakers: int | None) -> dict[str, Any]:
+        try:
+            return {"key": key, "text": self._turns(source, audio_fs, n_speakers)}
+        except DataError as error:
+            logger.warning("%s (%s): %s", key, place_of(source), error.what)
+            return {"key": key, "text": [], "error": error.what}
+
+
+def speakers_in(params: Mapping[str, Any], default: int | None) -> int | None:
+    """The number of speakers that a ``param_dict`` names, else ``default``; raises UsageError for another key."""
+    for key in params:
+        if key not in COUNT_KEYS:
+            hint = did_you_mean(key, COUNT_KEYS) or "it takes 'n_speakers'"
+            raise UsageError(f"unknown key '{key}'", where="param_dict", hint=hint)
+    value = next((params[key] for key in COUNT_KEYS if params.get(key) is not None), default)
+    if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
+        raise UsageError(f"n_speakers is {value!r}", where="param_dict", hint="give a whole number from 1")
+    return value
+
+
+def write_results(output_dir: Path, results: list[dict[str, Any]], places: Mapping[str, str]) -> None:
+    """``rttm`` and ``failed.scp``."""
+    from funrecipe.score.rttm import SpeakerTurn, write_rttm
+
+    good = {result["key"]: result["text"] for result in results if "error" not in result}
+    turns = {key: [SpeakerTurn(start_s, end_s, str(who)) for start_s, end_s, who in rows] for key, rows in good.items()}
+    write_rttm(output_dir / "rttm", turns)
+    bad = [result for result in results if "error" in result]
+    lines = [f"{result['key']}\t{places[result['key']]}\t{result['error']}\n" for result in bad]
+    write_text(output_dir / "failed.scp", lines)
