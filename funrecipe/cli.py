@@ -64,18 +64,19 @@ def usage() -> str:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a verb; its exit code. Output that cannot be written is a failure, closed output goes nowhere."""
     _open_standard_streams()
-    code = _run(argv)
+    code = 0
     try:
+        code = _run(argv)
         sys.stdout.flush()
         return code
-    except BrokenPipeError:
-        failed = code
+    except BrokenPipeError:  # the reader of our output went away (`funrecipe ... | head`): not an error of ours
+        pass
     except OSError as error:
         print(f"funrecipe: cannot write to standard output: {error.strerror}", file=sys.stderr)
-        failed = code or WorkerError.exit_code
+        code = code or WorkerError.exit_code
     # What could not be written is not tried again when Python ends.
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    return failed
+    return code
 
 
 def _open_standard_streams() -> None:
@@ -120,9 +121,7 @@ def _run(argv: Sequence[str] | None) -> int:
         print(f"funrecipe {verb}: interrupted", file=sys.stderr)
         return 130
     except BrokenPipeError:
-        # The reader of our output went away (`funrecipe ... | head`): not an error of ours.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
+        raise
     except OSError as error:
         place = f": {error.filename}" if error.filename else ""
         print(f"funrecipe {verb}: {error.strerror or error}{place}", file=sys.stderr)

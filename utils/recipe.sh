@@ -7,9 +7,9 @@ unset CDPATH # "cd" would go elsewhere, and say where
 recipe_root=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.." && pwd)
 export FUNRECIPE_ROOT=$recipe_root
 # Closed streams go nowhere: else the next file to be opened would take their place.
-{ : <&0; } 2> /dev/null || exec < /dev/null
-{ : >&1; } 2> /dev/null || exec > /dev/null
-{ : >&2; } 2> /dev/null || exec 2> /dev/null
+{ : 9<&0; } 2> /dev/null || exec < /dev/null
+{ : 9>&1; } 2> /dev/null || exec > /dev/null
+{ : 9>&2; } 2> /dev/null || exec 2> /dev/null
 
 # What the user's machine says is not ours: one order of bytes for every sort, UTF-8 for every Python, no settings of
 # Python, and no module taken from the working directory (which an empty entry of PYTHONPATH means, too).

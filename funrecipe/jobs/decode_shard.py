@@ -153,7 +153,7 @@ def _decode_batch(batch: Sequence[Loaded], writer: ShardWriter, recognizer: Reco
             text=hypothesis.text,
             score=hypothesis.score,
             timestamp_ms=hypothesis.timestamp_ms,
-            nbest=hypothesis.nbest and [(h.tokens, h.text, h.score) for h in hypothesis.nbest],
+            nbest=None if hypothesis.nbest is None else [(h.tokens, h.text, h.score) for h in hypothesis.nbest],
             rich=hypothesis.rich,
             audio_s=audio_s,
             decode_s=elapsed_s * share,

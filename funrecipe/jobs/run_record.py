@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from funrecipe.errors import DataError
 from funrecipe.jobs.plan import AGAIN, PLAN_NAME, Plan, read_plan
 from funrecipe.jobs.results import DIGEST_NAME, UNFINISHED
-from funrecipe.jobs.shard_files import RESULTS, read_done
+from funrecipe.jobs.shard_files import RESULTS, Done, read_done
 from funrecipe.jobs.shards import ShardEntry
 
 
@@ -28,10 +28,21 @@ class RunRecord:
     """All of it is empty where there is no plan."""
 
     data_dir: Path | None = None
-    durations_s: dict[str, float] = field(default_factory=dict)
-    workers: Sequence[WorkerRecord] = ()
     summary: dict[str, str] = field(default_factory=dict)
     plan: Plan | None = None
+
+    def durations_s(self) -> dict[str, float]:
+        """Seconds of audio of each decoded utterance, by id."""
+        return {key: entry.audio_s for done in self._done() for key, entry in done.items()}
+
+    def workers(self) -> list[WorkerRecord]:
+        sums = ((len(d), sum(e.audio_s for e in d.values()), sum(e.decode_s for e in d.values())) for d in self._done())
+        return [WorkerRecord(number, *of_job) for number, of_job in enumerate(sums, start=1)]
+
+    def _done(self) -> Iterator[dict[str, Done]]:
+        if self.plan is not None:
+            for job in self.plan.jobs:
+                yield read_done(self.plan.shard_folder(job.number) / "done")
 
     def entries(self) -> dict[str, ShardEntry]:
         """The utterances of the plan by id."""
@@ -53,14 +64,7 @@ def read_run_record(plan_path: Path | str | None, digest: str | None = None) -> 
         return RunRecord()
     plan = read_plan(path, digest)
     check_published(plan)
-    durations_s: dict[str, float] = {}
-    workers = []
-    for job in plan.jobs:
-        done = read_done(plan.shard_folder(job.number) / "done")
-        durations_s.update((key, entry.audio_s) for key, entry in done.items())
-        audio_s, decode_s = (sum(getattr(e, name) for e in done.values()) for name in ("audio_s", "decode_s"))
-        workers.append(WorkerRecord(job.number, len(done), audio_s, decode_s))
-    return RunRecord(Path(plan.data_dir), durations_s, workers, plan.summary(), plan)
+    return RunRecord(Path(plan.data_dir), plan.summary(), plan)
 
 
 def check_published(plan: Plan) -> None:

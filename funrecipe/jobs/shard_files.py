@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import contextlib
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -88,9 +88,9 @@ class SortedShard:
         with ExitStack() as stack:
             readers = {}
             for name in FILES:
-                lines = _keyed_lines(self.folder / RESULTS / name, b" ")
-                stack.callback(lines.close)  # type: ignore[attr-defined]  # a generator
-                readers[name] = _Reader(lines)
+                content = _keyed_lines(self.folder / RESULTS / name, b" ")
+                stack.callback(content.close)
+                readers[name] = _Reader(content)
             last = b""
             for key, line in _keyed_lines(self.folder / "done", b"\t"):
                 if key <= last:
@@ -157,7 +157,7 @@ def _parse_done(key: bytes, line: bytes) -> Done | None:
     return None
 
 
-def _keyed_lines(path: Path, separator: bytes) -> Iterator[tuple[bytes, bytes]]:
+def _keyed_lines(path: Path, separator: bytes) -> Generator[tuple[bytes, bytes], None, None]:
     """``(id, line)`` of every complete line; a last line without its line end was torn off and is left out."""
     if not path.is_file():
         return

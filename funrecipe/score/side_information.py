@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -25,11 +25,11 @@ def read_side_information(
     utt2spk: str | None = None,
     utt2set: str | None = None,
     utt2dur: str | None = None,
-    durations_s: Mapping[str, float] | None = None,
+    durations_s: Callable[[], Mapping[str, float]] | None = None,
     hotwords: Sequence[str] = (),
     ids: Sequence[str] = (),
 ) -> SideInformation:
-    """Files given by name, else those found in ``data_dir``; without ``utt2dur``, ``durations_s`` stands.
+    """Files given by name, else those found in ``data_dir``; without ``utt2dur``, ``durations_s()`` stands.
 
     Args:
         ids: of the utterances that are scored, in order, whose strings are shared.
@@ -44,6 +44,6 @@ def read_side_information(
     return SideInformation(
         speaker_of=read_texts(speakers, like=ids, is_label=True) if speakers else {},
         set_of=read_texts(sets, like=ids, is_label=True) if sets else {},
-        durations_s=read_durations(durations, like=ids) if durations else durations_s or {},
+        durations_s=read_durations(durations, like=ids) if durations else durations_s() if durations_s else {},
         hotwords=hotwords,
     )

@@ -70,8 +70,8 @@ def total_lines(ref: Path | str, hyp: Path | str, unit: str, missing_policy: str
     refs = read_texts(ref)
     hyps = read_texts(hyp, like=refs)
     ids, coverage = cover(refs, hyps, missing_policy)
-    texts = ([compose(side.get(i, "").lower()) for i in ids] for side in (refs, hyps))
-    _, _, encoded = tokenize_and_encode(*texts, unit)
+    ref_texts, hyp_texts = ([compose(side.get(i, "").lower()) for i in ids] for side in (refs, hyps))
+    _, _, encoded = tokenize_and_encode(ref_texts, hyp_texts, unit)
     errors, tokens = int(total_errors(*encoded).sum()), sum(map(len, encoded[0]))
     require_reference_tokens(tokens, errors, coverage.scored)
     rate = f"%WER {percent(errors, tokens):.2f} [ {errors} / {tokens} ]"
