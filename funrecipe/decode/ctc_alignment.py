@@ -43,7 +43,7 @@ def align_tokens(log_probs: np.ndarray, ids: Sequence[int]) -> np.ndarray:
     path = np.empty(frames, np.int64)
     for frame in range(frames - 1, -1, -1):
         path[frame] = labels[state]
-        state -= moves[frame, state]
+        state -= int(moves[frame, state])
     return path
 
 

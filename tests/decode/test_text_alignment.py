@@ -133,6 +133,14 @@ def test_ctc_alignment_is_the_best_of_all_paths(frames, ids, seed):
     assert [start for start, _ in rounded_times_ms(spans)] == [max(60 * t - 30, 0) for t in starts]
 
 
+def test_ctc_alignment_of_a_long_text():
+    ids = [1 + i % 2 for i in range(300)]
+    log_probs = torch.full((600, 3), -5.0)
+    log_probs[torch.arange(0, 600, 2), torch.tensor(ids)] = 0.0
+    times = rounded_times_ms(ctc_spans(log_probs, ids, 0.06))
+    assert [start for start, _ in times] == [max(120 * i - 30, 0) for i in range(300)]
+
+
 def collapse(path):
     return [i for t, i in enumerate(path) if i and (t == 0 or i != path[t - 1])]
 

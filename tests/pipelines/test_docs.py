@@ -69,6 +69,12 @@ def test_the_page_on_timestamps(workplace, capsys):
     assert capsys.readouterr().out.startswith("<sil> 0.000 0.450;百 0.450 0.510;")
 
 
+def test_the_page_on_long_audio(workplace, capsys):
+    for block in blocks("long_audio.md", "python"):
+        exec(compile(block, "docs/long_audio.md", "exec"), {})
+    assert capsys.readouterr().out.startswith("1\n00:00:00,")
+
+
 def test_the_data_page(workplace):
     (block,) = blocks("data_directories.md", "bash")
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}

@@ -1,0 +1,130 @@
+"""Recordings are cut without losing a sample, and joined without saying anything twice."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from funrecipe.audio.io import read_audio
+from funrecipe.errors import UsageError
+from funrecipe.model_folder import open_model_folder
+from funrecipe.recordings.pieces import QuietCutter, join_words
+from funrecipe.recordings.transcript import Word
+from funrecipe.recordings.vad_pieces import VadCutter
+from funrecipe.vad.detector import load_detector
+
+ROOT = Path(__file__).parents[2]
+RATE_HZ = 1000  # keeps the arrays of these tests small
+
+
+def noise_with_pauses(seconds, pauses_s, seed=0):
+    samples = np.random.default_rng(seed).normal(0, 0.1, int(seconds * RATE_HZ)).astype(np.float32)
+    for pause_s in pauses_s:
+        samples[int((pause_s - 0.2) * RATE_HZ) : int((pause_s + 0.2) * RATE_HZ)] *= 1e-3
+    return samples
+
+
+def blocks_of(samples, sizes):
+    start, number = 0, 0
+    while start < len(samples):
+        yield samples[start : start + sizes[number % len(sizes)]]
+        start += sizes[number % len(sizes)]
+        number += 1
+
+
+def test_a_cut_is_where_it_is_quietest():
+    pieces = list(QuietCutter(RATE_HZ, 10).cut([noise_with_pauses(16, [7.0])]))
+    assert [piece.cut_ms for piece in pieces][0] is None
+    assert abs(pieces[1].cut_ms - 7000) <= 110
+    assert pieces[1].start_ms == pieces[1].cut_ms - 500
+    assert pieces[0].end_ms == pieces[1].cut_ms + 500
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    seconds=st.floats(0, 45),
+    sizes=st.lists(st.integers(1, 9000), min_size=1, max_size=4),
+    max_piece_s=st.floats(4, 12),
+    seed=st.integers(0, 99),
+)
+def test_pieces_cover_the_recording_and_do_not_depend_on_its_blocks(seconds, sizes, max_piece_s, seed):
+    samples = noise_with_pauses(seconds, [], seed)
+    cutter = QuietCutter(RATE_HZ, max_piece_s)
+    pieces = list(cutter.cut(blocks_of(samples, sizes)))
+    for ours, theirs in zip(pieces, cutter.cut([samples]), strict=True):
+        assert (ours.start_ms, ours.end_ms, ours.cut_ms) == (theirs.start_ms, theirs.end_ms, theirs.cut_ms)
+        np.testing.assert_array_equal(ours.samples, samples[ours.start_ms : ours.end_ms])
+    assert all(len(piece.samples) <= max_piece_s * RATE_HZ for piece in pieces)
+    reached = 0
+    for piece in pieces:
+        assert piece.start_ms <= reached < piece.end_ms
+        reached = piece.end_ms
+    assert reached == len(samples)
+
+
+def test_pieces_too_short_for_their_overlap_are_refused():
+    with pytest.raises(UsageError, match="give at least 4 seconds"):
+        QuietCutter(RATE_HZ, 3)
+
+
+def words(text, start_ms, step_ms=200):
+    return [Word(w, start_ms + i * step_ms, start_ms + (i + 1) * step_ms) for i, w in enumerate(text)]
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "joined"),
+    [
+        ("今天天气很好", "很好我们", "今天天气很好我们"),  # both agree on 很好
+        ("今天天气很号", "气很好我们", "今天天气很好我们"),  # they agree on 气很
+        ("今天呢", "啊我们", "今天我们"),  # they do not agree: before the cut the one, after it the other
+    ],
+)
+def test_two_pieces_are_joined_where_they_agree(before, after, joined):
+    cut_ms = 10_000
+    first = words(before, cut_ms + 200 - 200 * len(before))
+    second = words(after, cut_ms - 200)
+    kept, added = join_words(first, second, cut_ms)
+    assert "".join(word.text for word in [*kept, *added]) == joined
+
+
+def test_words_far_from_the_cut_are_never_joined():
+    first, second = words("一二三四五六七八九十", 0), words("一二三四五六七八九十", 8000)
+    kept, added = join_words(first, second, 5000)
+    assert [word.text for word in [*kept, *added]] == list("一二三四五六七八九十" * 2)
+
+
+@pytest.fixture(scope="module")
+def detector():
+    return load_detector(open_model_folder(ROOT / "egs" / "quickstart" / "vad"))
+
+
+@pytest.fixture(scope="module")
+def recording():
+    return read_audio(ROOT / "tests" / "data" / "vad" / "vad_example.flac", sample_rate_hz=16000, end_s=40.0)
+
+
+@pytest.mark.parametrize("sizes", [[640_000], [16_000, 7919]], ids=str)
+@pytest.mark.parametrize("pad_ms", [0, 100])
+def test_pieces_of_a_vad_are_its_segments_with_their_samples(detector, recording, sizes, pad_ms):
+    pieces = list(VadCutter(detector, 60, pad_ms=pad_ms).cut(blocks_of(recording, sizes)))
+    assert [[piece.start_ms, piece.end_ms] for piece in pieces] == detector.segments(recording)
+    for piece in pieces:
+        start = piece.heard_from_ms * 16
+        assert 0 <= piece.start_ms - piece.heard_from_ms <= pad_ms
+        assert len(piece.samples) >= min((piece.end_ms - piece.heard_from_ms) * 16, len(recording) - start)
+        np.testing.assert_array_equal(piece.samples, recording[start : start + len(piece.samples)])
+
+
+def test_a_segment_that_is_too_long_is_cut_where_it_is_quiet(detector, recording):
+    pieces = list(VadCutter(detector, 8).cut([recording]))
+    assert all(len(piece.samples) <= 8 * 16000 for piece in pieces)
+    inside = [piece for piece in pieces if 6480 <= piece.start_ms < 23670]  # a segment of 17 s
+    assert [piece.cut_ms is None for piece in inside] == [True] + [False] * (len(inside) - 1)
+    assert (inside[0].start_ms, inside[-1].end_ms) == (6480, 23670)
+
+
+def test_silence_has_no_pieces(detector):
+    assert list(VadCutter(detector, 30).cut([np.zeros(48000, np.float32)])) == []
+    assert list(VadCutter(detector, 30).cut([])) == []

@@ -1,0 +1,91 @@
+"""``funrecipe transcribe``, as whisper's users would call it."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from funrecipe.cli import main
+
+ROOT = Path(__file__).parents[2]
+WAV = ROOT / "egs" / "quickstart" / "data" / "wav"
+FIRST, SECOND = str(WAV / "BAC009S0150W0014.flac"), str(WAV / "BAC009S0150W0034.flac")
+PUNCTUATION = str(ROOT / "tests" / "data" / "parity" / "punc_ct_transformer")
+
+
+def transcribe(*arguments):
+    return main(["transcribe", "--ncpu", "1", "--device", "cpu", *map(str, arguments)])
+
+
+def test_a_file_is_printed(capsys):
+    assert transcribe(FIRST) == 0
+    out = capsys.readouterr().out
+    assert out.strip() and "==" not in out and "\u4e00" <= out[0] <= "\u9fff"
+
+
+def test_several_files_are_printed_with_their_names(capsys):
+    assert transcribe(FIRST, SECOND, "--formats", "srt") == 0
+    out = capsys.readouterr().out
+    assert out.startswith(f"== {FIRST} ==\n1\n00:00:00,")
+    assert f"== {SECOND} ==\n1\n00:00:00," in out
+
+
+def test_every_format_of_an_mp3_with_punctuation(tmp_path):
+    samples, rate_hz = soundfile.read(FIRST)
+    talk = tmp_path / "my talk.mp3"
+    soundfile.write(talk, np.concatenate([np.zeros(16000), samples, np.zeros(16000), samples]), rate_hz)
+    formats = "txt,json,srt,vtt,textgrid,ctm,rttm"
+    arguments = ["--output_dir", tmp_path / "out", "--formats", formats, "--punc_model", PUNCTUATION]
+    assert transcribe(talk, *arguments) == 0
+    names = {path.name for path in (tmp_path / "out").iterdir()}
+    assert names == {f"my talk{ending}" for ending in (".txt", ".json", ".srt", ".vtt", ".TextGrid", ".ctm", ".rttm")}
+    content = json.loads((tmp_path / "out" / "my talk.json").read_text())
+    assert len(content["segments"]) == 2 and content["word_times"] == "recognized"
+    assert content["text"][-1] in "。？.?"
+
+
+def test_without_a_vad_pieces_are_cut_where_it_is_quiet(tmp_path, capsys):
+    samples, rate_hz = soundfile.read(FIRST)
+    soundfile.write(tmp_path / "a.wav", np.concatenate([samples, np.zeros(32000), samples]), rate_hz)
+    assert transcribe(tmp_path / "a.wav", "--vad_model", "none", "--max_piece_s", "5", "--formats", "json") == 0
+    content = json.loads(capsys.readouterr().out)
+    segments = content["segments"]
+    assert len(segments) > 1 and max(segment["end"] - segment["start"] for segment in segments) <= 5
+    assert [segment["end"] for segment in segments[:-1]] == [segment["start"] for segment in segments[1:]]
+
+
+def test_one_bad_file_does_not_stop_the_others(tmp_path, capsys):
+    (tmp_path / "bad.wav").write_bytes(b"this is not audio")
+    assert transcribe(tmp_path / "bad.wav", FIRST, "--output_dir", tmp_path) == 4
+    assert "not audio" in capsys.readouterr().err
+    assert (tmp_path / "BAC009S0150W0014.txt").read_text().strip()
+    assert not (tmp_path / "bad.txt").exists()
+    assert transcribe(tmp_path / "bad.wav") == 3
+
+
+def test_files_of_the_same_name_do_not_overwrite_each_other(tmp_path):
+    (tmp_path / "other").mkdir()
+    copy = tmp_path / "other" / Path(FIRST).name
+    copy.write_bytes(Path(SECOND).read_bytes())
+    assert transcribe(FIRST, copy, "--output_dir", tmp_path / "out") == 0
+    texts = [path.read_text() for path in sorted((tmp_path / "out").iterdir())]
+    assert len(texts) == 2 and texts[0] != texts[1]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--formats", "txt,srt"], "2 formats cannot be printed"),
+        (["--formats", "doc"], "there is no format 'doc'"),
+        (["--max_piece_s", "1"], "max_piece_s is 1"),
+        (["--text_rules", "3"], "there are no text rules '3'"),
+        (["--vad_model", PUNCTUATION], "does not detect voice activity"),
+        (["--beam_size", "0"], "beam_size is 0"),
+    ],
+    ids=str,
+)
+def test_wrong_options(arguments, message, capsys):
+    assert transcribe(FIRST, *arguments) == 2
+    assert message in capsys.readouterr().err
