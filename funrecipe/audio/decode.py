@@ -70,16 +70,21 @@ def decode_parts(file: BinaryIO, parts: list[Part], wanted: Wanted) -> Sound:
     position = rate_hz = channels = first = 0
     stop: int | None = None
     for part in parts:
+        if rate_hz and part.rate_hz == rate_hz:
+            part, skipped = part.cut(max(0, first - position), None if stop is None else stop - position)
+            position += skipped
+        elif not rate_hz and part.rate_hz:
+            first, stop = wanted.samples(part.rate_hz)
+            part, position = part.cut(first, stop)
         with open_part(file, part) as sound:
             if not rate_hz:
                 rate_hz, channels = sound.samplerate, sound.channels
                 first, stop = wanted.samples(rate_hz)
-                if len(parts) == 1:
-                    position = _seek(sound, part, first)
-            is_same = sound.samplerate == rate_hz
-            blocks = _blocks(sound, part, position, stop if is_same else None, wanted.channel)
-            if not is_same:
-                whole = np.concatenate(list(blocks) or [np.zeros(0, np.float32)])
+                position += _seek(sound, part, first) if len(parts) == 1 else 0
+            if sound.samplerate == rate_hz:
+                blocks = _blocks(sound, part, None if stop is None else stop - position, wanted.channel)
+            else:
+                whole = np.concatenate([np.zeros(0, np.float32), *_blocks(sound, part, None, wanted.channel)])
                 blocks = iter([resample(whole, sound.samplerate, rate_hz)])
             for block in blocks:
                 low, high = max(0, first - position), len(block) if stop is None else max(0, stop - position)
@@ -103,7 +108,7 @@ def stream_parts(file: BinaryIO, parts: list[Part], channel: int | str) -> Itera
     """
     for part in parts:
         with open_part(file, part) as sound:
-            for block in _blocks(sound, part, 0, None, channel):
+            for block in _blocks(sound, part, None, channel):
                 yield block, sound.samplerate
 
 
@@ -115,26 +120,35 @@ def _seek(sound: soundfile.SoundFile, part: Part, first: int) -> int:
         return int(sound.seek(min(first, sound.frames)))
 
 
-def _blocks(
-    sound: soundfile.SoundFile, part: Part, position: int, stop: int | None, channel: int | str
-) -> Iterator[np.ndarray]:
-    """One channel of a part, block by block, until ``stop`` or the end; the end has to be where the part says."""
-    begin = count = sound.tell() if sound.seekable() else 0
-    while stop is None or position + count - begin < stop:
-        most = BLOCK_SAMPLES if stop is None else min(BLOCK_SAMPLES, stop - position - count + begin)
+def _blocks(sound: soundfile.SoundFile, part: Part, wanted: int | None, channel: int | str) -> Iterator[np.ndarray]:
+    """One channel of a part, block by block: ``wanted`` samples, or all; then the end has to be where the part says."""
+    count = sound.tell() if sound.seekable() else 0
+    end = None if wanted is None else count + part.lead + wanted
+    while end is None or count < end:
+        most = BLOCK_SAMPLES if end is None else min(BLOCK_SAMPLES, end - count)
         with _reasons():
             block = sound.read(most, dtype="float32", always_2d=True)
-        count += len(block)
+        begin, count = count, count + len(block)
         if len(block) < most:
-            stated = part.samples if part.samples is not None else sound.frames
-            if part.is_counted and stated < MAX_COUNT and count != stated:
-                raise DataError(f"the file is cut off or damaged: {count} of {stated} samples")
-            if part.from_pipe and part.samples is not None and count < part.samples - part.missing:
-                raise DataError(f"damaged: {count} of {part.samples} samples can be decoded")
-        if len(block):
-            yield np.ascontiguousarray(take_channel(block, channel))
+            _check_end(sound, part, count)
+        if part.from_pipe:
+            last = None if part.samples is None else max(0, part.lead + part.samples - begin)
+            taken = block[max(0, part.lead - begin) : last]
+        else:
+            taken = block
+        if len(taken):
+            yield np.ascontiguousarray(take_channel(taken, channel))
         if len(block) < most or count > MAX_AUDIO_S * sound.samplerate:
             return
+
+
+def _check_end(sound: soundfile.SoundFile, part: Part, count: int) -> None:
+    """Raise DataError where a part ends before it should."""
+    stated = part.samples if part.samples is not None else sound.frames
+    if part.is_counted and stated < MAX_COUNT and count != stated:
+        raise DataError(f"the file is cut off or damaged: {count} of {stated} samples")
+    if part.decoded is not None and count < part.decoded:
+        raise DataError(f"damaged: {count} of {part.decoded} samples can be decoded")
 
 
 @contextmanager

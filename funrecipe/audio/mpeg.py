@@ -2,14 +2,15 @@
 
 A file has no length but what a first frame of the names Xing, Info or VBRI states. libsndfile guesses one from the bit
 rate of the first frame or believes that tag, and stops there: the end of a variable-rate file, or the second of two
-joined files, would be lost. Here the frames are counted, and each run of frames is decoded by itself, through a pipe,
-where libsndfile does not guess.
+joined files, would be lost. Here the frames are counted, and each run of frames is decoded by itself and without its
+tag, through a pipe, where libsndfile does not guess. A segment is decoded from a few frames before it.
 """
 
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass
+from array import array
+from dataclasses import dataclass, field, replace
 from typing import BinaryIO, NamedTuple
 
 from funrecipe.audio.frames import MpegFrame, find_frames, mpeg_frame
@@ -18,30 +19,59 @@ from funrecipe.audio.signatures import HEAD_BYTES, id3_bytes
 from funrecipe.errors import DataError
 
 MAX_FRAME_BYTES = 2881
-RESERVOIR_FRAMES = 4  # frames that a decoder may drop at the beginning: they refer to earlier ones
 DECODER_DELAY = 529
+# Frames decoded before those that are wanted: a frame refers to up to 511 bytes of earlier ones and overlaps with the
+# last one. Found on 16 and 44.1 kHz: from 20 on the samples are those of decoding from the beginning.
+FRAMES_BEFORE = 24
 
 
 class Tag(NamedTuple):
     """What a Xing, Info or VBRI frame states: frames and bytes, from its own first one on, of the stream.
 
-    ``trimmed``: samples of delay and padding that decoders leave out.
+    ``delay`` and ``padding``: samples that the encoder put before and after those of its source.
     """
 
     frames: int | None
     size: int = 0
-    trimmed: int = 0
+    delay: int = 0
+    padding: int = 0
 
 
 @dataclass
 class _Run:
-    """Frames of one kind, byte ``start`` to ``stop``, that begin with ``tag`` (whose frame is not in ``frames``)."""
+    """Frames of one kind that begin with ``tag``, whose frame is not among them; ``starts``: their first bytes."""
 
     start: int
+    stop: int
     frame: MpegFrame
     tag: Tag | None
-    stop: int = -1
-    frames: int = 0
+    starts: array[int]
+
+
+@dataclass(frozen=True)
+class MpegPart(Part):
+    """A run of frames: ``starts``, their first bytes in the source, and samples of each."""
+
+    starts: array[int] = field(default_factory=lambda: array("Q"))
+    frame_samples: int = 1152
+
+    def cut(self, first: int, stop: int | None) -> tuple[Part, int]:
+        total = self.samples or 0
+        first = min(first, total)
+        begin = max(0, (self.lead + first) // self.frame_samples - FRAMES_BEFORE)
+        end = len(self.starts)
+        if stop is not None and stop < total:
+            end = min(end, -(-(self.lead + stop) // self.frame_samples) + 1)
+        part = replace(
+            self,
+            start=self.starts[begin] if begin < len(self.starts) else self.stop,
+            stop=self.starts[end] if end < len(self.starts) else self.stop,
+            samples=(total if end == len(self.starts) else min(total, stop or 0)) - first,
+            lead=self.lead + first - begin * self.frame_samples,
+            decoded=(end - begin) * self.frame_samples,
+            starts=self.starts[begin:end],
+        )
+        return part, first
 
 
 def mpeg_parts(file: BinaryIO, start: int, stop: int) -> list[Part]:
@@ -60,9 +90,11 @@ def mpeg_parts(file: BinaryIO, start: int, stop: int) -> list[Part]:
         at, frame = following
         tag = _read_tag(data, at, frame)
         if tag or not runs or frame.key != runs[-1].frame.key or at != runs[-1].stop:
-            runs.append(_Run(at, frame, tag))
+            runs.append(_Run(at, at, frame, tag, array("Q")))
+        if not tag:
+            runs[-1].starts.append(start + at)
         at += frame.size
-        runs[-1].stop, runs[-1].frames = at, runs[-1].frames + (0 if tag else 1)
+        runs[-1].stop = at
         if len(runs) > MAX_PARTS:
             raise DataError(f"damaged: more than {MAX_PARTS} streams of MPEG audio")
     if not runs:
@@ -73,25 +105,28 @@ def mpeg_parts(file: BinaryIO, start: int, stop: int) -> list[Part]:
 
 
 def _part(run: _Run, offset: int, total: int, ends_in_frame: bool) -> Part:
-    first, spf, missing = run.start, run.frame.samples, RESERVOIR_FRAMES * run.frame.samples
-    if run.tag is not None:
+    """The frames of a run without that of its tag, which libsndfile would believe; its delay and padding are cut."""
+    frames, lead, padding = len(run.starts), 0, 0
+    if run.tag is not None and run.tag.frames is not None:
         stated = run.tag.frames
         # Some encoders count the tag's own frame; then nothing else says that a frame is missing.
         is_short = ends_in_frame or run.start + run.tag.size > total
-        if stated is not None and run.frames + (0 if is_short else 1) < stated:
-            raise DataError(f"the file is cut off: {run.frames} of {stated} frames")
-        if stated is None or run.frames > stated:  # it is about something else, and would be believed
-            first += run.frame.size
-        else:
-            missing += run.tag.trimmed
-    return Part(
-        offset + first,
+        if frames + (0 if is_short else 1) < stated:
+            raise DataError(f"the file is cut off: {frames} of {stated} frames")
+        if frames <= stated and run.tag.delay:  # else the tag is about something else
+            lead, padding = run.tag.delay + DECODER_DELAY, max(0, run.tag.padding - DECODER_DELAY)
+    decoded = frames * run.frame.samples
+    return MpegPart(
+        run.starts[0] if frames else offset + run.stop,
         offset + run.stop,
-        run.frames * spf,
+        max(0, decoded - lead - padding),
         run.frame.rate_hz,
         is_counted=False,
         from_pipe=True,
-        missing=missing,
+        lead=lead,
+        decoded=decoded,
+        starts=run.starts,
+        frame_samples=run.frame.samples,
     )
 
 
@@ -142,4 +177,4 @@ def _read_tag(data: bytes, at: int, frame: MpegFrame) -> Tag | None:
     size = int.from_bytes(tag[at : at + 4], "big") if flags & 2 else 0
     lame = tag[at + 4 * (flags >> 1 & 1) + 100 * (flags >> 2 & 1) + 4 * (flags >> 3 & 1) :]
     delays = int.from_bytes(lame[21:24], "big") if len(lame) >= 24 else 0
-    return Tag(frames, size, (delays >> 12) + (delays & 0xFFF) + DECODER_DELAY)
+    return Tag(frames, size, delays >> 12, delays & 0xFFF)

@@ -25,7 +25,8 @@ class Part:
         is_counted: libsndfile's own number of samples is exact; it has to be met.
         from_pipe: libsndfile reads all of it from an operating system's pipe only (MPEG audio, whose length it
             guesses in a file).
-        missing: samples that a decoder may leave out of ``samples`` (MPEG audio: its delay and the padding).
+        lead: decoded samples before the first one (MPEG audio: the delay of the encoder, or what a cut needs).
+        decoded: samples that are decoded, with ``lead`` and others after the last one; None: as many as there are.
         header: replaces the first bytes.
     """
 
@@ -36,8 +37,13 @@ class Part:
     channels: int = 0
     is_counted: bool = True
     from_pipe: bool = False
-    missing: int = 0
+    lead: int = 0
+    decoded: int | None = None
     header: bytes = b""
+
+    def cut(self, first: int, stop: int | None) -> tuple[Part, int]:
+        """What has to be decoded for samples ``first`` to ``stop``, and the number of its first sample."""
+        return self, 0
 
     def read(self, file: BinaryIO) -> bytes:
         return self.header + read_bytes(file, self.start + len(self.header), self.stop)

@@ -195,6 +195,31 @@ def test_an_mp3_that_is_cut_off_or_damaged_is_refused():
         read(plain[:2000] + bytes(range(1, 256)) * 4 + plain[2000:])
 
 
+@pytest.mark.parametrize(
+    ("kind", "subtype", "within"),
+    [("MP3", "MPEG_LAYER_III", 1e-6), ("OGG", "VORBIS", 1e-6), ("OGG", "OPUS", 1e-2), ("FLAC", "PCM_16", 0)],
+)
+@pytest.mark.parametrize("rate_hz", [16000, 48000])
+def test_long_audio_is_read_in_blocks_and_segments_are_its_parts(kind, subtype, within, rate_hz, tmp_path):
+    rng = np.random.default_rng(0)
+    signal = np.repeat(rng.uniform(0.01, 0.3, 40), rate_hz // 2) * rng.standard_normal(20 * rate_hz)
+    path = tmp_path / "a"
+    soundfile.write(path, np.clip(signal, -1, 1), rate_hz, format=kind, subtype=subtype)
+    whole = read_audio(path, sample_rate_hz=rate_hz)
+    assert len(whole) == len(signal)  # of the mp3, without the delay of the encoder, which its tag states
+    np.testing.assert_allclose(whole, soundfile.read(path, dtype="float32")[0], atol=1e-6)
+    for start_s, end_s in ((0, 0.01), (0.02, 0.5), (7.77, 7.8), (3, 19), (16.3, 16.5), (19.9, 20), (19.5, 20.4)):
+        part = read_audio(path, sample_rate_hz=rate_hz, start_s=start_s, end_s=end_s)
+        expected = whole[round(start_s * rate_hz) : round(end_s * rate_hz)]
+        assert len(part) == len(expected)
+        np.testing.assert_allclose(part, expected, atol=within)
+    np.testing.assert_allclose(
+        read_audio(path, sample_rate_hz=rate_hz, start_s=19.75), whole[-rate_hz // 4 :], atol=within
+    )
+    with pytest.raises(DataError, match="leaves the recording of 20.000 s"):
+        read_audio(path, sample_rate_hz=rate_hz, start_s=19, end_s=21)
+
+
 def test_an_mp3_cut_out_of_a_stream_begins_at_its_first_frame():
     data = (AUDIO / "plain.mp3").read_bytes()
     assert 0 <= len(read(data)) - len(read(data[50:])) <= 576
