@@ -7,9 +7,11 @@ setup(
     version="0.1.0",
     description="Decode, score and fine-tune FunASR/ModelScope speech models from the shell and from Python",
     license="Apache-2.0",
-    python_requires=">=3.10",
+    python_requires=">=3.11",
     packages=find_packages(include=["funrecipe", "funrecipe.*"]),
-    package_data={"funrecipe": [f"**/*.{ending}" for ending in ("html", "j2", "txt", "tsv", "yaml", "css", "js")]},
+    package_data={
+        "funrecipe": ["py.typed", *(f"**/*.{end}" for end in ("html", "j2", "txt", "tsv", "yaml", "css", "js"))],
+    },
     install_requires=[
         "torch>=2.2",
         "numpy",

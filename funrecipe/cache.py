@@ -41,7 +41,7 @@ def cached_arrays(kind: str, key: str, make: Callable[[], Mapping[str, np.ndarra
         pass
     arrays = dict(make())
     with suppress(WriteError), atomic_write(path, "wb") as file:
-        np.savez(file, **arrays)
+        np.savez(file, **arrays)  # type: ignore[arg-type]  # numpy declares a flag among the names
     return arrays
 
 

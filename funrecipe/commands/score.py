@@ -7,7 +7,7 @@ Stage 2 (``--protocol strict``, the default) writes ``text.cer`` and a JSON file
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from funrecipe.errors import UsageError
@@ -55,7 +55,9 @@ def run(args: argparse.Namespace) -> None:
         refs = read_texts(args.ref)
         hyps = read_texts(args.hyp, like=refs)
         profile_name = args.profile or "speechio"
-        lines = stage3.score_speechio(refs, hyps, profile_name=profile_name, out_dir=args.out_dir, meta=meta)
+        lines: Iterable[str] = stage3.score_speechio(
+            refs, hyps, profile_name=profile_name, out_dir=args.out_dir, meta=meta
+        )
     elif args.detail == "totals":
         lines = stage2.total_lines(args.ref, args.hyp, args.tokens or "mixed", args.missing or "strict")
     else:

@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from operator import attrgetter
 from pathlib import Path
+from typing import Any
 
 from funrecipe.data.list_file import Problem, read_unique_lines
 from funrecipe.errors import DataError, UnsafeFileError, list_problems
@@ -112,7 +113,8 @@ def read_texts(path: str | Path) -> dict[str, str]:
     Raises:
         DataError: the file cannot be read, or it has errors; all are listed.
     """
-    path, problems = Path(path), []
+    path = Path(path)
+    problems: list[Problem] = []
     texts = read_unique_lines(path, problems).values
     _raise_for_errors(problems, path, "correct the lines")
     return texts
@@ -246,7 +248,9 @@ def _read_fields(path: Path, ids: dict[str, str], problems: list[Problem]) -> di
     if not path.exists():
         return {}
     lines = read_unique_lines(path, problems, keys=ids)
-    fields, shared, unknown = {}, {}, []
+    fields: dict[str, Any] = {}
+    shared: dict[Any, Any] = {}
+    unknown: list[Any] = []
     for key, number in lines.where():
         value = lines.values[key]
         if len(value.split()) != 1:

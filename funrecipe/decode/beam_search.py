@@ -124,7 +124,7 @@ class JointBeamSearch:
         if rows.numel() == 0:
             return ended
         self._keep(rows)
-        beam = self._start(rows, device)
+        beam: _Beam | None = self._start(rows, device)
         for position in range(max(max_lengths)):
             beam = self._advance(beam, position, max_lengths, ended)
             if beam is None:

@@ -208,12 +208,12 @@ def prefix_beam_search(
                 by_token[longer] = log_add(by_token[longer], before + score)
         grown = {prefix: (by_blank[prefix], by_token[prefix]) for prefix in {**by_blank, **by_token}}
         beam = {}
-        for prefix, ends in sorted(grown.items(), key=lambda item: log_add(*item[1]), reverse=True)[:beam_size]:
-            if isinstance(prefix, tuple):
-                numbers[prefix] = len(nodes)
-                nodes.append(prefix)
-                prefix = len(nodes) - 1
-            beam[prefix] = ends
+        for found, ends in sorted(grown.items(), key=lambda item: log_add(*item[1]), reverse=True)[:beam_size]:
+            if isinstance(found, tuple):
+                numbers[found] = len(nodes)
+                nodes.append(found)
+                found = len(nodes) - 1
+            beam[found] = ends
     return [(_tokens_to(prefix, nodes), log_add(*ends)) for prefix, ends in beam.items()]
 
 

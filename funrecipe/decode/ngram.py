@@ -11,6 +11,7 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -126,7 +127,7 @@ def _arrays_of(model: NgramModel) -> dict[str, np.ndarray]:
 
 
 def _model_of(arrays: dict[str, np.ndarray], vocab_size: int) -> NgramModel:
-    contexts = []
+    contexts: list[Any] = []
     while f"{len(contexts)}.keys" in arrays:
         keys, backoffs, first, followers, log_probs = (
             arrays[f"{len(contexts)}.{name}"] for name in ("keys", "backoffs", "first", "followers", "log_probs")

@@ -109,7 +109,7 @@ def load_model(
         model = build_model(folder.config, len(folder.tokens))
     load_weights(model, weights or folder.weights, assign=True)
     model = pack_linears(model.eval().requires_grad_(False).to(device), precision)
-    model.precision = precision
+    model.precision = precision  # type: ignore[assignment]  # torch: a tensor or a module
     return model
 
 

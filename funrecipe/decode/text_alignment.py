@@ -102,9 +102,9 @@ class TextAligner:
             encoded = self.model.encode(feats[rows], feat_lens[rows])
             found = self._spans(*encoded, [spellings[row] for row in rows])
             times = token_times_ms if self.has_fine_head else rounded_times_ms
-            for row, (spans, is_estimated) in zip(rows, found, strict=True):
-                if spans is not None:
-                    results[row] = AlignedText(spellings[row], times(spans), spans, is_estimated)
+            for row, (aligned, is_estimated) in zip(rows, found, strict=True):
+                if aligned is not None:
+                    results[row] = AlignedText(spellings[row], times(aligned), aligned, is_estimated)
         return results
 
     def _spans(

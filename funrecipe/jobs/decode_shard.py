@@ -13,7 +13,6 @@ from typing import Protocol
 import numpy as np
 
 from funrecipe.errors import DataError, FunrecipeError, WorkerError
-from funrecipe.jobs.results import ShardWriter
 from funrecipe.jobs.shards import ShardEntry
 
 # A batch holds at most this much audio, padding counted; one longer utterance is a batch of its own. On a CPU more is
@@ -25,12 +24,25 @@ OUT_OF_MEMORY = ("OutOfMemoryError", "can't allocate memory", "not enough memory
 
 
 class Hypothesis(Protocol):
-    tokens: Sequence[str]
-    text: str
-    score: float
-    timestamp_ms: Sequence[Sequence[int]] | None
-    nbest: Sequence[Hypothesis] | None
-    rich: Mapping[str, str | None] | None
+    """What the loop needs of a result; see ``decode.hypothesis.Hypothesis``."""
+
+    @property
+    def tokens(self) -> Sequence[str]: ...
+
+    @property
+    def text(self) -> str: ...
+
+    @property
+    def score(self) -> float: ...
+
+    @property
+    def timestamp_ms(self) -> Sequence[Sequence[int]] | None: ...
+
+    @property
+    def nbest(self) -> Sequence[Hypothesis] | None: ...
+
+    @property
+    def rich(self) -> Mapping[str, str | None] | None: ...
 
 
 class Recognizer(Protocol):
@@ -39,6 +51,18 @@ class Recognizer(Protocol):
     sample_rate_hz: int
 
     def transcribe(self, waveforms: Sequence[np.ndarray]) -> Sequence[Hypothesis]: ...
+
+
+class Writer(Protocol):
+    """What the loop writes to: ``jobs.results.ShardWriter``, or results kept in memory."""
+
+    @property
+    def done(self) -> Mapping[str, object]: ...
+
+    @property
+    def write(self) -> Callable[..., None]: ...
+
+    def fail(self, key: str, audio: str, reason: str) -> None: ...
 
 
 @dataclass(frozen=True)
@@ -51,7 +75,7 @@ class Loaded:
 
 def decode_shard(
     entries: Sequence[ShardEntry],
-    writer: ShardWriter,
+    writer: Writer,
     recognizer: Recognizer,
     read: Callable[[ShardEntry], np.ndarray],
     *,
@@ -78,7 +102,7 @@ def decode_shard(
 
 
 def _read_ahead(
-    entries: Sequence[ShardEntry], writer: ShardWriter, read: Callable[[ShardEntry], np.ndarray], limit_s: float
+    entries: Sequence[ShardEntry], writer: Writer, read: Callable[[ShardEntry], np.ndarray], limit_s: float
 ) -> Iterator[Loaded]:
     """Waveforms in the order of ``entries``, read in threads at most ``limit_s`` seconds of audio ahead."""
     waiting = deque(entries)
@@ -123,7 +147,7 @@ def _batches(loaded: Iterator[Loaded], batch_size: int, max_samples: int) -> Ite
         yield batch
 
 
-def _decode_batch(batch: Sequence[Loaded], writer: ShardWriter, recognizer: Recognizer) -> None:
+def _decode_batch(batch: Sequence[Loaded], writer: Writer, recognizer: Recognizer) -> None:
     """Decode and write; on an error halve, so that it hits only the utterance that causes it (or none, if it was
     memory)."""
     started = time.perf_counter()

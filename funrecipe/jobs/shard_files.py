@@ -97,8 +97,10 @@ class SortedShard:
                     self.is_clean = False
                     continue
                 last = key
-                lines = {name: found for name, reader in readers.items() if (found := reader.take(key)) is not None}
-                record = _record(key, line, lines)
+                found_lines = {
+                    name: found for name, reader in readers.items() if (found := reader.take(key)) is not None
+                }
+                record = _record(key, line, found_lines)
                 if record is None:
                     self.is_clean = False
                 else:

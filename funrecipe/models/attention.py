@@ -79,7 +79,7 @@ class RelativeAttention(MultiHeadedAttention):
         nn.init.xavier_uniform_(self.pos_bias_u)
         nn.init.xavier_uniform_(self.pos_bias_v)
 
-    def forward(
+    def forward(  # type: ignore[override]  # relative positions need their table
         self, query: Tensor, memory: Tensor, mask: Tensor, table: Tensor, shift_lens: Tensor | None = None
     ) -> Tensor:
         """query: (B, U, D), memory: (B, T, D), table: (T, D) if legacy, else (U + T - 1, D) -> (B, U, D).

@@ -83,7 +83,7 @@ class Conv2dSubsampling(nn.Module):
 class SequentialInput(nn.Sequential):
     """Frame-wise layers, the last of them the positions: ``linear`` and ``embed`` inputs, or positions only."""
 
-    def forward(self, feats: Tensor, feat_lens: Tensor, pad_invariant: bool = True) -> EncoderInput:
+    def forward(self, feats: Tensor, feat_lens: Tensor, pad_invariant: bool = True) -> EncoderInput:  # type: ignore[override]
         x = feats
         *layers, position = self
         for layer in layers:

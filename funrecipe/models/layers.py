@@ -83,7 +83,8 @@ class PointwiseConv(nn.Conv1d):
         with Uninitialized():
             linear = nn.Linear(self.in_channels, self.out_channels)
         linear.weight = nn.Parameter(self.weight.detach().squeeze(-1), requires_grad=False)
-        linear.bias = None if self.bias is None else nn.Parameter(self.bias.detach(), requires_grad=False)
+        bias = None if self.bias is None else nn.Parameter(self.bias.detach(), requires_grad=False)
+        linear.register_parameter("bias", bias)
         return linear
 
 

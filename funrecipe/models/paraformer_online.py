@@ -147,7 +147,7 @@ class ParaformerOnline(Paraformer):
                 past = cache.encoder_keys[layer_index]
                 key, value = torch.cat((past[0], key), dim=1), torch.cat((past[1], value), dim=1)
                 reach = cache.encoder_look_back * cache.chunk
-                cache.encoder_keys[layer_index] = tuple(
+                cache.encoder_keys[layer_index] = tuple(  # type: ignore[assignment]  # a pair
                     joined[:, max(0, joined.size(1) - reach) :] if reach > 0 else joined
                     for joined in (torch.cat(pair, dim=1) for pair in zip(past, fresh))
                 )

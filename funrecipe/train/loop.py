@@ -58,7 +58,7 @@ Loss = Callable[[nn.Module, Batch, torch.Generator], LossOutput]
 class NumberedBatch(NamedTuple):
     """The ``index``-th batch of an epoch; None where this rank has nothing to do while another has."""
 
-    index: int
+    index: int  # type: ignore[assignment]  # tuples have a method of this name
     batch: Batch | None
 
 

@@ -220,7 +220,8 @@ def build_trainable(start: ModelFolder, folder: ModelFolder, options: TrainOptio
         load_encoder(model, open_model_folder(resolve_model(options.pretrained, pretrained=True)).weights)
     for spec in options.init_param:
         load_init_param(model, spec, ignore_mismatch=options.ignore_init_mismatch)
-    model.model_conf = {**(folder.config.get("model_conf") or {}), **options.model_conf}
+    model_conf = {**(folder.config.get("model_conf") or {}), **options.model_conf}
+    model.model_conf = model_conf  # type: ignore[assignment]  # torch: a tensor or a module
     check_heads(model, model.model_conf)
     if options.lora_rank:
         chosen = inject(model, options.lora_targets, options.lora_rank, options.lora_alpha)

@@ -35,3 +35,15 @@ def test_the_first_screen_has_the_two_commands() -> None:
     commands = [line.split()[1] for line in first_screen if line.startswith("    bash ")]
     assert commands[:2] == ["egs/quickstart/infer.sh", "tools/test.sh"]
     assert all((ROOT / command).is_file() for command in commands[:2])
+
+
+def test_lines_of_the_pages_fit_a_screen() -> None:
+    """Tables and code blocks aside, a line of a page has at most 140 characters."""
+    pages = [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("egs/**/*.md"), *ROOT.glob("tools/**/*.md")]
+    long = [
+        f"{page.relative_to(ROOT)}:{number}"
+        for page in pages
+        for number, line in enumerate(page.read_text(encoding="utf-8").splitlines(), start=1)
+        if len(line) > 140 and not line.startswith(("|", "    "))
+    ]
+    assert long == []

@@ -64,7 +64,7 @@ class Aligner:
         folder = open_model_folder(model_dir)
         self.model, self.frontend = load_model(folder, device="cpu"), frontend_of(folder)
         self.sample_rate_hz = folder.sample_rate_hz
-        self.model.model_conf = folder.config.get("model_conf")
+        self.model.model_conf = folder.config.get("model_conf")  # type: ignore[assignment]
         conf = ObjectiveConf.of(self.model)
         self.has_ctc = conf.ctc_weight > 0 and getattr(self.model, "ctc", None) is not None
         if not self.has_ctc and not hasattr(self.model, "predictor"):

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from funrecipe.models.cif import CifPredictorV2
+from funrecipe.models.cif import CifOutput, CifPredictorV2
 from funrecipe.models.sanm_chunk import ChunkLayout
 from funrecipe.train.data.batching import Batch
 from funrecipe.train.objectives.autoregressive import with_sos_eos
@@ -27,7 +27,9 @@ def shape_index(encoder: nn.Module, training: bool, generator: torch.Generator) 
     return int(torch.randint(count, (1,), generator=generator)) if training else count - 1
 
 
-def chunk_cif(encoder_out: Tensor, layout: ChunkLayout, predictor: CifPredictorV2, target_lens: Tensor):
+def chunk_cif(
+    encoder_out: Tensor, layout: ChunkLayout, predictor: CifPredictorV2, target_lens: Tensor
+) -> tuple[CifOutput, Tensor]:
     """CIF over the chunks' own frames, and the attention mask of each token."""
     cif = predictor(encoder_out * layout.real[:, None], layout.lens, target_lens=target_lens, chunk_mask=layout.own)
     return cif, layout.decoder_mask(cif.alphas, target_lens)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -116,7 +118,7 @@ def is_chunked(model: nn.Module) -> bool:
     return hasattr(model.encoder, "encode_chunks")
 
 
-def encode_for_training(model: nn.Module, batch: Batch, text_lens: Tensor, generator: torch.Generator):
+def encode_for_training(model: nn.Module, batch: Batch, text_lens: Tensor, generator: torch.Generator) -> Any:
     """Encoder output and lengths, CIF scaled to ``text_lens``, ``embeds -> logits``; in chunks where it has them.
 
     Last come the frames once each and their lengths, for CTC: chunks overlap. The decoder of a contextual model attends
