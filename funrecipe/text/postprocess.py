@@ -12,9 +12,10 @@ from dataclasses import dataclass
 from funrecipe.text.tokenizer import is_han_or_digit
 from funrecipe.text.units import SPACE, WORD_MARK, is_unspaced
 
-SPECIAL = frozenset(
-    {"<s>", "</s>", "<unk>", "<OOV>", "<blank>", "<blk>", "<sos/eos>", "<sos>", "<eos>", "<pad>", "<UNK>", "<eps>"}
-)
+SPECIAL = frozenset({
+    "<s>", "</s>", "<unk>", "<UNK>", "<OOV>", "<blank>", "<blk>", "<sos/eos>", "<sos>", "<eos>", "<pad>", "<eps>",
+    "<gbg>", "<nobias>",
+})  # fmt: skip
 PIECE_MARK = "@@"
 _BYTE = re.compile("<0x[0-9A-F]{2}>")
 HAN, LATIN, PIECE, OTHER = "han", "latin", "piece", "other"

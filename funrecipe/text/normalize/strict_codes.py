@@ -47,7 +47,9 @@ _EMERGENCY_AFTER = re.compile(r"报警|急救|火警|热线|电话|指挥|出警
 _ARITHMETIC_BEFORE = re.compile(r"(?:[加减乘除于第每]|乘以|除以|[+×÷*/=<>≤≥≈±−~—–-])$")
 _ARITHMETIC_AFTER = re.compile(r"[加减乘除+×÷*/=<>≤≥≈~—–-]|以[上下内外]|左右|上下|分之|以来")
 _LETTER_BEFORE = re.compile("[A-Za-z]-?$|(?<![A-Za-z])[A-Z]{1,4} $")
-_YEAR_AFTER = re.compile("[届级款版]|学年|财年|赛季|奥运|世界杯|亚运|[春夏秋冬]季?|[上下]半年|国庆|新年|春节|高考|双")
+_YEAR_AFTER = re.compile(
+    "[届级款版]|十年|期间|间(?![房教客])|学年|财年|赛季|奥运|世界杯|亚运|[春夏秋冬]季?|[上下]半年|国庆|新年|春节|高考|双"
+)
 _SEASON_AFTER = re.compile("赛季|学年|财年")  # 98赛季
 _RANGE_BESIDE = re.compile("[-~—–到至]")
 _GENERATION = re.compile("[05-9][05]")

@@ -20,15 +20,17 @@ _SEASON = (
     "(?:赛|雪|榨|冰|流感|供暖|采暖|取暖|供热|制冷|种植|收获|足球)季|学年|财年|财政年|会计年|年度|学期|"
     "英超|西甲|意甲|德甲|法甲|中超|欧冠|欧联|CBA|NBA"
 )
-_COHORT = "[届级款版春夏秋冬]"  # years only where the first number cannot be a quantity: 08-09级, 2018-2019届
+# Years only where the first number cannot be a quantity: 08-09级, 2018-2019届, 2015-2020间.
+_COHORT = "[届级款版春夏秋冬]"
+_PERIOD = f"{_COHORT}|季(?!度)|间(?![房教客])|期间|阶段|时期"
 _YEAR = "(?:19|20)[0-9]{2}"
+_JOINED = f"(?:{_TO}|[或/])"
 SEASON = (
-    r"(?P<season>(?<![0-9./A-Za-z-])(?:"
-    rf"(?:{_YEAR}|[0-9]{{2}})(?:{_TO}|/)(?:{_YEAR}|[0-9]{{2}})(?={_SEASON})|"
-    rf"(?:{_YEAR}(?:{_TO}|/)(?:{_YEAR}|[0-9]{{2}})|0[0-9]{_TO}[0-9]{{2}})(?={_COHORT})|"
-    rf"(?:{_YEAR}|0[0-9])/(?:{_YEAR}|[0-9]{{2}})(?=年)|[05-9][05](?:{_TO}|/)[05-9][05](?=后)))"
+    rf"(?P<season>(?<![0-9./第-])(?:(?:{_YEAR}|[0-9]{{2}}){_JOINED}(?:{_YEAR}|[0-9]{{2}})(?={_SEASON})|"
+    rf"(?<![A-Za-z])(?:{_YEAR}{_JOINED}(?:{_YEAR}|[0-9]{{2}})(?={_PERIOD})|0[0-9]{_JOINED}[0-9]{{2}}(?={_COHORT})|"
+    rf"(?:{_YEAR}|0[0-9])/(?:{_YEAR}|[0-9]{{2}})(?=年)|[05-9][05]{_JOINED}[05-9][05](?=后))))"
 )
-_SEASON_PARTS = re.compile(rf"([0-9]+)({_TO}|/)([0-9]+)")
+_SEASON_PARTS = re.compile(rf"([0-9]+)({_JOINED})([0-9]+)")
 
 # 07-01起 and 08-09本报讯 are dates: these words only begin like a measure word.
 _DATED = (
@@ -37,10 +39,10 @@ _DATED = (
 )
 _MONTH_DAY = "(?:0[1-9]-(?:0[1-9]|[12][0-9]|3[01])|1[0-2]-0[1-9])"
 COUNTED_RANGE = (
-    rf"(?P<counted>(?<![0-9./A-Za-z-])(?![0-9]{{2,4}}{_TO}[0-9]{{2,4}}年(?![级生])|{_MONTH_DAY}(?:{_DATED})|"
+    rf"(?P<counted>(?<![0-9./A-Za-z-])(?![0-9]{{2,4}}{_JOINED}[0-9]{{2,4}}年(?![级生])|{_MONTH_DAY}(?:{_DATED})|"
     rf"{_YEAR}[-/.](?:0?[1-9]|1[0-2])月)"
     rf"(?P<counted_a>{_NUMBER})(?P<counted_to>{_TO}|或)(?P<counted_b>{_NUMBER})"
-    rf"(?![一-鿿]{{1,3}}/)(?={COUNTED_OR_NUMBERED}))"
+    rf"(?![一-鿿]{{1,3}}/|十)(?={COUNTED_OR_NUMBERED}))"
 )
 # 4-4-2: single digits, said one after the other.
 DIGIT_CHAIN = r"(?P<chain>(?<![0-9A-Za-z.-])[0-9](?:-[0-9]){2,4}(?![0-9.-]))"
