@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import shutil
 from pathlib import Path
 
 from funrecipe.errors import UsageError
@@ -22,6 +23,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     from funrecipe.audio.channels import channels_note
+    from funrecipe.files import leftovers
     from funrecipe.jobs.plan import read_plan
     from funrecipe.jobs.results import RESULTS, UNFINISHED, merge_shards
     from funrecipe.processes import only_run_in
@@ -31,6 +33,8 @@ def run(args: argparse.Namespace) -> None:
     plan = read_plan(args.plan, args.digest)
     shards = ((plan.shard_folder(job.number), plan.stamps(job.number)) for job in plan.jobs)
     with only_run_in(plan.output_dir):
+        for unfinished in leftovers(plan.output_dir):  # of merges that were killed
+            shutil.rmtree(unfinished) if unfinished.is_dir() else unfinished.unlink()
         report = merge_shards(shards, plan.output_dir, max_failed=args.max_failed, digest=plan.digest)
         (plan.output_dir / UNFINISHED).unlink(missing_ok=True)
     failed = f", {len(report.failed)} failed (see {plan.output_dir / 'failed.scp'})" if report.failed else ""

@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import heapq
 import json
-import os
-import stat
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +15,7 @@ from pathlib import Path
 from funrecipe.data.durations import duration_s
 from funrecipe.data.kaldi_dir import Utterance
 from funrecipe.errors import DataError, list_problems
-from funrecipe.files import atomic_write
+from funrecipe.files import atomic_write, special_file
 from funrecipe.identity import file_stamp
 
 # Bytes of one second of 16 kHz, 16 bit, mono audio: what a file's size stands for where no duration is known.
@@ -85,22 +83,14 @@ def make_entries(
         if path not in stamps:
             stamps[path] = file_stamp(path)
         stamp, known_s = stamps[path], durations_s.get(utterance.utt_id)
-        if not stamp and _is_special(path):
-            special.append(f"{utterance.where}: '{utterance.utt_id}' is not a regular file: {path}")
+        if not stamp and (what := special_file(path)):
+            special.append(f"{utterance.where}: '{utterance.utt_id}' is {what}, not a file: {path}")
         if known_s is None and stamp and (opens_headers or utterance.end_s is not None):
             known_s = duration_s(utterance, audio_fs=audio_fs or 16000)
         yield ShardEntry(utterance.utt_id, utterance.audio, utterance.start_s, utterance.end_s, known_s, stamp)
     if special:
         hint = "give a file, or a command that ends in | and --allow_pipes true"
         raise DataError(f"{len(special)} audio paths are pipes or devices\n{list_problems(special)}", hint=hint)
-
-
-def _is_special(path: str) -> bool:
-    try:
-        mode = os.stat(path).st_mode
-    except (OSError, ValueError):
-        return False
-    return not stat.S_ISREG(mode) and not stat.S_ISDIR(mode)
 
 
 def balance(utterances: Iterable[ShardEntry], num_shards: int) -> list[list[ShardEntry]]:
