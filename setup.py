@@ -32,6 +32,7 @@ setup(
         "opencc": ["OpenCC"],
         "tensorboard": ["tensorboard"],
         "phones": ["pypinyin"],
+        "onnx": ["onnx", "onnxruntime"],
         "jieba": ["jieba"],
         "speakers": ["scikit-learn", "scipy"],
     },

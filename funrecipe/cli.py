@@ -39,6 +39,7 @@ VERBS: dict[str, str] = {
     "splice": "further training data, joined from pieces of a training set",
     "pack": "one checkpoint of a training run as a model folder",
     "transcribe": "audio files of any length to text and subtitles",
+    "export": "a model folder as ONNX, checked on real audio",
     "perplexity": "how well a language model predicts a text",
     "download": "get a model from the hub (the only verb that uses the network)",
 }

@@ -36,6 +36,8 @@ class Family:
         search: class ``(model, folder, options)`` that decodes whole utterances, in ``funrecipe.decode``; None: it
             does not decode.
         stream: class ``(model, folder, options)`` that decodes piece by piece, in ``funrecipe.decode``.
+        export: network that ``funrecipe export`` writes, in ``funrecipe.export``; None: it cannot be exported.
+        export_search: class like ``search`` that decodes an exported model.
         objective: ``(model, batch, generator) -> LossOutput``, in ``funrecipe.train.objectives``; None: not trainable.
         zoo_modes: what ModelScope's ``configuration.json`` and ``pipeline(mode=...)`` call it.
         options: the decode options that ``search`` uses; any other one that was set is refused.
@@ -49,6 +51,8 @@ class Family:
     search: str | None = None
     stream: str | None = None
     objective: str | None = None
+    export: str | None = None
+    export_search: str | None = None
     zoo_modes: tuple[str, ...] = ()
     options: frozenset[str] = NONE
     decoding_modes: Mapping[str, frozenset[str]] = field(default_factory=dict)
@@ -62,6 +66,8 @@ FAMILIES: dict[str, Family] = {
         build="paraformer:build_paraformer",
         search="paraformer:ParaformerSearch",
         objective="paraformer:paraformer_loss",
+        export="networks:ExportedParaformer",
+        export_search="onnx:OnnxParaformerSearch",
         zoo_modes=("paraformer",),
         options=PARAFORMER,
     ),
@@ -69,6 +75,8 @@ FAMILIES: dict[str, Family] = {
         "Paraformer trained with a BERT teacher",
         build="paraformer:build_paraformer_bert",
         search="paraformer:ParaformerSearch",
+        export="networks:ExportedParaformer",
+        export_search="onnx:OnnxParaformerSearch",
         zoo_modes=("paraformer",),
         options=PARAFORMER,
     ),
@@ -77,6 +85,8 @@ FAMILIES: dict[str, Family] = {
         build="bicif_paraformer:build_bicif_paraformer",
         search="paraformer:BiCifParaformerSearch",
         objective="paraformer:paraformer_loss",
+        export="networks:ExportedBiCifParaformer",
+        export_search="onnx:OnnxParaformerSearch",
         zoo_modes=("paraformer",),
         options=PARAFORMER,
     ),
@@ -126,6 +136,8 @@ FAMILIES: dict[str, Family] = {
         build="ctc_attention:build_ctc_attention",
         search="ctc_attention:CTCAttentionSearch",
         objective="autoregressive:ctc_attention_loss",
+        export="networks:ExportedCTC",
+        export_search="onnx:OnnxCTCSearch",
         zoo_modes=("asr",),
         options=JOINT | {"beam_size", "nbest", "decoding_mode", "timestamp"},
         decoding_modes={"joint": JOINT, "ctc_greedy": NONE, "ctc_prefix": NONE},
@@ -157,6 +169,8 @@ FAMILIES: dict[str, Family] = {
         build="sense_voice:build_sense_voice",
         search="sense_voice:SenseVoiceSearch",
         objective="sense_voice:sense_voice_loss",
+        export="networks:ExportedSenseVoice",
+        export_search="onnx:OnnxSenseVoiceSearch",
         zoo_modes=("sense_voice",),
         options=frozenset({"language", "use_itn", "ban_emo_unk", "output"}),
     ),

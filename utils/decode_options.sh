@@ -21,6 +21,7 @@ declare_option ban_emo_unk "" 'never answer that the emotion is unknown; only se
 declare_option output "" 'text without tags (plain), as the model writes it (rich) or with emoji; only sense_voice' 'plain|rich|emoji'
 declare_option timestamp "" 'the time of every token, by its CTC head; not paraformer_online, rnnt, rnnt_unified, sense_voice, uniasr' 'true|false'
 declare_option windows "" 'embed windows of 1.5 s of each utterance, for diarization; only campplus, eres2netv2, sv' 'true|false'
+declare_option engine "" 'what computes the network: torch, or onnx (onnxruntime, for a folder made by funrecipe export)' 'torch|onnx'
 declare_option precision "" 'fp32, or on the CPU bf16 or int8: faster, results change a little (docs/speed.md)' 'fp32|bf16|int8'
 # shellcheck disable=SC2034  # read by the recipe
-decoding=(beam_size nbest ctc_weight lm_weight ngram_weight penalty maxlenratio minlenratio token_num_relax decoding_ind decoding_mode search_type score_norm hotword_txt clas_scale language use_itn ban_emo_unk output timestamp windows precision)
+decoding=(beam_size nbest ctc_weight lm_weight ngram_weight penalty maxlenratio minlenratio token_num_relax decoding_ind decoding_mode search_type score_norm hotword_txt clas_scale language use_itn ban_emo_unk output timestamp windows engine precision)

@@ -132,6 +132,12 @@ class DecodeOptions:
     timestamp: bool | None = _option(bool, "the time of every token, by its CTC head", neutral=(False,))
     # Without a neutral value: who says true or false wants a speaker model.
     windows: bool | None = _option(bool, "embed windows of 1.5 s of each utterance, for diarization")
+    engine: str | None = _option(
+        str,
+        "what computes the network: torch, or onnx (onnxruntime, for a folder made by funrecipe export)",
+        choices=("torch", "onnx"),
+        is_for_search=False,
+    )
     precision: str | None = _option(
         str,
         "fp32, or on the CPU bf16 or int8: faster, results change a little (docs/speed.md)",

@@ -14,6 +14,7 @@ from torch.nn.utils.rnn import pad_sequence
 from funrecipe.audio.frontend import WavFrontend
 from funrecipe.checkpoint import load_weights
 from funrecipe.decode.hypothesis import EMPTY, Hypothesis, TokenHypothesis
+from funrecipe.decode.onnx import OnnxModel, load_onnx
 from funrecipe.decode.options import DecodeOptions
 from funrecipe.decode.search import Search, make_search
 from funrecipe.errors import UsageError
@@ -105,6 +106,8 @@ def load_model(
         DataError, UnsafeFileError: weights that do not fit or are not safe.
     """
     precision = precision or with_defaults(None, folder).precision or "fp32"
+    if folder.weights.suffix == ".onnx":
+        return load_onnx(folder, precision)
     with Uninitialized():
         model = build_model(folder.config, len(folder.tokens))
     load_weights(model, weights or folder.weights, assign=True)
@@ -146,6 +149,8 @@ def make_recognizer(
     """
     options, device = with_defaults(options, folder), torch.device(device)
     precision = check_precision(model, options)
+    check_engine(folder, options)
+    device = torch.device("cpu") if isinstance(model, OnnxModel) else device
     search = make_search(model, folder, options)
     frontend = WavFrontend.from_config(folder.config.get("frontend_conf") or {}, folder.cmvn).eval().to(device)
     tokenizer = folder.tokenizer
@@ -158,6 +163,15 @@ def make_recognizer(
         nbest=options.nbest or 1,
         one_by_one=precision != "fp32",
     )
+
+
+def check_engine(folder: ModelFolder, options: DecodeOptions) -> None:
+    """Raise a UsageError where ``engine`` is not what the weights of the folder are for."""
+    engine = "onnx" if folder.weights.suffix == ".onnx" else "torch"
+    if options.engine not in (None, engine):
+        hint = "give the folder that it was exported from" if engine == "onnx" else "make one with funrecipe export"
+        what = f"{folder.weights.name} is not a model for engine {options.engine}"
+        raise UsageError(what, where=str(folder.path), hint=hint)
 
 
 def check_precision(model: nn.Module, options: DecodeOptions) -> str:

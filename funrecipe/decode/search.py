@@ -37,5 +37,8 @@ def make_search(model: nn.Module, folder: ModelFolder, options: DecodeOptions) -
             hint=f"families that can: {', '.join(names_with('search'))}",
         )
     check_supported(options, folder.family)
-    search: type[Search] = load_part(family.search, "decode")
+    is_exported = folder.weights.suffix == ".onnx"
+    if is_exported and family.export_search is None:
+        raise UsageError(f"exported models of family '{folder.family}' cannot be decoded", where=str(folder.path))
+    search: type[Search] = load_part(family.export_search if is_exported else family.search, "decode")
     return search(model, folder, options)

@@ -59,10 +59,13 @@ class SenseVoiceSearch:
         """``(B, T + 4, V)`` and lengths, with the languages and the normalization that were asked for."""
         rows = (torch.full_like(feat_lens, self.language_row), torch.full_like(feat_lens, self.itn_row))
         encoder_out, lens = self.model.encode(feats, feat_lens, *rows)
-        log_probs = self.model.ctc.log_probs(encoder_out)
+        return self.banned(self.model.ctc.log_probs(encoder_out)), lens
+
+    def banned(self, log_probs: Tensor) -> Tensor:
+        """``log_probs`` (B, T, V) with the column of a banned tag at minus infinity, in place."""
         if self.banned_id is not None:
             log_probs[:, :, self.banned_id] = -torch.inf
-        return log_probs, lens
+        return log_probs
 
     def _hypothesis(
         self, ids: list[int], score: float, spoken: list[int], first: list[int], log_probs: Tensor

@@ -95,6 +95,7 @@ def _refuse_changes(record: ModelRecord, names: set[str]) -> None:
 def _files(folder: ModelFolder, weights: Path, hotword: str | None) -> dict[str, Path | None]:
     return {
         "weights": weights,
+        "quantized": folder.quantized,
         "cmvn": folder.cmvn,
         "seg_dict": folder.seg_dict,
         "bpe_model": folder.bpe_model,

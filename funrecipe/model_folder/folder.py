@@ -72,6 +72,7 @@ class ModelFolder:
     lm_config: Path | None = None
     lm_weights: Path | None = None
     ngram: Path | None = None
+    quantized: Path | None = None  # of an exported model: its graph in int8
 
     @property
     def family(self) -> str:
@@ -187,6 +188,7 @@ def open_model_folder(path: str | Path) -> ModelFolder:
         lm_config=None if is_lm else lm_config,
         lm_weights=None if is_lm else lm_weights,
         ngram=_optional(folder, None, *NGRAM_FILES),
+        quantized=_optional(folder, None, "model_quant.onnx") if weights.suffix == ".onnx" else None,
     )
 
 

@@ -45,7 +45,12 @@ def length_mask(lens: Tensor, max_len: int) -> Tensor:
 
 
 def padding_mask(lens: Tensor, max_len: int) -> Tensor | None:
-    """Like :func:`length_mask`, but None when no row is padded, so that the layers can skip masking."""
+    """Like :func:`length_mask`, but None when no row is padded, so that the layers can skip masking.
+
+    While a graph is traced for export there is always a mask: whether rows are padded is known when the graph runs.
+    """
+    if torch.jit.is_tracing():
+        return length_mask(lens, max_len)
     return None if bool((lens >= max_len).all()) else length_mask(lens, max_len)
 
 

@@ -82,7 +82,7 @@ class SenseVoice(nn.Module):
 
     def queries(self, language_rows: Tensor, itn_rows: Tensor) -> Tensor:
         """``language_rows``, ``itn_rows`` (B,) of ``embed`` -> ``(B, 4, F)``, one vector for each position of a tag."""
-        emotion_event = torch.tensor(EMOTION_EVENT_ROWS, device=language_rows.device).expand(len(language_rows), -1)
+        emotion_event = torch.tensor(EMOTION_EVENT_ROWS, device=language_rows.device).expand(language_rows.size(0), -1)
         return self.embed(torch.cat([language_rows[:, None], emotion_event, itn_rows[:, None]], dim=1))
 
     def encode(

@@ -1,0 +1,132 @@
+"""Exported models (``funrecipe export``) through onnxruntime: the same recognizers, without their networks in torch."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from funrecipe.decode.ctc_prefix import greedy_search
+from funrecipe.decode.hypothesis import TokenHypothesis
+from funrecipe.decode.options import DecodeOptions
+from funrecipe.decode.paraformer import MARKS, greedy
+from funrecipe.decode.sense_voice import SenseVoiceSearch
+from funrecipe.decode.timestamps import align, token_times_ms
+from funrecipe.errors import DataError, UsageError
+from funrecipe.model_folder import ModelFolder
+
+SUFFIX = ".onnx"
+DEFAULT_UPSAMPLE_TIMES = 5
+
+
+class OnnxModel(nn.Module):
+    """A graph that is called with tensors and gives tensors, on the CPU.
+
+    Args:
+        path: the file; threads: of onnxruntime, those of torch by default.
+
+    Raises:
+        UsageError: onnxruntime is not installed. DataError: not a graph that it can run.
+    """
+
+    def __init__(self, path: Path, threads: int | None = None) -> None:
+        super().__init__()
+        try:
+            import onnxruntime
+        except ImportError:
+            hint = "install it: pip install 'funrecipe[onnx]'"
+            raise UsageError("the package onnxruntime is not installed", where=str(path), hint=hint) from None
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = threads or torch.get_num_threads()
+        options.inter_op_num_threads = 1
+        options.log_severity_level = 3
+        try:
+            self.session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        except Exception as error:  # what onnxruntime raises has no common class of its own
+            raise DataError(f"cannot read the ONNX model: {error}", where=str(path)) from None
+        self.names = [item.name for item in self.session.get_inputs()]
+
+    def forward(self, *inputs: Tensor) -> list[Tensor]:
+        """Float tensors as float32, integers as int32, in the order of the graph's inputs."""
+        arrays = [(x.float() if x.is_floating_point() else x.int()).cpu().numpy() for x in inputs]
+        return [torch.from_numpy(array) for array in self.session.run(None, dict(zip(self.names, arrays, strict=True)))]
+
+
+def load_onnx(folder: ModelFolder, precision: str) -> OnnxModel:
+    """The graph of an exported folder, or for ``int8`` the quantized one beside it.
+
+    Raises:
+        UsageError: a precision that was not exported.
+    """
+    path = {"fp32": folder.weights, "int8": folder.quantized}.get(precision)
+    if path is None:
+        raise UsageError(
+            f"there is no {precision} graph in this folder",
+            where=str(folder.path),
+            hint="fp32, or int8 after funrecipe export --quantize int8",
+        )
+    model = OnnxModel(path)
+    model.precision = precision
+    return model
+
+
+class OnnxSearch:
+    """What the searches of exported models share: they are greedy."""
+
+    honours: ClassVar[frozenset[str]] = frozenset()
+
+    def __init__(self, model: OnnxModel, folder: ModelFolder, options: DecodeOptions) -> None:
+        for name, value in options.asked_for().items():
+            if name not in self.honours:
+                raise UsageError(
+                    f"{name}={value!r} has no effect on an exported model, whose search is greedy",
+                    where=f"--{name} or decoding.yaml",
+                    hint="leave it out, or decode with the folder that was exported",
+                )
+        self.model = model
+
+
+class OnnxParaformerSearch(OnnxSearch):
+    """The best token at every position; the time of every token where the graph gives the fine CIF head."""
+
+    def __init__(self, model: OnnxModel, folder: ModelFolder, options: DecodeOptions) -> None:
+        super().__init__(model, folder, options)
+        conf: dict[str, Any] = folder.config.get("predictor_conf") or {}
+        upsampled = int(conf.get("upsample_times", DEFAULT_UPSAMPLE_TIMES))
+        self.step_s, self.upsampled = 1 / folder.frames_per_second / upsampled, upsampled
+
+    def decode(self, feats: Tensor, feat_lens: Tensor) -> list[list[TokenHypothesis]]:
+        """See :class:`funrecipe.decode.search.Search`."""
+        log_probs, token_num, *fine = self.model(feats, feat_lens)
+        found = greedy(log_probs, token_num.long(), MARKS)
+        if not fine:
+            return [[hypothesis] for hypothesis in found]
+        alphas, peaks = fine
+        steps = (feat_lens * self.upsampled).tolist()
+        return [
+            [TokenHypothesis(hyp.ids, hyp.score, self._times(alphas[row, :end], peaks[row, :end], len(hyp.ids)))]
+            for row, (hyp, end) in enumerate(zip(found, steps, strict=True))
+        ]
+
+    def _times(self, alphas: Tensor, peaks: Tensor, tokens: int) -> list[list[int]]:
+        return token_times_ms(align(alphas, peaks, tokens, self.step_s))
+
+
+class OnnxCTCSearch(OnnxSearch):
+    """CTC's best path."""
+
+    def decode(self, feats: Tensor, feat_lens: Tensor) -> list[list[TokenHypothesis]]:
+        """See :class:`funrecipe.decode.search.Search`."""
+        log_probs, lens = self.model(feats, feat_lens)
+        return [[TokenHypothesis(ids, score)] for ids, score in greedy_search(log_probs, lens.long())]
+
+
+class OnnxSenseVoiceSearch(SenseVoiceSearch):
+    """SenseVoice, with the log-probabilities of the exported graph."""
+
+    def log_probs(self, feats: Tensor, feat_lens: Tensor) -> tuple[Tensor, Tensor]:
+        rows = (torch.full_like(feat_lens, self.language_row), torch.full_like(feat_lens, self.itn_row))
+        log_probs, lens = self.model(feats, feat_lens, *rows)
+        return self.banned(log_probs), lens.long()

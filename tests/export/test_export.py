@@ -1,0 +1,167 @@
+"""Exported models say what the models say: alone and in batches, in files that FunASR and sherpa-onnx read."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import yaml
+
+from funrecipe.commands.export import read_waves
+from funrecipe.decode.options import DecodeOptions
+from funrecipe.decode.recognizer import load_recognizer
+from funrecipe.errors import DataError, UsageError
+from funrecipe.export.compare import compare_exported, greedy_options
+from funrecipe.export.folder import export_folder
+from funrecipe.export.networks import blank_past, integrate
+from funrecipe.export.onnx_graph import export_network
+from funrecipe.families import FAMILIES, names_with
+from funrecipe.model_folder import open_model_folder
+from funrecipe.models.cif import integrate_and_fire
+from funrecipe.pipelines import Tasks, pipeline
+
+onnx = pytest.importorskip("onnx")
+pytest.importorskip("onnxruntime")
+ROOT = Path(__file__).resolve().parents[2]
+PARITY = ROOT / "tests/data/parity"
+CASES = ("paraformer", "paraformer_ctc", "bicif_paraformer", "transformer", "sensevoice_small")
+
+
+@pytest.fixture(scope="module")
+def waves() -> dict[str, np.ndarray]:
+    with np.load(PARITY / "sensevoice_small/io.npz") as arrays:
+        waves = {f"u{i}": arrays[f"in.wav{i}"].astype(np.float32) / 32768 for i in range(4)}
+    return {**waves, "short": np.zeros(900, np.float32), "nothing": np.zeros(40, np.float32)}
+
+
+@pytest.fixture(scope="module", params=CASES)
+def exported(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, waves: dict[str, np.ndarray]):
+    target = tmp_path_factory.mktemp("export") / request.param
+    folder = open_model_folder(PARITY / request.param)
+    return folder, target, export_folder(folder, target, waves, quantized=request.param == "paraformer")
+
+
+def test_tokens_times_and_log_probabilities_are_equal_alone_and_in_a_batch(exported, waves) -> None:
+    folder, target, report = exported
+    assert report["fp32"].holds, str(report["fp32"])
+    assert report["fp32"].utterances == len(waves)
+    assert json.loads((target / "export.json").read_text())["fp32"]["holds"] is True
+    theirs = load_recognizer(open_model_folder(target), options=DecodeOptions(engine="onnx"))
+    alone = [theirs.transcribe([wave])[0] for wave in waves.values()]
+    together = theirs.transcribe(list(waves.values()))
+    assert [(h.tokens, h.timestamp_ms) for h in alone] == [(h.tokens, h.timestamp_ms) for h in together]
+    ours = load_recognizer(folder, options=greedy_options(folder)).transcribe(list(waves.values()))
+    assert [h.text for h in together] == [h.text for h in ours]
+    assert any(h.text for h in ours)
+
+
+def test_the_folder_has_what_other_runtimes_read(exported) -> None:
+    folder, target, _ = exported
+    tokens = json.loads((target / "tokens.json").read_text("utf-8"))
+    assert tokens == list(folder.tokens)
+    assert (target / "tokens.txt").read_text("utf-8").split("\n")[1] == f"{tokens[1]} 1"
+    config = yaml.safe_load((target / "config.yaml").read_text("utf-8"))
+    assert config["frontend_conf"]["fs"] == 16000 and not config["model_conf"].get("predictor_bias")
+    graph = onnx.load(str(target / "model.onnx"))
+    told = {entry.key: entry.value for entry in graph.metadata_props}
+    assert told["vocab_size"] == str(len(tokens)) and told["lfr_window_shift"] == str(
+        folder.config["frontend_conf"].get("lfr_n", 1)
+    )
+    assert len(told["neg_mean"].split(",")) == len(told["inv_stddev"].split(","))
+    assert [item.name for item in graph.graph.input][:2] == ["speech", "speech_lengths"]
+    dimensions = graph.graph.input[0].type.tensor_type.shape.dim
+    assert [d.dim_param for d in dimensions[:2]] == ["batch", "frames"]
+
+
+def test_an_exported_folder_refuses_what_only_torch_can_do(exported) -> None:
+    folder, target, _ = exported
+    model = open_model_folder(target)
+    with pytest.raises(UsageError, match="not a model for engine torch"):
+        load_recognizer(model, options=DecodeOptions(engine="torch"))
+    with pytest.raises(UsageError, match="not a model for engine onnx"):
+        load_recognizer(folder, options=DecodeOptions(engine="onnx"))
+    with pytest.raises(UsageError, match="no bf16 graph"):
+        load_recognizer(model, options=DecodeOptions(precision="bf16"))
+    with pytest.raises(UsageError, match="has no effect"):
+        load_recognizer(model, options=DecodeOptions(nbest=3))
+    if folder.family != "paraformer":
+        with pytest.raises(UsageError, match="no int8 graph"):
+            load_recognizer(model, options=DecodeOptions(precision="int8"))
+
+
+def test_int8_is_a_graph_of_its_own_that_decodes(exported, waves) -> None:
+    folder, target, report = exported
+    if "int8" in report:
+        small = load_recognizer(open_model_folder(target), options=DecodeOptions(precision="int8"))
+        assert len(small.transcribe(list(waves.values()))) == len(waves)
+        graph = onnx.load(str(target / "model_quant.onnx")).graph
+        assert not [n.name for n in graph.node if "cif_output" in n.name and n.op_type == "MatMulInteger"]
+
+
+def test_the_quick_start_model_says_the_same_through_the_pipeline(tmp_path: Path) -> None:
+    folder = open_model_folder(ROOT / "egs/quickstart/model")
+    waves = read_waves(folder, ROOT / "egs/quickstart/data", 4)
+    assert export_folder(folder, tmp_path / "onnx", waves, quantized=False)["fp32"].holds
+    recognize = pipeline(Tasks.auto_speech_recognition, tmp_path / "onnx", ngpu=0)
+    wave = next(iter(waves.values()))
+    ours = load_recognizer(folder, options=greedy_options(folder)).transcribe([wave])[0]
+    assert recognize(wave)["tokens"] == ours.tokens
+
+
+def test_a_difference_is_found_and_named(exported, waves) -> None:
+    folder, target, _ = exported
+    network = export_network(folder)
+    with torch.no_grad():
+        next(p for n, p in network.named_parameters() if "feed_forward.w_1.weight" in n).mul_(1.5)
+    found = compare_exported(folder, network, target, waves)
+    assert not found.holds and found.largest_difference > 2e-3
+
+
+def test_targets_are_not_overwritten_and_need_audio(exported, waves, tmp_path: Path) -> None:
+    folder, target, _ = exported
+    with pytest.raises(DataError, match="not empty"):
+        export_folder(folder, target, waves, quantized=False)
+    with pytest.raises(DataError, match="no audio"):
+        export_folder(folder, tmp_path / "x", {}, quantized=False)
+    with pytest.raises(UsageError, match="an export already"):
+        export_folder(open_model_folder(target), tmp_path / "x", waves, quantized=False)
+    assert not (tmp_path / "x").exists()
+
+
+def test_what_cannot_be_exported_says_so() -> None:
+    with pytest.raises(UsageError, match="families that can: .*paraformer"):
+        try:
+            export_network(open_model_folder(PARITY / "uniasr"))
+        except UsageError as error:
+            raise UsageError(f"{error.what} {error.hint}") from None
+    with pytest.raises(UsageError, match="Conformer encoder"):
+        export_network(open_model_folder(PARITY / "conformer"))
+
+
+def test_every_exportable_family_decodes_what_it_exports() -> None:
+    assert names_with("export") == names_with("export_search")
+    assert {"paraformer", "bicif_paraformer", "sense_voice", "asr"} <= {n for n, f in FAMILIES.items() if f.export}
+
+
+def test_integrating_is_firing() -> None:
+    generator = torch.Generator().manual_seed(0)
+    hidden, alphas = torch.randn(3, 20, 4, generator=generator), torch.rand(3, 20, generator=generator) * 0.6
+    embeds, fired, _ = integrate_and_fire(hidden, alphas)
+    torch.testing.assert_close(integrate(hidden, alphas, fired), embeds, atol=1e-6, rtol=0)
+    nothing = integrate(hidden, torch.zeros(3, 20), torch.zeros(3, dtype=torch.long))
+    assert nothing.shape == (3, 1, 4) and not nothing.any()
+
+
+def test_positions_past_the_last_token_say_blank() -> None:
+    log_probs = blank_past(torch.randn(2, 4, 5), torch.tensor([4, 1]))
+    assert log_probs[1, 1:].argmax(-1).tolist() == [0, 0, 0]
+
+
+def test_an_exported_folder_may_be_copied(exported, waves, tmp_path: Path) -> None:
+    _, target, _ = exported
+    copy = shutil.copytree(target, tmp_path / "elsewhere")
+    assert open_model_folder(copy).weights == copy / "model.onnx"
