@@ -11,7 +11,7 @@ import numpy as np
 from funrecipe.errors import UsageError
 
 MIN_WINDOWS = 20  # fewer do not say how many speakers there are: one
-MAX_WINDOWS = 2048  # from here on, evenly spaced windows are clustered and the others join the nearest speaker
+MAX_WINDOWS = 2048  # from here on the matrices of all pairs are too large
 NEIGHBORS_SHARE = 0.022
 MIN_NEIGHBORS = 6
 MAX_SPEAKERS = 15
@@ -33,6 +33,9 @@ def cluster(embeddings: np.ndarray, n_speakers: int | None = None) -> np.ndarray
     embeddings = np.asarray(embeddings, np.float64)
     if len(embeddings) < MIN_WINDOWS:
         return np.zeros(len(embeddings), np.int64)
+    if len(embeddings) >= MAX_WINDOWS and n_speakers is not None:
+        return in_order_of_appearance(k_means(embeddings, n_speakers))
+    # Of many windows evenly spaced ones are clustered, and the others join the nearest speaker.
     step = len(embeddings) // MAX_WINDOWS + 1
     labels = spectral_labels(embeddings[::step], n_speakers)
     if n_speakers is None:

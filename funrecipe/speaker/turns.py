@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 MIN_TURN_S = 0.7
+TOUCHING_S = 1e-4  # turns that overlap by less follow each other
 
 
 @dataclass(frozen=True)
@@ -27,11 +28,10 @@ def turns_of_windows(windows: Sequence[tuple[float, float]], speakers: Sequence[
     turns = join_turns(sorted((Turn(start, end, speaker) for (start, end), speaker in pairs), key=lambda t: t.start_s))
     for i in range(1, len(turns)):
         before, after = turns[i - 1], turns[i]
-        if before.end_s > after.start_s:
+        if before.end_s > after.start_s + TOUCHING_S:
             middle = (before.end_s + after.start_s) / 2
             turns[i - 1], turns[i] = replace(before, end_s=middle), replace(after, start_s=middle)
-    turns = [Turn(round(turn.start_s, 2), round(turn.end_s, 2), turn.speaker) for turn in turns]
-    return join_turns(absorb_short_turns(turns))
+    return join_turns(absorb_short_turns(turns)) if len(turns) > 1 else turns
 
 
 def join_turns(turns: Sequence[Turn]) -> list[Turn]:
@@ -46,10 +46,15 @@ def join_turns(turns: Sequence[Turn]) -> list[Turn]:
 
 
 def absorb_short_turns(turns: Sequence[Turn]) -> list[Turn]:
-    """Give each short turn the speaker of the nearer neighbor, the earlier one where both are equally near."""
+    """Round the times of two or more turns, and give each short one the speaker of the nearer neighbor.
+
+    The earlier neighbor has it where both are equally near. As in FunASR, one turn after the other is rounded and
+    absorbed, so the next one's start is not rounded yet when it is compared.
+    """
     turns = list(turns)
     for i, turn in enumerate(turns):
-        if len(turns) == 1 or turn.end_s - turn.start_s >= MIN_TURN_S:
+        turns[i] = turn = Turn(round(turn.start_s, 2), round(turn.end_s, 2), turn.speaker)
+        if turn.end_s - turn.start_s >= MIN_TURN_S:
             continue
         before_s = turn.start_s - turns[i - 1].end_s if i > 0 else float("inf")
         after_s = turns[i + 1].start_s - turn.end_s if i + 1 < len(turns) else float("inf")
