@@ -36,7 +36,7 @@ VERBS: dict[str, str] = {
     "average": "average the n best checkpoints of a training run",
     "cmvn": "feature statistics of a training set: am.mvn",
     "tokens": "token list of a training set: tokens.txt",
-    "splice": "further training data, joined from pieces of a training set",
+    "splice": "create extra training data by splicing segments of a training set",
     "pack": "one checkpoint of a training run as a model folder",
     "transcribe": "audio files of any length to text and subtitles",
     "export": "a model folder as ONNX, checked on real audio",

@@ -18,7 +18,7 @@ declare_option data_dir "$recipe_dir/data" "data directories: train, validation 
 declare_option exp_dir "$recipe_dir/exp" "token list and CMVN, training run, results, packed model"
 declare_option train_config "" "architecture and training; default: conf/train.yaml of the recipe, else egs/asr/conf/paraformer_base.yaml"
 declare_option min_count 1 "characters that occur less often in the training text become <unk>" integer
-declare_option further_characters "" "characters that the token list gets besides those of the training text"
+declare_option further_characters "" "characters to add to those of the training text"
 declare_option cmvn_utterances 2000 "utterances, evenly spread, that the feature statistics are of; 0: all" integer
 declare_option lm_config "" "language model of stage 3, for example egs/asr/conf/transformer_lm.yaml; empty: none"
 declare_option lm_data_dir "" "train/text and validation/text of the language model; empty: those of data_dir"
@@ -124,7 +124,7 @@ train_recipe() {
     log "Stage 2: Making the token list ..."
     if declare -F choose_characters > /dev/null; then choose_characters; fi
     funrecipe tokens --data_dir "$data_dir/train" --out "$lang/tokens.txt" --min_count "$min_count" \
-      --further_characters "$further_characters"
+      --extra_characters "$further_characters"
   fi
   if first_machine && stage 3 && declare -F prepare_ngram > /dev/null; then
     log "Stage 3: Making the n-gram model ..."

@@ -8,10 +8,10 @@ from pathlib import Path
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--run_dir", type=Path, required=True, help="output_dir of the training run")
-    parser.add_argument("--checkpoint_name", default="valid.acc.ave.pb", help="which weights")
-    parser.add_argument("--target", type=Path, required=True, help="the new folder")
+    parser.add_argument("--checkpoint_name", default="valid.acc.ave.pb", help="weights to pack (default: %(default)s)")
+    parser.add_argument("--target", type=Path, required=True, help="folder to write")
     parser.add_argument("--half", action="store_true", help="store weights as float16: half the size")
-    parser.add_argument("--overwrite", action="store_true", help="replace a target that is a model folder")
+    parser.add_argument("--overwrite", action="store_true", help="replace the target if it is a model folder")
 
 
 def run(args: argparse.Namespace) -> int:

@@ -1,4 +1,4 @@
-"""``funrecipe splice``: further training data, joined from pieces of a training set."""
+"""``funrecipe splice``: create extra training data by splicing segments of a training set."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from pathlib import Path
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--model", required=True, help="Paraformer that tells where characters end: folder or id")
+    parser.add_argument("--model", required=True, help="model (folder or id) that finds where characters end")
     parser.add_argument("--data_dir", type=Path, required=True, help="the training set: a folder with wav.scp and text")
     parser.add_argument("--out", type=Path, required=True, help="data directory to write")
-    parser.add_argument("--count", type=int, default=1500, help="utterances to make")
-    parser.add_argument("--seed", type=int, default=0, help="of the choice of pieces")
+    parser.add_argument("--count", type=int, default=1500, help="number of utterances to make")
+    parser.add_argument("--seed", type=int, default=0, help="random seed")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -20,7 +20,9 @@ def run(args: argparse.Namespace) -> int:
     from funrecipe.train.make_data.splicing import write_spliced
 
     if args.count < 1:
-        raise UsageError(f"--count {args.count}: at least 1")
+        raise UsageError(f"--count must be at least 1, got {args.count}")
     used, total = write_spliced(resolve_model(args.model), args.data_dir, args.out, count=args.count, seed=args.seed)
-    print(f"{args.out}: {args.count} utterances of pieces of {used} recordings ({total - used} could not be aligned)")
+    print(
+        f"{args.out}: {args.count} utterances from segments of {used} recordings ({total - used} could not be aligned)"
+    )
     return 0

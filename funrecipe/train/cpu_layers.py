@@ -12,13 +12,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-# Products with fewer multiplications are left to MKL: oneDNN takes about 0.3 ms to prepare itself for a new shape.
+# Smaller products, in multiplications, are left to MKL: oneDNN needs about 0.3 ms to set up for a new shape.
 LEAST_WORK = 60_000_000
 LEVELS = 1 << 16  # of the random numbers that decide which elements are dropped
 
 
 def product(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-    """``x W^T + b`` by oneDNN. ``x (..., K)``, ``weight (N, K)`` of any strides -> ``(..., N)``."""
+    """``x W^T + b`` by oneDNN: ``x`` (..., K), ``weight`` (N, K) with any strides -> (..., N)."""
     return torch.ops.mkldnn._linear_pointwise(x, weight, bias, "none", [], "")
 
 
@@ -69,7 +69,7 @@ REPLACEMENTS: dict[type, type] = {nn.Linear: CpuLinear, nn.Dropout: CpuDropout}
 
 
 def use_cpu_layers(model: nn.Module) -> nn.Module:
-    """Give the plain linear and dropout layers of ``model`` these classes, in place; it trains on a CPU."""
+    """Change the plain linear and dropout layers of ``model`` to these classes, in place, for training on a CPU."""
     if torch.backends.mkldnn.is_available():
         for module in model.modules():
             module.__class__ = REPLACEMENTS.get(type(module), type(module))

@@ -1,8 +1,8 @@
-"""Several processes as one trainer: start from the launcher's environment, averaged gradients, agreement on steps.
+"""Several processes that train one model: joining, averaging gradients, agreeing on steps.
 
 Launchers: ``torchrun`` and ``python -m torch.distributed.launch``; both set RANK, WORLD_SIZE, LOCAL_RANK, MASTER_*.
-Gradients are averaged by one all-reduce per 64 MB after ``backward``, not by a wrapper around the model: a rank
-that has run out of data then simply adds zeros, and parameters that a batch did not use need no special case.
+Gradients are averaged by one all-reduce per 64 MB after ``backward``, not by a wrapper around the model: a rank that
+has run out of data simply adds zeros, and parameters that a batch did not use need no special case.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class Ranks:
 
 
 def join_processes(*, device: str, timeout_s: float = 600.0) -> Ranks:
-    """Join the process group that the environment describes; alone when there is none.
+    """Join the process group that the environment describes; a single rank if it describes none.
 
     Raises:
         WorkerError: the others could not be reached in time.
@@ -53,7 +53,7 @@ def join_processes(*, device: str, timeout_s: float = 600.0) -> Ranks:
     except (RuntimeError, ValueError) as error:
         raise WorkerError(
             f"rank {ranks.rank} of {world_size} could not join the others: {error}",
-            hint="are all processes started, and is MASTER_ADDR:MASTER_PORT reachable from here?",
+            hint="check that all processes have been started and that MASTER_ADDR:MASTER_PORT can be reached",
         ) from error
     return ranks
 
@@ -67,7 +67,7 @@ def sum_over_ranks(values: list[float], ranks: Ranks, device: torch.device) -> l
     """Element-wise sum of ``values`` of all ranks, in float64.
 
     Raises:
-        WorkerError: another rank died or does not answer.
+        WorkerError: another rank died or does not respond.
     """
     if ranks.world_size == 1:
         return values
@@ -77,7 +77,7 @@ def sum_over_ranks(values: list[float], ranks: Ranks, device: torch.device) -> l
 
 
 def agree_on_names(names: Sequence[str], ranks: Ranks, device: torch.device) -> list[str]:
-    """The names of the first rank that has any, on every rank. A rank without a batch has computed nothing to name."""
+    """The names of the first rank that has any, for every rank: one without a batch has computed none."""
     if ranks.world_size == 1:
         return list(names)
     text = "\n".join(names).encode()
@@ -128,23 +128,23 @@ def _all_reduce(tensor: Tensor, ranks: Ranks) -> None:
         dist.all_reduce(tensor)
     except RuntimeError as error:
         raise WorkerError(
-            f"rank {ranks.rank}: another rank died or did not answer in time: {error}",
-            hint="its own log says why; with --max_restarts the launcher resumes from the last checkpoint",
+            f"rank {ranks.rank}: another rank died or did not respond in time: {error}",
+            hint="see its log; with --max_restarts the launcher resumes from the last checkpoint",
         ) from error
 
 
 def wait_for_all(ranks: Ranks) -> None:
-    """Return when every rank is here."""
+    """Return when every rank has got here."""
     if ranks.world_size > 1:
         device = torch.device("cuda", ranks.local_rank) if dist.get_backend() == "nccl" else torch.device("cpu")
         _all_reduce(torch.zeros(1, device=device), ranks)
 
 
 def check_gpus(wanted: int) -> None:
-    """Raise UsageError when fewer GPUs are visible than asked for."""
+    """Raise UsageError if fewer GPUs are visible than asked for."""
     visible = torch.cuda.device_count()
     if wanted > visible:
         raise UsageError(
-            f"num_gpus {wanted}, but {visible} GPUs are visible",
-            hint="--num_gpus 0 trains on the CPU; check CUDA_VISIBLE_DEVICES",
+            f"num_gpus is {wanted}, but {visible} GPUs are visible",
+            hint="check CUDA_VISIBLE_DEVICES, or train on the CPU with --num_gpus 0",
         )

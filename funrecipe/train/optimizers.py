@@ -1,4 +1,4 @@
-"""Optimisers, by the names that configuration files use."""
+"""Optimizers, by the names that configuration files use."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ OPTIMIZERS: dict[str, Callable[..., Optimizer]] = {
 
 
 def build_optimizer(name: str, parameters: Iterable[nn.Parameter], conf: Mapping[str, Any]) -> Optimizer:
-    """The optimiser ``name`` (any case) over the parameters that need gradients. Raises UsageError."""
+    """The optimizer ``name`` (any case) over the parameters that need gradients. Raises UsageError."""
     if name.lower() not in OPTIMIZERS:
         raise UsageError(
-            f"optim: no optimiser '{name}'",
+            f"optim: '{name}' is not an optimizer",
             hint=did_you_mean(name.lower(), OPTIMIZERS) or f"one of {', '.join(sorted(OPTIMIZERS))}",
         )
     maker = OPTIMIZERS[name.lower()]
@@ -38,13 +38,11 @@ def build_optimizer(name: str, parameters: Iterable[nn.Parameter], conf: Mapping
     unknown = set(conf) - set(known)
     if unknown:
         raise UsageError(
-            f"optim_conf: '{name}' has no setting {', '.join(sorted(unknown))}", hint=f"it knows {', '.join(known)}"
+            f"optim_conf: '{name}' has no setting {', '.join(sorted(unknown))}", hint=f"it has {', '.join(known)}"
         )
     trainable = [p for p in parameters if p.requires_grad]
     if not trainable:
-        raise UsageError(
-            "nothing to train: every parameter is frozen", hint="freeze_param names prefixes of parameters; give fewer"
-        )
+        raise UsageError("nothing to train: every parameter is frozen", hint="give fewer prefixes in freeze_param")
     settings = numbers(conf)
     if "fused" in known and "foreach" not in settings:
         settings.setdefault("fused", True)  # one kernel for all parameters: a tenth of a small model's step on a CPU

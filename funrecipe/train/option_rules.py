@@ -1,4 +1,4 @@
-"""What settings of training may be: ranges, and which of them mean nothing without another."""
+"""Which values settings of training may have, and which settings have no effect without another."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ PRECISIONS = ("auto", "fp32", "bf16", "fp16")
 BATCH_UNITS = ("model_frames", "fbank_frames", "ms", "tokens", "utterances")
 DEFAULT_BATCH_UNIT = {"small": "model_frames", "large": "ms"}
 
-# Setting -> (what must be on, whether it is).
+# Setting -> (what must be given for it to have an effect, whether it is).
 NEEDS: dict[str, tuple[str, Callable[[Any], bool]]] = {
     "cache_mb": ("--dataset_type small", lambda o: o.dataset_type == "small"),
     "more_train_dirs": ("--dataset_type small", lambda o: o.dataset_type == "small"),
@@ -48,7 +48,7 @@ def check_choice(name: str, value: str, known: Collection[str]) -> None:
     """Raises UsageError with the nearest of the known values."""
     if value not in known:
         raise UsageError(
-            f"{name}: '{value}' is not known", hint=did_you_mean(value, known) or f"one of {', '.join(known)}"
+            f"{name}: '{value}' is not known", hint=did_you_mean(value, known) or f"use one of {', '.join(known)}"
         )
 
 
@@ -72,7 +72,7 @@ def check_ranges(options: Any) -> None:
 
 
 def check_effect(options: Any, flags: Mapping[str, Any], defaults: Mapping[str, Any]) -> None:
-    """Refuse a flag, other than its default, that changes nothing because what it belongs to is off."""
+    """Refuse a flag that differs from its default and has no effect, because what it belongs to is off."""
     for name, (needed, is_on) in NEEDS.items():
         if name in flags and getattr(options, name) != defaults[name] and not is_on(options):
             raise UsageError(f"{name} changes nothing without {needed}")
@@ -86,7 +86,7 @@ def ranks_by_loss(config: Mapping[str, Any], model_conf: Mapping[str, Any]) -> b
 
 
 def numbers(conf: Mapping[str, Any]) -> dict[str, Any]:
-    """Settings of an optimiser or a schedule; YAML reads 1e-8 as text, which becomes the number it is."""
+    """Settings of an optimizer or a schedule; numbers that YAML reads as text (1e-8) become numbers."""
     read = {}
     for name, value in conf.items():
         try:

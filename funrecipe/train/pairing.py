@@ -1,4 +1,4 @@
-"""Does each recording say what its text says? Keys that match do not show that; lengths and the base model's ear do."""
+"""Detect recordings paired with the wrong transcript, by duration and by decoding a sample with the base model."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ from funrecipe.train.data.plan import frontend_of
 from funrecipe.train.validation import transcriber
 
 log = logging.getLogger(__name__)
-MIN_UTTERANCES = 20  # fewer show nothing
+MIN_UTTERANCES = 20  # with fewer, chance cannot be excluded
 WANTED_CORRELATION = 0.4  # of duration and number of tokens: read speech 0.8 and more, chance below 2 / sqrt(n)
-HEARD_UTTERANCES = 32  # that the base model listens to
-COMPARED_TEXTS = 2000  # with which each hypothesis is compared
-CHANCE_RANK = 0.25  # own texts that fit worse than this fit by chance
+DECODED_UTTERANCES = 32  # by the base model
+COMPARED_TEXTS = 2000  # that each hypothesis is compared with
+CHANCE_RANK = 0.25  # own texts that rank worse than this fit only by chance
 
 
 def length_warning(items: Sequence[TrainItem]) -> str | None:
-    """What to say when durations do not follow the lengths of the texts; None when they do or when nobody can tell."""
+    """A warning if durations do not grow with the lengths of the texts; None if they do or if one cannot tell."""
     if len(items) < MIN_UTTERANCES or items[0].kind == "text":
         return None
     tokens = np.array([float(len(item.text)) for item in items])
@@ -41,20 +41,20 @@ def length_warning(items: Sequence[TrainItem]) -> str | None:
     if correlation >= WANTED_CORRELATION:
         return None
     return (
-        f"long recordings do not have long texts (correlation {correlation:.2f} over {len(items)} utterances; "
+        f"durations and text lengths do not agree (correlation {correlation:.2f} over {len(items)} utterances; "
         "speech with its own texts has 0.8): are the texts those of other recordings?"
     )
 
 
 @dataclass(frozen=True)
-class Heard:
-    """What hypotheses say about the pairing of recordings and texts.
+class Comparison:
+    """How hypotheses fit the texts.
 
     Attributes:
-        pairs: ``(key, other key)`` where the text of another utterance was heard rather than its own.
-        by_chance: how many such pairs the same tokens in random order make: what a tiny vocabulary or a model that
-            hears nothing gives.
-        own_rank: mean share of other texts that are nearer than the own one; 0: the own is nearest, 0.5: chance.
+        pairs: ``(key, other key)`` where the hypothesis matches the text of another utterance better than its own.
+        by_chance: the number of such pairs if the tokens are shuffled: what a tiny vocabulary or a useless model
+            gives.
+        own_rank: mean share of other texts that are closer than the own one; 0: the own is closest, 0.5: chance.
     """
 
     pairs: list[tuple[str, str]]
@@ -62,7 +62,7 @@ class Heard:
     own_rank: float
 
 
-def compare_with_texts(hypotheses: Mapping[str, Sequence[int]], texts: Mapping[str, Sequence[int]]) -> Heard:
+def compare_with_texts(hypotheses: Mapping[str, Sequence[int]], texts: Mapping[str, Sequence[int]]) -> Comparison:
     """Edit distances of each hypothesis to its own text and to those of all others."""
     pairs, by_chance, ranks = [], 0, []
     chooser = random.Random(0)
@@ -75,11 +75,14 @@ def compare_with_texts(hypotheses: Mapping[str, Sequence[int]], texts: Mapping[s
         if (other := nearest_other(key, heard, texts)) is not None:
             pairs.append((key, other))
         by_chance += nearest_other(key, chooser.sample(heard, len(heard)), texts) is not None
-    return Heard(pairs, by_chance, sum(ranks) / len(ranks) if ranks else 0.0)
+    return Comparison(pairs, by_chance, sum(ranks) / len(ranks) if ranks else 0.0)
 
 
 def nearest_other(key: str, heard: Sequence[int], texts: Mapping[str, Sequence[int]]) -> str | None:
-    """The utterance whose text is heard: at least half of it, and at most 0.7 of the edits that the own text needs."""
+    """The utterance whose text ``heard`` matches instead of its own, if any.
+
+    It shares at least half of that text, and needs at most 0.7 of the edits that its own text needs.
+    """
     other = min((k for k in texts if k != key), key=lambda k: Levenshtein.distance(heard, texts[k]))
     distance = Levenshtein.distance(heard, texts[other])
     is_heard = distance <= 0.5 * len(texts[other]) and distance <= 0.7 * Levenshtein.distance(heard, texts[key])
@@ -87,7 +90,7 @@ def nearest_other(key: str, heard: Sequence[int], texts: Mapping[str, Sequence[i
 
 
 @torch.inference_mode()
-def listen(model: torch.nn.Module, folder: ModelFolder, items: Sequence[TrainItem]) -> dict[str, list[int]]:
+def decode_sample(model: torch.nn.Module, folder: ModelFolder, items: Sequence[TrainItem]) -> dict[str, list[int]]:
     """Greedy hypotheses, in batches of eight utterances of similar length."""
     transcribe = transcriber(folder)
     assert transcribe is not None
@@ -98,7 +101,7 @@ def listen(model: torch.nn.Module, folder: ModelFolder, items: Sequence[TrainIte
     for start in range(0, len(ordered), 8):
         examples = []
         for item in ordered[start : start + 8]:
-            with contextlib.suppress(DataError):  # streamed data were not read whole; training reports such files
+            with contextlib.suppress(DataError):  # of streamed data, which training reports
                 examples.append(Example(item.key, featurize(item, None), list(item.text)))
         if examples:
             batch = collate(examples)
@@ -109,23 +112,28 @@ def listen(model: torch.nn.Module, folder: ModelFolder, items: Sequence[TrainIte
 def check_pairing(
     model: torch.nn.Module, folder: ModelFolder, items: Sequence[TrainItem], max_bad_share: float, where: Path
 ) -> None:
-    """Let the base model hear some utterances, and say which of them have another one's text.
+    """Decode some utterances with the base model, and warn of those whose text seems to be another one's.
 
     Raises:
-        DataError: more than ``max_bad_share`` of them do, and their own texts fit no better than any.
+        DataError: these are more than ``max_bad_share``, and their own texts fit no better than any others.
     """
     if transcriber(folder) is None or len(items) < MIN_UTTERANCES:
         return
-    chosen = items[:: max(1, len(items) // HEARD_UTTERANCES)][:HEARD_UTTERANCES]
+    chosen = items[:: max(1, len(items) // DECODED_UTTERANCES)][:DECODED_UTTERANCES]
     compared = (*items[:: max(1, len(items) // COMPARED_TEXTS)], *chosen)
-    found = compare_with_texts(listen(model, folder, chosen), {item.key: item.text for item in compared})
+    found = compare_with_texts(decode_sample(model, folder, chosen), {item.key: item.text for item in compared})
     beyond_chance = len(found.pairs) - found.by_chance
     if beyond_chance < 2:
         return
-    examples = ", ".join(f"{key} says the text of {other}" for key, other in found.pairs[:3])
-    said = f"the base model heard {len(chosen)} utterances; {len(found.pairs)} say another's text: {examples}"
+    examples = ", ".join(f"{key} has the text of {other}" for key, other in found.pairs[:3])
+    said = (
+        f"of {len(chosen)} utterances that the base model decoded, {len(found.pairs)} match another utterance's "
+        f"transcript better than their own: {examples}"
+    )
     if beyond_chance / len(chosen) > max_bad_share and found.own_rank > CHANCE_RANK:
         raise DataError(
-            said, where=str(where), hint="are wav.scp and text of the same set? --max_bad_share 1 trains all the same"
+            said,
+            where=str(where),
+            hint="check that wav.scp and text belong together, or train anyway with --max_bad_share 1",
         )
     log.warning("%s: %s", where, said)

@@ -1,6 +1,6 @@
 """Learning-rate schedules, by the names that configuration files use.
 
-Step schedules are called after every update; ``ReduceLROnPlateau`` after every epoch with the validation value.
+Step schedules are called after every update; ``ReduceLROnPlateau`` after every epoch, with the validation value.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from funrecipe.train.option_rules import numbers
 
 
 def warmup_lr(optimizer: Optimizer, warmup_steps: int = 25000) -> LambdaLR:
-    """``lr * w**0.5 * min(s**-0.5, s * w**-1.5)`` at step ``s >= 1``, with its peak ``lr`` at ``s = w`` (ESPnet)."""
+    """``lr * w**0.5 * min(s**-0.5, s * w**-1.5)`` at step ``s >= 1``, with the peak ``lr`` at ``s = w`` (ESPnet)."""
     w = float(warmup_steps)
     if w <= 0:
         return LambdaLR(optimizer, lambda step: (step + 1) ** -0.5)
@@ -71,7 +71,7 @@ def build_scheduler(
         return None
     if name.lower() not in SCHEDULERS:
         raise UsageError(
-            f"scheduler: no schedule '{name}'",
+            f"scheduler: '{name}' is not a schedule",
             hint=did_you_mean(name.lower(), SCHEDULERS) or f"one of {', '.join(sorted(SCHEDULERS))}",
         )
     maker = SCHEDULERS[name.lower()]
@@ -79,7 +79,7 @@ def build_scheduler(
     if unknown:
         raise UsageError(
             f"scheduler_conf: '{name}' has no setting {', '.join(sorted(unknown))}",
-            hint=f"it knows {', '.join(list(inspect.signature(maker).parameters)[1:])}",
+            hint=f"it has {', '.join(list(inspect.signature(maker).parameters)[1:])}",
         )
     settings = numbers(conf)
     words = [n for n, v in settings.items() if isinstance(v, str) and n not in TEXTUAL]

@@ -137,4 +137,4 @@ def test_the_texts_of_other_recordings_are_heard(tmp_path: Path) -> None:
         (tmp_path / "data" / name / "text").write_text("".join(moved), "utf-8")
     result = preflight(tmp_path, "--model", str(TINY_ZH / "model"))
     assert result.returncode == 3, result.stderr
-    assert "say another's text" in result.stderr
+    assert "match another utterance's transcript better than their own" in result.stderr

@@ -18,21 +18,23 @@ UNKNOWN = "<unk>"
 
 
 def load_init_param(model: nn.Module, spec: str, *, ignore_mismatch: bool) -> list[str]:
-    """Load ``PATH[:SOURCE_PREFIX[:TARGET_PREFIX[:EXCLUDED_PREFIXES]]]`` (ESPnet's syntax; excluded ones joined by
-    commas).
+    """Load ``PATH[:SOURCE_PREFIX[:TARGET_PREFIX[:EXCLUDED_PREFIXES]]]``, ESPnet's syntax.
 
-    Tensors below the source prefix of the file go below the target prefix of the model. The names are logged:
-    loaded, left out for another shape, and not in the model.
+    Tensors under the source prefix of the file go under the target prefix of the model, except those under the
+    excluded prefixes, which are separated by commas. How many were loaded and skipped is logged.
 
     Returns:
-        names of the model's tensors that were set.
+        The names of the model's tensors that were set.
 
     Raises:
         UsageError: a malformed specification, or nothing fits. DataError: shapes differ and ``ignore_mismatch`` is off.
     """
     path, source, target, excluded = (spec.split(":") + ["", "", ""])[:4]
     if spec.count(":") > 3 or not path:
-        raise UsageError(f"init_param: '{spec}'", hint="PATH[:SOURCE_PREFIX[:TARGET_PREFIX[:EXCLUDED_PREFIXES]]]")
+        raise UsageError(
+            f"init_param: '{spec}' is not complete",
+            hint="use PATH[:SOURCE_PREFIX[:TARGET_PREFIX[:EXCLUDED_PREFIXES]]]",
+        )
     if not Path(path).is_file():
         raise DataError("init_param: no such file", where=path)
     skipped = tuple(prefix for prefix in excluded.split(",") if prefix)
@@ -56,10 +58,10 @@ def load_init_param(model: nn.Module, spec: str, *, ignore_mismatch: bool) -> li
         raise DataError(
             f"init_param: {len(reshaped)} tensors of another shape\n{list_problems(reshaped)}",
             where=path,
-            hint="--ignore_init_mismatch true leaves them out",
+            hint="skip them with --ignore_init_mismatch true",
         )
     if not chosen:
-        raise UsageError(f"init_param: no tensor of the file fits below '{target or 'the model'}'", where=path)
+        raise UsageError(f"init_param: no tensor of the file fits under '{target or 'the model'}'", where=path)
     model.load_state_dict({**own, **chosen})
     log.info(
         "init_param %s: %d tensors loaded, %d not in the model, %d of another shape, %d of the model not set",
@@ -114,10 +116,9 @@ def extend_state(
 ) -> dict[str, Tensor]:
     """``state`` of a model over ``old_tokens`` with rows for ``new_tokens``.
 
-    Rows follow their token. A new row of a weight is the mean of the old ones and a little of what ``target``, a
-    freshly
-    initialised model, has there: likely neither to be chosen at once nor to be stuck; new biases are the smallest old
-    one.
+    Rows follow their token. A new row of a weight is the mean of the old ones plus a little of what ``target``, a
+    freshly initialized model, has there, so that it is neither chosen at once nor stuck; a new bias is the smallest
+    old one.
     """
     old_size, new_size = len(old_tokens), len(new_tokens)
     places = {token: i for i, token in enumerate(new_tokens)}
@@ -140,7 +141,7 @@ def extend_state(
 
 
 def freeze(model: nn.Module, prefixes: Sequence[str]) -> int:
-    """Switch off gradients of parameters below ``prefixes`` (whole name parts); returns how many.
+    """Switch off the gradients of parameters under ``prefixes`` (whole name parts); returns how many.
 
     Raises:
         UsageError: a prefix that no parameter has.
@@ -151,10 +152,10 @@ def freeze(model: nn.Module, prefixes: Sequence[str]) -> int:
         chosen = [name for name in names if name == prefix or name.startswith(f"{prefix.rstrip('.')}.")]
         if not chosen:
             tops = {".".join(name.split(".")[:n]) for name in names for n in (1, 2, 3)}
-            raise UsageError(f"freeze_param: no parameter below '{prefix}'", hint=did_you_mean(prefix, tops))
+            raise UsageError(f"freeze_param: no parameter under '{prefix}'", hint=did_you_mean(prefix, tops))
         for name in chosen:
             model.get_parameter(name).requires_grad_(False)
         frozen += len(chosen)
     if frozen:
-        log.info("freeze_param: %d of %d parameters stay as they are", frozen, len(names))
+        log.info("freeze_param: %d of %d parameters are not trained", frozen, len(names))
     return frozen

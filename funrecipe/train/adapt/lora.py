@@ -13,9 +13,9 @@ from funrecipe.train.adapt.pronunciations import SharedOutput
 
 
 class LoraLinear(nn.Linear):
-    """``W x + b + (alpha / rank) B A x`` with W and b frozen. B starts at zero, so nothing changes before training.
+    """``W x + b + (alpha / rank) B A x`` with W and b frozen. B starts at zero: at first the function is the same.
 
-    Keys: ``weight`` and ``bias`` as before, ``lora_a (rank, in)``, ``lora_b (out, rank)``.
+    Keys: ``weight`` and ``bias`` as before, ``lora_a`` (rank, in), ``lora_b`` (out, rank).
     """
 
     ADDITIONS = ("lora_a", "lora_b")
@@ -39,7 +39,7 @@ class LoraLinear(nn.Linear):
 
 
 def inject(model: nn.Module, targets: Sequence[str], rank: int, alpha: float) -> list[str]:
-    """Freeze the model and put additions on the linear layers whose last name part is in ``targets``; their names.
+    """Freeze the model and add to the linear layers whose last name part is in ``targets``; returns their names.
 
     Raises:
         UsageError: no layer has such a name.
@@ -52,7 +52,7 @@ def inject(model: nn.Module, targets: Sequence[str], rank: int, alpha: float) ->
     if not chosen:
         named = sorted({name.split(".")[-1] for name, module in model.named_modules() if isinstance(module, nn.Linear)})
         raise UsageError(
-            f"lora_targets: no linear layer is named {', '.join(targets)}", hint=f"this model has {', '.join(named)}"
+            f"lora_targets: no linear layer is called {', '.join(targets)}", hint=f"this model has {', '.join(named)}"
         )
     for parameter in model.parameters():
         parameter.requires_grad_(False)

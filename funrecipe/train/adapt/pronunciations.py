@@ -1,9 +1,9 @@
-"""Output layers whose Mandarin characters share a part with all that sound alike, for training with little data.
+"""Output layers in which characters that sound alike share a part, for training on little Mandarin data.
 
 A character's row is its own vector plus one vector for each of its sounds: initial, final, tone, final with tone,
-syllable, syllable with tone. Whatever is learnt from one character reaches every other with the same sounds, so rare
-characters, and those never spoken in training, get sensible scores; context decides among them. Checkpoints hold the
-sums, a plain output layer.
+syllable, syllable with tone. What is learned from one character reaches all others with the same sounds, so rare
+characters, even those that never occur in training, get sensible scores; context decides among them. Checkpoints
+hold the sums, a plain output layer.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from torch.nn import functional as F
 
 from funrecipe.errors import UsageError
 
-RIDGE = 3.0  # how much of the given rows starts as the characters' own part
+RIDGE = 3.0  # regularization: the larger, the more of the given rows stays the characters' own part
 OUTPUT_LAYERS = ("output_layer", "ctc_lo", "lin_out", "ctc_lin", "lm_lin", "decoder")  # over the vocabulary
 
 
 def sounds_of(token: str) -> tuple[str, ...]:
-    """The sounds of a single Han character in its most frequent reading; nothing for other tokens.
+    """The sounds of a single Han character in its most frequent reading; empty for other tokens.
 
     Raises:
         UsageError: pypinyin is not installed.
@@ -44,7 +44,7 @@ def sounds_of(token: str) -> tuple[str, ...]:
 
 
 def sound_table(tokens: Sequence[str]) -> tuple[Tensor, int]:
-    """Ids of the sounds of every token ``(V, S)``, 0 where there are fewer, and the number of ids."""
+    """Ids of the sounds of every token (V, S), padding is 0, and the number of ids."""
     sounds = [sounds_of(token) for token in tokens]
     ids = {sound: i for i, sound in enumerate(sorted({s for row in sounds for s in row}), 1)}
     table = torch.zeros(len(tokens), max(1, *map(len, sounds)), dtype=torch.long)
@@ -56,7 +56,7 @@ def sound_table(tokens: Sequence[str]) -> tuple[Tensor, int]:
 class SharedOutput(nn.Linear):
     """``(W + sum of the rows of S that belong to a token) x + b``; at first the same function as ``base``.
 
-    Keys: ``weight``, ``bias`` as before, ``sounds (N, in)`` with row 0 unused.
+    Keys: ``weight`` and ``bias`` as before, ``sounds`` (N, in) with row 0 unused.
     """
 
     ADDITIONS = ("sounds",)
@@ -65,7 +65,7 @@ class SharedOutput(nn.Linear):
         super().__init__(base.in_features, base.out_features, base.bias is not None, device="meta")
         self.weight, self.bias = base.weight, base.bias
         self.register_buffer("table", table, persistent=False)
-        # The rows that explain ``base`` best by sounds alone (ridge regression); what they leave is the token's own.
+        # Ridge regression: the rows that explain ``base`` best by sounds alone; the rest is the token's own.
         member = torch.zeros(len(table), count).scatter_(1, table, 1.0)[:, 1:]
         with torch.no_grad():
             gram = member.T @ member + RIDGE * torch.eye(count - 1)
@@ -81,7 +81,7 @@ class SharedOutput(nn.Linear):
 
 
 def share_pronunciations(model: nn.Module, tokens: Sequence[str]) -> list[str]:
-    """Replace every linear layer that scores ``tokens`` by a :class:`SharedOutput`; their names. Frozen ones stay.
+    """Replace every linear layer that scores ``tokens`` and is trained by a :class:`SharedOutput`; returns their names.
 
     Raises:
         UsageError: pypinyin is missing, no token is a Han character, or no layer that is trained has one output per
@@ -94,7 +94,7 @@ def share_pronunciations(model: nn.Module, tokens: Sequence[str]) -> list[str]:
         name
         for name, m in model.named_modules()
         if isinstance(m, nn.Linear) and m.out_features == len(tokens) and m.weight.requires_grad
-        and name.rpartition(".")[2] in OUTPUT_LAYERS  # the model may be as wide as the vocabulary is long
+        and name.rpartition(".")[2] in OUTPUT_LAYERS  # inner layers may have as many outputs as there are tokens
     ]  # fmt: skip
     if not names:
         raise UsageError("share_pronunciations: no output layer over the vocabulary is trained")

@@ -21,17 +21,16 @@ class Batch:
 
     Attributes:
         keys: utterance ids, B of them.
-        feats: ``(B, T, D)`` zero behind each length; for a language model ``(B, 0, 0)``.
-        feat_lens: ``(B,)``.
-        text: ``(B, U)`` token ids padded with -1.
-        text_lens: ``(B,)``.
-        phones: ``(B, P)`` padded with -1, ids of the auxiliary phone CTC; None when it is off.
-        phone_lens: ``(B,)``.
+        feats: (B, T, D), padding is zero; of a language model (B, 0, 0).
+        feat_lens: (B,).
+        text: (B, U) token ids, padding is -1.
+        text_lens: (B,).
+        phones: (B, P) ids of the auxiliary phone CTC, padding is -1; None if it is off.
+        phone_lens: (B,).
         labels: ``(B, 4)`` ids of the tags that SenseVoice tells, -1 where none is stated; None for other models.
-        normalizer_tokens, normalizer_utterances: what sums over tokens and over utterances are divided by. They differ
-        from
-            the counts of this batch when it is one rank's part of a larger batch: then they are the mean over ranks,
-            and averaged gradients equal those of the whole batch.
+        normalizer_tokens, normalizer_utterances: what sums over tokens and over utterances are divided by, if not by
+            the counts of this batch. In one rank's part of a larger batch they are the mean over ranks, so that
+            averaged gradients equal those of the whole batch.
     """
 
     keys: list[str]
@@ -68,7 +67,7 @@ class Example:
 
 
 def pad_ids(sequences: Sequence[Sequence[int]], padding: int = -1) -> tuple[Tensor, Tensor]:
-    """``(B, U)`` int64 padded with ``padding``, and ``(B,)`` lengths."""
+    """``sequences`` as (B, U) int64 with ``padding``, and their lengths (B,)."""
     lens = torch.tensor([len(s) for s in sequences], dtype=torch.long)
     padded = torch.full((len(sequences), int(lens.max()) if len(sequences) else 0), padding, dtype=torch.long)
     for row, sequence in enumerate(sequences):
@@ -117,10 +116,9 @@ def group_under_budget(
 
 
 class LengthSortedSampler:
-    """The batches of one epoch, as lists of indices: similar lengths together, their order shuffled by ``(seed,
-    epoch)``.
+    """The batches of an epoch as lists of indices: similar lengths together, in an order shuffled by (seed, epoch).
 
-    Ties in length are broken by a shuffle too, so that the same utterances do not meet in every epoch.
+    Equal lengths are shuffled too, so that the same utterances do not meet in every epoch.
     Every rank computes the same global batches and takes every ``world_size``-th item of each, so no utterance
     is seen twice and none is left out.
     """
@@ -164,5 +162,5 @@ class LengthSortedSampler:
         return batches
 
     def batches(self, epoch: int) -> list[list[int]]:
-        """This rank's part of every global batch; empty where a last batch has fewer items than ranks."""
+        """This rank's part of every global batch; empty if the last batch has fewer items than there are ranks."""
         return [batch[self.rank :: self.world_size] for batch in self.global_batches(epoch)]

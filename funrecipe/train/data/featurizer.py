@@ -1,4 +1,4 @@
-"""Audio of one utterance -> model input ``(T, D)``: reading, augmentation, front-end, and a cache."""
+"""Audio of one utterance -> ``feats`` (T, D), the model's input: reading, augmentation, front-end, and a cache."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from funrecipe.train.data.dataset import TrainItem
 
 
 class FeatureCache:
-    """Features by (utterance, speed), oldest dropped beyond a number of bytes. Shared by the loader's threads."""
+    """Features by (utterance, speed); the oldest make room. Shared by the threads of a loader."""
 
     def __init__(self, limit_bytes: int) -> None:
         self.limit_bytes, self.used_bytes = limit_bytes, 0
@@ -45,14 +45,14 @@ class FeatureCache:
 
 
 class Featurizer:
-    """Callable ``(item, chooser) -> (T, D)`` for :class:`~funrecipe.train.data.dataset.BatchLoader`.
+    """Callable ``(item, chooser)`` -> ``feats`` (T, D), for :class:`~funrecipe.train.data.dataset.BatchLoader`.
 
     Args:
         frontend: waveform -> features, LFR and CMVN included.
         sample_rate_hz: of the front-end.
         augment: waveform augmentation of training utterances, or None.
         specaug: masks on the features of training utterances, or None.
-        cache_mb: memory for features; used for utterances without noise and reverberation (those change every time).
+        cache_mb: memory for features, in MB; not used with noise or reverberation, which change every time.
     """
 
     def __init__(
@@ -89,7 +89,7 @@ class Featurizer:
         return read_audio(source, sample_rate_hz=self.sample_rate_hz, start_s=item.start_s, end_s=item.end_s)
 
     def ready_features(self, item: TrainItem) -> Tensor:
-        """Features of a Kaldi archive: plain filter banks get LFR and CMVN, ready model input is taken as it is."""
+        """Features of a Kaldi archive: plain filter banks get LFR and CMVN, ready model input is used as it is."""
         feats = torch.from_numpy(np.array(kaldiio.load_mat(item.audio), dtype=np.float32))
         frontend = self.frontend
         if feats.size(1) == frontend.output_size and frontend.lfr_m > 1:

@@ -37,7 +37,7 @@ REPLACED_SETTINGS = {
 
 
 def frontend_of(folder: ModelFolder) -> WavFrontend:
-    """The model's front-end without dither, which would make training depend on more than the data."""
+    """The model's front-end without dither, so that features depend on the audio only."""
     return WavFrontend.from_config({**(folder.config.get("frontend_conf") or {}), "dither": 0.0}, folder.cmvn)
 
 
@@ -54,7 +54,7 @@ def cost_of(item: TrainItem, unit: str, folder: ModelFolder) -> float:
 
 
 def wave_augment(options: TrainOptions, sample_rate_hz: int) -> WaveAugment:
-    """Speeds, noises and responses that the options name, in memory."""
+    """The speeds, noises and impulse responses that the options name, loaded into memory."""
 
     def load(scp: str) -> list[np.ndarray]:
         if not scp:
@@ -86,7 +86,7 @@ def small_plan(
     shuffle: bool,
     passes: int = 1,
 ) -> SmallPlan:
-    """Batches of a list in memory, ``passes`` times over in one epoch."""
+    """Batches of a list in memory; an epoch has ``passes`` passes over it."""
     costs = [cost_of(item, options.unit, folder) for item in items]
     sampler = LengthSortedSampler(
         costs, options.batch_bins, by_count=options.unit == "utterances", seed=options.seed, shuffle=shuffle,
@@ -104,7 +104,7 @@ def large_plan(
     tokenize: Callable[[str], tuple[int, ...]], ranks: Ranks,
     phones_of: Callable[[Sequence[int]], tuple[int, ...]] | None = None,
 ) -> StreamedPlan:  # fmt: skip
-    """Batches streamed from the shards that ``data.list`` names; without one, wav.scp and text are the only shard.
+    """Batches streamed from the shards of ``data.list``; without that file, wav.scp and text are the only shard.
 
     ``dataset_conf``: ``data_types`` (``sound,text``, ``kaldi_ark,text`` or ``tar``), ``shuffle``, ``shuffle_conf``
     {shuffle_size, sort_size}.
@@ -129,15 +129,15 @@ def shards_of(train_dir: Path, options: TrainOptions) -> list[Shard]:
         return read_shard_list(listed, kind)
     whole = (train_dir / "wav.scp", train_dir / "text")
     if kind != "sound" or not all(path.is_file() for path in whole):
-        raise DataError(f"no {SHARD_LISTS[0]}", where=str(train_dir), hint="one shard a line: WAV_SCP TEXT")
+        raise DataError(f"no {SHARD_LISTS[0]}", where=str(train_dir), hint="write one shard per line: WAV_SCP TEXT")
     if (train_dir / "segments").is_file():
-        hint = f"--dataset_type small, or a {SHARD_LISTS[0]} of audio that is cut already"
+        hint = f"use --dataset_type small, or a {SHARD_LISTS[0]} of audio that has been cut"
         raise DataError("segments cannot be streamed", where=str(train_dir), hint=hint)
     return [Shard(kind, (str(whole[0]), str(whole[1])))]
 
 
 def check_dataset_conf(conf: Mapping[str, Any]) -> None:
-    """UsageError for a key of ``dataset_conf`` that nothing reads; a log line for one that another setting replaces."""
+    """Raise UsageError for an unknown key of ``dataset_conf``; log those that another setting replaces."""
     shuffle = conf.get("shuffle_conf") or {}
     for name, known in [*((n, LARGE_SETTINGS) for n in conf), *((n, ("shuffle_size", "sort_size")) for n in shuffle)]:
         if name in REPLACED_SETTINGS:
@@ -147,7 +147,7 @@ def check_dataset_conf(conf: Mapping[str, Any]) -> None:
 
 
 def training_loader(plan: BatchPlan, folder: ModelFolder, options: TrainOptions) -> BatchLoader:
-    """Batches with augmentation. Features are kept in memory for the small data set only."""
+    """Batches with augmentation. Features are cached for small data only."""
     augment = wave_augment(options, folder.sample_rate_hz)
     specaug = build_specaug(options.specaug, options.specaug_conf, folder.mel_bins)
     cache_mb = options.cache_mb if options.dataset_type == "small" else 0

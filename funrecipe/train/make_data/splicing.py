@@ -1,7 +1,7 @@
-"""New utterances from pieces of old ones: recordings cut between characters and joined, with the text that belongs.
+"""Create extra training data by splicing segments of a training set: recordings are cut between characters and joined.
 
-A model tells where each character ends (its CTC head, or else CIF weights scaled to the known text); pieces of two to
-six characters of one speaker are joined in random order. The text then is no sentence any more: little speech is heard
+A model finds where each character ends (its CTC head, or else CIF weights scaled to the known text); segments of two
+to six characters of one speaker are joined in random order. The texts are no longer sentences: a little speech occurs
 in many contexts, and a decoder cannot learn the training texts by heart. After Lam et al. 2021, "On-the-fly aligned
 data augmentation for sequence-to-sequence ASR", but written to a data directory that one can listen to.
 """
@@ -54,7 +54,7 @@ class Aligned(NamedTuple):
 
 
 class Aligner:
-    """Where characters end: half way between their CTC spikes, or by the CIF weights of a model without trained CTC.
+    """Finds where characters end: halfway between their CTC spikes, or by CIF weights if the model has no trained CTC.
 
     Raises:
         UsageError: the model has neither.
@@ -73,7 +73,7 @@ class Aligner:
         self.tokenize = ReferenceTokenizer(folder.tokens, splitter_of(folder))
 
     def __call__(self, wave: np.ndarray, text: str) -> Aligned | None:
-        """None where the text does not fit the vocabulary one to one, or a character has no room."""
+        """None if the text does not match the vocabulary one to one, or a character has no room."""
         space = space_token(self.tokenize.tokens)
         tokens = self.tokenize(text)
         characters = [
@@ -100,7 +100,7 @@ class Aligner:
 
     @torch.inference_mode()
     def ends(self, wave: np.ndarray, tokens: Sequence[int]) -> list[int]:
-        """The sample at which each token ends; empty where the speech has no room for them."""
+        """The sample at which each token ends; empty if the speech has no room for them."""
         feats, lens = self.frontend(torch.from_numpy(wave)[None], torch.tensor([len(wave)]))
         if int(lens[0]) < FEWEST_CHARACTERS:
             return []
@@ -118,10 +118,10 @@ class Aligner:
 
 
 def ctc_spikes(log_probs: np.ndarray, tokens: Sequence[int]) -> list[tuple[int, int]]:
-    """First and last frame of each token on the best CTC path of ``tokens`` (Viterbi); [] where there is none.
+    """First and last frame of each token on the best CTC path of ``tokens`` (Viterbi); [] if there is none.
 
     Args:
-        log_probs: ``(T, V)``, blank is 0.
+        log_probs: (T, V), blank is 0.
     """
     labels = np.zeros(2 * len(tokens) + 1, dtype=np.int64)
     labels[1::2] = tokens
@@ -149,7 +149,7 @@ def ctc_spikes(log_probs: np.ndarray, tokens: Sequence[int]) -> list[tuple[int, 
 
 
 def splice(pool: list[Aligned], sample_rate_hz: int, chooser: random.Random) -> tuple[np.ndarray, str]:
-    """Pieces of one speaker's recordings until there are enough characters, cut where it is quiet."""
+    """Join segments of one speaker's recordings, cut where it is quiet, until there are enough characters."""
     parts = [np.zeros(int(chooser.uniform(0.05, 0.2) * sample_rate_hz), np.float32)]
     text: list[str] = []
     wanted = chooser.randint(*UTTERANCE_CHARACTERS)
@@ -168,7 +168,7 @@ def splice(pool: list[Aligned], sample_rate_hz: int, chooser: random.Random) -> 
 
 
 def speaker_of(utt_id: str) -> str:
-    """The speaker by Kaldi's convention that ids begin with it: an id without its last number and the letters before.
+    """The speaker by Kaldi's convention that ids begin with it: the id without its last number and letters before that.
 
     >>> speaker_of("BAC009S0150W0001")
     'BAC009S0150'
@@ -177,7 +177,7 @@ def speaker_of(utt_id: str) -> str:
 
 
 def pools_of_speakers(recordings: Sequence[tuple[str, Aligned]]) -> list[list[Aligned]]:
-    """Recordings by speaker; those of speakers with only a few are one pool."""
+    """Recordings by speaker; those of speakers with only a few share one pool."""
     pools: dict[str, list[Aligned]] = {}
     for speaker, aligned in recordings:
         pools.setdefault(speaker, []).append(aligned)
@@ -187,20 +187,20 @@ def pools_of_speakers(recordings: Sequence[tuple[str, Aligned]]) -> list[list[Al
 
 
 def write_spliced(model_dir: Path, data_dir: Path, out_dir: Path, *, count: int, seed: int = 0) -> tuple[int, int]:
-    """Write a data directory of ``count`` spliced utterances; how many recordings were cut, and how many there are.
+    """Write a data directory of ``count`` spliced utterances; returns how many recordings it used, and of how many.
 
-    ``utt2spk`` of ``data_dir`` says who speaks, else the ids do (:func:`speaker_of`). ``out_dir`` gets ``wav/*.flac``,
-    ``wav.scp`` and ``text``, and appears when it is complete.
+    Speakers come from ``utt2spk`` of ``data_dir``, else from the ids (:func:`speaker_of`). ``out_dir`` gets
+    ``wav/*.flac``, ``wav.scp`` and ``text``, and appears when it is complete.
 
     Raises:
         DataError: there is no text, or no recording can be aligned.
         UsageError: ``out_dir`` exists, or the model cannot align.
     """
     if out_dir.exists():
-        raise UsageError(f"{out_dir} exists", hint="remove it, or name another folder")
+        raise UsageError(f"{out_dir} exists", hint="remove it, or choose another folder")
     data, align = read_data_dir(data_dir), Aligner(model_dir)
     if data.texts is None:
-        raise DataError("no text: splicing needs to know what is said", where=str(data_dir))
+        raise DataError("no text: splicing needs transcripts", where=str(data_dir))
     recordings = []
     for utterance in data.utterances:
         key = utterance.utt_id

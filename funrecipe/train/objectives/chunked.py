@@ -22,7 +22,7 @@ from funrecipe.train.objectives.output import (
 
 
 def shape_index(encoder: nn.Module, training: bool, generator: torch.Generator) -> int:
-    """Which chunk shape to use: a drawn one in training, the last one (the offline one) else."""
+    """Which chunk shape to use: in training a random one, otherwise the last (offline) one."""
     count = len(encoder.chunk_shapes)
     return int(torch.randint(count, (1,), generator=generator)) if training else count - 1
 
@@ -30,7 +30,7 @@ def shape_index(encoder: nn.Module, training: bool, generator: torch.Generator) 
 def chunk_cif(
     encoder_out: Tensor, layout: ChunkLayout, predictor: CifPredictorV2, target_lens: Tensor
 ) -> tuple[CifOutput, Tensor]:
-    """CIF over the chunks' own frames, and the attention mask of each token."""
+    """CIF over the own frames of the chunks, and the attention mask of each token."""
     cif = predictor(encoder_out * layout.real[:, None], layout.lens, target_lens=target_lens, chunk_mask=layout.own)
     return cif, layout.decoder_mask(cif.alphas, target_lens)
 
@@ -112,7 +112,7 @@ def one_pass(
 def second_encoder(
     model: nn.Module, encoder_out: Tensor, layout: ChunkLayout, feats: Tensor, index: int, conf: UniASRConf
 ) -> tuple[Tensor, ChunkLayout]:
-    """The second encoder on features and first encoder output at half rate: ``(B, T', D)`` and its layout."""
+    """The second encoder on features and the first encoder's output at half rate: (B, T', D) and its layout."""
     with torch.set_grad_enabled(torch.is_grad_enabled() and not conf.freeze_encoder2):
         joined = torch.cat((feats[:, : int(layout.feat_lens.max())], layout.join(encoder_out)), dim=-1)
         x, x_lens = model.stride_conv(joined, layout.feat_lens)

@@ -1,4 +1,4 @@
-"""Hot words of a training batch: stretches of its own texts, as FunASR 0.8.8 samples them for contextual models.
+"""Hotwords of a training batch: stretches of its own texts, as FunASR 0.8.8 samples them for contextual models.
 
 Source: ``funasr.datasets.large_datasets.utils.hotword_utils`` (which stretches) and ``padding`` (one list for the whole
 batch, "none of them" at its end).
@@ -22,9 +22,9 @@ class HotwordConf:
     """Keys of ``model_conf``, with the defaults of FunASR's data loader.
 
     Attributes:
-        sample_rate: share of utterances that give hot words; double_rate: of those that are long
-            enough, the share that gives two.
-        min_hw_length, max_hw_length: tokens of a hot word.
+        sample_rate: share of utterances that give hotwords.
+        double_rate: share of the long ones among these that give two.
+        min_hw_length, max_hw_length: length of a hotword, in tokens.
     """
 
     sample_rate: float = 0.6
@@ -43,7 +43,7 @@ class HotwordConf:
 
 
 def sample_stretches(length: int, conf: HotwordConf, generator: torch.Generator) -> list[tuple[int, int]]:
-    """``(start, end)``, the end excluded, of the hot words that a text of ``length`` tokens gives: none, one or two."""
+    """``(start, end)``, the end excluded, of the hotwords that a text of ``length`` tokens gives: none, one or two."""
 
     def between(low: int, high: int) -> int:
         return int(torch.randint(low, high + 1, (), generator=generator))
@@ -68,7 +68,7 @@ def sample_stretches(length: int, conf: HotwordConf, generator: torch.Generator)
 
 
 def sample_hotwords(batch: Batch, conf: HotwordConf, generator: torch.Generator) -> list[list[int]]:
-    """Token ids of the batch's hot words, in the order of its utterances."""
+    """Token ids of the hotwords of a batch, in the order of its utterances."""
     words = []
     for text, length in zip(batch.text.tolist(), batch.text_lens.tolist()):
         words += [text[start:end] for start, end in sample_stretches(length, conf, generator)]

@@ -10,14 +10,15 @@ IGNORE_ID = -1
 
 
 def label_smoothing_loss(logits: Tensor, targets: Tensor, smoothing: float, denominator: float | Tensor) -> Tensor:
-    """Kullback-Leibler divergence to ``1 - s`` on the target and ``s / (V - 1)`` elsewhere (ESPnet's
-    LabelSmoothingLoss).
+    """Kullback-Leibler divergence to ``1 - s`` on the target and ``s / (V - 1)`` elsewhere.
+
+    Source: ESPnet's ``LabelSmoothingLoss``.
 
     Args:
-        logits: ``(B, U, V)`` before softmax.
-        targets: ``(B, U)``, ``IGNORE_ID`` where nothing is expected.
+        logits: (B, U, V) before softmax.
+        targets: (B, U), ``IGNORE_ID`` where nothing is expected.
         smoothing: s in [0, 1).
-        denominator: number of tokens (length-normalised) or of utterances.
+        denominator: number of tokens (length-normalized) or of utterances.
 
     Returns:
         The sum over tokens divided by ``denominator``, a scalar.
@@ -37,7 +38,7 @@ def label_smoothing_loss(logits: Tensor, targets: Tensor, smoothing: float, deno
 
 
 def token_accuracy(logits: Tensor, targets: Tensor) -> float:
-    """Share of wanted positions whose arg-max is the target."""
+    """The share of expected positions whose arg-max is the target."""
     wanted = targets.ne(IGNORE_ID)
     total = int(wanted.sum())
     return float((logits.argmax(-1).eq(targets) & wanted).sum()) / total if total else 0.0
@@ -48,13 +49,13 @@ def ctc_loss(
 ) -> Tensor:
     """CTC (Graves et al. 2006), blank 0, summed over utterances and divided by ``denominator`` (utterances).
 
-    An utterance that is too short for its text has infinite loss; it contributes zero instead of spoiling the batch.
+    An utterance that is too short for its text would have an infinite loss; it contributes zero instead.
 
     Args:
-        logits: ``(B, T, V)`` before softmax.
-        logit_lens: ``(B,)``.
-        targets: ``(B, U)`` padded with ``IGNORE_ID``.
-        target_lens: ``(B,)``.
+        logits: (B, T, V) before softmax.
+        logit_lens: (B,).
+        targets: (B, U), padding is ``IGNORE_ID``.
+        target_lens: (B,).
     """
     log_probs = F.log_softmax(logits.float(), dim=-1).transpose(0, 1)
     flat = targets[targets.ne(IGNORE_ID)]

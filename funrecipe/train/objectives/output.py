@@ -22,8 +22,9 @@ class LossOutput:
     Attributes:
         loss: the scalar to differentiate.
         stats: its parts by FunASR's names (loss_att, loss_pre, acc, ...), detached.
-        weight: how much this batch counts in a mean over batches: tokens when the loss is length-normalised, else
-        utterances. extras: tensors that only checks look at.
+        weight: how much this batch counts in a mean over batches: its tokens if the loss is length-normalized, else its
+            utterances.
+        extras: tensors for checks only.
     """
 
     loss: Tensor
@@ -34,7 +35,7 @@ class LossOutput:
 
 @dataclass(frozen=True)
 class ObjectiveConf:
-    """``model_conf``, with the defaults of FunASR's classes. Keys that belong to other parts of a model pass unread."""
+    """``model_conf``, with the defaults of FunASR's classes. Keys of other parts of a model are ignored."""
 
     ctc_weight: float = 0.5
     lsm_weight: float = 0.0
@@ -62,13 +63,13 @@ def utterances_of(batch: Batch) -> float:
 
 
 def tokens_of(batch: Batch, extra_per_utterance: int = 0) -> float:
-    """Number of target tokens, ``extra_per_utterance`` (an appended eos) included."""
+    """The number of target tokens, with ``extra_per_utterance`` (an appended eos)."""
     tokens = batch.normalizer_tokens if batch.normalizer_tokens is not None else batch.token_count
     return tokens + extra_per_utterance * utterances_of(batch)
 
 
 def attention_denominator(conf: ObjectiveConf, batch: Batch, extra_per_utterance: int) -> float:
-    """What sums over tokens are divided by: tokens (length-normalised) or utterances."""
+    """What sums over tokens are divided by: tokens (length-normalized) or utterances."""
     return tokens_of(batch, extra_per_utterance) if conf.length_normalized_loss else utterances_of(batch)
 
 

@@ -24,7 +24,7 @@ from funrecipe.train.objectives.output import (
 
 
 def append_eos(text: Tensor, text_lens: Tensor, bias: int) -> tuple[Tensor, Tensor]:
-    """``predictor_bias`` 1: an end-of-sentence behind every target, so that CIF learns to fire once more for it."""
+    """With ``bias`` 1, end of sentence after every target, so that CIF learns to fire once more for it."""
     if bias == 0:
         return text, text_lens
     longer = F.pad(text, (0, 1), value=IGNORE_ID)
@@ -40,7 +40,9 @@ def mix_in_targets(
     one ``torch.randperm(length)`` per utterance that needs any.
 
     Args:
-        embeds, target_embeds: ``(B, U, D)``; wrong: ``(B,)`` errors of the first pass; text_lens: ``(B,)``.
+        embeds, target_embeds: (B, U, D).
+        wrong: (B,), errors of the first pass.
+        text_lens: (B,).
     """
     chosen = torch.zeros(embeds.shape[:2], dtype=torch.bool)
     for row, (length, errors) in enumerate(zip(text_lens.tolist(), wrong.tolist())):
@@ -155,7 +157,7 @@ def glance(
     ratio: float,
     generator: torch.Generator,
 ) -> Tensor:
-    """The sampler's mixture: the first pass decides how many target embeddings are mixed into ``embeds (B, U, D)``."""
+    """The sampler: mix target embeddings into ``embeds`` (B, U, D), the more the worse the first pass was."""
     wanted = text.ne(IGNORE_ID)
     correct = (first_logits.argmax(-1).eq(text) & wanted).sum(dim=1)
     target_embeds = model.decoder.embed(text.clamp(min=0))

@@ -1,7 +1,7 @@
 """An auxiliary CTC over Mandarin initials and finals on an inner encoder block, for training with little data.
 
 A few thousand characters are too many classes for an hour of speech: CTC and attention alone stay on a plateau. About
-sixty initials and toned finals are learnt quickly and shape the lower encoder. The head is dropped from checkpoints.
+sixty initials and toned finals are learned quickly and shape the lower encoder. The head is not saved in checkpoints.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from funrecipe.train.objectives.output import LossOutput, utterances_of
 
 
 def phones_of_characters(characters: Sequence[str]) -> list[str]:
-    """Initials and toned finals of a sentence (pypinyin reads words in context); other tokens as they are."""
+    """Initials and toned finals of a sentence (pypinyin reads words in context); other tokens are kept."""
     try:
         from pypinyin import Style, lazy_pinyin
     except ImportError:
@@ -38,7 +38,7 @@ def phones_of_characters(characters: Sequence[str]) -> list[str]:
 
 
 class PhoneTable:
-    """Phones of training texts and their ids; 0 is CTC's blank, and phones met later get the last id."""
+    """The phones of training texts and their ids; 0 is CTC's blank, the last id is for phones not among them."""
 
     def __init__(self, sentences: Iterable[Sequence[str]]) -> None:
         phones = sorted({p for sentence in sentences for p in phones_of_characters(sentence)})
@@ -56,7 +56,8 @@ class PhoneCtc(nn.Module):
     """The head: norm and linear layer on the output of encoder block ``layer``, which a hook picks up.
 
     Args:
-        encoder: has ``encoders`` and perhaps ``encoders0`` (SANM); layer: counted from 1; 0: the block before the last.
+        encoder: has ``encoders``, SANM also ``encoders0``.
+        layer: counted from 1; 0: the last but one.
     """
 
     def __init__(self, encoder: nn.Module, phones: int, layer: int = 0) -> None:
@@ -76,7 +77,7 @@ class PhoneCtc(nn.Module):
         self._hidden = output if isinstance(output, Tensor) else output[0]
 
     def loss(self, batch: Batch, encoder_out_lens: Tensor) -> Tensor:
-        """CTC of the phones per utterance; call after the model has encoded ``batch``."""
+        """CTC of the phones, per utterance; to be called after the model has encoded ``batch``."""
         hidden, self._hidden = self._hidden, None
         assert hidden is not None and batch.phones is not None and batch.phone_lens is not None
         logits = self.output(self.norm(hidden))
@@ -93,7 +94,7 @@ def add_phone_loss(output: LossOutput, head: PhoneCtc, batch: Batch, weight: flo
 
 
 def is_auxiliary(name: str) -> bool:
-    """Whether a parameter belongs to the head (which is not part of the model that is saved)."""
+    """Whether a parameter belongs to the head, which is not saved with the model."""
     return name.startswith("phone_ctc.")
 
 
