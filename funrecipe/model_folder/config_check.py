@@ -51,7 +51,7 @@ _OWN = """
 pretrained more_train_dirs batch_unit prefetch_batches cache_mb min_ms max_ms max_tokens max_bad_share
 passes_per_epoch speed_perturb noise_probability noise_snr_db reverb_probability extend_vocab lora_rank lora_alpha
 lora_targets phone_ctc_weight phone_ctc_layer share_pronunciations max_steps lr precision valid_decode
-valid_decode_utterances save_interval accept_changed_data num_gpus process_timeout_s
+valid_decode_utterances save_interval accept_changed_data num_gpus process_timeout_s init_model
 """
 USED = frozenset(_USED.split())
 WITHOUT_EFFECT = frozenset((_WITHOUT_EFFECT + _OWN).split())

@@ -12,9 +12,11 @@ from tiny_corpus import SHORT_RUN, scratch
 
 from funrecipe import build_trainer, modelscope_args
 from funrecipe.errors import DataError, UsageError
+from funrecipe.model_folder.config_check import USED, WITHOUT_EFFECT
 from funrecipe.train.distributed import Ranks
 from funrecipe.train.loop import Trainer
-from funrecipe.train.options import build_options, parse_flag, resolve, settings_lines
+from funrecipe.train.options import KNOWN, build_options, parse_flag, resolve, settings_lines
+from funrecipe.train.output_folder import RUN_KEY
 from funrecipe.train.session import build_session
 
 
@@ -73,6 +75,10 @@ def test_a_script_that_writes_nothing_overrides_nothing(corpus: Path) -> None:
     flags = build_trainer(default_args={"data_dir": str(corpus), **arguments}).flags
     finetune = {"batch_bins": 777, "dataset_type": "large", "max_epoch": 9, "lr": 0.3}
     assert {name: getattr(build_options({}, finetune, flags), name) for name in finetune} == finetune
+
+
+def test_the_configuration_of_a_run_holds_no_key_that_decoding_refuses() -> None:
+    assert {*KNOWN, RUN_KEY} <= USED | WITHOUT_EFFECT
 
 
 def test_a_models_files_cannot_say_where_to_write_or_what_to_read() -> None:
