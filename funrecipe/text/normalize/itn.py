@@ -43,9 +43,16 @@ _SIGNS = {"加": "+", "减": "-", "乘": "×", "除以": "÷", "等于": "=", "�
 _TRAINS = {"高": "G", "动": "D", "特": "T", "快": "K", "城": "C", "直": "Z"}
 
 _N = f"负?{CARDINAL}"
+_ANY = f"负?(?:{APPROXIMATE}|{CARDINAL})"
 _SIGN = "|".join(_SIGNS)
 _TWO_DIGITS = f"(?:[一二三四五]?十{DIGIT}?|零?{DIGIT})"
 _YEAR = f"(?:{DIGIT}{{4}}|[一二两三]千(?:零{DIGIT})?)"
+# 08, 08~10, 2008~2009 before what is counted in years.
+_YEARS = (
+    f"(?:(?:零{DIGIT}|{DIGIT}{{4}})(?:[到至](?:{DIGIT}{{4}}|{DIGIT}{{2}}(?!{DIGIT})))?|"
+    f"[五六七八九]{DIGIT}[到至]{DIGIT}{{2}}(?!{DIGIT}))"
+)
+_OF_YEARS = "赛季|学年|财年|年(?!龄)|[届级款]"
 # Words in which the numeral is no number, or no exact one.
 _IDIOMS = (
     "(?:不管)?三七二十一|七七四十九|二一添作五|三下五除二|十一(?=黄金周|长假|小长假|国庆)|一二[八九](?=运动|事变)|九一八(?=事变)|"
@@ -68,7 +75,7 @@ def _longest_first(words: dict[str, str]) -> str:
 
 
 def _amount_pattern(name: str) -> str:
-    return f"(?P<{name}>{APPROXIMATE}|{_N})(?:[到至](?P<{name}_to>{_N}))?"
+    return f"(?P<{name}>{_ANY})(?:[到至](?P<{name}_to>{_ANY}))?"
 
 
 def _write(number: str) -> str:
@@ -76,16 +83,25 @@ def _write(number: str) -> str:
 
 
 def _write_any(number: str) -> str:
+    if number.startswith("负"):
+        return "-" + _write_any(number[1:]).replace("~", "~-")
     return write_approximate(number) if _IS_APPROXIMATE.fullmatch(number) else _write(number)
 
 
+def _write_span(first: str, last: str | None) -> str:
+    if not last:
+        return _write_any(first)
+    joined = "到" if any(map(_IS_APPROXIMATE.fullmatch, (first, last))) else "~"
+    return f"{_write_any(first)}{joined}{_write_last(last)}"
+
+
 def _amount(m: re.Match[str], name: str) -> str:
-    return _write_any(m[name]) + (f"~{_write_last(m[f'{name}_to'])}" if m[f"{name}_to"] else "")
+    return _write_span(m[name], m[f"{name}_to"])
 
 
 def _write_last(number: str) -> str:
     """The end of a range: 三到五万 is 3~5万, as 三五万 is."""
-    return f"{_write(number[:-1])}{number[-1]}" if re.fullmatch(f"{DIGIT}[万亿]", number) else _write(number)
+    return f"{_write(number[:-1])}{number[-1]}" if re.fullmatch(f"{DIGIT}[万亿]", number) else _write_any(number)
 
 
 def _padded(numeral: str) -> str:
@@ -121,8 +137,12 @@ def _write_time(m: re.Match[str]) -> str:
 
 
 def _write_percent(m: re.Match[str]) -> str:
-    first, last = ("100" if part == "百" else part and _write_any(part) for part in (m["percent_n"], m["percent_to"]))
-    return f"{m['percent_minus'] and '-'}{first}{f'~{last}' if last else ''}{'%' if m['percent_base'] == '百' else '‰'}"
+    ends = ["一百" if part == "百" else part for part in (m["percent_n"], m["percent_to"])]
+    return f"{m['percent_minus'] and '-'}{_write_span(*ends)}{'%' if m['percent_base'] == '百' else '‰'}"
+
+
+def _write_years(m: re.Match[str]) -> str:
+    return "~".join(write_code(year) for year in re.split("[到至]", m["years"]))
 
 
 def _write_fraction(m: re.Match[str]) -> str:
@@ -147,7 +167,8 @@ def _write_measure(m: re.Match[str]) -> str:
 
 
 def _write_below_zero(m: re.Match[str]) -> str:
-    return f"-{_write_any(m['below_zero_n']).replace('~', '~-')}°C"
+    last = f"~-{write_cardinal(m['below_zero_to'])}" if m["below_zero_to"] else ""
+    return f"{_write_any('负' + m['below_zero_n'])}{last}°C"
 
 
 def _write_expression(m: re.Match[str]) -> str:
@@ -191,20 +212,26 @@ _RULES: list[tuple[str, str, Callable[[re.Match[str]], str]]] = [
         rf"(?P<date>(?:(?P<date_y>{_YEAR})年)(?P<date_m>{_TWO_DIGITS})月(?:(?P<date_d>{_TWO_DIGITS})[日号])?)",
         _write_date,
     ),
+    ("years", rf"(?P<years>{_YEARS}(?={_OF_YEARS}))", _write_years),
     ("year", rf"(?P<year>{_YEAR}(?=年))", lambda m: _write_year(m[0])),
     ("day", rf"(?P<day>(?P<day_m>{_TWO_DIGITS})月(?P<day_d>{_TWO_DIGITS})[日号])", _write_day),
-    ("below_zero", rf"(?P<below_zero>零下(?P<below_zero_n>{APPROXIMATE}|{CARDINAL})(?:摄氏)?度)", _write_below_zero),
+    (
+        "below_zero",
+        rf"(?P<below_zero>零下(?P<below_zero_n>{APPROXIMATE}|{CARDINAL})(?:[到至](?:零下)?(?P<below_zero_to>{CARDINAL}))?"
+        "(?:摄氏)?度)",
+        _write_below_zero,
+    ),
     (
         "time",
         rf"(?P<time>(?P<time_half>{_DAY_PART})?(?P<time_h>[一二]?十{DIGIT}?|{DIGIT})点"
-        rf"(?P<time_m>{_TWO_DIGITS}(?=分)|[二三四五]?十{DIGIT}?(?![百千万亿])|半|[一三]刻)分?"
+        rf"(?P<time_m>{_TWO_DIGITS}(?=分)|[二三四五]?十{DIGIT}?(?![百千万亿]|{DIGIT})|半|[一三]刻)分?"
         rf"(?:(?P<time_s>{_TWO_DIGITS})秒)?)",
         _write_time,
     ),
     (
         "percent",
-        rf"(?P<percent>(?P<percent_minus>负?)(?P<percent_base>[百千])分之(?P<percent_n>百|{APPROXIMATE}|{_N})"
-        rf"(?:到(?:(?P=percent_base)分之)?(?P<percent_to>百|{_N}))?)",
+        rf"(?P<percent>(?P<percent_minus>负?)(?P<percent_base>[百千])分之(?P<percent_n>百|{_ANY})"
+        rf"(?:到(?:(?P=percent_base)分之)?(?P<percent_to>百|{_ANY}))?)",
         _write_percent,
     ),
     (
@@ -214,8 +241,8 @@ _RULES: list[tuple[str, str, Callable[[re.Match[str]], str]]] = [
     ),
     (
         "rate",
-        rf"(?P<rate>每(?P<rate_per>{_PER_NAMES})(?P<rate_n>{APPROXIMATE}|{_N})(?P<rate_unit>{_UNIT_NAMES})|"
-        rf"(?P<rate2_n>{APPROXIMATE}|{_N})(?P<rate2_unit>{_UNIT_NAMES})每(?P<rate2_per>{_PER_NAMES}))",
+        rf"(?P<rate>每(?P<rate_per>{_PER_NAMES})(?P<rate_n>{_ANY})(?P<rate_unit>{_UNIT_NAMES})|"
+        rf"(?P<rate2_n>{_ANY})(?P<rate2_unit>{_UNIT_NAMES})每(?P<rate2_per>{_PER_NAMES}))",
         _write_rate,
     ),
     (
@@ -228,7 +255,7 @@ _RULES: list[tuple[str, str, Callable[[re.Match[str]], str]]] = [
     ("measure", rf"(?P<measure>{_amount_pattern('measure_n')}(?P<measure_unit>{_UNIT_NAMES}))", _write_measure),
     ("expression", rf"(?P<expression>{_N}(?:(?:{_SIGN}){_N})+(?P<expression_unit>{_UNIT_NAMES})?)", _write_expression),
     ("plus_minus", rf"(?P<plus_minus>正负{CARDINAL})", lambda m: f"±{write_cardinal(m[0][2:])}"),
-    ("negative", rf"(?P<negative>负{CARDINAL})", lambda m: _write(m[0])),
+    ("negative", rf"(?P<negative>负(?:{PREFIXED}|{CARDINAL}))", lambda m: _write_any(m[0])),
     ("code", rf"(?P<code>{CODE}X?(?![十百千万亿]))", _write_code),
     (
         "approximate",

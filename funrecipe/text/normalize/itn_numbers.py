@@ -26,12 +26,13 @@ CODE = "[零一二三四五六七八九两幺洞拐柒捌玖]{3,}"
 
 # Two neighboring digits in one place: 三四十万, and behind higher places 十七八, 一百二三十, 一万六七.
 _PAIR = "(?:一[二两]|[二两]三|三[四五]|四五|五六|六七|七八|八九)"
+_NO_MORE = f"(?![零一二三四五六七八九两十百万亿]|点{DIGIT}|千(?![克米瓦赫]))"
 _HIGHER = f"(?:{_SECTION}亿)?(?:{_SECTION}万零?)?"
 PREFIXED = (
     f"(?:{_HIGHER}(?:(?:{_W}千零?)?(?:{_W}百)?{_W}?十{_PAIR}|(?:{_W}千)?{_W}百(?:{_PAIR}十?|零{_PAIR})|"
-    f"{_W}千(?:{_PAIR}百?|零{_PAIR}十?))[万亿]?|{_SECTION}(?:万零?{_PAIR}[十百千]?|亿零?{_PAIR}[十百千]?万?)){_NO_NUMERAL}"
+    f"{_W}千(?:{_PAIR}百?|零{_PAIR}十?))[万亿]?|{_SECTION}(?:万零?{_PAIR}[十百千]?|亿零?{_PAIR}[十百千]?万?)){_NO_MORE}"
 )
-APPROXIMATE = f"(?:{PREFIXED}|{_PAIR}[十百千]?[万亿]?{_NO_NUMERAL})"
+APPROXIMATE = f"(?:{PREFIXED}|{_PAIR}[十百千]?[万亿]?{_NO_MORE})"
 
 # A lone digit before one of these counts it: 三千一个月 is 3000 a month, 三百一顿 300 a meal.
 COUNTER = (
