@@ -8,6 +8,7 @@ import numpy as np
 
 from funrecipe.audio.channels import channels_last, take_channel
 from funrecipe.audio.decode import Sound, Wanted
+from funrecipe.audio.parts import check_rate
 from funrecipe.errors import UsageError
 
 FULL_SCALE = {np.dtype(np.int16): 2.0**15, np.dtype(np.int32): 2.0**31, np.dtype(np.int8): 2.0**7}
@@ -21,6 +22,7 @@ def samples_of(source: Any, wanted: Wanted, rate_hz: int) -> Sound:
     are refused, since a recording of 32 or 24 bits whose loudest sample is below the last 16 is silence.
 
     Raises:
+        DataError: a rate that no recording has, a segment or channel that is not there.
         UsageError: not an array, or of a type or shape that does not say what the samples are.
     """
     if hasattr(source, "detach"):  # a torch tensor, without importing torch
@@ -37,6 +39,7 @@ def samples_of(source: Any, wanted: Wanted, rate_hz: int) -> Sound:
             )
     elif samples.dtype.kind != "f" and samples.dtype not in FULL_SCALE and samples.dtype != np.uint8:
         raise UsageError(f"samples of type {samples.dtype}", hint="int16, int32 by its full scale, or float in [-1, 1)")
+    check_rate(rate_hz)
     wanted.check(len(samples), rate_hz)
     first, stop = wanted.samples(rate_hz)
     taken = take_channel(_scaled(samples[first:stop]), wanted.channel)

@@ -107,9 +107,7 @@ def chunk_parts(file: BinaryIO, start: int, stop: int, reader: str, *, is_entry:
         return [Part(start, end)]
     if not bits or block_bytes != channels * ((bits + 7) // 8):
         raise DataError(f"its header is damaged: {block_bytes} bytes for {channels} samples of {bits} bits")
-    count = size // block_bytes
-    check_header(rate_hz, channels, count)
-    return [Part(start, end, count, rate_hz, channels)]
+    return [Part(start, end, size // block_bytes, rate_hz, channels)]
 
 
 def find_samples(file: BinaryIO, start: int, stop: int, reader: str) -> Samples:
@@ -207,7 +205,7 @@ def nist_parts(file: BinaryIO, start: int, stop: int) -> list[Part]:
         channels, rate_hz = int(fields["channel_count"]), int(fields["sample_rate"])
     except (ValueError, KeyError):
         raise DataError("corrupt: its header does not state the samples, bytes, channels and rate") from None
-    check_header(rate_hz, channels, count)
+    check_header(rate_hz, channels)
     wanted, left = count * width * channels, stop - start - header_bytes
     if wanted > left:
         raise DataError(f"the file is cut off: {max(0, left)} of {wanted} bytes of samples")

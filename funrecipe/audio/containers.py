@@ -26,8 +26,8 @@ from funrecipe.audio.ffmpeg import CONVERT_HINT, converted
 from funrecipe.audio.flac import flac_parts
 from funrecipe.audio.mpeg import mpeg_parts
 from funrecipe.audio.ogg import ogg_parts
-from funrecipe.audio.parts import MAX_CHANNELS, Part, check_header, read_bytes
-from funrecipe.audio.signatures import HEAD_BYTES, Format, id3_bytes, identify
+from funrecipe.audio.parts import MAX_CHANNELS, Part, check_duration, check_rate, read_bytes
+from funrecipe.audio.signatures import HEAD_BYTES, SIGNATURE_BYTES, Format, by_signature, id3_bytes, identify
 from funrecipe.errors import DataError
 
 PCM_BYTES_PER_SAMPLE = 2
@@ -158,7 +158,8 @@ def look(file: BinaryIO, start: int, stop: int) -> tuple[int, Format | None]:
         if start + size >= stop:
             raise DataError("an ID3 tag without audio")
         start += size
-    return start, identify(read_bytes(file, start, min(start + HEAD_BYTES, stop)))
+    head = read_bytes(file, start, min(start + SIGNATURE_BYTES, stop))
+    return start, by_signature(head) or identify(read_bytes(file, start, min(start + HEAD_BYTES, stop)))
 
 
 def parts_of(
@@ -192,10 +193,11 @@ def _read_raw(file: BinaryIO, start: int, stop: int, reading: Reading) -> Sound:
     size = stop - start
     if size % PCM_BYTES_PER_SAMPLE:
         raise DataError(f"{size} bytes of 16-bit samples: an odd number, the data is cut off or has a header")
-    check_header(reading.raw_rate_hz, 1, size // PCM_BYTES_PER_SAMPLE)
+    check_rate(reading.raw_rate_hz)
     first, last = reading.wanted.samples(reading.raw_rate_hz)
     reading.wanted.check(size // PCM_BYTES_PER_SAMPLE, reading.raw_rate_hz)
     end = stop if last is None else min(stop, start + PCM_BYTES_PER_SAMPLE * last)
+    check_duration((end - start) // PCM_BYTES_PER_SAMPLE - first, reading.raw_rate_hz)
     data = read_bytes(file, start + PCM_BYTES_PER_SAMPLE * first, end)
     return Sound(take_channel(_raw_samples(data)[:, None], reading.wanted.channel), reading.raw_rate_hz, 1)
 
@@ -250,7 +252,7 @@ def _read_matrix(file: BinaryIO, start: int, stop: int, reading: Reading) -> Sou
     except (ValueError, AssertionError, struct.error, IndexError, RuntimeError, TypeError) as error:
         raise DataError(f"corrupt: a Kaldi matrix at byte {start} ({error})") from None
     samples = channels_last(np.asarray(matrix))
-    check_header(reading.raw_rate_hz, max(1, samples.shape[1]), len(samples))
+    check_rate(reading.raw_rate_hz)
     reading.wanted.check(len(samples), reading.raw_rate_hz)
     first, last = reading.wanted.samples(reading.raw_rate_hz)
     taken = take_channel(samples[first:last], reading.wanted.channel).astype(np.float32) / np.float32(PCM_FULL_SCALE)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, BinaryIO
 import numpy as np
 
 from funrecipe.audio.channels import take_channel
-from funrecipe.audio.parts import MAX_AUDIO_S, Part, check_header, size_of
+from funrecipe.audio.parts import Part, check_duration, check_header, size_of
 from funrecipe.audio.resample import resample
 from funrecipe.errors import DataError
 
@@ -67,7 +67,7 @@ def decode_parts(file: BinaryIO, parts: list[Part], wanted: Wanted) -> Sound:
         DataError: a part is damaged, or shorter than it states; the segment leaves the recording.
     """
     kept: list[np.ndarray] = []
-    position = rate_hz = channels = first = 0
+    position = rate_hz = channels = first = taken = 0
     stop: int | None = None
     for part in parts:
         if rate_hz and part.rate_hz == rate_hz:
@@ -90,14 +90,15 @@ def decode_parts(file: BinaryIO, parts: list[Part], wanted: Wanted) -> Sound:
                 low, high = max(0, first - position), len(block) if stop is None else max(0, stop - position)
                 if low < high:
                     kept.append(block[low:high])
+                    taken += len(kept[-1])
+                    check_duration(taken, rate_hz)
                 position += len(block)
-            if position > MAX_AUDIO_S * rate_hz:
-                raise DataError(f"longer than {MAX_AUDIO_S // 3600} hours", hint="cut it")
         if stop is not None and position >= stop:
             break
     else:
         wanted.check(position, rate_hz or 1)
-    return Sound(np.concatenate(kept) if kept else np.zeros(0, np.float32), rate_hz or 1, channels or 1)
+    samples = kept[0] if len(kept) == 1 else np.concatenate([np.zeros(0, np.float32), *kept])
+    return Sound(samples, rate_hz or 1, channels or 1)
 
 
 def stream_parts(file: BinaryIO, parts: list[Part], channel: int | str) -> Iterator[tuple[np.ndarray, int]]:
@@ -138,7 +139,7 @@ def _blocks(sound: soundfile.SoundFile, part: Part, wanted: int | None, channel:
             taken = block
         if len(taken):
             yield np.ascontiguousarray(take_channel(taken, channel))
-        if len(block) < most or count > MAX_AUDIO_S * sound.samplerate:
+        if len(block) < most:
             return
 
 
@@ -166,7 +167,8 @@ def open_part(file: BinaryIO, part: Part) -> Iterator[soundfile.SoundFile]:
 
         with _reasons(UnknownToLibsndfile):
             sound = stack.enter_context(soundfile.SoundFile(source, closefd=False))
-        check_header(sound.samplerate, sound.channels, sound.frames if sound.frames < MAX_COUNT else None)
+        stated = sound.frames if sound.frames < MAX_COUNT else 0
+        check_header(sound.samplerate, sound.channels, stated, part.stop - part.start)
         yield sound
 
 

@@ -37,10 +37,10 @@ def flac_parts(file: BinaryIO, start: int, stop: int, *, length_only: bool = Fal
             if find_bytes(file, b"fLaC" + is_last + b"\x00\x00\x22", start + 4, stop) >= 0:
                 raise DataError("several FLAC streams, one after the other", hint="decode each: flac -d; then join")
     if samples:
-        check_header(rate_hz, channels, samples)
+        check_header(rate_hz, channels, samples, stop - start)
         return [Part(start, stop, samples, rate_hz, channels)]
     samples = _end_of_last_frame(read_bytes(file, max(start, stop - TAIL_BYTES), stop), header)
-    check_header(rate_hz, channels, samples)
+    check_header(rate_hz, channels, samples, stop - start)
     numbers |= samples
     header = header[:18] + numbers.to_bytes(8, "big") + header[26:]
     return [Part(start, stop, samples, rate_hz, channels, header=header)]

@@ -10,7 +10,8 @@ from funrecipe.errors import DataError
 
 MIN_RATE_HZ, MAX_RATE_HZ = 1000, 1_000_000
 MAX_CHANNELS = 32
-MAX_AUDIO_S = 12 * 3600  # of one source: a header that says more is wrong, and what is longer has to be cut
+MAX_AUDIO_S = 12 * 3600  # in memory at once
+MAX_SAMPLES_PER_BYTE = 8192  # digital silence in FLAC has 4700
 MAX_PARTS = 1000
 BLOCK_BYTES = 1 << 20
 
@@ -72,14 +73,27 @@ def find_bytes(file: BinaryIO, wanted: bytes, start: int, stop: int) -> int:
     return -1
 
 
-def check_header(rate_hz: float, channels: int, samples: int | None = None) -> None:
-    """Raise DataError for a header that no recording has, before memory is taken for it."""
+def check_rate(rate_hz: float, who: str = "audio_fs is") -> None:
+    """Raise DataError for a sampling rate that no recording has: converting it would take any amount of memory."""
     if not MIN_RATE_HZ <= rate_hz <= MAX_RATE_HZ:
-        raise DataError(f"its header states a sampling rate of {rate_hz:g} Hz")
+        raise DataError(f"{who} {rate_hz:g} Hz (from {MIN_RATE_HZ} to {MAX_RATE_HZ} Hz are read)")
+
+
+def check_header(rate_hz: float, channels: int, samples: int = 0, size: int = 0) -> None:
+    """Raise DataError for a header that no recording has, before memory is taken for it.
+
+    Args:
+        samples: what it states per channel; size: bytes that are there for them.
+    """
+    check_rate(rate_hz, "its header states a sampling rate of")
     if not 1 <= channels <= MAX_CHANNELS:
         raise DataError(f"its header states {channels} channels (at most {MAX_CHANNELS} are read)")
-    if samples is not None and samples > MAX_AUDIO_S * rate_hz:
-        raise DataError(
-            f"its header states {samples} samples, {samples / rate_hz / 3600:.1f} hours",
-            hint=f"if that is true, cut it: at most {MAX_AUDIO_S // 3600} hours are read at once",
-        )
+    if samples > MAX_SAMPLES_PER_BYTE * size:
+        raise DataError(f"its header states {samples} samples in {size} bytes")
+
+
+def check_duration(samples: int, rate_hz: int) -> None:
+    """Raise DataError for more samples than are held in memory at once."""
+    if samples > MAX_AUDIO_S * rate_hz:
+        hours = MAX_AUDIO_S // 3600
+        raise DataError(f"{samples / rate_hz / 3600:.1f} hours at once, more than {hours}", hint="cut it, by segments")

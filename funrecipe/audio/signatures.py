@@ -12,6 +12,7 @@ from typing import NamedTuple
 from funrecipe.audio.frames import find_frames
 
 HEAD_BYTES = 32768  # how much of a source ``identify`` wants to see: several frames of any format
+SIGNATURE_BYTES = 512  # more than any fixed signature has
 MIN_TEXT_BYTES = 16
 HTK_PERIODS = rb"(\x02\x71|\x04\xe2|\x00[\xe2\xe3\xd0]|\x01[\x38\xc5\xc6]|\x03\x8b)"  # of the usual rates, in 100 ns
 ID3_SIZE = re.compile(rb"ID3[\x02-\x04].[\x00-\xff]([\x00-\x7f]{4})", re.DOTALL)
@@ -112,11 +113,15 @@ _TABLE: tuple[tuple[bytes, str, str, str], ...] = (
 TABLE = tuple((re.compile(pattern, re.DOTALL), Format(*rest)) for pattern, *rest in _TABLE)
 
 
+def by_signature(head: bytes) -> Format | None:
+    """The format whose fixed signature ``head`` begins with, or None."""
+    return next((found for pattern, found in TABLE if pattern.match(head)), None)
+
+
 def identify(head: bytes) -> Format | None:
     """The format of a source that begins with ``head``, without ID3 tags; None if nothing says what it is."""
-    for pattern, found in TABLE:
-        if pattern.match(head):
-            return found
+    if found := by_signature(head):
+        return found
     if frames := find_frames(head):
         return BY_FRAMES[frames[0]]
     return TEXT if _is_text(head) else None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,12 +12,13 @@ import numpy as np
 from funrecipe.audio.augment import WaveAugment, build_specaug
 from funrecipe.audio.frontend import WavFrontend
 from funrecipe.audio.io import read_audio
+from funrecipe.data.kaldi_dir import resolve_audio
 from funrecipe.errors import DataError, UsageError, did_you_mean
 from funrecipe.model_folder import ModelFolder
 from funrecipe.train.data.batching import LengthSortedSampler
 from funrecipe.train.data.dataset import BatchLoader, BatchPlan, ItemLimits, SmallPlan, TrainItem
 from funrecipe.train.data.featurizer import Featurizer
-from funrecipe.train.data.large import Shard, StreamedPlan, read_shard_list
+from funrecipe.train.data.large import Shard, StreamedPlan, read_list, read_shard_list
 from funrecipe.train.data.rich_labels import rich_labels_of
 from funrecipe.train.distributed import Ranks
 from funrecipe.train.options import TrainOptions
@@ -59,11 +59,10 @@ def wave_augment(options: TrainOptions, sample_rate_hz: int) -> WaveAugment:
     def load(scp: str) -> list[np.ndarray]:
         if not scp:
             return []
-        path = Path(scp)
-        lines = [line.split(maxsplit=1) for line in path.read_text("utf-8").splitlines() if line.strip()]
-        if not lines or any(len(line) != 2 for line in lines):
+        lines = read_list(scp)
+        if not lines or not all(lines.values()):
             raise DataError("expected 'ID PATH' lines", where=scp)
-        places = [p if os.path.exists(p) else str(path.parent / p) for _, p in lines]
+        places = [resolve_audio(place, str(Path(scp).parent)) for place in lines.values()]
         return [read_audio(place, sample_rate_hz=sample_rate_hz) for place in places]
 
     low, high = options.noise_snr_db
