@@ -23,5 +23,6 @@ declare_option timestamp "" 'the time of every token, by its CTC head; not paraf
 declare_option windows "" 'embed windows of 1.5 s of each utterance, for diarization; only campplus, eres2netv2, sv' 'true|false'
 declare_option engine "" 'what computes the network: torch, or onnx (onnxruntime, for a folder made by funrecipe export)' 'torch|onnx'
 declare_option precision "" 'fp32, or on the CPU bf16 or int8: faster, results change a little (docs/speed.md)' 'fp32|bf16|int8'
+declare_option max_piece_s "" 'seconds above which audio is cut into pieces (default 30; 0: never)'
 # shellcheck disable=SC2034  # read by the recipe
-decoding=(beam_size nbest ctc_weight lm_weight ngram_weight penalty maxlenratio minlenratio token_num_relax decoding_ind decoding_mode search_type score_norm hotword_txt clas_scale language use_itn ban_emo_unk output timestamp windows engine precision)
+decoding=(beam_size nbest ctc_weight lm_weight ngram_weight penalty maxlenratio minlenratio token_num_relax decoding_ind decoding_mode search_type score_norm hotword_txt clas_scale language use_itn ban_emo_unk output timestamp windows engine precision max_piece_s)

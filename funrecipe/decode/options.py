@@ -34,7 +34,7 @@ class Option:
         choices: the values of a text, where they are few.
         neutral: values that stand in every published ``decoding.yaml`` and ask for nothing.
         flag: the name on the command line, where it is another.
-        is_for_search: False for what concerns no search (precision).
+        is_for_search: False for what concerns no search (precision, pieces).
     """
 
     kind: type
@@ -142,6 +142,12 @@ class DecodeOptions:
         str,
         "fp32, or on the CPU bf16 or int8: faster, results change a little (docs/speed.md)",
         choices=("fp32", "bf16", "int8"),
+        is_for_search=False,
+    )
+    max_piece_s: float | None = _option(
+        float,
+        "seconds above which audio is cut into pieces (default 30; 0: never)",
+        low=0,
         is_for_search=False,
     )
     allow_network: bool = False

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -27,6 +28,8 @@ from funrecipe.text.tokenizer import Tokenizer
 
 __all__ = ["Hypothesis", "Recognizer", "TokenHypothesis", "load_model", "load_recognizer", "make_recognizer"]
 
+DEFAULT_MAX_PIECE_S = 30.0
+
 
 class Recognizer:
     """Recognizes batches of waveforms. Holds no state between calls, so threads may share it.
@@ -36,6 +39,7 @@ class Recognizer:
         sample_rate_hz: of the waveforms.
         device: where to compute.
         nbest: more than one: hypotheses carry the other ones.
+        max_piece_s: audio longer than this is not for one call (``funrecipe.recordings.joining`` cuts it).
         one_by_one: compute utterances singly, because a batch would change what the model gives.
     """
 
@@ -48,11 +52,12 @@ class Recognizer:
         device: torch.device,
         *,
         nbest: int = 1,
+        max_piece_s: float = math.inf,
         one_by_one: bool = False,
     ) -> None:
         self.frontend, self.search, self.tokenizer = frontend, search, tokenizer
         self.sample_rate_hz, self.device, self.one_by_one = sample_rate_hz, device, one_by_one
-        self.nbest = nbest
+        self.nbest, self.max_piece_s = nbest, max_piece_s
 
     def transcribe(self, waveforms: Sequence[np.ndarray]) -> list[Hypothesis]:
         """The best hypothesis of every waveform, float ``(S,)`` in [-1, 1] at ``sample_rate_hz``.
@@ -89,8 +94,11 @@ class Recognizer:
         if hypothesis.rich is not None:
             fields = hypothesis.rich.as_fields()
             return Hypothesis(tokens, hypothesis.rich.text, hypothesis.score, hypothesis.timestamp_ms, rich=fields)
-        text = " ".join(postprocess(tokens, spells_blanks=self.tokenizer.spells_blanks or None).words)
-        return Hypothesis(tokens, text, hypothesis.score, hypothesis.timestamp_ms)
+        return Hypothesis(tokens, self.text_of(tokens), hypothesis.score, hypothesis.timestamp_ms)
+
+    def text_of(self, tokens: Sequence[str]) -> str:
+        """Post-processed words of some tokens, joined by a space."""
+        return " ".join(postprocess(tokens, spells_blanks=self.tokenizer.spells_blanks or None).words)
 
 
 def load_model(
@@ -161,6 +169,7 @@ def make_recognizer(
         folder.sample_rate_hz,
         device,
         nbest=options.nbest or 1,
+        max_piece_s=(DEFAULT_MAX_PIECE_S if options.max_piece_s is None else options.max_piece_s) or math.inf,
         one_by_one=precision != "fp32",
     )
 

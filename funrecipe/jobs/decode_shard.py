@@ -14,6 +14,7 @@ import numpy as np
 
 from funrecipe.errors import DataError, FunrecipeError, WorkerError
 from funrecipe.jobs.shards import ShardEntry
+from funrecipe.recordings.joining import PieceRecognizer
 
 # A batch holds at most this much audio, padding counted; one longer utterance is a batch of its own. On a CPU more is
 # slower again: a 3.0 M Paraformer on one core took 3.2 ms per second of audio alone, 1.6 in batches of 35 to 70 s, 2.6
@@ -93,6 +94,8 @@ def decode_shard(
     Raises:
         WorkerError: results cannot be written. Errors of single utterances end in ``failed.scp``.
     """
+    if getattr(recognizer, "max_piece_s", math.inf) < math.inf:
+        recognizer = PieceRecognizer(recognizer, batch_audio_s=batch_audio_s, batch_size=batch_size)
     # Longest first: the batch that needs most memory comes at once, and neighbours are of similar length.
     todo = sorted((e for e in entries if e.id not in writer.done), key=lambda e: (-e.cost_s, e.id))
     max_samples = int(batch_audio_s * recognizer.sample_rate_hz)

@@ -1,0 +1,165 @@
+"""Long audio through a recognizer of utterances: cut, recognize the pieces in batches, join what they say.
+
+Two pieces that overlap have heard some words twice, and the words at a cut are the least certain. They are joined where
+their tokens agree: at the match in the middle of the best alignment of the end of one with the beginning of the other.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import Any, Protocol
+
+import numpy as np
+
+from funrecipe.decode.hypothesis import EMPTY, Hypothesis
+from funrecipe.recordings.cutting import Piece, cut
+
+TOKENS_PER_S = 10  # most that an overlap is searched for
+MATCH, OTHERWISE = 2, -1  # of a token that agrees, and of one that has no counterpart
+
+
+class Recognizer(Protocol):
+    """What is needed of ``decode.recognizer.Recognizer``."""
+
+    sample_rate_hz: int
+    max_piece_s: float
+
+    def transcribe(self, waveforms: Sequence[np.ndarray]) -> list[Hypothesis]: ...
+
+    def text_of(self, tokens: Sequence[str]) -> str: ...
+
+
+class PieceRecognizer:
+    """A recognizer that cuts what is longer than its ``max_piece_s``; other audio it recognizes as ever.
+
+    Args:
+        recognizer: of utterances.
+        batch_audio_s: most seconds of pieces recognized at once, padding counted.
+        batch_size: most pieces.
+    """
+
+    def __init__(self, recognizer: Recognizer, *, batch_audio_s: float, batch_size: int) -> None:
+        self.recognizer, self.sample_rate_hz = recognizer, recognizer.sample_rate_hz
+        self._batch_samples, self._batch_size = int(batch_audio_s * recognizer.sample_rate_hz), batch_size
+
+    def transcribe(self, waveforms: Sequence[np.ndarray]) -> list[Hypothesis]:
+        """The hypothesis of every waveform ``(S,)``, whatever it is batched with."""
+        longest = self.recognizer.max_piece_s * self.sample_rate_hz
+        short = [number for number, waveform in enumerate(waveforms) if len(waveform) <= longest]
+        results = dict(zip(short, self.recognizer.transcribe([waveforms[number] for number in short])))
+        for number in range(len(waveforms)):
+            if number not in results:
+                results[number] = self._transcribe_long(waveforms[number])
+        return [results[number] for number in range(len(waveforms))]
+
+    def _transcribe_long(self, waveform: np.ndarray) -> Hypothesis:
+        pieces = cut(waveform, self.sample_rate_hz, self.recognizer.max_piece_s)
+        hypotheses: dict[int, Hypothesis] = {}
+        for batch in self._batches(pieces):
+            found = self.recognizer.transcribe([waveform[pieces[i].start : pieces[i].end] for i in batch])
+            hypotheses.update(zip(batch, found))
+        ordered = [hypotheses[number] for number in range(len(pieces))]
+        return join_hypotheses(pieces, ordered, self.recognizer, self.sample_rate_hz)
+
+    def _batches(self, pieces: Sequence[Piece]) -> Iterator[list[int]]:
+        """Numbers of the pieces to recognize together, of similar length."""
+        order = sorted(range(len(pieces)), key=lambda i: (pieces[i].start - pieces[i].end, i))
+        while order:
+            length = max(1, pieces[order[0]].end - pieces[order[0]].start)
+            count = max(1, min(self._batch_size, self._batch_samples // length))
+            yield order[:count]
+            order = order[count:]
+
+
+def join_hypotheses(
+    pieces: Sequence[Piece], hypotheses: Sequence[Hypothesis], recognizer: Recognizer, sample_rate_hz: int
+) -> Hypothesis:
+    """One hypothesis of what the pieces of a recording say, times counted from its beginning.
+
+    The score is the sum of those of the pieces, an overlap counted twice. There is one hypothesis only, whatever
+    ``nbest`` is.
+    """
+    if not pieces:
+        return EMPTY
+    overlaps_s = [piece.overlap / sample_rate_hz for piece in pieces]
+    tokens = _joined([hypothesis.tokens for hypothesis in hypotheses], overlaps_s)
+    score = math.fsum(hypothesis.score for hypothesis in hypotheses)
+    times = None
+    if all(hypothesis.timestamp_ms is not None for hypothesis in hypotheses):
+        starts_ms = [1000 * piece.start // sample_rate_hz for piece in pieces]
+        moved = [
+            [[begin + start_ms, end + start_ms] for begin, end in hypothesis.timestamp_ms or ()]
+            for hypothesis, start_ms in zip(hypotheses, starts_ms)
+        ]
+        times = [moved[piece][position] for piece, position in tokens]
+    plain = [hypotheses[piece].tokens[position] for piece, position in tokens]
+    rich = _rich(hypotheses, overlaps_s)
+    text = recognizer.text_of(plain)
+    if rich is not None:  # the text has tags, or marks that are no tokens: it is joined as it was written
+        words = [hypothesis.text.split() for hypothesis in hypotheses]
+        text = " ".join(words[piece][position] for piece, position in _joined(words, overlaps_s))
+    joined = Hypothesis(plain, text, score, times, rich=rich)
+    return replace(joined, nbest=[joined]) if hypotheses[0].nbest is not None else joined
+
+
+def _rich(hypotheses: Sequence[Hypothesis], overlaps_s: Sequence[float]) -> dict[str, str | None] | None:
+    """Tags of the piece with most tokens, with the text for people of all."""
+    if any(hypothesis.rich is None for hypothesis in hypotheses):
+        return None
+    texts = [list(str((hypothesis.rich or {}).get("text") or "")) for hypothesis in hypotheses]
+    text = "".join(texts[piece][position] for piece, position in _joined(texts, overlaps_s))
+    longest: Mapping[str, Any] = max(hypotheses, key=lambda hypothesis: len(hypothesis.tokens)).rich or {}
+    return {**longest, "text": text}
+
+
+def _joined(sequences: Sequence[Sequence[str]], overlaps_s: Sequence[float]) -> list[tuple[int, int]]:
+    """(piece, position) of every token of the whole; ``overlaps_s``: with the piece before."""
+    joined: list[tuple[int, int]] = []
+    for number, (sequence, overlap_s) in enumerate(zip(sequences, overlaps_s)):
+        most = math.ceil(overlap_s * TOKENS_PER_S)
+        ours = [sequences[piece][position] for piece, position in joined[len(joined) - min(most, len(joined)) :]]
+        drop, skip = seam(ours, list(sequence[:most]))
+        joined = joined[: len(joined) - drop] + [(number, position) for position in range(skip, len(sequence))]
+    return joined
+
+
+def seam(left: Sequence[str], right: Sequence[str]) -> tuple[int, int]:
+    """How many tokens to leave out at the end of ``left`` and at the beginning of ``right``.
+
+    The best alignment of an end of ``left`` with a beginning of ``right``; (0, 0) where none agrees more than not.
+    """
+    rows, columns = len(left), len(right)
+    scores = np.zeros((rows + 1, columns + 1), dtype=np.int64)
+    scores[0] = OTHERWISE * np.arange(columns + 1)  # an end of left may begin anywhere, right begins at its beginning
+    for row in range(1, rows + 1):
+        for column in range(1, columns + 1):
+            agrees = MATCH if left[row - 1] == right[column - 1] else OTHERWISE
+            scores[row, column] = max(
+                scores[row - 1, column - 1] + agrees,
+                scores[row - 1, column] + OTHERWISE,
+                scores[row, column - 1] + OTHERWISE,
+            )
+    end = int(scores[rows].argmax())
+    if scores[rows, end] <= 0:
+        return 0, 0
+    matches = _matches(scores, left, right, end)
+    row, column = matches[len(matches) // 2]
+    return rows - row, column
+
+
+def _matches(scores: np.ndarray, left: Sequence[str], right: Sequence[str], column: int) -> list[tuple[int, int]]:
+    """(tokens of left, tokens of right) up to and with each agreement of the best alignment, last first."""
+    row, matches = len(left), []
+    while row and column:
+        agrees = left[row - 1] == right[column - 1]
+        if scores[row, column] == scores[row - 1, column - 1] + (MATCH if agrees else OTHERWISE):
+            if agrees:
+                matches.append((row, column))
+            row, column = row - 1, column - 1
+        elif scores[row, column] == scores[row - 1, column] + OTHERWISE:
+            row -= 1
+        else:
+            column -= 1
+    return matches
