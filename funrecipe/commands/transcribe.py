@@ -18,12 +18,12 @@ if TYPE_CHECKING:
 
 QUICKSTART = Path(__file__).resolve().parents[2] / "egs" / "quickstart"
 NO_MODEL = "none"
+NEVER_S = 1e6  # no recording is so long
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     from funrecipe.decode.options import add_option_arguments
     from funrecipe.recordings.formats import FORMATS
-    from funrecipe.recordings.pieces import DEFAULT_MAX_PIECE_S
 
     add = parser.add_argument
     add("files", nargs="+", help="audio files")
@@ -33,12 +33,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--spk_model", default=NO_MODEL, help="speaker embeddings, to say who speaks: folder or id (default: none)")
     add("--formats", default="txt", help=f"some of {', '.join(FORMATS)} (default: %(default)s)")
     add("--output_dir", type=Path, help="write NAME.txt ... there (default: print; one format only)")
-    add(
-        "--max_piece_s",
-        type=float,
-        default=DEFAULT_MAX_PIECE_S,
-        help="longest piece of audio recognized in one go, in seconds (default: %(default)s)",
-    )
     add("--text_rules", default="1.4", help="how punctuation is written: 0.7, 0.8 or 1.4 (default: %(default)s)")
     add("--n_speakers", type=int, help="how many speakers there are (default: estimated)")
     add("--ncpu", type=int, help="threads on the CPU (default: all cores)")
@@ -95,7 +89,10 @@ def transcripts(args: argparse.Namespace, keys: dict[str, str]) -> Iterator[Reco
     from funrecipe.audio.io import stream_audio
     from funrecipe.decode.options import options_given
     from funrecipe.recordings.load import load_transcriber
+    from funrecipe.recordings.pieces import DEFAULT_MAX_PIECE_S
 
+    options = options_given(args)
+    max_piece_s = DEFAULT_MAX_PIECE_S if options.max_piece_s is None else options.max_piece_s or NEVER_S
     device = args.device
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
@@ -105,8 +102,8 @@ def transcripts(args: argparse.Namespace, keys: dict[str, str]) -> Iterator[Reco
         transcriber = load_transcriber(
             open_models(args),
             device=device,
-            options=options_given(args),
-            max_piece_s=args.max_piece_s,
+            options=options,
+            max_piece_s=max_piece_s,
             text_rules=args.text_rules,
             n_speakers=args.n_speakers,
             on_progress=bar.update,
