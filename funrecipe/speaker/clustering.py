@@ -34,7 +34,7 @@ def cluster(embeddings: np.ndarray, n_speakers: int | None = None) -> np.ndarray
     if len(embeddings) < MIN_WINDOWS:
         return np.zeros(len(embeddings), np.int64)
     if len(embeddings) >= MAX_WINDOWS and n_speakers is not None:
-        return in_order_of_appearance(k_means(embeddings, n_speakers))
+        return in_order_of_appearance(k_means(unit_rows(embeddings), n_speakers))
     # Of many windows evenly spaced ones are clustered, and the others join the nearest speaker.
     step = len(embeddings) // MAX_WINDOWS + 1
     labels = spectral_labels(embeddings[::step], n_speakers)
@@ -54,9 +54,14 @@ def spectral_labels(embeddings: np.ndarray, n_speakers: int | None) -> np.ndarra
 
 def similarity(embeddings: np.ndarray) -> np.ndarray:
     """Cosines (N, N)."""
-    norms = np.linalg.norm(embeddings, axis=1, keepdims=True)
-    normalized = embeddings / np.where(norms == 0, 1.0, norms)
-    return normalized @ normalized.T
+    units = unit_rows(embeddings)
+    return units @ units.T
+
+
+def unit_rows(vectors: np.ndarray) -> np.ndarray:
+    """Rows (N, E) at length 1; a row of zeros stays."""
+    norms = np.linalg.norm(vectors, axis=1, keepdims=True)
+    return vectors / np.where(norms == 0, 1.0, norms)
 
 
 def prune(affinity: np.ndarray) -> np.ndarray:
@@ -115,8 +120,7 @@ def speaker_means(embeddings: np.ndarray, labels: np.ndarray) -> np.ndarray:
 
 def nearest_speaker(embeddings: np.ndarray, means: np.ndarray) -> np.ndarray:
     """The speaker (N,) whose mean (K, E) has the largest cosine with each embedding (N, E)."""
-    norms = np.linalg.norm(means, axis=1)
-    return np.argmax(embeddings @ (means / np.where(norms == 0, 1.0, norms)[:, None]).T, axis=1)
+    return np.argmax(embeddings @ unit_rows(means).T, axis=1)
 
 
 def in_order_of_appearance(labels: np.ndarray) -> np.ndarray:
