@@ -20,6 +20,7 @@ from funrecipe.models.uninitialized import Uninitialized
 
 SPEAKER_FAMILIES = ("campplus", "eres2netv2", "sv")
 WINDOW_BATCH = 32  # fixed, so that an embedding never depends on what else a run does
+CLASSIFIER = "decoder.output_dense.weight"  # of an x-vector model
 WRAPPER_PREFIX = "model."  # FunASR 1.x wraps ERes2NetV2 in a class of its own
 
 
@@ -118,10 +119,12 @@ def load_speaker_model(
             where=str(folder.path),
             hint=f"families that have: {', '.join(SPEAKER_FAMILIES)}",
         )
-    with Uninitialized():
-        network = build_model(folder.config, len(folder.tokens)).eval().requires_grad_(False)
     path = weights or folder.weights
     state = {name.removeprefix(WRAPPER_PREFIX): tensor for name, tensor in load_state_dict(path).items()}
+    # The speakers of an x-vector model's training, which only its classifier needs, are often not in the folder.
+    n_classes = len(folder.tokens) or len(state.get(CLASSIFIER, ()))
+    with Uninitialized():
+        network = build_model(folder.config, n_classes).eval().requires_grad_(False)
     fit_state_dict(network, state, where=str(path))
     features: nn.Module
     if folder.family == "sv":

@@ -1,6 +1,7 @@
 """Speaker models: folders of every kind, shortest audio, independence of the batch."""
 
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -80,6 +81,17 @@ def test_weights_under_the_prefix_of_funasr_are_the_same_model(tmp_path):
     waveform = noise(16000)
     first, second = (
         load_speaker_model(open_model_folder(path)).embed(waveform) for path in (plain, tmp_path / "wrapped")
+    )
+    np.testing.assert_array_equal(first, second)
+
+
+def test_an_x_vector_model_needs_no_list_of_its_training_speakers(tmp_path):
+    shutil.copytree(PARITY / "xvector", tmp_path / "model")
+    config = tmp_path / "model" / "sv.yaml"
+    config.write_text(re.sub(r"token_list:\n(- .*\n)+", "token_list: /home/author/spk_list.txt\n", config.read_text()))
+    waveform = noise(16000)
+    first, second = (
+        load_speaker_model(open_model_folder(p)).embed(waveform) for p in (PARITY / "xvector", tmp_path / "model")
     )
     np.testing.assert_array_equal(first, second)
 
