@@ -7,13 +7,14 @@ files are compared by size and time.
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 from collections.abc import Iterable, Sequence
 
 import numpy as np
 
+from funrecipe.audio.io import split_ark_offset
 from funrecipe.data.kaldi_dir import resolve_audio
+from funrecipe.identity import file_stamp, rows_digest, value_digest
 from funrecipe.train.data.dataset import TrainItem
 from funrecipe.train.data.large import Shard, read_list
 from funrecipe.train.distributed import Ranks
@@ -27,12 +28,12 @@ def audio_digest(wave: np.ndarray) -> str:
 
 def set_fingerprint(utterances: Iterable[tuple[str, str, str]]) -> str:
     """Of ``(key, text, audio digest)`` in the order of keys."""
-    return _digest("\t".join(utterance) for utterance in sorted(utterances))
+    return rows_digest(sorted(utterances))
 
 
 def joined_fingerprint(fingerprints: Sequence[str]) -> str:
     """Of a set that consists of several directories."""
-    return fingerprints[0] if len(fingerprints) == 1 else _digest(fingerprints)
+    return fingerprints[0] if len(fingerprints) == 1 else rows_digest(fingerprints)
 
 
 def stream_fingerprint(shards: Iterable[Shard]) -> str:
@@ -42,12 +43,12 @@ def stream_fingerprint(shards: Iterable[Shard]) -> str:
         if shard.kind == "sound":
             folder = os.path.dirname(shard.files[0])
             audio = {key: resolve_audio(value, folder) for key, value in read_list(shard.files[0]).items()}
-            lines += [f"{key} {_stamp(path)}" for key, path in audio.items()]
+            lines += [f"{key} {file_stamp(split_ark_offset(path)[0])}" for key, path in audio.items()]
         else:
-            lines.append(_stamp(shard.files[0]))
+            lines.append(file_stamp(shard.files[0]))
         if shard.kind != "tar":
             lines += [f"{key} {text}" for key, text in read_list(shard.files[1]).items()]
-    return _digest(lines)
+    return rows_digest(lines)
 
 
 def plan_fingerprint(
@@ -58,19 +59,4 @@ def plan_fingerprint(
     files = [file for shard in shards for file in shard.files]
     settings = [options.batch_bins, options.unit, options.seed, options.passes_per_epoch, options.accum_grad,
                 options.dataset_conf, options.min_ms, options.max_ms, options.max_tokens, ranks.world_size]  # fmt: skip
-    return hashlib.sha256(json.dumps([listed, settings, files], sort_keys=True).encode()).hexdigest()
-
-
-def _stamp(path: str) -> str:
-    try:
-        stat = os.stat(path)
-    except OSError:
-        return "missing"
-    return f"{stat.st_size} {stat.st_mtime_ns}"
-
-
-def _digest(lines: Iterable[str]) -> str:
-    digest = hashlib.sha256()
-    for line in lines:
-        digest.update(f"{line}\n".encode("utf-8", "surrogateescape"))
-    return digest.hexdigest()
+    return value_digest([listed, settings, files])

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
-import os
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -12,9 +10,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
+from funrecipe.audio.io import split_ark_offset
 from funrecipe.data.kaldi_dir import DataDir, Utterance, read_data_dir
 from funrecipe.errors import DataError
 from funrecipe.files import write_text
+from funrecipe.identity import strict_stamp, value_digest
 from funrecipe.train.data.dataset import ItemLimits, Label, TrainItem
 from funrecipe.train.data.identity import set_fingerprint
 
@@ -124,7 +124,7 @@ def measure_all(
 ) -> dict[str, Measured]:
     """Measurements by key; those of unchanged files come from ``cache_file``."""
     cached = read_cache(cache_file) if cache_file else {}
-    stamps = {u.utt_id: file_stamp(u) for u in utterances}
+    stamps = {u.utt_id: audio_stamp(u) for u in utterances}
     fresh = [u for u in utterances if cached.get(u.utt_id, [None])[0] != stamps[u.utt_id]]
     results = {u.utt_id: Measured(*cached[u.utt_id][1:]) for u in utterances if u.utt_id in cached}
     with ThreadPoolExecutor(max(1, workers)) as pool:
@@ -148,15 +148,10 @@ def is_measurement(stamp: object, duration_ms: object, fault: object, digest: ob
     return texts and isinstance(duration_ms, float)
 
 
-def file_stamp(utterance: Utterance) -> str:
-    """Changes if the file, its place or the segment changes; the time of change (ctime) cannot be set back."""
-    path = utterance.audio if os.path.exists(utterance.audio) else utterance.audio.rpartition(":")[0]
-    try:
-        stat = os.stat(path)
-        state = f"{stat.st_size}:{stat.st_mtime_ns}:{stat.st_ctime_ns}"
-    except OSError:
-        state = "missing"
-    return hashlib.sha256(f"{utterance.audio}|{utterance.start_s}|{utterance.end_s}|{state}".encode()).hexdigest()[:16]
+def audio_stamp(utterance: Utterance) -> str:
+    """Changes if the file, its place or the segment changes."""
+    path, _ = split_ark_offset(utterance.audio)
+    return value_digest([utterance.audio, utterance.start_s, utterance.end_s, strict_stamp(path)])[:16]
 
 
 def report_lines(found: Inspection, unknown: Counter[str], data_dir: Path) -> list[str]:
