@@ -102,6 +102,8 @@ HEADERS: dict[str, tuple[re.Pattern[bytes], Callable[[bytes, int], Frame | MpegF
     "ts": (re.compile(rb"\x47"), _ts_frame),
 }
 ENCODER_MARKS, MARK_BYTES = (b"Xing", b"Info", b"LAME", b"Lavc", b"VBRI"), 256
+FREE_FORMAT = re.compile(rb"\xff[\xe2-\xe5\xf2-\xf5\xfa-\xfd][\x00-\x0b]")
+MIN_FREE_BYTES, MAX_FREE_BYTES = 24, 4096
 CUT_OUT = ("mpeg", "adts")
 MIN_CHAIN_OF = {"loas": 8, "ts": 16}  # their headers have few bits to agree on
 
@@ -114,11 +116,28 @@ def find_frames(data: bytes) -> tuple[str, int] | None:
     """
     if mpeg_frame(data, 0) and any(mark in data[:MARK_BYTES] for mark in ENCODER_MARKS):
         return "mpeg", 0
+    if _is_free_format(data):
+        return "free", 0
     for name, (pattern, parse) in HEADERS.items():
         for match in pattern.finditer(data) if name in CUT_OUT else filter(None, [pattern.match(data)]):
             if _is_chain(data, match.start(), parse, MIN_CHAIN_OF.get(name, MIN_CHAIN)):
                 return name, match.start()
     return None
+
+
+def _is_free_format(data: bytes) -> bool:
+    """MPEG frames whose header leaves the bit rate open: the same header comes back at a constant distance."""
+    if not FREE_FORMAT.match(data):
+        return False
+    header = re.compile(re.escape(data[:2]) + b"[" + re.escape(bytes({data[2] & 0xFD, data[2] | 2})) + b"]")
+    for match in header.finditer(data, MIN_FREE_BYTES, MAX_FREE_BYTES):
+        distance = at = match.start()
+        frames = 1
+        while frames < MIN_CHAIN and (following := header.search(data, at + distance - 1, at + distance + 4)):
+            at, frames = following.start(), frames + 1
+        if frames == MIN_CHAIN:
+            return True
+    return False
 
 
 def _is_chain(data: bytes, start: int, parse: Callable[[bytes, int], Frame | MpegFrame | None], wanted: int) -> bool:

@@ -36,6 +36,7 @@ class Format(NamedTuple):
 MPEG = Format("MPEG audio (mp3, mp2)", "mpeg", "mp3")
 BY_FRAMES = {
     "mpeg": MPEG,
+    "free": Format("MPEG audio in free format", "foreign"),
     "adts": Format("AAC (ADTS)", "foreign", "aac"),
     "loas": Format("AAC (LOAS)", "foreign", "loas"),
     "ac3": Format("AC-3", "foreign", "ac3"),

@@ -505,3 +505,10 @@ def test_without_ffmpeg_the_error_says_so(tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(DataError, match="there is no ffmpeg"):
         read(AUDIO / "s.m4a", allow_ffmpeg=True)
+
+
+def test_an_mp3_in_free_format_is_named_and_not_taken_for_samples():
+    body = np.random.default_rng(0).integers(0, 128, 600, np.uint8).tobytes()  # no second sync word in it
+    frames = b"".join(b"\xff\xfb\x00\xc4" + body[i:] + body[:i] for i in range(8))
+    with pytest.raises(DataError, match="free format"):
+        read(frames)
