@@ -19,6 +19,7 @@ from funrecipe.errors import DataError, FunrecipeError, UsageError, WorkerError,
 
 VERBS: dict[str, str] = {
     "validate": "check a Kaldi data directory, file:line for every problem",
+    "import": "make a data directory of a folder of audio, a jsonl, a table or lhotse cuts",
     "plan": "plan a run: balanced shards, kind of device, model, options -> plan.json and split/",
     "launch": "start one worker per shard of a plan and wait for all of them",
     "decode": "decode one shard (the worker)",
