@@ -48,7 +48,7 @@ licence hub model_revision trust_remote_code is_training device
 """
 # Settings of this package, in the configurations of its own training runs (train.options).
 _OWN = """
-pretrained more_train_dirs batch_unit prefetch_batches cache_mb min_ms max_ms max_tokens max_bad_share
+pretrained init_model more_train_dirs batch_unit prefetch_batches cache_mb min_ms max_ms max_tokens max_bad_share
 passes_per_epoch speed_perturb noise_probability noise_snr_db reverb_probability extend_vocab lora_rank lora_alpha
 lora_targets phone_ctc_weight phone_ctc_layer share_pronunciations max_steps lr precision valid_decode
 valid_decode_utterances save_interval accept_changed_data num_gpus process_timeout_s init_model
