@@ -28,13 +28,14 @@ from funrecipe.jobs.plan import Job, Plan
 from funrecipe.jobs.progress import ProgressBar
 from funrecipe.jobs.results import is_shard_accounted_for, is_shard_complete, unpublish
 from funrecipe.jobs.stall import StallWatch
-from funrecipe.jobs.status import clear_status, read_status
+from funrecipe.jobs.status import read_status
 from funrecipe.processes import only_run_in
 
 # With less room than this a worker may not even have been able to write its log.
 FULL_DISK_BYTES = 1 << 20
 LAUNCHES_NAME = "launches.jsonl"
 STALL_TIMEOUT_S = 1800.0
+LATE_FILES_S = (0.0, 1.0, 4.0)  # a file system over the network may show another machine's files a little later
 LOCAL = "local"
 BACKENDS: dict[str, Callable[[Plan, Sequence[Job]], Backend]] = {LOCAL: LocalBackend}
 
@@ -102,11 +103,10 @@ class _Run:
     def __init__(self, plan: Plan, jobs: Sequence[Job], backend: Backend, watch: StallWatch) -> None:
         self.plan, self.jobs, self.backend, self.watch = plan, jobs, backend, watch
         self.statuses = {job.number: read_status(plan.shard_folder(job.number)) for job in plan.jobs}
+        self._watched: set[int] = set()
 
     def run(self) -> None:
         (self.plan.output_dir / "log").mkdir(parents=True, exist_ok=True)
-        for job in self.jobs:
-            clear_status(self.plan.shard_folder(job.number))
         with _interruptible() as interrupted, ProgressBar(self.plan.num_utterances) as bar:
             try:
                 self.backend.start()
@@ -117,6 +117,7 @@ class _Run:
                         )
                     self._look(bar)
                     time.sleep(self.backend.poll_s)
+                self._watched.update(job.number for job in self.jobs)
                 self._look(bar)
             finally:
                 self.backend.cancel()
@@ -129,10 +130,11 @@ class _Run:
         return sum(status.done_audio_s for status in self.statuses.values())
 
     def _look(self, bar: ProgressBar) -> None:
-        for job in self.jobs:
-            if self.statuses[job.number].code is None or job.number not in self.backend.outcomes:
-                self.statuses[job.number] = read_status(self.plan.shard_folder(job.number))
-        self.watch.update(self.backend.running(), self.statuses)
+        running = set(self.backend.running())
+        for number in running | self._watched:  # those that ended since the last look, too
+            self.statuses[number] = read_status(self.plan.shard_folder(number))
+        self._watched = running
+        self.watch.update(running, self.statuses)
         for number in self.watch.to_be_ended():
             seconds = f"{self.watch.timeout_s:.0f}"
             self.backend.stop(number, f"no progress for {seconds} s, ended (--stall_timeout_s {seconds})")
@@ -143,9 +145,13 @@ class _Run:
         """What the back end says, and a job that ended well has a shard that is whole."""
         outcome = self.backend.outcomes.get(job.number, Outcome(1, "it was not run"))
         folder = self.plan.shard_folder(job.number)
-        if outcome.code == 0 and not is_shard_accounted_for(folder, self.plan.stamps(job.number)):
-            return Outcome(1, "it ended well, but its results are not whole")
-        return outcome
+        if outcome.code != 0:
+            return outcome
+        for wait_s in LATE_FILES_S:
+            time.sleep(wait_s)
+            if is_shard_accounted_for(folder, self.plan.stamps(job.number)):
+                return outcome
+        return Outcome(1, "it ended well, but its results are not whole")
 
 
 def _failure(plan: Plan, failed: Sequence[Job], num_jobs: int, outcomes: Mapping[int, Outcome]) -> FunrecipeError:

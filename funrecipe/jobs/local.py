@@ -15,7 +15,7 @@ from funrecipe.jobs import joblog
 from funrecipe.jobs.backend import Outcome, worker_command, worker_environment
 from funrecipe.jobs.plan import Job, Plan
 from funrecipe.jobs.resources import Layout, lay_out
-from funrecipe.jobs.status import read_status
+from funrecipe.jobs.status import clear_status, read_status
 from funrecipe.processes import PARENT_VARIABLE
 
 # After the polite signal, how long a worker may take before it is killed.
@@ -39,6 +39,7 @@ class _Worker:
     process: subprocess.Popen[bytes]
     jobs: list[Job]
     started: float
+    at: int = 0  # index of the job that it is at
     stopped: str = ""
 
 
@@ -60,6 +61,7 @@ class LocalBackend:
         for slot, group in enumerate(self._groups):
             for job in group:
                 joblog.begin(self.plan.log_path(job.number))
+                clear_status(self.plan.shard_folder(job.number))
             environment = worker_environment(os.environ, self.layout.threads)
             environment["CUDA_VISIBLE_DEVICES"] = self.layout.gpus[slot % len(self.layout.gpus)] or ""
             environment[PARENT_VARIABLE] = str(os.getpid())
@@ -87,11 +89,10 @@ class LocalBackend:
 
     def running(self) -> list[int]:
         """The first job of each worker that has not ended."""
-        now = []
         for worker in self._workers:
-            open_jobs = (job.number for job in worker.jobs if self._status_code(job) is None)
-            now += [number for number in [next(open_jobs, None)] if number is not None]
-        return now
+            while worker.at < len(worker.jobs) and self._status_code(worker.jobs[worker.at]) is not None:
+                worker.at += 1
+        return [worker.jobs[worker.at].number for worker in self._workers if worker.at < len(worker.jobs)]
 
     def stop(self, number: int, reason: str) -> None:
         for worker in self._workers:
