@@ -39,6 +39,8 @@ VERBS: dict[str, str] = {
     "tokens": "token list of a training set: tokens.txt",
     "splice": "create extra training data by splicing segments of a training set",
     "pack": "one checkpoint of a training run as a model folder",
+    "segment": "recordings of a data directory -> their pieces, to be decoded",
+    "join": "results of pieces -> those of the recordings, subtitles",
     "transcribe": "audio files of any length to text and subtitles",
     "export": "a model folder as ONNX, checked on real audio",
     "perplexity": "how well a language model predicts a text",

@@ -33,6 +33,8 @@ declare_option allow_pipes false "run the commands that wav.scp names"
 declare_option allow_ffmpeg false "let an installed ffmpeg read m4a, aac, amr, wma, webm and what else libsndfile does not"
 declare_option audio_fs "" "sampling rate of raw .pcm and .raw files, in Hz; empty: the model's" positive
 declare_option channel "" "channel of the audio to decode, from 1 on, or mix: the mean of all; empty: 1"
+# shellcheck source=utils/recordings.sh
+source "$recipe_root/utils/recordings.sh"
 declare_option textnorm_profile speechio "normalization of stage 3: speechio, funasr2023, strict or itn"
 # Decoding; empty: as the model's decoding.yaml says. Sets the array "decoding" to the names.
 # shellcheck source=utils/decode_options.sh
@@ -40,7 +42,8 @@ source "$recipe_root/utils/decode_options.sh"
 parse_options "$@"
 
 results=$output_dir/1best_recog
-plan=$output_dir/plan.json
+choose_pieces # with --vad_model the pieces of recordings are decoded, as a run in $decoded
+plan=$decoded/plan.json
 digest=
 
 [ -n "$data_dir" ] && [ -n "$output_dir" ] || die "--data_dir and --output_dir want a folder"
@@ -54,17 +57,23 @@ fi
 if stage 1; then
   log "Stage 1: Decoding ..."
   given checkpoint_dir ncpu audio_fs channel "${decoding[@]}"
-  funrecipe plan --model="$model" --data_dir="$data_dir" --output_dir="$output_dir" --batch_size="$batch_size" \
-    --gpu_inference="$gpu_inference" --gpuid_list="$gpuid_list" --njob="$njob" --checkpoint_name="$checkpoint_name" \
-    --resume="$resume" --allow_pipes="$allow_pipes" --allow_ffmpeg="$allow_ffmpeg" --backend="$backend" "${flags[@]}"
-  digest=$(digest_of "$plan") # every step from here on is about this plan
-  funrecipe launch --plan="$plan" --digest="$digest" --backend="$backend" --stall_timeout_s="$stall_timeout_s"
-  funrecipe merge --plan="$plan" --digest="$digest" --max_failed="$max_failed"
+  cut_recordings
+  if has_pieces; then
+    funrecipe plan --model="$model" --data_dir="$decoded_data" --output_dir="$decoded" --batch_size="$batch_size" \
+      --gpu_inference="$gpu_inference" --gpuid_list="$gpuid_list" --njob="$njob" --checkpoint_name="$checkpoint_name" \
+      --resume="$resume" --allow_pipes="$allow_pipes" --allow_ffmpeg="$allow_ffmpeg" --backend="$backend" "${flags[@]}"
+    digest=$(digest_of "$plan") # every step from here on is about this plan
+    funrecipe launch --plan="$plan" --digest="$digest" --backend="$backend" --stall_timeout_s="$stall_timeout_s"
+    funrecipe merge --plan="$plan" --digest="$digest" --max_failed="$max_failed"
+  fi
+  join_recordings
 elif [ "$stop_stage" -ge 2 ] && [ -e "$plan" ]; then
   asked model checkpoint_dir checkpoint_name audio_fs channel "${decoding[@]}"
-  funrecipe plan --check=true --output_dir="$output_dir" "${flags[@]}"
+  funrecipe plan --check=true --output_dir="$decoded" "${flags[@]}"
   digest=$(digest_of "$plan")
 fi
+run_record=() # a plan of pieces has other ids than the results
+if [ "$is_cut" = true ]; then digest=; else run_record=(--plan="$plan" --digest="$digest"); fi
 
 if { stage 2 || stage 3; } && [ ! -e "$data_dir/text" ]; then
   log "$data_dir has no text: nothing to score"
@@ -73,14 +82,14 @@ fi
 
 if stage 2; then
   log "Stage 2: Computing WER ..."
-  funrecipe score --results="$results" --data_dir="$data_dir" --plan="$plan" --digest="$digest" \
+  funrecipe score --results="$results" --data_dir="$data_dir" "${run_record[@]}" \
     ${hotword_txt:+--hotwords="$hotword_txt"}
 fi
 
 if stage 3; then
   log "Stage 3: SpeechIO TIOBE textnorm, profile $textnorm_profile: computing WER/CER and alignment ..."
   funrecipe score --protocol=speechio --profile="$textnorm_profile" --results="$results" --data_dir="$data_dir" \
-    --plan="$plan" --digest="$digest"
+    "${run_record[@]}"
 fi
 
 if stage 4; then
@@ -88,4 +97,4 @@ if stage 4; then
   funrecipe report --data_dir="$data_dir" --digest="$digest" ${hotword_txt:+--hotwords="$hotword_txt"} -- "$output_dir"
 fi
 
-if [ -e "$plan" ]; then funrecipe status --data_dir="$data_dir" -- "$output_dir"; fi
+if [ -e "$plan" ]; then funrecipe status --data_dir="$decoded_data" -- "$decoded"; fi

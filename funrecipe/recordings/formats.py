@@ -49,7 +49,7 @@ def as_txt(transcript: RecordingTranscript) -> str:
 
 
 def as_json(transcript: RecordingTranscript) -> str:
-    """Everything that is known, times in seconds."""
+    """Everything that is known, times in seconds; no scores, whose last digits depend on what was decoded together."""
     sentences = []
     for sentence in transcript.sentences:
         entry: dict[str, Any] = {
@@ -66,7 +66,6 @@ def as_json(transcript: RecordingTranscript) -> str:
             "start": segment.start_ms / 1000,
             "end": segment.end_ms / 1000,
             "text": " ".join(word.text for word in segment.words),
-            "score": round(segment.score, 6),
         }
         for segment in transcript.segments
     ]

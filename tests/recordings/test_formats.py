@@ -20,7 +20,7 @@ WORDS = (
 TRANSCRIPT = RecordingTranscript(
     "talk",
     3_800_000,
-    (Segment(60_900, 61_900, WORDS[:2], score=-1.5), Segment(3_725_000, 3_726_100, WORDS[2:])),
+    (Segment(60_900, 61_900, WORDS[:2]), Segment(3_725_000, 3_726_100, WORDS[2:])),
     (Sentence(WORDS[:2], 0), Sentence(WORDS[2:], 1)),
     '今天好。say "hi"。',
     has_punctuation=True,
@@ -122,7 +122,7 @@ def test_json():
     assert (content["key"], content["duration"], content["word_times"]) == ("talk", 3800.0, "spread")
     assert [(s["start"], s["end"], s["speaker"]) for s in content["sentences"]] == [(*SPANS[0], 0), (*SPANS[1], 1)]
     assert content["sentences"][0]["words"] == [["今天", 61.0, 61.4], ["好", 61.4, 61.8]]
-    assert content["segments"][0] == {"start": 60.9, "end": 61.9, "text": "今天 好", "score": -1.5}
+    assert content["segments"][0] == {"start": 60.9, "end": 61.9, "text": "今天 好"}
 
 
 def test_txt_has_a_line_per_sentence():

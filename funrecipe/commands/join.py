@@ -1,0 +1,63 @@
+"""``funrecipe join``: results of pieces -> 1best_recog of the recordings, and subtitles and other formats of each."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+from pathlib import Path
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    from funrecipe.recordings.formats import FORMATS
+
+    add = parser.add_argument
+    add("--piece_dir", type=Path, required=True, help="what 'funrecipe segment' wrote")
+    add("--results", type=Path, required=True, help="1best_recog of the run that decoded it")
+    add("--punc_model", help="punctuation: folder or id")
+    add("--text_rules", default="1.4", help="how punctuation is written: 0.7, 0.8 or 1.4 (default: %(default)s)")
+    add("--formats", default="", help=f"some of {', '.join(FORMATS)}, into OUT_DIR/transcripts")
+    add("--max_failed", type=int, default=0, help="publish if at most N recordings failed (default: %(default)s)")
+    add("output_dir", metavar="OUT_DIR", type=Path, help="gets 1best_recog")
+
+
+def run(args: argparse.Namespace) -> None:
+    from funrecipe.errors import IncompleteRunError, list_problems
+    from funrecipe.files import temporary_name, write_text
+    from funrecipe.jobs.results import RESULTS, unpublish
+    from funrecipe.recordings.formats import parse_formats, write_formats
+    from funrecipe.recordings.join_list import RESULT_FILES, WITH_PUNCTUATION, join_results
+    from funrecipe.recordings.transcript import RecordingTranscript
+
+    formats = parse_formats(args.formats)
+    punctuator = None
+    if args.punc_model:
+        from funrecipe.hub import open_model
+        from funrecipe.punctuation.punctuator import load_punctuator
+
+        punctuator = load_punctuator(open_model(args.punc_model))
+    results = list(join_results(args.piece_dir, args.results, punctuator=punctuator, text_rules=args.text_rules))
+    good = [result for result in results if isinstance(result, RecordingTranscript)]
+    bad = [f"{r.key}: {r.error}" for r in results if not isinstance(r, RecordingTranscript)]
+    if len(bad) > args.max_failed:
+        raise IncompleteRunError(
+            f"{len(bad)} of {len(results)} recordings failed; no results were published\n{list_problems(bad)}",
+            where=str(args.piece_dir),
+            hint=f"fix the audio and rerun, or pass --max_failed {len(bad)} to accept the failures",
+        )
+    args.output_dir.mkdir(parents=True, exist_ok=True)
+    new = temporary_name(args.output_dir / RESULTS)
+    new.mkdir()
+    try:
+        for name, value in {**RESULT_FILES, **(WITH_PUNCTUATION if punctuator else {})}.items():
+            write_text(new / name, (f"{result.key} {value(result)}\n" for result in good))
+        write_text(args.output_dir / "failed_recordings", (f"{line}\n" for line in bad))
+        if formats:
+            (args.output_dir / "transcripts").mkdir(exist_ok=True)
+        for result in good:
+            write_formats(result, args.output_dir / "transcripts", formats)
+        unpublish(args.output_dir)
+        os.replace(new, args.output_dir / RESULTS)
+    finally:
+        shutil.rmtree(new, ignore_errors=True)
+    print(f"{len(good)} recordings in {args.output_dir / RESULTS}" + (f", {len(bad)} failed" if bad else ""))

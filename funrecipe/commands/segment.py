@@ -1,0 +1,61 @@
+"""``funrecipe segment``: recordings of a data directory -> a data directory of their pieces, to be decoded."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+BOOLEAN = ("true", "false")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    from funrecipe.recordings.pieces import DEFAULT_MAX_PIECE_S
+
+    add = parser.add_argument
+    add("--data_dir", type=Path, required=True, help="folder with the wav.scp of the recordings")
+    add("--vad_model", help="folder or id; left out: pieces are cut where it is quiet")
+    add("--max_piece_s", type=float, default=DEFAULT_MAX_PIECE_S, help="longest piece (default: %(default)s)")
+    add("--njob", type=int, default=1, help="processes (default: %(default)s)")
+    add("--audio_fs", type=int, help="sampling rate of raw .pcm files, in Hz")
+    add("--channel", default="1", help="channel to take, from 1 on, or mix (default: %(default)s)")
+    add("--allow_pipes", choices=BOOLEAN, default="false", help="run commands that wav.scp names")
+    add("--allow_ffmpeg", choices=BOOLEAN, default="false", help="let ffmpeg read what libsndfile does not")
+    add("piece_dir", metavar="OUT_DIR", type=Path, help="folder to write: wav.scp, segments, pieces")
+
+
+def run(args: argparse.Namespace) -> None:
+    from funrecipe.audio.channels import check_channel
+    from funrecipe.data.kaldi_dir import read_data_dir
+    from funrecipe.errors import UsageError
+    from funrecipe.files import write_text
+    from funrecipe.hub import open_model
+    from funrecipe.identity import code_version, file_stamp, value_digest
+    from funrecipe.recordings.cut_list import CutOptions, cut_recordings
+    from funrecipe.recordings.piece_list import PIECES, write_piece_dir
+
+    if args.njob < 1:
+        raise UsageError(f"--njob must be 1 or more, got {args.njob}")
+    utterances = read_data_dir(args.data_dir, allow_pipes=args.allow_pipes == "true").utterances
+    vad = open_model(args.vad_model) if args.vad_model else None
+    options = CutOptions(
+        None if vad is None else vad.path,
+        args.max_piece_s,
+        audio_fs=args.audio_fs,
+        channel=check_channel(int(args.channel) if args.channel.isdecimal() else args.channel),
+        allow_pipes=args.allow_pipes == "true",
+        allow_ffmpeg=args.allow_ffmpeg == "true",
+    )
+    stamps = [(u.utt_id, u.audio, u.start_s, u.end_s, file_stamp(u.audio)) for u in utterances]
+    weights = None if vad is None else file_stamp(vad.weights)
+    wanted = value_digest([repr(options), weights, repr(stamps), code_version()])
+    done = args.piece_dir / ".digest"
+    if done.is_file() and (args.piece_dir / PIECES).is_file() and done.read_text().strip() == wanted:
+        print(f"the pieces in {args.piece_dir} are up to date")
+        return
+    done.unlink(missing_ok=True)
+    cut = list(cut_recordings(utterances, options, processes=args.njob))
+    write_piece_dir(args.piece_dir, utterances, cut)
+    write_text(done, f"{wanted}\n")
+    pieces = sum(len(recording.pieces) for recording in cut)
+    failed = sum(bool(recording.error) for recording in cut)
+    print(f"{len(cut)} recordings, {pieces} pieces" + (f", {failed} recordings cannot be read" if failed else ""))

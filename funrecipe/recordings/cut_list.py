@@ -1,0 +1,109 @@
+"""Cut the recordings of a list, in several processes: where the pieces are, without recognizing them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from functools import lru_cache
+from multiprocessing import get_context
+from pathlib import Path
+
+import numpy as np
+
+from funrecipe.audio.io import read_audio, stream_audio
+from funrecipe.data.kaldi_dir import Utterance
+from funrecipe.errors import DataError
+from funrecipe.model_folder import open_model_folder
+from funrecipe.recordings.piece_list import CutRecording, PieceTimes
+from funrecipe.recordings.pieces import Cutter, QuietCutter
+
+
+@dataclass(frozen=True)
+class CutOptions:
+    """How recordings are cut and read.
+
+    Attributes:
+        vad: folder of a VAD model; None: where it is quiet.
+        sample_rate_hz: at which they are cut; a VAD model has its own.
+        max_piece_s: longest piece.
+        audio_fs, channel, allow_pipes, allow_ffmpeg: as in :func:`funrecipe.audio.io.read_audio`.
+    """
+
+    vad: Path | None
+    max_piece_s: float
+    sample_rate_hz: int = 16000
+    audio_fs: int | None = None
+    channel: int | str = 1
+    allow_pipes: bool = False
+    allow_ffmpeg: bool = False
+
+
+def cut_recordings(
+    utterances: Sequence[Utterance], options: CutOptions, *, processes: int = 1
+) -> Iterator[CutRecording]:
+    """The pieces of every recording, in order; one that cannot be read has an ``error``."""
+    make_cutter(options)  # a wrong model or option is an error now, not in every process
+    if processes == 1 or len(utterances) < 2:
+        yield from (_cut(utterance, options) for utterance in utterances)
+        return
+    with ProcessPoolExecutor(min(processes, len(utterances)), get_context("spawn"), _one_thread) as pool:
+        yield from pool.map(_cut, utterances, [options] * len(utterances))
+
+
+@lru_cache(maxsize=1)
+def make_cutter(options: CutOptions) -> Cutter:
+    """The cutter of some options, made once in a process."""
+    if options.vad is None:
+        return QuietCutter(options.sample_rate_hz, options.max_piece_s)
+    from funrecipe.recordings.vad_pieces import VadCutter
+    from funrecipe.vad.detector import load_detector
+
+    return VadCutter(load_detector(open_model_folder(options.vad)), options.max_piece_s)
+
+
+def _one_thread() -> None:
+    import torch
+
+    torch.set_num_threads(1)
+
+
+def _cut(utterance: Utterance, options: CutOptions) -> CutRecording:
+    cutter = make_cutter(options)
+    rate_hz = options.sample_rate_hz if options.vad is None else open_model_folder(options.vad).sample_rate_hz
+    samples = 0
+
+    def counted() -> Iterator[np.ndarray]:
+        nonlocal samples
+        for block in _blocks(utterance, options, rate_hz):
+            samples += len(block)
+            yield block
+
+    try:
+        pieces = [
+            PieceTimes(
+                piece.start_ms,
+                piece.end_ms,
+                piece.heard_from_ms,
+                piece.heard_from_ms + len(piece.samples) * 1000 // rate_hz,
+                piece.cut_ms,
+            )
+            for piece in cutter.cut(counted())
+        ]
+    except DataError as error:
+        return CutRecording(utterance.utt_id, error=error.what)
+    return CutRecording(utterance.utt_id, samples * 1000 // rate_hz, tuple(pieces))
+
+
+def _blocks(utterance: Utterance, options: CutOptions, rate_hz: int) -> Iterator[np.ndarray]:
+    reading = {
+        "sample_rate_hz": rate_hz,
+        "audio_fs": options.audio_fs,
+        "channel": options.channel,
+        "allow_pipes": options.allow_pipes,
+        "allow_ffmpeg": options.allow_ffmpeg,
+    }
+    if utterance.start_s is None and utterance.end_s is None:
+        return stream_audio(utterance.audio, **reading)  # type: ignore[arg-type]
+    part = read_audio(utterance.audio, start_s=utterance.start_s, end_s=utterance.end_s, **reading)  # type: ignore[arg-type]
+    return iter([part])

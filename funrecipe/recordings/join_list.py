@@ -1,0 +1,73 @@
+"""Results of the pieces of a piece directory -> transcripts of the recordings, and the lines of their result files."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+from funrecipe.data.kaldi_dir import read_texts
+from funrecipe.errors import DataError
+from funrecipe.recordings.assemble import Punctuates, Recognized, assemble
+from funrecipe.recordings.piece_list import CutRecording, PieceTimes, missing_pieces, read_piece_dir
+from funrecipe.recordings.transcript import RecordingTranscript
+
+# The last digits of scores depend on what was decoded together; results are the same for any number of jobs.
+# What a recording's transcript is in ``1best_recog``: file -> its value.
+RESULT_FILES = {
+    "text": lambda t: " ".join(word.text for word in t.words),
+    "token": lambda t: " ".join(token for segment in t.segments for token in segment.tokens),
+    "score": lambda t: f"{sum(segment.score for segment in t.segments):.2f}",
+    "timestamp": lambda t: json.dumps([[word.start_ms, word.end_ms] for word in t.words]),
+    "vad": lambda t: json.dumps([[segment.start_ms, segment.end_ms] for segment in t.segments]),
+}
+WITH_PUNCTUATION = {"text_with_punc": lambda t: t.text}
+
+
+def join_results(
+    piece_dir: Path, results: Path, *, punctuator: Punctuates | None = None, text_rules: str = "1.4"
+) -> Iterator[RecordingTranscript | CutRecording]:
+    """The transcript of every recording in order of ids, or a :class:`CutRecording` with its ``error``.
+
+    Args:
+        piece_dir: what :func:`funrecipe.recordings.piece_list.write_piece_dir` wrote.
+        results: ``1best_recog`` of the run that decoded it; it may be missing where there are no pieces.
+
+    Raises:
+        DataError: files that are missing or damaged.
+    """
+    recordings, failed = read_piece_dir(piece_dir)
+    has_pieces = any(recording.pieces for recording in recordings.values())
+    values = {
+        name: read_texts(results / name) if has_pieces and (results / name).exists() else {}
+        for name in ("text", "token", "score", "timestamp")
+    }
+    if has_pieces and not (results / "text").exists():
+        raise DataError("there are no results of the pieces", where=str(results), hint="decode them first")
+    for key in sorted({*recordings, *failed}):
+        if key in failed:
+            yield CutRecording(key, error=failed[key])
+            continue
+        recording = recordings[key]
+        if missing := missing_pieces(recording, values["text"]):
+            yield CutRecording(
+                key, error=f"{len(missing)} of {len(recording.pieces)} pieces failed, first {missing[0]}"
+            )
+            continue
+        pieces = [_recognized(piece, piece.id_in(key), values) for piece in recording.pieces]
+        yield assemble(key, recording.duration_ms, pieces, punctuator=punctuator, text_rules=text_rules)
+
+
+def _recognized(piece: PieceTimes, name: str, values: dict[str, dict[str, str]]) -> Recognized:
+    times = values["timestamp"].get(name)
+    return Recognized(
+        piece.start_ms,
+        piece.end_ms,
+        piece.heard_from_ms,
+        piece.heard_to_ms,
+        values["text"][name],
+        tuple(values["token"].get(name, "").split()),
+        float(values["score"].get(name, "0")),
+        None if times is None else json.loads(times),
+        piece.cut_ms,
+    )

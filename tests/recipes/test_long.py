@@ -1,0 +1,143 @@
+"""Recordings through the recipe: cut, decoded in parallel, joined; the quick start's example."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+ROOT = Path(__file__).resolve().parents[2]
+QUICKSTART = ROOT / "egs" / "quickstart"
+SPOKEN = sorted((QUICKSTART / "data" / "wav").glob("*.flac"))
+
+
+def bash(script, *arguments, cwd):
+    environment = {**os.environ, "PYTHON": sys.executable}
+    command = ["bash", str(ROOT / script), *map(str, arguments)]
+    return subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True)
+
+
+def infer(folder, *arguments):
+    """The recipe on ``folder/data`` with the embedded models, stages 0 to 2."""
+    models = ["--model", QUICKSTART / "model", "--vad_model", QUICKSTART / "vad", "--timestamp", "true"]
+    common = ["--data_dir", folder / "data", "--formats", "srt,json", "--gpu_inference", "false"]
+    return bash("egs/asr/infer.sh", *models, *common, *arguments, cwd=folder)
+
+
+def lines(path):
+    return dict(line.partition(" ")[::2] for line in path.read_text(encoding="utf-8").split("\n")[:-1])
+
+
+def tree(folder):
+    names = ("1best_recog", "transcripts")
+    return {str(p.relative_to(folder)): p.read_bytes() for name in names for p in sorted((folder / name).iterdir())}
+
+
+@pytest.fixture(scope="module")
+def work(tmp_path_factory):
+    """A data directory of three recordings, one of them silent, and the results of two jobs."""
+    folder = tmp_path_factory.mktemp("long")
+    (folder / "data").mkdir()
+    silence = np.zeros(24000, np.float32)
+    for name, paths in (("a", SPOKEN[:3]), ("b", SPOKEN[3:5]), ("c", [])):
+        parts = [silence]
+        for path in paths:
+            parts += [soundfile.read(path, dtype="float32")[0], silence]
+        soundfile.write(folder / "data" / f"{name}.wav", np.concatenate(parts), 16000)
+    (folder / "data" / "wav.scp").write_text("".join(f"{n} {folder}/data/{n}.wav\n" for n in "abc"))
+    done = infer(folder, "--output_dir", folder / "two", "--njob", "2")
+    assert done.returncode == 0, done.stdout + done.stderr
+    return folder
+
+
+def test_every_recording_has_results_and_transcripts(work):
+    text, vad = lines(work / "two/1best_recog/text"), lines(work / "two/1best_recog/vad")
+    assert list(text) == ["a", "b", "c"] and text["a"] and text["b"] and not text["c"]
+    assert [len(json.loads(vad[name])) for name in "abc"] == [3, 2, 0]
+    times = lines(work / "two/1best_recog/timestamp")
+    assert all(len(json.loads(times[name])) == len(text[name].split()) for name in "abc")
+    assert sorted(p.name for p in (work / "two/transcripts").iterdir()) == sorted(
+        f"{name}.{ending}" for name in "abc" for ending in ("srt", "json")
+    )
+    assert json.loads((work / "two/transcripts/a.json").read_text())["word_times"] == "recognized"
+
+
+def test_the_number_of_jobs_changes_nothing(work):
+    done = infer(work, "--output_dir", work / "one", "--njob", "1", "--stop_stage", "1")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert tree(work / "one") == tree(work / "two")
+
+
+def test_a_run_that_lost_results_resumes_to_the_same_bytes(work):
+    again = work / "again"
+    shutil.copytree(work / "two", again)
+    shutil.rmtree(again / "pieces" / "output.1")
+    shutil.rmtree(again / "1best_recog")
+    done = infer(work, "--output_dir", again, "--njob", "2", "--stop_stage", "1")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "up to date" in done.stdout
+    assert tree(again) == tree(work / "two")
+
+
+def test_a_recording_that_cannot_be_read(work, tmp_path):
+    shutil.copytree(work / "data", tmp_path / "data")
+    (tmp_path / "data/wav.scp").write_text(f"a {work}/data/a.wav\nbad {tmp_path}/data/bad.wav\n")
+    (tmp_path / "data/bad.wav").write_bytes(b"not audio")
+    arguments = ["--output_dir", tmp_path / "out", "--stop_stage", "1", "--validate", "false"]
+    refused = infer(tmp_path, *arguments)
+    assert refused.returncode == 4
+    assert "1 of 2 recordings failed" in refused.stderr
+    assert not (tmp_path / "out/1best_recog").exists()
+    accepted = infer(tmp_path, *arguments, "--max_failed", "1")
+    assert accepted.returncode == 0, accepted.stdout + accepted.stderr
+    assert list(lines(tmp_path / "out/1best_recog/text")) == ["a"]
+    assert (tmp_path / "out/failed_recordings").read_text().startswith("bad: ")
+
+
+def test_recordings_without_speech_need_no_decoding(work, tmp_path):
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data/wav.scp").write_text(f"c {work}/data/c.wav\n")
+    done = infer(tmp_path, "--output_dir", tmp_path / "out")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert lines(tmp_path / "out/1best_recog/text") == {"c": ""}
+    assert (tmp_path / "out/transcripts/c.srt").read_text() == ""
+
+
+def test_without_a_vad_and_with_punctuation(work, tmp_path):
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data/wav.scp").write_text(f"b {work}/data/b.wav\n")
+    punctuation = ROOT / "tests/data/parity/punc_ct_transformer"
+    arguments = ["--vad_model", "", "--max_piece_s", "6", "--punc_model", punctuation, "--output_dir", tmp_path / "out"]
+    done = infer(tmp_path, *arguments)
+    assert done.returncode == 0, done.stdout + done.stderr
+    pieces = json.loads(lines(tmp_path / "out/1best_recog/vad")["b"])
+    assert len(pieces) > 1 and all(end == start for (_, end), (start, _) in zip(pieces, pieces[1:]))
+    assert re.search("[。？.?]$", lines(tmp_path / "out/1best_recog/text_with_punc")["b"])
+
+
+def test_punctuation_needs_recordings_that_are_cut(work):
+    done = infer(work, "--vad_model", "", "--output_dir", work / "no")
+    assert done.returncode == 2
+    assert "give --vad_model or --max_piece_s" in done.stderr
+
+
+@pytest.mark.slow
+def test_the_quick_start_of_long_audio(tmp_path):
+    done = bash("egs/quickstart/long.sh", "--output_dir", tmp_path / "out", "--gpu_inference", "false", cwd=tmp_path)
+    assert done.returncode == 0, done.stdout + done.stderr
+    rate = float(re.search(r"%WER (\S+)", done.stdout)[1])
+    one_by_one = bash(
+        "egs/quickstart/infer.sh", "--output_dir", tmp_path / "each", "--gpu_inference", "false", cwd=tmp_path
+    )
+    assert abs(rate - float(re.search(r"%WER (\S+)", one_by_one.stdout)[1])) <= 1.0
+    for name in "ab":
+        srt = (tmp_path / "out/transcripts" / f"{name}.srt").read_text()
+        assert len(re.findall(r"^\d+\n\d\d:\d\d:\d\d,\d{3} --> \d\d:\d\d:\d\d,\d{3}\n\S", srt, re.M)) >= 20
