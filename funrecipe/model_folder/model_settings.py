@@ -47,7 +47,8 @@ FIXED: dict[str, Any] = {
     **dict.fromkeys(("crit_attn_weight", "crit_attn_smooth", "bias_encoder_dropout_rate", "target_buffer_length"), ...),
     **{"sym_sos": "<s>", "sym_eos": "</s>", "blank_id": 0, "sos": 1, "eos": 2, "ignore_id": -1},
     **{"interctc_weight": 0.0, "interctc_weight2": 0.0, "share_embedding": False, "label_bracket": False},
-    **{"use_1st_decoder_loss": False, "batch_rate": 0.5},
+    # Of the older contextual class, which draws hotwords inside the model; here both draw as the newer one does.
+    **{"batch_rate": ..., "use_1st_decoder_loss": False},
 }
 FIXED_IN_FAMILY: dict[str, dict[str, Any]] = {
     "lm": {"ignore_id": 0},

@@ -85,7 +85,7 @@ def test_in_chunks_ctc_hears_every_frame_once_and_the_first_decoder_counts_in_fu
         ("bicif_paraformer", {"use_1st_decoder_loss": True}, "use_1st_decoder_loss: True is not supported, only False"),
         ("asr", {"interctc_weight": 0.3}, "interctc_weight: 0.3 is not supported, only 0.0"),
         ("paraformer", {"share_embedding": True}, "share_embedding: True is not supported"),
-        ("contextual_paraformer", {"batch_rate": 0.9}, "batch_rate: 0.9 is not supported, only 0.5"),
+        ("contextual_paraformer", {"label_bracket": True}, "label_bracket: True is not supported, only False"),
         ("paraformer", {"use_1st_decoder_loss": True, "sampling_ratio": 0.0}, "changes nothing without a sampling_ra"),
         ("rnnt", {"sym_sos": "<sos>"}, "sym_sos: '<sos>' is not supported, only '<s>'"),
     ],
