@@ -96,6 +96,11 @@ class Recognizer:
             return Hypothesis(tokens, hypothesis.rich.text, hypothesis.score, hypothesis.timestamp_ms, rich=fields)
         return Hypothesis(tokens, self.text_of(tokens), hypothesis.score, hypothesis.timestamp_ms)
 
+    def release_memory(self) -> None:
+        """Give back what a call that ran out of memory has left with torch."""
+        if self.device.type == "cuda":
+            torch.cuda.empty_cache()
+
     def text_of(self, tokens: Sequence[str]) -> str:
         """Post-processed words of some tokens, joined by a space."""
         return " ".join(postprocess(tokens, spells_blanks=self.tokenizer.spells_blanks or None).words)

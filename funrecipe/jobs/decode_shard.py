@@ -14,6 +14,7 @@ import numpy as np
 
 from funrecipe.errors import DataError, FunrecipeError, WorkerError
 from funrecipe.jobs.shards import ShardEntry
+from funrecipe.processes import is_out_of_memory
 from funrecipe.recordings.joining import PieceRecognizer
 
 # A batch holds at most this much audio, padding counted; one longer utterance is a batch of its own. On a CPU more is
@@ -21,7 +22,6 @@ from funrecipe.recordings.joining import PieceRecognizer
 # in batches of 280 s.
 BATCH_AUDIO_S = {"cpu": 50.0, "cuda": 1200.0}
 READERS = 2
-OUT_OF_MEMORY = ("OutOfMemoryError", "can't allocate memory", "not enough memory")  # torch's names, GPU and CPU
 
 
 class Hypothesis(Protocol):
@@ -94,13 +94,12 @@ def decode_shard(
     Raises:
         WorkerError: results cannot be written. Errors of single utterances end in ``failed.scp``.
     """
-    if getattr(recognizer, "max_piece_s", math.inf) < math.inf:
-        recognizer = PieceRecognizer(recognizer, batch_audio_s=batch_audio_s, batch_size=batch_size)
+    pieces = PieceRecognizer(recognizer, batch_audio_s=batch_audio_s, batch_size=batch_size)
     # Longest first: the batch that needs most memory comes at once, and neighbours are of similar length.
     todo = sorted((e for e in entries if e.id not in writer.done), key=lambda e: (-e.cost_s, e.id))
-    max_samples = int(batch_audio_s * recognizer.sample_rate_hz)
-    for batch in _batches(_read_ahead(todo, writer, read, batch_audio_s), batch_size, max_samples):
-        _decode_batch(batch, writer, recognizer)
+    loaded = _read_ahead(todo, writer, read, batch_audio_s)
+    for batch in _batches(loaded, batch_size, lambda: pieces.batch_samples):
+        _decode_batch(batch, writer, pieces)
         on_batch()
 
 
@@ -133,12 +132,12 @@ def _read_ahead(
                 future.cancel()
 
 
-def _batches(loaded: Iterator[Loaded], batch_size: int, max_samples: int) -> Iterator[list[Loaded]]:
+def _batches(loaded: Iterator[Loaded], batch_size: int, max_samples: Callable[[], int]) -> Iterator[list[Loaded]]:
     batch: list[Loaded] = []
     longest = 0
     for item in loaded:
         samples = len(item.waveform)
-        if batch and (len(batch) + 1) * max(longest, samples) > max_samples:
+        if batch and (len(batch) + 1) * max(longest, samples) > max_samples():
             yield batch
             batch, longest = [], 0
         batch.append(item)
@@ -151,20 +150,22 @@ def _batches(loaded: Iterator[Loaded], batch_size: int, max_samples: int) -> Ite
 
 
 def _decode_batch(batch: Sequence[Loaded], writer: Writer, recognizer: Recognizer) -> None:
-    """Decode and write; on an error halve, so that it hits only the utterance that causes it (or none, if it was
-    memory)."""
+    """Decode and write; on an error halve, so that it hits only the utterance that causes it."""
     started = time.perf_counter()
     try:
         hypotheses = recognizer.transcribe([item.waveform for item in batch])
+        reason = None
     except Exception as error:
         if isinstance(error, FunrecipeError) and not isinstance(error, DataError):
             raise
+        reason = _reason(error)
+    if reason is not None:  # outside of the except clause, whose traceback holds what the call had in memory
         if len(batch) > 1:
             middle = len(batch) // 2
             _decode_batch(batch[:middle], writer, recognizer)
             _decode_batch(batch[middle:], writer, recognizer)
         else:
-            writer.fail(batch[0].entry.id, batch[0].entry.audio, _reason(error))
+            writer.fail(batch[0].entry.id, batch[0].entry.audio, reason)
         return
     elapsed_s = time.perf_counter() - started
     seconds = [len(item.waveform) / recognizer.sample_rate_hz for item in batch]
@@ -191,6 +192,6 @@ def _reason(error: BaseException) -> str:
     """One line for ``failed.scp``."""
     if isinstance(error, FunrecipeError):
         return error.what
-    if isinstance(error, MemoryError) or any(sign in f"{type(error).__name__}: {error}" for sign in OUT_OF_MEMORY):
+    if is_out_of_memory(error):
         return "out of memory: too much audio in one piece; cut it (segments), or give the job more memory"
     return f"{type(error).__name__}: {error}"

@@ -14,6 +14,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from funrecipe.decode.hypothesis import EMPTY, Hypothesis
+from funrecipe.processes import is_out_of_memory
 from funrecipe.recordings.cutting import Piece, cut
 
 TOKENS_PER_S = 10  # most that an overlap is searched for
@@ -32,34 +33,62 @@ class Recognizer(Protocol):
 
 
 class PieceRecognizer:
-    """A recognizer that cuts what is longer than its ``max_piece_s``; other audio it recognizes as ever.
+    """A recognizer that cuts what is longer than its ``max_piece_s`` and halves batches that memory has no room for.
 
     Args:
-        recognizer: of utterances.
-        batch_audio_s: most seconds of pieces recognized at once, padding counted.
+        recognizer: of utterances; one without ``max_piece_s`` is given audio of any length.
+        batch_audio_s: most seconds of audio recognized at once, padding counted.
         batch_size: most pieces.
+
+    Attributes:
+        batch_samples: ``batch_audio_s`` in samples, or less, once memory did not suffice for so much.
     """
 
     def __init__(self, recognizer: Recognizer, *, batch_audio_s: float, batch_size: int) -> None:
         self.recognizer, self.sample_rate_hz = recognizer, recognizer.sample_rate_hz
-        self._batch_samples, self._batch_size = int(batch_audio_s * recognizer.sample_rate_hz), batch_size
+        self.batch_samples, self._batch_size = int(batch_audio_s * recognizer.sample_rate_hz), batch_size
+        self._longest = getattr(recognizer, "max_piece_s", math.inf) * recognizer.sample_rate_hz
 
     def transcribe(self, waveforms: Sequence[np.ndarray]) -> list[Hypothesis]:
-        """The hypothesis of every waveform ``(S,)``, whatever it is batched with."""
-        longest = self.recognizer.max_piece_s * self.sample_rate_hz
-        short = [number for number, waveform in enumerate(waveforms) if len(waveform) <= longest]
-        results = dict(zip(short, self.recognizer.transcribe([waveforms[number] for number in short])))
+        """The hypothesis of every waveform ``(S,)``, whatever it is batched with.
+
+        Raises:
+            MemoryError: there is no room for a single one.
+        """
+        if all(len(waveform) <= self._longest for waveform in waveforms):
+            return self._within_memory(waveforms)
+        short = [number for number, waveform in enumerate(waveforms) if len(waveform) <= self._longest]
+        found = self._within_memory([waveforms[number] for number in short]) if short else []
+        results = dict(zip(short, found, strict=True))
         for number in range(len(waveforms)):
             if number not in results:
                 results[number] = self._transcribe_long(waveforms[number])
         return [results[number] for number in range(len(waveforms))]
 
+    def _within_memory(self, waveforms: Sequence[np.ndarray]) -> list[Hypothesis]:
+        """Recognize, in halves where memory does not suffice, which is remembered."""
+        padded, middle = len(waveforms) * max(map(len, waveforms), default=0), len(waveforms) // 2
+        if len(waveforms) < 2 or padded <= self.batch_samples:
+            try:
+                return list(self.recognizer.transcribe(waveforms))
+            except Exception as error:
+                if not is_out_of_memory(error):
+                    raise
+                reason = str(error)
+            # Not in the except clause: here the traceback is gone, and with it the tensors of the call that failed.
+            if release := getattr(self.recognizer, "release_memory", None):
+                release()
+            self.batch_samples = max(1, min(self.batch_samples, padded // 2))
+            if len(waveforms) < 2:
+                raise MemoryError(reason)
+        return self._within_memory(waveforms[:middle]) + self._within_memory(waveforms[middle:])
+
     def _transcribe_long(self, waveform: np.ndarray) -> Hypothesis:
         pieces = cut(waveform, self.sample_rate_hz, self.recognizer.max_piece_s)
         hypotheses: dict[int, Hypothesis] = {}
         for batch in self._batches(pieces):
-            found = self.recognizer.transcribe([waveform[pieces[i].start : pieces[i].end] for i in batch])
-            hypotheses.update(zip(batch, found))
+            found = self._within_memory([waveform[pieces[i].start : pieces[i].end] for i in batch])
+            hypotheses.update(zip(batch, found, strict=True))
         ordered = [hypotheses[number] for number in range(len(pieces))]
         return join_hypotheses(pieces, ordered, self.recognizer, self.sample_rate_hz)
 
@@ -68,7 +97,7 @@ class PieceRecognizer:
         order = sorted(range(len(pieces)), key=lambda i: (pieces[i].start - pieces[i].end, i))
         while order:
             length = max(1, pieces[order[0]].end - pieces[order[0]].start)
-            count = max(1, min(self._batch_size, self._batch_samples // length))
+            count = max(1, min(self._batch_size, self.batch_samples // length))
             yield order[:count]
             order = order[count:]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -76,6 +77,48 @@ def test_memory_errors_halve_the_batch_until_it_fits(tmp_path: Path) -> None:
     writer = decode(tmp_path, recognizer, [50, 50, 50, 50, 101], batch_size=5)
     assert list(writer.failed) == ["u04"] and writer.failed["u04"].startswith("out of memory: too much audio")
     assert sorted(texts(tmp_path)) == ["u00", "u01", "u02", "u03"]
+
+
+class Tensors:
+    """What a call has in memory."""
+
+
+class CrowdedRecognizer(FakeRecognizer):
+    """Has room for ``memory`` samples beside what earlier calls still hold."""
+
+    def __init__(self, memory: int) -> None:
+        super().__init__(memory)
+        self.held, self.released, self.refused = weakref.WeakSet(), 0, []
+
+    def transcribe(self, waveforms):
+        tensors = Tensors()
+        assert not self.held, "the tensors of the call that failed are still there"
+        self.held.add(tensors)
+        lengths = [len(wave) for wave in waveforms]
+        if max(lengths) * len(lengths) > self.memory:
+            self.refused.append(lengths)
+            raise RuntimeError("could not create a primitive")
+        return super().transcribe(waveforms)
+
+    def release_memory(self):
+        assert not self.held
+        self.released += 1
+
+
+def test_memory_is_given_back_before_the_halves_and_what_fitted_is_remembered(tmp_path: Path) -> None:
+    recognizer = CrowdedRecognizer(memory=100)
+    writer = decode(tmp_path, recognizer, [20] * 24, batch_size=12)
+    assert not writer.failed and len(texts(tmp_path)) == 24
+    assert recognizer.refused == [[20] * 12, [20] * 6]  # the first batch, its first half: 120 of 100
+    assert recognizer.released == 2
+    assert recognizer.batches[-4:] == [[20] * 3] * 4
+
+
+def test_a_piece_that_finds_no_room_is_out_of_memory_and_the_others_go_on(tmp_path: Path) -> None:
+    recognizer = CrowdedRecognizer(memory=30)
+    writer = decode(tmp_path, recognizer, [40, 20, 20], batch_size=1)
+    assert list(writer.failed) == ["u00"] and writer.failed["u00"].startswith("out of memory")
+    assert sorted(texts(tmp_path)) == ["u01", "u02"]
 
 
 def test_one_bad_utterance_fails_alone(tmp_path: Path) -> None:
