@@ -81,16 +81,17 @@ def read_content(file: BinaryIO, start: int, stop: int, reading: Reading) -> Sou
         return read_content(file, *inner, replace(reading, is_entry=False))
     if found.reader == "foreign":
         if not reading.allow_ffmpeg:
-            raise DataError(f"{found.name}, a format that libsndfile does not read", hint=CONVERT_HINT)
+            ffmpeg = " (infer.sh --allow_ffmpeg true lets ffmpeg read it)" if found.demuxer else ""
+            raise DataError(f"{found.name}, a format that libsndfile does not read{ffmpeg}", hint=CONVERT_HINT)
         if found.demuxer == "avi":
             check_riff_size(file, audio, stop)  # ffmpeg does not mind
         return _read_with_ffmpeg(file, audio, stop, found, reading)
     parts = parts_of(file, audio, stop, found, is_entry=reading.is_entry)
     try:
         return decode_parts(file, parts, reading.wanted)
-    except UnknownToLibsndfile:
+    except UnknownToLibsndfile as error:
         if not (reading.allow_ffmpeg and found.demuxer):
-            raise
+            raise DataError(f"{found.name}: {error.what}", hint=CONVERT_HINT) from None
         return _read_with_ffmpeg(file, audio, stop, found, reading)
 
 
@@ -113,9 +114,9 @@ def stream_content(file: BinaryIO, start: int, stop: int, reading: Reading) -> I
         for block, rate_hz in stream_parts(file, parts, reading.wanted.channel):
             has_begun = True
             yield block, rate_hz
-    except UnknownToLibsndfile:
+    except UnknownToLibsndfile as error:
         if has_begun or not (reading.allow_ffmpeg and found.demuxer):
-            raise
+            raise DataError(f"{found.name}: {error.what}", hint=CONVERT_HINT) from None
         sound = _read_with_ffmpeg(file, audio, stop, found, reading)
         yield sound.samples, sound.rate_hz
 

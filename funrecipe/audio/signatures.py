@@ -55,6 +55,8 @@ _TABLE: tuple[tuple[bytes, str, str, str], ...] = (
     (rb"\.snd|dns\.", "AU", "au", "au"),
     (rb"NIST_1A\n", "NIST SPHERE", "nist", "nistsphere"),
     (rb"fLaC", "FLAC", "flac", "flac"),
+    (rb"OggS\x00.{23}Speex   ", "Ogg Speex", "ogg", "ogg"),
+    (rb"OggS\x00.{23}\x7fFLAC", "Ogg FLAC", "ogg", "ogg"),
     (rb"OggS\x00", "Ogg", "ogg", "ogg"),
     (rb"\x00B[FDC][MV][23]? |\x00B\x04", "Kaldi matrix", "kaldi", ""),
     (rb"AUDIO[\x01-\x08]", "kaldiio's block of a file", "wrapped", ""),
