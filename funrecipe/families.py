@@ -43,6 +43,7 @@ class Family:
         options: the decode options that ``search`` uses; any other one that was set is refused.
         decoding_modes: values of ``decoding_mode`` and the options that only they use; the first is the default.
         stream_options: the decode options that ``stream`` uses.
+        has_times: whether ``search`` gives the time of every token without being asked.
         unsupported: why a family that is known by name does not run here.
     """
 
@@ -57,6 +58,7 @@ class Family:
     options: frozenset[str] = NONE
     decoding_modes: Mapping[str, frozenset[str]] = field(default_factory=dict)
     stream_options: frozenset[str] = NONE
+    has_times: bool = False
     unsupported: str | None = None
 
 
@@ -87,6 +89,7 @@ FAMILIES: dict[str, Family] = {
         objective="paraformer:paraformer_loss",
         export="networks:ExportedBiCifParaformer",
         export_search="onnx:OnnxParaformerSearch",
+        has_times=True,
         zoo_modes=("paraformer",),
         options=PARAFORMER,
     ),
@@ -111,6 +114,7 @@ FAMILIES: dict[str, Family] = {
         build="seaco_paraformer:build_seaco_paraformer",
         search="paraformer:SeacoParaformerSearch",
         objective="seaco:seaco_loss",
+        has_times=True,
         zoo_modes=("paraformer",),
         options=PARAFORMER | {"hotword"},
     ),
@@ -171,6 +175,7 @@ FAMILIES: dict[str, Family] = {
         objective="sense_voice:sense_voice_loss",
         export="networks:ExportedSenseVoice",
         export_search="onnx:OnnxSenseVoiceSearch",
+        has_times=True,
         zoo_modes=("sense_voice",),
         options=frozenset({"language", "use_itn", "ban_emo_unk", "output"}),
     ),

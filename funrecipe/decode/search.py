@@ -34,7 +34,7 @@ def make_search(model: nn.Module, folder: ModelFolder, options: DecodeOptions) -
         raise UsageError(
             f"models of family '{folder.family}' cannot be decoded",
             where=str(folder.path),
-            hint=f"families that can: {', '.join(names_with('search'))}",
+            hint=f"other tasks: docs/pipeline.md; families that can: {', '.join(names_with('search'))}",
         )
     check_supported(options, folder.family)
     is_exported = folder.weights.suffix == ".onnx"
