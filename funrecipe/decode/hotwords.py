@@ -6,6 +6,7 @@ import json
 import logging
 import os
 import re
+import unicodedata
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -36,6 +37,11 @@ def read_hotwords(source: str | None, *, allow_network: bool = False) -> list[st
     """
     if source is None or source.strip() in NOTHING:
         return []
+    words = _read(source, allow_network=allow_network)
+    return [unicodedata.normalize("NFC", word) for word in words]  # as vocabularies and scores spell
+
+
+def _read(source: str, *, allow_network: bool) -> list[str]:
     if is_url(source):
         content = _decode(fetch_url(source, allow_network=allow_network), source)
     elif os.path.isfile(source):  # Path.is_file raises where many words are longer than a file name may be
@@ -71,7 +77,7 @@ def _without_weights(parts: Sequence[tuple[str, str]], source: str) -> list[str]
     if weighted and source not in _WARNED:
         _WARNED.add(source)
         logger.warning(
-            "%d hot words have a weight, which is ignored: '%s'%s",
+            "%d hotwords have a weight, which is ignored: '%s'%s",
             len(weighted),
             weighted[0],
             " ..." * (len(weighted) > 1),
