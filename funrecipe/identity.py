@@ -20,7 +20,17 @@ import funrecipe
 from funrecipe.files import sha256_of
 
 # The parts of the package whose code can change a hypothesis.
-RESULT_CODE = ("audio", "decode", "models", "speaker", "text/*.py", "model_folder", "families.py", "checkpoint.py")
+RESULT_CODE = (
+    "audio",
+    "decode",
+    "models",
+    "speaker",
+    "text/*.py",
+    "vad",
+    "model_folder",
+    "families.py",
+    "checkpoint.py",
+)
 
 
 def file_stamp(path: str | os.PathLike[str]) -> str:

@@ -43,6 +43,8 @@ def load_model(plan: Plan) -> tuple[Recognizer, str]:
     from funrecipe.jobs.model_record import checked_model
     from funrecipe.speaker.embedding import SPEAKER_FAMILIES
     from funrecipe.speaker.worker import load_worker
+    from funrecipe.vad.detector import load_detector
+    from funrecipe.vad.worker import VadWorker
 
     started = time.monotonic()
     print(f"weights {plan.model.weights} sha256 {plan.model.weights_sha256}")
@@ -52,6 +54,8 @@ def load_model(plan: Plan) -> tuple[Recognizer, str]:
         recognizer: Recognizer
         if folder.family in SPEAKER_FAMILIES:
             recognizer = load_worker(folder, device=device, in_windows=bool(options.windows), weights=weights)
+        elif folder.family == "e2evad":
+            recognizer = VadWorker(load_detector(folder, device=device, weights=weights))
         else:
             recognizer = load_recognizer(folder, device=device, options=options, weights=weights)
     loaded_s = time.monotonic() - started

@@ -1,0 +1,68 @@
+#!/usr/bin/env bash
+# Find speech in a list of recordings in parallel: bash egs/vad/infer.sh --model M --data_dir D --output_dir O
+# Stages: 0 validate, 1 detect (1best_recog/text), 2 score against D/segments.ref or D/rttm. Docs: docs/vad.md
+# shellcheck disable=SC2154  # options are set by declare_option
+[ -n "${BASH_VERSION:-}" ] || exec bash "$0" "$@" # started with sh
+set -euo pipefail
+root=$(readlink -f -- "${BASH_SOURCE[0]}")
+root=${root%/egs/*}
+[ -f "$root/utils/recipe.sh" ] || root=${FUNRECIPE_ROOT:-${SLURM_SUBMIT_DIR:-$PWD}} # a copy, as sbatch makes one
+[ -f "$root/utils/recipe.sh" ] || { echo "${0##*/}: funrecipe is not in '$root': set FUNRECIPE_ROOT to its folder" >&2; exit 2; }
+# shellcheck source=utils/recipe.sh
+source "$root/utils/recipe.sh"
+
+declare_option stage 0 "first stage to run" count
+declare_option stop_stage 2 "last stage to run" count
+declare_option model damo/speech_fsmn_vad_zh-cn-16k-common-pytorch "model folder or id"
+declare_option data_dir ./data/test "folder with wav.scp; to be scored, rttm or segments.ref (key [[start_ms, end_ms], ...])"
+declare_option output_dir ./results "folder of the results"
+declare_option batch_size 1 "most recordings read ahead by each job" positive
+declare_option gpu_inference auto "auto: available GPUs of gpuid_list, otherwise CPU; true: require them; false: CPU" "auto|true|false"
+declare_option gpuid_list 0,1 "GPUs, one job each; a GPU may be named twice"
+declare_option njob 64 "number of CPU jobs; fewer where there are fewer recordings" positive
+declare_option ncpu "" "threads of each job; empty: cores / jobs" positive
+declare_option backend local "what runs the jobs"
+declare_option stall_timeout_s 1800 "seconds without progress after which a job is ended; 0: never" count
+declare_option checkpoint_dir "" "folder of a fine-tuning run, whose weights replace the model's"
+declare_option checkpoint_name valid.cer_ctc.ave.pb "weights in checkpoint_dir"
+declare_option resume true "keep what an interrupted run of the same plan found"
+declare_option max_failed 0 "publish results if at most N recordings fail" count
+declare_option validate true "check the lists first (stage 0)"
+declare_option allow_pipes false "run the commands that wav.scp names"
+declare_option audio_fs "" "sampling rate of raw .pcm files, in Hz" positive
+parse_options "$@"
+
+plan=$output_dir/plan.json
+[ -n "$data_dir" ] && [ -n "$output_dir" ] || die "--data_dir and --output_dir want a folder"
+if [ "$stop_stage" -ge 1 ]; then only_run_in "$output_dir"; fi
+
+if stage 0 && [ "$validate" = true ]; then
+  log "Stage 0: Validating ..."
+  funrecipe validate --data_dir="$data_dir" --allow_pipes="$allow_pipes"
+fi
+
+if stage 1; then
+  log "Stage 1: Detecting ..."
+  given checkpoint_dir ncpu audio_fs
+  funrecipe plan --model="$model" --data_dir="$data_dir" --output_dir="$output_dir" --batch_size="$batch_size" \
+    --gpu_inference="$gpu_inference" --gpuid_list="$gpuid_list" --njob="$njob" --checkpoint_name="$checkpoint_name" \
+    --resume="$resume" --allow_pipes="$allow_pipes" --backend="$backend" "${flags[@]}"
+  digest=$(digest_of "$plan") # every step from here on is about this plan
+  rm -f "$output_dir/vad.json"
+  funrecipe launch --plan="$plan" --digest="$digest" --backend="$backend" --stall_timeout_s="$stall_timeout_s"
+  funrecipe merge --plan="$plan" --digest="$digest" --max_failed="$max_failed"
+fi
+
+if stage 2; then
+  ref=$data_dir/rttm
+  [ -e "$ref" ] || ref=$data_dir/segments.ref
+  if [ -e "$ref" ]; then
+    log "Stage 2: Scoring ..."
+    durations=$data_dir/reco2dur
+    [ -e "$durations" ] || durations=
+    funrecipe score_vad --ref="$ref" --hyp="$output_dir/1best_recog/text" ${durations:+--reco2dur="$durations"} \
+      --out="$output_dir/vad.json"
+  else
+    log "$data_dir has no rttm and no segments.ref: nothing to score"
+  fi
+fi

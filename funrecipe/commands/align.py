@@ -1,0 +1,48 @@
+"""``funrecipe align``: when each token of known texts is spoken -> tp_sync and tp_time, as the original recipe."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add("--model", required=True, help="timestamp predictor, BiCif Paraformer or model with a CTC head: folder or id")
+    add("--weights", type=Path, help="a checkpoint in place of the model's")
+    add("--batch_size", type=int, default=8, help="most recordings aligned at once (default: %(default)s)")
+    add("--gpu", choices=("true", "false"), default="true", help="use the GPU if there is one (default: %(default)s)")
+    add("--ncpu", type=int, default=1, help="threads on the CPU (default: %(default)s)")
+    add("--allow_pipes", choices=("true", "false"), default="false", help="run commands that wav.scp names")
+    add(
+        "--max_failed",
+        type=int,
+        default=0,
+        help="succeed if at most N recordings cannot be read (default: %(default)s)",
+    )
+    add("scp", metavar="WAV_SCP", type=Path, help="lines 'key path'")
+    add("texts", metavar="TEXTS", type=Path, help="lines 'key text'")
+    add("output_dir", metavar="OUT_DIR", type=Path, help="gets timestamp_prediction/{tp_sync,tp_time}")
+
+
+def run(args: argparse.Namespace) -> None:
+    from funrecipe.errors import DataError, IncompleteRunError, list_problems
+    from funrecipe.pipelines import Tasks, pipeline
+
+    if args.scp.suffix != ".scp":
+        raise DataError("a list of audio is named *.scp", where=str(args.scp))
+    align = pipeline(
+        Tasks.speech_timestamp,
+        args.model,
+        ngpu=int(args.gpu == "true"),
+        ncpu=args.ncpu,
+        batch_size=args.batch_size,
+        weights=args.weights,
+        allow_pipes=args.allow_pipes == "true",
+    )
+    results = align(audio_in=str(args.scp), text_in=args.texts, output_dir=args.output_dir)
+    failed = [f"{result['key']}: {result['error']}" for result in results if "error" in result]
+    estimated = sum(result.get("is_estimated", False) for result in results)
+    print(f"{len(results) - len(failed)} recordings aligned, the times of {estimated} are estimated")
+    if len(failed) > args.max_failed:
+        raise IncompleteRunError(f"{len(failed)} recordings failed\n{list_problems(failed)}", where=str(args.scp))

@@ -1,0 +1,24 @@
+"""``funrecipe score_punc``: punctuation against a reference: precision, recall and F1 of every mark."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add("--ref", type=Path, required=True, help="lines 'key text' with marks")
+    add("--hyp", type=Path, required=True, help="the same of the results, such as infer.out")
+    add("--out", type=Path, help="JSON to write")
+
+
+def run(args: argparse.Namespace) -> None:
+    from funrecipe.data.kaldi_dir import read_texts
+    from funrecipe.files import write_json
+    from funrecipe.score.punctuation import score_punctuation
+
+    score = score_punctuation(read_texts(args.ref), read_texts(args.hyp))
+    if args.out:
+        write_json(args.out, score.as_json())
+    print("\n".join(score.lines()))

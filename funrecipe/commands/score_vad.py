@@ -1,0 +1,34 @@
+"""``funrecipe score_vad``: voice activity against a reference: miss, false alarm, frame error, detection cost."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add("--ref", type=Path, required=True, help="lines 'key [[start_ms, end_ms], ...]', or an RTTM file *.rttm")
+    add("--hyp", type=Path, required=True, help="the same of the results, such as 1best_recog/text")
+    add("--reco2dur", type=Path, help="seconds of each recording (default: up to the last segment of either side)")
+    add("--out", type=Path, help="JSON to write: the rates, of all and of each recording")
+
+
+def run(args: argparse.Namespace) -> None:
+    from funrecipe.errors import DataError
+    from funrecipe.files import write_json
+    from funrecipe.score.read import read_texts
+    from funrecipe.score.segments import VadErrors, read_segments, score_recordings
+
+    durations_ms = {}
+    for key, seconds in read_texts(str(args.reco2dur)).items() if args.reco2dur else ():
+        try:
+            durations_ms[key] = round(1000 * float(seconds))
+        except ValueError:
+            raise DataError(f"'{seconds}' is not a number of seconds", where=f"{args.reco2dur}: {key}") from None
+    errors = score_recordings(read_segments(args.ref), read_segments(args.hyp), durations_ms)
+    total = sum(errors.values(), VadErrors())
+    if args.out:
+        recordings = {key: found.as_json() for key, found in errors.items()}
+        write_json(args.out, {**total.as_json(), "recordings": recordings})
+    print("\n".join(total.lines()))

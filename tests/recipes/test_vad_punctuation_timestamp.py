@@ -1,0 +1,77 @@
+"""The recipes beside recognition write the original's files, and their scores."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+GOLDEN = ROOT / "tests" / "data" / "parity"
+RECORDING = ROOT / "tests" / "data" / "vad" / "vad_example.flac"
+SPOKEN = ROOT / "egs" / "quickstart" / "data" / "wav" / "BAC009S0150W0014.flac"
+
+
+def infer(recipe, *arguments, cwd):
+    environment = {**os.environ, "PYTHON": sys.executable}
+    command = ["bash", str(ROOT / "egs" / recipe / "infer.sh"), *map(str, arguments)]
+    return subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True)
+
+
+@pytest.mark.parametrize("reference", ["rttm", "segments.ref"])
+def test_vad(tmp_path, reference):
+    data = tmp_path / "data"
+    data.mkdir()
+    (data / "wav.scp").write_text(f"card {RECORDING}\nshort {SPOKEN}\n")
+    if reference == "rttm":
+        line = "SPEAKER {} 1 {} {} <NA> <NA> speech <NA> <NA>\n"
+        (data / "rttm").write_text(line.format("card", 0.07, 70.38) + line.format("short", 0, 3))
+    else:
+        (data / "segments.ref").write_text("card [[70, 70450]]\nshort [[0, 3000]]\n")
+    model = ROOT / "egs" / "quickstart" / "vad"
+    arguments = ["--model", model, "--data_dir", data, "--output_dir", tmp_path / "out", "--gpu_inference", "false"]
+    done = infer("vad", *arguments, cwd=tmp_path)
+    assert done.returncode == 0, done.stdout + done.stderr
+    text = dict(line.split(" ", 1) for line in (tmp_path / "out/1best_recog/text").read_text().splitlines())
+    segments = json.loads(text["card"])
+    assert (segments[0], segments[-1], len(segments)) == ([70, 2340], [59820, 70450], 12)
+    scores = json.loads((tmp_path / "out/vad.json").read_text())
+    assert scores["false_alarm_s"] == 0.0
+    missed = 70.38 - sum(end - start for start, end in segments) / 1000
+    assert scores["recordings"]["card"]["missed_s"] == pytest.approx(missed, abs=0.002)
+    assert "detection cost" in done.stdout
+
+
+def test_punctuation(tmp_path):
+    texts = [json.loads((GOLDEN / "punc_ct_transformer/texts_out_0.7.0.json").read_text())[i] for i in (1, 2, 3)]
+    data = tmp_path / "data"
+    data.mkdir()
+    many = {f"u{i:02d}": texts[i % 3] for i in range(40)}
+    (data / "punc.txt").write_text("".join(f"{key}\t{text['text'].strip()}\n" for key, text in many.items()))
+    (data / "punc.ref").write_text("".join(f"{key} {text['result']}\n" for key, text in many.items()))
+    arguments = ["--model", GOLDEN / "punc_ct_transformer", "--data_dir", data, "--njob", "2"]
+    done = infer("punctuation", *arguments, "--output_dir", tmp_path / "out", cwd=tmp_path)
+    assert done.returncode == 0, done.stdout + done.stderr
+    expected = "".join(f"{key}\t{text['result']}\n" for key, text in many.items())
+    assert (tmp_path / "out/final_res/infer.out").read_text() == expected
+    marks = json.loads((tmp_path / "out/punc.json").read_text())["marks"]
+    assert all(counts["f1"] == 100.0 for counts in marks.values()) and set(marks) >= {"comma", "period", "any"}
+
+
+def test_timestamp(tmp_path):
+    data = tmp_path / "data"
+    data.mkdir()
+    (data / "wav.scp").write_text(f"a {SPOKEN}\nb {tmp_path}/missing.wav\n")
+    (data / "text.txt").write_text("a 百 盛 天 山 店 a 楼\nb 好\n")
+    model = ROOT / "egs" / "quickstart" / "model"
+    arguments = ["--model", model, "--data_dir", data, "--output_dir", tmp_path / "out", "--gpu_inference", "false"]
+    refused = infer("timestamp", *arguments, cwd=tmp_path)
+    assert refused.returncode == 4 and "b: " in refused.stderr
+    done = infer("timestamp", *arguments, "--max_failed", "1", cwd=tmp_path)
+    assert done.returncode == 0, done.stdout + done.stderr
+    (line,) = (tmp_path / "out/timestamp_prediction/tp_time").read_text().splitlines()
+    assert line.startswith("a# [[") and len(json.loads(line.removeprefix("a# "))) == 7
