@@ -28,7 +28,10 @@ declare_option resume true "keep what an interrupted run of the same plan embedd
 declare_option max_failed 0 "publish results if at most N utterances fail" count
 declare_option validate true "check the lists first (stage 0)"
 declare_option allow_pipes false "run the commands that wav.scp names"
-declare_option audio_fs "" "sampling rate of raw .pcm files, in Hz" positive
+declare_option allow_ffmpeg false "let an installed ffmpeg read m4a, aac, amr, wma, webm and what else libsndfile does not"
+declare_option audio_fs "" "sampling rate of raw .pcm and .raw files, in Hz; empty: the model's" positive
+declare_option channel "" "channel of the audio to take, from 1 on, or mix: the mean of all; empty: 1"
+declare_option vad_model "" "for diarization: finds the speech of whole recordings; empty: segments of data_dir, or all is speech"
 declare_option num_speakers "" "speakers of each recording; empty: data_dir/reco2num_spk, else estimated" positive
 declare_option collar 0.25 "seconds around each reference boundary that DER leaves out"
 declare_option ignore_overlap false "leave overlapping speech out of DER"
@@ -38,7 +41,15 @@ text=$output_dir/1best_recog/text
 plan=$output_dir/plan.json
 digest=
 windows=false
-if [ "$task" = diarization ]; then windows=true; fi
+embedded_data=$data_dir
+if [ "$task" = diarization ]; then
+  windows=true
+  if [ -n "$vad_model" ]; then embedded_data=$output_dir/speech; fi
+fi
+if [ -n "$vad_model" ]; then
+  [ "$task" = diarization ] || die "--vad_model is for --task diarization"
+  [ ! -e "$data_dir/segments" ] || die "$data_dir has segments of speech: leave out --vad_model"
+fi
 
 [ -n "$data_dir" ] && [ -n "$output_dir" ] || die "--data_dir and --output_dir want a folder"
 if [ "$stop_stage" -ge 1 ]; then only_run_in "$output_dir"; fi
@@ -48,19 +59,42 @@ if stage 0 && [ "$validate" = true ]; then
   funrecipe validate --data_dir="$data_dir" --allow_pipes="$allow_pipes"
 fi
 
+# find_speech: a data directory of the segments of speech; a recording that cannot be read counts as failed.
+find_speech() {
+  local failed
+  funrecipe segment --data_dir="$data_dir" --vad_model="$vad_model" --max_piece_s=60 --allow_pipes="$allow_pipes" \
+    --allow_ffmpeg="$allow_ffmpeg" "${flags[@]}" --njob="$(nproc)" -- "$embedded_data"
+  # What is decoded has some silence around it, what is spoken has not.
+  awk '{ printf "%s %s %.3f %.3f\n", $1, $2, $3 / 1000, $4 / 1000 }' "$embedded_data/pieces" > "$embedded_data/segments"
+  failed=$(wc -l < "$embedded_data/failed.scp")
+  [ "$failed" -le "$max_failed" ] || die "$failed recordings cannot be read, see $embedded_data/failed.scp" 4
+  if [ -e "$data_dir/reco2num_spk" ]; then cp -- "$data_dir/reco2num_spk" "$embedded_data"; fi
+}
+
+if stage 1 && [ -n "$vad_model" ]; then
+  log "Stage 1: Finding speech ..."
+  given audio_fs channel
+  find_speech
+  if [ ! -s "$embedded_data/segments" ]; then
+    log "there is no speech in $data_dir"
+    : > "$output_dir/rttm" || die "cannot write in '$output_dir'" 5
+    exit 0
+  fi
+fi
+
 if stage 1; then
   log "Stage 1: Embedding ..."
-  given ncpu audio_fs
-  funrecipe plan --model="$model" --data_dir="$data_dir" --output_dir="$output_dir" --batch_size="$batch_size" \
+  given ncpu audio_fs channel
+  funrecipe plan --model="$model" --data_dir="$embedded_data" --output_dir="$output_dir" --batch_size="$batch_size" \
     --gpu_inference="$gpu_inference" --gpuid_list="$gpuid_list" --njob="$njob" --windows="$windows" \
-    --resume="$resume" --allow_pipes="$allow_pipes" --backend="$backend" "${flags[@]}"
+    --resume="$resume" --allow_pipes="$allow_pipes" --allow_ffmpeg="$allow_ffmpeg" --backend="$backend" "${flags[@]}"
   digest=$(digest_of "$plan") # every step from here on is about this plan
   # What a later stage made of an earlier run is never beside the embeddings of this one.
   rm -f "$output_dir"/xvector.* "$output_dir/scores" "$output_dir/rttm" "$output_dir/der.json"
   funrecipe launch --plan="$plan" --digest="$digest" --backend="$backend" --stall_timeout_s="$stall_timeout_s"
   funrecipe merge --plan="$plan" --digest="$digest" --max_failed="$max_failed"
 elif [ "$stop_stage" -ge 2 ] && [ -e "$plan" ]; then
-  asked model audio_fs
+  asked model audio_fs channel
   funrecipe plan --check=true --output_dir="$output_dir" --windows="$windows" "${flags[@]}"
 fi
 
@@ -77,7 +111,7 @@ fi
 if stage 2 && [ "$task" = diarization ]; then
   log "Stage 2: Clustering ..."
   given num_speakers
-  funrecipe diarize --data_dir="$data_dir" --allow_pipes="$allow_pipes" "${flags[@]}" -- "$text" "$output_dir/rttm"
+  funrecipe diarize --data_dir="$embedded_data" --allow_pipes="$allow_pipes" "${flags[@]}" -- "$text" "$output_dir/rttm"
 fi
 
 if stage 3 && [ "$task" = diarization ]; then

@@ -122,6 +122,22 @@ def test_speakers_of_recordings_are_those_of_the_library_whatever_the_jobs(recor
     assert score.total.missed_s + score.total.false_alarm_s < 0.1  # the segments are those of the reference
 
 
+@pytest.mark.slow
+def test_a_vad_model_finds_the_speech_of_whole_recordings(tmp_path):
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data/wav.scp").write_text(f"talk {ROOT}/tests/data/vad/vad_example.flac\n")
+    (tmp_path / "data/reco2num_spk").write_text("talk 2\n")
+    arguments = ["--task", "diarization", "--data_dir", "data", "--output_dir", "out", "--njob", "2"]
+    code, said = infer(tmp_path, *arguments, "--vad_model", str(ROOT / "egs/quickstart/vad"))
+    assert code == 0, said
+    turns = read_rttm(tmp_path / "out/rttm")["talk"]
+    assert {turn.speaker for turn in turns} == {"0", "1"}
+    assert turns[0].start_s == pytest.approx(0.07) and turns[-1].end_s == pytest.approx(70.45, abs=0.01)
+    (tmp_path / "data/wav.scp").write_text("none none.wav\n")
+    code, said = infer(tmp_path, *arguments, "--vad_model", str(ROOT / "egs/quickstart/vad"))
+    assert code == 4 and "1 recordings cannot be read" in said
+
+
 def test_what_a_speaker_model_does_not_use_is_refused_before_anything_starts(utterances, tmp_path):
     code, said = infer(tmp_path, "--data_dir", "data", "--model", str(ROOT / "tests/data/parity/conformer"))
     assert code == 2 and "windows=False has no effect on a model of family 'asr'" in said
