@@ -168,7 +168,7 @@ def read_table(path: Path, columns: Mapping[str, str]) -> Iterator[Item]:
         found = {kind: _column(kind, columns.get(kind), header, path) for kind in COLUMNS}
         for row in rows:
             where = f"{path}:{rows.line_num}"
-            if row.get(None) or None in row.values():  # type: ignore[call-overload]
+            if row.get(None) or None in row.values():
                 yield Item(where, fault=f"the row has another number of fields than the header ({len(header)})")
                 continue
             values = {kind: row[name].strip() if name else None for kind, name in found.items()}

@@ -68,7 +68,7 @@ def load_onnx(folder: ModelFolder, precision: str) -> OnnxModel:
             hint="fp32, or int8 after funrecipe export --quantize int8",
         )
     model = OnnxModel(path)
-    model.precision = precision
+    model.precision = precision  # type: ignore[assignment]  # torch: a tensor or a module
     return model
 
 

@@ -79,7 +79,7 @@ def compare_exported(
     )
     if precision != "fp32":
         return Equality(len(ids), len(ids) - len(different), different, None)
-    model = theirs.search.model
+    model = theirs.search.model  # type: ignore[attr-defined]  # an OnnxSearch
     batches = (audio[start : start + BATCH] for start in range(0, len(audio), BATCH))
     largest = max((largest_difference(network, model, ours, batch) for batch in batches), default=0.0)
     return Equality(len(ids), len(ids) - len(different), different, largest)

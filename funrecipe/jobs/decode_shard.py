@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol, cast
 
 import numpy as np
 
@@ -94,7 +94,7 @@ def decode_shard(
     Raises:
         WorkerError: results cannot be written. Errors of single utterances end in ``failed.scp``.
     """
-    pieces = PieceRecognizer(recognizer, batch_audio_s=batch_audio_s, batch_size=batch_size)
+    pieces = PieceRecognizer(cast(Any, recognizer), batch_audio_s=batch_audio_s, batch_size=batch_size)
     # Longest first: the batch that needs most memory comes at once, and neighbours are of similar length.
     todo = sorted((e for e in entries if e.id not in writer.done), key=lambda e: (-e.cost_s, e.id))
     loaded = _read_ahead(todo, writer, read, batch_audio_s)

@@ -114,7 +114,7 @@ def confusions(scoring: Scoring) -> dict[str, list[Json]]:
     pairs: Counter[tuple[str, str]] = Counter()
     inserted: Counter[str] = Counter()
     deleted: Counter[str] = Counter()
-    wrong = scoring.counts[:, 1:].any(axis=1).nonzero()[0].tolist()
+    wrong = np.flatnonzero(scoring.counts[:, 1:].any(axis=1)).tolist()
     in_characters = []
     for position in wrong:
         if isinstance(scoring.refs[position], str) and isinstance(scoring.hyps[position], str):

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
+import numpy as np
+
 from funrecipe.score.scoring import Scoring
 
 INSERTION_RUN = 6
@@ -26,7 +28,7 @@ def hallucinations(scoring: Scoring) -> Iterator[dict[str, object]]:
     """
     refs, hyps = scoring.encoded
     ops = scoring.ops
-    for position in scoring.counts[:, 1:].any(axis=1).nonzero()[0].tolist():
+    for position in np.flatnonzero(scoring.counts[:, 1:].any(axis=1)).tolist():
         utterance_id, tokens = scoring.ids[position], scoring.hyps[position]
         least = INSERTION_RUN if refs[position] else 1
         if b"I" * least in ops[position]:
