@@ -22,7 +22,8 @@ def average_name(phase: str, key: str) -> str:
 
 def ranked_together(records: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
     """Records of ``metrics.jsonl`` that can be compared with the last one: the epochs since the data last changed."""
-    first = next((i for i in range(len(records), 0, -1) if records[i - 1].get("data") != records[-1].get("data")), 0)
+    last = records[-1].get("data") if records else None
+    first = next((i for i in range(len(records), 0, -1) if records[i - 1].get("data", last) != last), 0)
     return list(records[first:])
 
 

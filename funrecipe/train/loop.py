@@ -46,7 +46,7 @@ from funrecipe.train.distributed import Ranks, agree_on_names, average_gradients
 from funrecipe.train.objectives.output import LossOutput
 from funrecipe.train.options import TrainOptions
 from funrecipe.train.precision import DTYPES
-from funrecipe.train.progress_log import Mean, RunLog
+from funrecipe.train.progress_log import Clock, Mean, RunLog
 from funrecipe.train.validation import Evaluator
 
 log = logging.getLogger(__name__)
@@ -258,11 +258,18 @@ class Trainer:
 
     def clip_gradients(self) -> Tensor:
         """Average the gradients over ranks and clip them; returns their norm before clipping."""
+        if self.scaler.is_enabled() and all(p.grad is None for p in self.model.parameters()):
+            self.zero_gradients()  # of a rank without a batch: the scaler wants to look at some
         self.scaler.unscale_(self.optimizer)
         average_gradients(self.model.parameters(), self.ranks)
         parameters = [p for p in self.model.parameters() if p.grad is not None]
         limit = self.options.grad_clip or float("inf")
         return nn.utils.clip_grad_norm_(parameters, limit, norm_type=self.options.grad_clip_type)
+
+    def zero_gradients(self) -> None:
+        for parameter in self.model.parameters():
+            if parameter.requires_grad:
+                parameter.grad = torch.zeros_like(parameter)
 
     def step(self, norm: Tensor, means: dict[str, float], weight: float) -> None:
         """Change the weights. An update without any batch or with a gradient that is not finite is skipped."""
@@ -277,8 +284,7 @@ class Trainer:
             self.position.skipped += 1
             reason = f"the gradient is not finite (norm {float(norm)})" if weight else "no batch was computed"
             log.warning("%s: step skipped, %d so far", reason, self.position.skipped)
-        if weight:
-            self.scaler.update()
+        self.scaler.update()
 
     def means_over_ranks(self, outputs: list[LossOutput]) -> tuple[dict[str, float], float]:
         """Statistics of one update over its batches and all ranks, and their weight.
@@ -433,15 +439,3 @@ class Trainer:
         self.position.best, self.position.epochs_without_gain = None, 0
         log.warning("the %s data have changed: epochs are ranked from epoch %d on",
                     " and the ".join(changed), self.position.epoch)  # fmt: skip
-
-
-class Clock:
-    """Seconds by name; each lap begins where the last one ended."""
-
-    def __init__(self) -> None:
-        self.laps: dict[str, float] = {}
-        self.last = time.monotonic()
-
-    def lap(self, name: str) -> None:
-        now = time.monotonic()
-        self.laps[name], self.last = self.laps.get(name, 0.0) + now - self.last, now

@@ -7,6 +7,7 @@ import datetime
 import json
 import logging
 import sys
+import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
@@ -42,6 +43,18 @@ class Mean:
 
     def restore(self, state: Mapping[str, Mapping[str, float]]) -> None:
         self.sums, self.weights = dict(state["sums"]), dict(state["weights"])
+
+
+class Clock:
+    """Seconds by name; each lap begins where the last one ended."""
+
+    def __init__(self) -> None:
+        self.laps: dict[str, float] = {}
+        self.last = time.monotonic()
+
+    def lap(self, name: str) -> None:
+        now = time.monotonic()
+        self.laps[name], self.last = self.laps.get(name, 0.0) + now - self.last, now
 
 
 def format_value(value: float) -> str:
@@ -203,7 +216,7 @@ class TimeLeft:
 
 
 class RunLog:
-    """Everything that a run writes for people: log lines, metrics files, TensorBoard, the plot.
+    """Everything human-readable that a run writes: log lines, metrics files, TensorBoard, the plot.
 
     Ranks other than the writer only log.
 

@@ -124,7 +124,7 @@ def encode_for_training(model: nn.Module, batch: Batch, text_lens: Tensor, gener
     """Encoder output and lengths, CIF scaled to ``text_lens``, ``embeds -> logits``; in chunks where it has them.
 
     Last come the frames once each and their lengths, for CTC: chunks overlap. The decoder of a contextual model attends
-    to hot words from the batch's own texts.
+    to hotwords from the batch's own texts.
     """
     if is_chunked(model):
         index = shape_index(model.encoder, model.training, generator)
