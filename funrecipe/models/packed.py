@@ -8,6 +8,7 @@ layers stays fp32 in all three.
 
 from __future__ import annotations
 
+import functools
 import warnings
 
 import torch
@@ -16,6 +17,7 @@ from torch import Tensor, nn
 from funrecipe.errors import UsageError
 from funrecipe.models.layers import PointwiseConv
 
+WITHIN_16_BITS = 64  # largest int8 weight of which two products with an uint8 fit: 2 · 255 · 64 < 32,768
 ROWS_HINT = 64  # rows of the usual input, for which oneDNN chooses the layout
 
 
@@ -37,22 +39,48 @@ class Int8Linear(nn.Module):
     """``x W^T + b``, fp32 in and out, multiplied in int8: one scale per output of W, one for all of ``x``.
 
     The scale of ``x`` depends on everything in it, so a batch would not give what each utterance gives alone:
-    recognizers feed such a model one utterance at a time.
+    recognizers feed such a model one utterance at a time. Where the sums of this CPU saturate (see ``saturates``), the
+    weights keep to seven bits, with which no sum can.
     """
 
     def __init__(self, linear: nn.Linear) -> None:
         super().__init__()
         self.in_features, self.out_features = linear.in_features, linear.out_features
         weight = linear.weight.detach()
-        scales = (weight.abs().amax(dim=1).double() / 127).clamp(min=torch.finfo(torch.float32).tiny)
-        zeros = torch.zeros(len(scales), dtype=torch.int64)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", UserWarning)  # torch plans to drop quantized tensors; the version is pinned
-            quantized = torch.quantize_per_channel(weight, scales, zeros, 0, torch.qint8)
-        self._packed = torch.ops.quantized.linear_prepack(quantized, linear.bias)
+        largest = WITHIN_16_BITS if saturates() else 127
+        scales = (weight.abs().amax(dim=1).double() / largest).clamp(min=torch.finfo(torch.float32).tiny)
+        self._packed = _pack_int8(weight, scales, linear.bias)
 
     def forward(self, x: Tensor) -> Tensor:
         return torch.ops.quantized.linear_dynamic(x, self._packed, False)
+
+
+def _pack_int8(weight: Tensor, scales: Tensor, bias: Tensor | None) -> torch.ScriptObject:
+    """``weight (O, I)`` in int8, ``scales (O,)``, as the kernel wants it."""
+    zeros = torch.zeros(len(scales), dtype=torch.int64)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # torch plans to drop quantized tensors; the version is pinned
+        quantized = torch.quantize_per_channel(weight, scales, zeros, 0, torch.qint8)
+    return torch.ops.quantized.linear_prepack(quantized, bias)
+
+
+@functools.cache
+def saturates() -> bool:
+    """Whether the int8 kernel of this CPU loses the sum of two large products.
+
+    Without VNNI, x86 multiplies with ``vpmaddubsw``, which adds pairs of products in 16 bits: 2 · 255 · 127 is cut to
+    32,767. What the kernel does is tried instead of asked: libraries choose theirs by CPU, shape and environment.
+    """
+    size = 64
+    weight, scales = torch.ones(size, size), torch.full((size,), 1 / 127, dtype=torch.float64)
+    packed = _pack_int8(weight, scales, None)
+    for rows in (1, ROWS_HINT):
+        x = torch.ones(rows, size)
+        x[0, 0] = 0.0  # the range of x begins at 0
+        sums = torch.ops.quantized.linear_dynamic(x, packed, False)
+        if float((sums - x @ weight.t()).abs().max()) > 0.01 * size:
+            return True
+    return False
 
 
 def pack_linears(model: nn.Module, precision: str = "fp32") -> nn.Module:
