@@ -3,18 +3,15 @@
 # Source this file among the declarations; after parse_options call choose_pieces.
 # shellcheck disable=SC2154,SC2034  # options are set by declare_option, variables are read by the recipe
 
-declare_option vad_model "" "voice activity detection: folder or id; recordings are cut at speech and joined (docs/long_audio.md)"
-declare_option max_piece_s "" "cut recordings into pieces of at most N seconds; empty: 30 with --vad_model, else not at all" positive
-declare_option punc_model "" "punctuation of cut recordings: folder or id"
-declare_option formats "" "of cut recordings: txt, json, srt, vtt, textgrid, ctm, rttm, into output_dir/transcripts"
+declare_option vad_model "" "voice activity detection, folder or id: long recordings are cut at speech and joined (docs/long_audio.md)"
+declare_option punc_model "" "punctuation of long recordings, folder or id; without vad_model they are cut where it is quiet"
+declare_option formats "" "of long recordings: txt, json, srt, vtt, textgrid, ctm, rttm, into output_dir/transcripts"
 
 # choose_pieces: sets is_cut, and decoded_data and decoded: what is decoded, and in which folder.
 choose_pieces() {
   is_cut=false decoded_data=$data_dir decoded=$output_dir
-  if [ -n "$vad_model$max_piece_s" ]; then
+  if [ -n "$vad_model$punc_model$formats" ]; then
     is_cut=true decoded_data=$output_dir/pieces/data decoded=$output_dir/pieces
-  elif [ -n "$punc_model$formats" ]; then
-    die "--punc_model and --formats are for recordings that are cut: give --vad_model or --max_piece_s"
   fi
 }
 

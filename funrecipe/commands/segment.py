@@ -14,7 +14,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("--data_dir", type=Path, required=True, help="folder with the wav.scp of the recordings")
     add("--vad_model", help="folder or id; left out: pieces are cut where it is quiet")
-    add("--max_piece_s", type=float, default=DEFAULT_MAX_PIECE_S, help="longest piece (default: %(default)s)")
+    add(
+        "--max_piece_s",
+        type=float,
+        default=DEFAULT_MAX_PIECE_S,
+        help="longest piece (default: %(default)s; 0: no limit)",
+    )
     add("--njob", type=int, default=1, help="processes (default: %(default)s)")
     add("--audio_fs", type=int, help="sampling rate of raw .pcm files, in Hz")
     add("--channel", default="1", help="channel to take, from 1 on, or mix (default: %(default)s)")
@@ -32,6 +37,7 @@ def run(args: argparse.Namespace) -> None:
     from funrecipe.identity import code_version, file_stamp, value_digest
     from funrecipe.recordings.cut_list import CutOptions, cut_recordings
     from funrecipe.recordings.piece_list import PIECES, write_piece_dir
+    from funrecipe.recordings.pieces import NEVER_S
 
     if args.njob < 1:
         raise UsageError(f"--njob must be 1 or more, got {args.njob}")
@@ -39,7 +45,7 @@ def run(args: argparse.Namespace) -> None:
     vad = open_model(args.vad_model) if args.vad_model else None
     options = CutOptions(
         None if vad is None else vad.path,
-        args.max_piece_s,
+        args.max_piece_s or NEVER_S,
         audio_fs=args.audio_fs,
         channel=check_channel(int(args.channel) if args.channel.isdecimal() else args.channel),
         allow_pipes=args.allow_pipes == "true",

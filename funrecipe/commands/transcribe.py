@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 
 QUICKSTART = Path(__file__).resolve().parents[2] / "egs" / "quickstart"
 NO_MODEL = "none"
-NEVER_S = 1e6  # no recording is so long
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -89,7 +88,7 @@ def transcripts(args: argparse.Namespace, keys: dict[str, str]) -> Iterator[Reco
     from funrecipe.audio.io import stream_audio
     from funrecipe.decode.options import options_given
     from funrecipe.recordings.load import load_transcriber
-    from funrecipe.recordings.pieces import DEFAULT_MAX_PIECE_S
+    from funrecipe.recordings.pieces import DEFAULT_MAX_PIECE_S, NEVER_S
 
     options = options_given(args)
     max_piece_s = DEFAULT_MAX_PIECE_S if options.max_piece_s is None else options.max_piece_s or NEVER_S

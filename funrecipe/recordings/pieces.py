@@ -17,6 +17,7 @@ from funrecipe.errors import UsageError
 from funrecipe.recordings.transcript import Word
 
 DEFAULT_MAX_PIECE_S = 30.0
+NEVER_S = 1e6  # no recording is so long
 OVERLAP_S = 1.0  # of two pieces that were cut without a pause that a VAD found
 QUIET_S = 0.2  # a cut is in the middle of the quietest stretch of this length
 FRAME_S = 0.01

@@ -123,12 +123,6 @@ def test_without_a_vad_and_with_punctuation(work, tmp_path):
     assert re.search("[。？.?]$", lines(tmp_path / "out/1best_recog/text_with_punc")["b"])
 
 
-def test_punctuation_needs_recordings_that_are_cut(work):
-    done = infer(work, "--vad_model", "", "--output_dir", work / "no")
-    assert done.returncode == 2
-    assert "give --vad_model or --max_piece_s" in done.stderr
-
-
 @pytest.mark.slow
 def test_the_quick_start_of_long_audio(tmp_path):
     done = bash("egs/quickstart/long.sh", "--output_dir", tmp_path / "out", "--gpu_inference", "false", cwd=tmp_path)
