@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from sys import intern
 
 UNITS = ("mixed", "char", "word")
 
@@ -34,14 +35,18 @@ _WORD = re.compile(rf"[^{CJK}]")
 def tokenize(text: str, unit: str) -> Sequence[str]:
     """The tokens of a text; ``unit`` is one of ``UNITS``."""
     if unit == "word":
-        words = text.split()
-        joined = "".join(words)
-        return joined if len(joined) == len(words) else words
+        return _compact(text.split())
     # The usual case first, since it is fast: nothing but CJK and simple blanks.
     joined = text.replace(" ", "")
     if _WORD.search(joined) is None:
         return joined
-    return "".join(text.split()) if unit == "char" else _CJK_OR_WORD.findall(text)
+    return "".join(text.split()) if unit == "char" else _compact(_CJK_OR_WORD.findall(text))
+
+
+def _compact(tokens: list[str]) -> Sequence[str]:
+    """The same tokens with less memory: as a string where each is one character, else each kind of token once."""
+    joined = "".join(tokens)
+    return joined if len(joined) == len(tokens) else [*map(intern, tokens)]
 
 
 def is_cjk(token: str) -> bool:
