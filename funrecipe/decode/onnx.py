@@ -7,8 +7,10 @@ from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils.rnn import pad_sequence
 
 from funrecipe.decode.ctc_prefix import greedy_search
+from funrecipe.decode.hotwords import read_hotwords, spell_hotwords
 from funrecipe.decode.hypothesis import TokenHypothesis
 from funrecipe.decode.options import DecodeOptions
 from funrecipe.decode.paraformer import MARKS, greedy
@@ -16,8 +18,10 @@ from funrecipe.decode.sense_voice import SenseVoiceSearch
 from funrecipe.decode.timestamps import align, token_times_ms
 from funrecipe.errors import DataError, UsageError
 from funrecipe.model_folder import ModelFolder
+from funrecipe.models.seaco_paraformer import MAX_HOTWORDS
+from funrecipe.models.special_ids import SOS_ID
 
-SUFFIX = ".onnx"
+HOTWORD_GRAPH = "model_eb.onnx"  # FunASR's name
 DEFAULT_UPSAMPLE_TIMES = 5
 
 
@@ -91,16 +95,22 @@ class OnnxSearch:
 class OnnxParaformerSearch(OnnxSearch):
     """The best token at every position; the time of every token where the graph gives the fine CIF head."""
 
+    marks: tuple[int, ...] = MARKS
+
     def __init__(self, model: OnnxModel, folder: ModelFolder, options: DecodeOptions) -> None:
         super().__init__(model, folder, options)
         conf: dict[str, Any] = folder.config.get("predictor_conf") or {}
         upsampled = int(conf.get("upsample_times", DEFAULT_UPSAMPLE_TIMES))
         self.step_s, self.upsampled = 1 / folder.frames_per_second / upsampled, upsampled
 
+    def run(self, feats: Tensor, feat_lens: Tensor) -> list[Tensor]:
+        """The outputs of the graph."""
+        return self.model(feats, feat_lens)
+
     def decode(self, feats: Tensor, feat_lens: Tensor) -> list[list[TokenHypothesis]]:
         """See :class:`funrecipe.decode.search.Search`."""
-        log_probs, token_num, *fine = self.model(feats, feat_lens)
-        found = greedy(log_probs, token_num.long(), MARKS)
+        log_probs, token_num, *fine = self.run(feats, feat_lens)
+        found = greedy(log_probs, token_num.long(), self.marks)
         if not fine:
             return [[hypothesis] for hypothesis in found]
         alphas, peaks = fine
@@ -112,6 +122,30 @@ class OnnxParaformerSearch(OnnxSearch):
 
     def _times(self, alphas: Tensor, peaks: Tensor, tokens: int) -> list[list[int]]:
         return token_times_ms(align(alphas, peaks, tokens, self.step_s))
+
+
+class OnnxHotwordSearch(OnnxParaformerSearch):
+    """With hotwords, whose vectors come from a graph of their own."""
+
+    honours: ClassVar[frozenset[str]] = frozenset({"hotword"})
+
+    def __init__(self, model: OnnxModel, folder: ModelFolder, options: DecodeOptions) -> None:
+        super().__init__(model, folder, options)
+        words = spell_hotwords(read_hotwords(options.hotword, allow_network=options.allow_network), folder.tokenizer)
+        if len(words) >= MAX_HOTWORDS:
+            raise UsageError(
+                f"{len(words)} hotwords are too many for an exported model, which takes {MAX_HOTWORDS - 1}",
+                where="--hotword_txt",
+                hint="give fewer, or decode with the folder that was exported",
+            )
+        ids = [*words, [SOS_ID]]
+        padded = pad_sequence([torch.tensor(word) for word in ids], batch_first=True)
+        (vectors,) = OnnxModel(folder.weights.with_name(HOTWORD_GRAPH))(padded)
+        self.context = vectors[torch.tensor([len(word) - 1 for word in ids]), torch.arange(len(ids))]
+        self.marks = (*MARKS, SOS_ID) if folder.family == "seaco_paraformer" else MARKS
+
+    def run(self, feats: Tensor, feat_lens: Tensor) -> list[Tensor]:
+        return self.model(feats, feat_lens, self.context.expand(len(feats), -1, -1))
 
 
 class OnnxCTCSearch(OnnxSearch):

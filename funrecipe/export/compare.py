@@ -9,14 +9,14 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.nn.utils.rnn import pad_sequence
 
 from funrecipe.decode.onnx import OnnxModel
 from funrecipe.decode.options import DecodeOptions
 from funrecipe.decode.recognizer import Recognizer, load_recognizer
+from funrecipe.export.onnx_graph import further_inputs
 from funrecipe.model_folder import ModelFolder, open_model_folder
-from funrecipe.models.sense_voice import ITN_ROWS
 
 BATCH = 8
 LOG_PROB_TOLERANCE = 2e-3
@@ -96,8 +96,6 @@ def largest_difference(
     rows = feat_lens.nonzero().flatten()
     if len(rows) == 0:
         return 0.0
-    inputs: list[Tensor] = [feats[rows], feat_lens[rows]]
-    if len(network.inputs) > 2:
-        inputs += [torch.zeros_like(inputs[1]), torch.full_like(inputs[1], ITN_ROWS["woitn"])]
+    inputs = [feats[rows], feat_lens[rows], *further_inputs(network, feat_lens[rows])]
     ours, theirs = network(*inputs)[0], exported(*inputs)[0]
     return float((ours - theirs).abs().max()) if ours.shape == theirs.shape else float("inf")

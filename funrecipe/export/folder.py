@@ -8,9 +8,17 @@ from pathlib import Path
 
 import numpy as np
 
+from funrecipe.decode.onnx import HOTWORD_GRAPH
 from funrecipe.errors import DataError, UsageError
 from funrecipe.export.compare import Equality, compare_exported
-from funrecipe.export.onnx_graph import GRAPH, export_network, quantize, write_description, write_graph
+from funrecipe.export.onnx_graph import (
+    GRAPH,
+    export_network,
+    quantize,
+    write_description,
+    write_graph,
+    write_hotword_graph,
+)
 from funrecipe.files import temporary_name, write_json
 from funrecipe.model_folder import ModelFolder
 
@@ -43,6 +51,8 @@ def export_folder(
     try:
         network = export_network(folder)
         write_graph(network, folder, new / GRAPH)
+        if "bias_embed" in network.inputs:
+            write_hotword_graph(network, new / HOTWORD_GRAPH)
         write_description(folder, new)
         report = {"fp32": compare_exported(folder, network, new, waves)}
         if quantized:

@@ -89,6 +89,54 @@ class ExportedBiCifParaformer(ExportedParaformer):
         return alphas, (sums - F.pad(fired[:, :-1], (1, 0)) * threshold).float()
 
 
+class ExportedContextualParaformer(ExportedParaformer):
+    """Also takes ``bias_embed`` (B, N, D), vectors of hotwords from :class:`ExportedHotwords`, "none" last."""
+
+    inputs: ClassVar[tuple[str, ...]] = ("speech", "speech_lengths", "bias_embed")
+
+    def forward(self, speech: Tensor, speech_lengths: Tensor, bias_embed: Tensor) -> tuple[Tensor, ...]:  # type: ignore[override]
+        encoder_out, lens = self.model.encode(speech, speech_lengths.long())
+        embeds, token_num = self.fire(encoder_out, lens)
+        log_probs = self.model.decode(encoder_out, lens, embeds, token_num, bias_embed)
+        return blank_past(log_probs, token_num), token_num.int()
+
+
+class ExportedSeacoParaformer(ExportedBiCifParaformer):
+    """As :class:`ExportedBiCifParaformer` with ``bias_embed`` (B, N, D); all its hotwords are attended to.
+
+    "None" alone means that there are no hotwords, as in ``SeacoParaformer.decode``.
+    """
+
+    inputs: ClassVar[tuple[str, ...]] = ("speech", "speech_lengths", "bias_embed")
+
+    def forward(self, speech: Tensor, speech_lengths: Tensor, bias_embed: Tensor) -> tuple[Tensor, ...]:  # type: ignore[override]
+        model = self.model
+        encoder_out, lens = model.encode(speech, speech_lengths.long())
+        embeds, token_num = self.fire(encoder_out, lens)
+        hidden = model.decoder.hidden(encoder_out, lens, embeds, token_num)
+        log_probs = model.decoder.output_layer(hidden).log_softmax(dim=-1)
+        biased = model.bias_logits(embeds, hidden, token_num, bias_embed).log_softmax(dim=-1)
+        has_none = biased.argmax(dim=-1, keepdim=True) == model.no_bias_id
+        log_probs = torch.where(has_none | (bias_embed.size(1) == 1), log_probs, biased)
+        return blank_past(log_probs, token_num), token_num.int(), *self.fine(encoder_out, lens, token_num)
+
+
+class ExportedHotwords(nn.Module):
+    """``hotword`` (N, L) token ids, padded -> ``hw_embed`` (L, N, D); a word's vector is that of its last token."""
+
+    inputs: ClassVar[tuple[str, ...]] = ("hotword",)
+    outputs: ClassVar[tuple[str, ...]] = ("hw_embed",)
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        own = getattr(model, "bias_embed", None)
+        self.embed = model.decoder.embed if own is None or model.use_decoder_embedding else own
+        self.encoder = model.bias_encoder
+
+    def forward(self, hotword: Tensor) -> tuple[Tensor, ...]:
+        return (self.encoder(self.embed(hotword.long()))[0].transpose(0, 1),)
+
+
 class ExportedSenseVoice(nn.Module):
     """Also takes the rows ``language`` and ``textnorm`` (B,); gives ``ctc_logits`` (B, T + 4, V) and lengths (B,)."""
 

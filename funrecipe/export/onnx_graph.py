@@ -11,11 +11,12 @@ from typing import Any
 
 import torch
 import yaml
-from torch import nn
+from torch import Tensor, nn
 
 from funrecipe.audio.cmvn import read_cmvn
 from funrecipe.checkpoint import load_weights
 from funrecipe.errors import UsageError
+from funrecipe.export.networks import ExportedHotwords
 from funrecipe.families import find_family, load_part, names_with
 from funrecipe.files import write_json, write_text
 from funrecipe.model_folder import ModelFolder
@@ -29,6 +30,7 @@ TRACED_FRAMES = (61, 40)  # of the two utterances that the graph is traced with;
 SENSE_VOICE_PIECES = "chn_jpn_yue_eng_ko_spectok.bpe.model"  # the name by which FunASR's runtime looks for it
 # Keys of config.yaml that belong to the model and not to its training.
 CONFIG_KEYS = ("model", "model_conf", "frontend", "frontend_conf", "encoder", "encoder_conf", "decoder", "decoder_conf",
+               "seaco_decoder", "seaco_decoder_conf",
                "predictor", "predictor_conf", "ctc_conf", "input_size", "token_type", "split_with_space")  # fmt: skip
 
 
@@ -60,15 +62,17 @@ def write_graph(network: nn.Module, folder: ModelFolder, path: Path) -> None:
 
     feats = torch.zeros(len(TRACED_FRAMES), TRACED_FRAMES[0], input_size(folder.config))
     lens = torch.tensor(TRACED_FRAMES, dtype=torch.int32)
-    rows = [torch.zeros_like(lens), torch.full_like(lens, ITN_ROWS["woitn"])][: len(network.inputs) - 2]
+    further = further_inputs(network, lens)
     axes = {name: {0: "batch"} for name in (*network.inputs, *network.outputs)}
     axes["speech"][1] = "frames"
+    if "bias_embed" in axes:
+        axes["bias_embed"][1] = "hotwords"
     for name in set(network.outputs) - {"token_num", "encoder_out_lens"}:
         axes[name][1] = f"{name}_length"
     with warnings.catch_warnings(), torch.no_grad():
         warnings.simplefilter("ignore")  # the tracer warns of Python values that are constants here
         torch.onnx.export(
-            network, (feats, lens, *rows), str(path), input_names=list(network.inputs),
+            network, (feats, lens, *further), str(path), input_names=list(network.inputs),
             output_names=list(network.outputs), dynamic_axes=axes, opset_version=OPSET, dynamo=False,
         )  # fmt: skip
     graph = onnx.load(str(path))
@@ -76,6 +80,28 @@ def write_graph(network: nn.Module, folder: ModelFolder, path: Path) -> None:
         entry = graph.metadata_props.add()
         entry.key, entry.value = key, value
     onnx.save(graph, str(path))
+
+
+def further_inputs(network: nn.Module, lens: Tensor) -> list[Tensor]:
+    """Inputs beside features and lengths for a batch of ``lens``: rows of queries, or vectors of hotwords."""
+    if "bias_embed" in network.inputs:
+        size = network.model.bias_encoder.hidden_size
+        return [torch.randn(len(lens), 4, size, generator=torch.Generator().manual_seed(0))]
+    if "language" in network.inputs:
+        return [torch.zeros_like(lens), torch.full_like(lens, ITN_ROWS["woitn"])]
+    return []
+
+
+def write_hotword_graph(network: nn.Module, path: Path) -> None:
+    """The encoder of hotwords, where the family has one, as a graph of its own."""
+    words = torch.tensor([[1, 2], [1, 0]], dtype=torch.int32)
+    axes = {"hotword": {0: "hotwords", 1: "length"}, "hw_embed": {0: "length", 1: "hotwords"}}
+    with warnings.catch_warnings(), torch.no_grad():
+        warnings.simplefilter("ignore")
+        torch.onnx.export(
+            ExportedHotwords(network.model).eval(), (words,), str(path), input_names=["hotword"],
+            output_names=["hw_embed"], dynamic_axes=axes, opset_version=OPSET, dynamo=False,
+        )  # fmt: skip
 
 
 def metadata(folder: ModelFolder) -> dict[str, str]:

@@ -86,7 +86,7 @@ class ContextualParaformerDecoder(ParaformerSANMDecoder):
             x = layer(x, token_mask, encoder_out, attention_mask)
         x = self.last_decoder.remember(x, token_mask)
         heard = self.last_decoder.src_attn(self.last_decoder.norm3(x), encoder_out, attention_mask)
-        biased = self.bias_decoder(x, context.expand(len(x), -1, -1)) * context_scale
+        biased = self.bias_decoder(x, context.expand(x.size(0), -1, -1)) * context_scale
         mixed = F.linear(torch.cat([heard, biased], dim=2), self.bias_output.weight.squeeze(2))  # kernel size 1
         return self.output_layer(self.last_layers(x + self.dropout(mixed), token_mask, encoder_out))
 

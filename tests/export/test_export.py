@@ -28,7 +28,14 @@ onnx = pytest.importorskip("onnx")
 pytest.importorskip("onnxruntime")
 ROOT = Path(__file__).resolve().parents[2]
 PARITY = ROOT / "tests/data/parity"
-CASES = ("paraformer", "paraformer_ctc", "bicif_paraformer", "transformer", "sensevoice_small")
+CASES = (
+    "paraformer",
+    "bicif_paraformer",
+    "transformer",
+    "sensevoice_small",
+    "contextual_paraformer",
+    "seaco_paraformer",
+)
 
 
 @pytest.fixture(scope="module")
@@ -130,6 +137,21 @@ def test_targets_are_not_overwritten_and_need_audio(exported, waves, tmp_path: P
     with pytest.raises(UsageError, match="an export already"):
         export_folder(open_model_folder(target), tmp_path / "x", waves, quantized=False)
     assert not (tmp_path / "x").exists()
+
+
+def test_hotwords_work_in_an_exported_model_as_in_torch(exported, waves) -> None:
+    folder, target, _ = exported
+    if "hotword" not in FAMILIES[folder.family].options or folder.family == "asr":
+        return
+    words = " ".join(token for token in folder.tokens[5:40:4] if "@" not in token and "<" not in token)
+    theirs = load_recognizer(open_model_folder(target), options=DecodeOptions(hotword=words))
+    ours = load_recognizer(folder, options=DecodeOptions(hotword=words))
+    plain = load_recognizer(open_model_folder(target))
+    found = [h.tokens for h in theirs.transcribe(list(waves.values()))]
+    assert found == [ours.transcribe([wave])[0].tokens for wave in waves.values()]
+    assert found != [h.tokens for h in plain.transcribe(list(waves.values()))]
+    with pytest.raises(UsageError, match="too many for an exported model"):
+        load_recognizer(open_model_folder(target), options=DecodeOptions(hotword=f"{words} " * 12))
 
 
 def test_what_cannot_be_exported_says_so() -> None:
