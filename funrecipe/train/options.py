@@ -329,13 +329,13 @@ def as_text(value: Any) -> str:
 
 
 def settings_lines(settings: Settings) -> list[str]:
-    """One line for each setting that somebody wrote, with its source, and one for all that have their default."""
-    written = {name: s for name, s in settings.trace.items() if s.source != "default"}
+    """One line for each setting that is not at its default, with its source, and one line for all others."""
+    changed = {name: s for name, s in settings.trace.items() if s.instead_of or s.value != getattr(DEFAULTS, name)}
     lines = [
         f"{name}: {as_text(s.value)} ({s.source}{', instead of ' + s.instead_of if s.instead_of else ''})"
-        for name, s in written.items()
+        for name, s in changed.items()
     ]
-    defaults = [f"{name}: {as_text(s.value)}" for name, s in settings.trace.items() if name not in written]
+    defaults = [f"{name}: {as_text(s.value)}" for name, s in settings.trace.items() if name not in changed]
     return [*lines, f"defaults: {', '.join(defaults)}"]
 
 

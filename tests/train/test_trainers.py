@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -75,6 +76,22 @@ def test_none_leaves_a_setting_to_the_models_files(corpus: Path) -> None:
 def test_what_cannot_be_honoured_is_refused(arguments: dict[str, Any], said: str, corpus: Path) -> None:
     with pytest.raises(UsageError, match=said):
         build_trainer(default_args={"data_dir": str(corpus), **arguments})
+
+
+def test_the_script_leaves_to_finetune_yaml_what_nobody_wrote(base_model: Path, corpus: Path, tmp_path: Path) -> None:
+    model = Path(shutil.copytree(base_model, tmp_path / "model", symlinks=True))
+    (model / "finetune.yaml").write_text("max_epoch: 1\nmax_tokens: 150\nlr: 0.0007\nbatch_bins: 333\n")
+    command = [sys.executable, str(SCRIPT), "--model", str(model), "--data_path", str(corpus)]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(SCRIPT.parents[2])}
+    result = subprocess.run(
+        [*command, "--output_dir", str(tmp_path / "out"), "--lr", "0.0001"],
+        env=environment, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert result.returncode == 0, result.stderr[-3000:]
+    assert "lr: 0.0001 (script, instead of 0.0007 (finetune.yaml))" in result.stderr
+    assert "batch_bins: 333.0 (finetune.yaml" in result.stderr
+    assert "max_epoch: 1 (finetune.yaml" in result.stderr
+    assert "1epoch results" in result.stderr and "2epoch results" not in result.stderr
 
 
 def test_other_trainers_are_refused() -> None:
