@@ -37,11 +37,13 @@ def run(args: argparse.Namespace) -> int:
         raise UsageError(f"--nbest: {nbest} is not positive")
     phase, key, mode = parts
     records = ranked_together(read_json_lines(args.output_dir / "metrics.jsonl"))
-    history = {int(r["epoch"]): {key: float(r[f"{phase}.{key}"])} for r in records if f"{phase}.{key}" in r}
+    name = f"{phase}.{key}"
+    is_whole = [isinstance(r.get("epoch"), int) and isinstance(r.get(name), (int, float)) for r in records]
+    history = {r["epoch"]: {key: float(r[name])} for r, whole in zip(records, is_whole) if whole}
     if not history:
-        known = sorted({name for r in records for name in r if "." in name})
+        known = sorted({n for r in records for n in r if "." in n})
         raise DataError(
-            f"no epoch of this run has {phase}.{key}",
+            f"no epoch of this run has {name}",
             where=str(args.output_dir),
             hint=f"it has {', '.join(known)}" if known else "is this the output_dir of a training run?",
         )
@@ -55,13 +57,13 @@ def run(args: argparse.Namespace) -> int:
 
 
 def setting_of_run(output_dir: Path, name: str, default: Any) -> Any:
-    """A setting in the run's ``config.yaml``, or the default where there is no run yet."""
-    from funrecipe.train.options import read_yaml_file
+    """A setting in the ``config.yaml`` of a run, or the default if there is no run yet."""
+    from funrecipe.train.options import TYPES, convert, read_yaml_file
 
-    return read_yaml_file(output_dir / "config.yaml").get(name) or default
+    value = read_yaml_file(output_dir / "config.yaml").get(name)
+    return convert(f"{output_dir}/config.yaml: {name}", value, TYPES[name]) if value else default
 
 
 def first_criterion(output_dir: Path) -> list[str]:
-    """``best_model_criterion[0]`` of the run; accuracy where there is no run yet."""
-    criteria = setting_of_run(output_dir, "best_model_criterion", [["valid", "acc", "max"]])
-    return [str(part) for part in criteria[0]]
+    """``best_model_criterion[0]`` of the run; accuracy if there is no run yet."""
+    return [str(part) for part in setting_of_run(output_dir, "best_model_criterion", [("valid", "acc", "max")])[0]]

@@ -42,7 +42,7 @@ def own_choice(checkpoint_dir: Path) -> Path | None:
     there is, and of FunASR 1.x ``model.pt.avg<N>``, ``model.pt.best``, the latest ``model.pt.ep<N>``.
     """
     averages = sorted(checkpoint_dir.glob("*.ave.pb"))
-    for criterion in _criteria(checkpoint_dir / "config.yaml"):
+    for criterion in criteria_of(checkpoint_dir):
         average = checkpoint_dir / f"{'.'.join(criterion[:2])}.ave.pb"
         if average in averages:
             return average
@@ -56,8 +56,9 @@ def own_choice(checkpoint_dir: Path) -> Path | None:
     return None
 
 
-def _criteria(config: Path) -> list[list[str]]:
-    """``best_model_criterion`` of a run: ``[phase, value, mode]`` each."""
+def criteria_of(checkpoint_dir: Path) -> list[list[str]]:
+    """``best_model_criterion`` of a run, ``[phase, value, mode]`` each; empty if its ``config.yaml`` does not say."""
+    config = checkpoint_dir / "config.yaml"
     try:
         criteria = read_yaml(config).get("best_model_criterion") if config.is_file() else None
     except FunrecipeError:

@@ -16,7 +16,8 @@ from typing import Any, NamedTuple
 
 import yaml
 
-from funrecipe.errors import DataError, UsageError, did_you_mean
+from funrecipe.errors import UsageError, did_you_mean
+from funrecipe.model_folder.files import read_yaml
 from funrecipe.model_folder.model_settings import check_model_conf
 from funrecipe.train.option_rules import (
     BATCH_UNITS,
@@ -340,16 +341,8 @@ def settings_lines(settings: Settings) -> list[str]:
 
 
 def read_yaml_file(path: Path) -> dict[str, Any]:
-    """A YAML mapping, or {} when there is no such file. Raises DataError."""
-    if not path.is_file():
-        return {}
-    try:
-        loaded = yaml.safe_load(path.read_text("utf-8"))
-    except yaml.YAMLError as error:
-        raise DataError(f"not valid YAML: {error}", where=str(path)) from None
-    if loaded is not None and not isinstance(loaded, dict):
-        raise DataError("expected 'key: value' lines", where=str(path))
-    return loaded or {}
+    """A YAML mapping, or {} if there is no such file. Raises DataError or UnsafeFileError."""
+    return read_yaml(path) if path.is_file() else {}
 
 
 def add_option_arguments(parser: argparse.ArgumentParser) -> None:

@@ -94,8 +94,8 @@ class MetricsFiles:
 
     def __init__(self, output_dir: Path, resumed_update: int, resumed_epoch: int) -> None:
         self.steps_path, self.epochs_path = output_dir / "steps.jsonl", output_dir / "metrics.jsonl"
-        keep_lines(self.steps_path, lambda record: record["update"] <= resumed_update)
-        keep_lines(self.epochs_path, lambda record: record["epoch"] < resumed_epoch)
+        keep_lines(self.steps_path, lambda record: record.get("update", 0) <= resumed_update)
+        keep_lines(self.epochs_path, lambda record: record.get("epoch", 0) < resumed_epoch)
         self.csv_path = output_dir / "metrics.csv"
         self._steps = open(self.steps_path, "a", encoding="utf-8")  # noqa: SIM115  (closed by close)
 
@@ -122,11 +122,14 @@ def read_json_lines(path: Path) -> list[dict[str, Any]]:
     if not path.is_file():
         return []
     records = []
-    for line in path.read_text("utf-8").splitlines():
+    for line in path.read_text("utf-8", errors="replace").splitlines():
         try:
-            records.append(json.loads(line))
-        except json.JSONDecodeError:
+            record = json.loads(line)
+        except (json.JSONDecodeError, RecursionError):
             break
+        if not isinstance(record, dict):
+            break
+        records.append(record)
     return records
 
 

@@ -8,13 +8,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
-import yaml
 from torch import Tensor, nn
 
 from funrecipe.checkpoint import fingerprint, fit_state_dict, load_state_dict
 from funrecipe.errors import DataError, UsageError
 from funrecipe.hub import resolve_model
 from funrecipe.model_folder import ModelFolder, open_model_folder
+from funrecipe.model_folder.files import read_config, read_token_file
 from funrecipe.model_folder.model_settings import check_heads
 from funrecipe.models.lm import build_language_model
 from funrecipe.models.registry import build_model
@@ -76,17 +76,13 @@ def starting_point(options: TrainOptions) -> ModelFolder:
     path = Path(options.config)
     if not path.is_file():
         raise DataError("no such configuration", where=options.config)
-    config = yaml.safe_load(path.read_text("utf-8"))
-    tokens = (
-        Path(options.token_list).read_text("utf-8").split("\n")
-        if options.token_list
-        else config.get("token_list") or []
-    )
-    tokens = [t.rstrip("\r") for t in tokens if t.strip()]
-    if not tokens or len(set(tokens)) != len(tokens):
+    config, listed = read_config(path)
+    tokens = read_token_file(Path(options.token_list)) if options.token_list else listed
+    if not isinstance(tokens, list):
+        raise DataError("from scratch: no token list", where=options.config, hint="give one with --token_list")
+    if len(set(tokens)) != len(tokens):
         raise DataError(
-            "from scratch: the token list is missing, empty or repeats a token",
-            where=options.token_list or options.config,
+            "from scratch: the token list has a duplicate token", where=options.token_list or options.config
         )
     config["token_list"] = tokens
     cmvn = Path(options.cmvn_file).resolve() if options.cmvn_file else None

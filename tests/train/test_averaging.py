@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -66,3 +68,19 @@ def test_checkpoints_of_other_models_are_refused(tmp_path: Path) -> None:
     torch.save({"w": torch.zeros(3)}, tmp_path / "b.pb")
     with pytest.raises(DataError, match="different models"):
         average_state_dicts([tmp_path / "a.pb", tmp_path / "b.pb"])
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["3\n", '{"epoch": 1}\n', '{"epoch": "one", "valid.acc": "x"}\n', '{"epoch": 1, "valid.acc": null}\n', "\x00"],
+)
+def test_records_that_are_not_those_of_a_run_are_an_error_with_a_reason(text: str, tmp_path: Path) -> None:
+    (tmp_path / "metrics.jsonl").write_text(text)
+    (tmp_path / "config.yaml").write_text("best_model_criterion: 3\n")
+    for option in ("--nbest=2", "--print_criterion"):
+        done = subprocess.run(
+            [sys.executable, "-m", "funrecipe", "average", "--output_dir", str(tmp_path), option],
+            capture_output=True, text=True, check=False, cwd=Path(__file__).parents[2],
+        )  # fmt: skip
+        assert done.returncode in (2, 3), done.stderr
+        assert "Traceback" not in done.stderr
