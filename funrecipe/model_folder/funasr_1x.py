@@ -10,6 +10,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from funrecipe.errors import UsageError
+
 MODELS = {
     "Paraformer": "paraformer",
     "ParaformerStreaming": "paraformer_online",
@@ -47,8 +49,8 @@ ENCODERS = {
 }
 DECODERS = {
     "ParaformerSANMDecoder": "paraformer_decoder_sanm",
-    "ParaformerSANDecoder": "paraformer_decoder_san",
     "ParaformerDecoderSAN": "paraformer_decoder_san",
+    "ParaformerSANDecoder": "paraformer_decoder_san",
     "ContextualParaformerDecoder": "contextual_paraformer_decoder",
     "FsmnDecoderSCAMAOpt": "fsmn_scama_opt",
     "TransformerDecoder": "transformer",
@@ -110,6 +112,34 @@ def to_0x(config: dict[str, Any]) -> dict[str, Any]:
     for key, value in (config.get("train_conf") or {}).items():
         converted.setdefault(key, value)
     return converted
+
+
+def to_1x(config: dict[str, Any], *, is_bpe: bool) -> dict[str, Any]:
+    """A 0.x configuration with 1.x names, without its token list: the inverse of :func:`to_0x`.
+
+    Raises:
+        UsageError: FunASR 1.x has no class of this family.
+    """
+    family = str(config.get("model") or "asr")
+    by_encoder = {"conformer": "Conformer", "transformer": "Transformer"}
+    model = by_encoder.get(str(config.get("encoder"))) if family == "asr" else _class_of(MODELS, family)
+    is_recognizer = "paraformer" in family or family in ("asr", "uniasr", "sense_voice")
+    if model is None or not is_recognizer:
+        raise UsageError(f"models of family '{family}' have no layout 1.x", hint="--layout 0.x")
+    converted = {key: value for key, value in config.items() if key not in ("token_list", "token_type")}
+    converted["model"] = model
+    for key, names in COMPONENTS.items():
+        if isinstance(config.get(key), str):
+            converted[key] = _class_of(names, config[key]) or config[key]
+    converted.pop("split_with_space", None)
+    converted["tokenizer"] = "SentencepiecesTokenizer" if is_bpe else "CharTokenizer"
+    converted["tokenizer_conf"] = {"unk_symbol": "<unk>", "split_with_space": True}
+    return converted
+
+
+def _class_of(names: dict[str, str], choice: str) -> str | None:
+    """The first class of a choice: the one that FunASR 1.4 registers."""
+    return next((name for name, known in names.items() if known == choice), None)
 
 
 def _punctuation_to_0x(config: dict[str, Any]) -> None:

@@ -16,24 +16,28 @@ from funrecipe.errors import DataError
 from funrecipe.files import temporary_name, write_text
 from funrecipe.model_folder.checkpoints import find_checkpoint
 from funrecipe.model_folder.folder import NGRAM_FILES, ModelFolder, open_model_folder, read_config
+from funrecipe.model_folder.funasr_1x import to_1x
 
 # The keys of a configuration that belong to the model, not to the run.
-MODEL_KEYS = ("model", "model_conf", "frontend", "frontend_conf", "specaug", "specaug_conf", "encoder", "encoder_conf",
-              "encoder2", "encoder2_conf", "decoder", "decoder_conf", "decoder2", "decoder2_conf", "predictor",
-              "predictor_conf", "predictor2", "predictor2_conf", "stride_conv", "stride_conv_conf", "ctc_conf",
-              "rnnt_decoder", "rnnt_decoder_conf", "joint_network", "joint_network_conf", "input_size", "token_type",
-              "split_with_space", "lm", "lm_conf", "optim", "optim_conf", "scheduler", "scheduler_conf",
-              "token_list")  # fmt: skip
+MODEL_KEYS = ("model", "model_conf", "frontend", "frontend_conf", "specaug", "specaug_conf", "encoder",
+              "encoder_conf", "encoder2", "encoder2_conf", "decoder", "decoder_conf", "decoder2", "decoder2_conf",
+              "seaco_decoder", "seaco_decoder_conf", "predictor", "predictor_conf", "predictor2", "predictor2_conf",
+              "stride_conv", "stride_conv_conf", "ctc_conf", "rnnt_decoder", "rnnt_decoder_conf", "joint_network",
+              "joint_network_conf", "input_size", "token_type", "split_with_space", "lm", "lm_conf", "optim",
+              "optim_conf", "scheduler", "scheduler_conf", "token_list")  # fmt: skip
 
 
 # Files that are copied as they are.
 MODEL_FILES = ("tokens.txt", "am.mvn", "seg_dict", "bpe.model", "decoding.yaml")
 
 
-def pack_model(run_dir: Path, checkpoint: str, target: Path, *, half: bool = False, overwrite: bool = False) -> Path:
-    """Write a ModelScope folder with one checkpoint: ``model.pb``, configuration, tokens, statistics.
+def pack_model(
+    run_dir: Path, checkpoint: str, target: Path, *, half: bool = False, overwrite: bool = False, layout: str = "0.x"
+) -> Path:
+    """Write a model folder with one checkpoint: weights, configuration, tokens, statistics.
 
     Args:
+        layout: ``0.x``, as ModelScope serves it (``model.pb``), or ``1.x``, for FunASR's AutoModel (``model.pt``).
         half: store weights as float16; loading converts them back.
         overwrite: replace a target that is a model folder. The target is complete or absent.
 
@@ -48,16 +52,40 @@ def pack_model(run_dir: Path, checkpoint: str, target: Path, *, half: bool = Fal
     new.mkdir(parents=True)
     try:
         fill_folder(new, folder, run_dir, checkpoint, half)
-        description = json.loads((run_dir / "configuration.json").read_text("utf-8"))
-        description["model"]["am_model_name"] = "model.pb"
-        description["model"]["model_config"]["model"] = target.name
-        write_text(new / "configuration.json", json.dumps(description, indent=2, ensure_ascii=False) + "\n")
+        if layout == "1.x":
+            write_1x(new, folder)
+        else:
+            write_0x(new, run_dir, target.name)
         if target.exists():
             shutil.rmtree(target)
         os.replace(new, target)
     finally:
         shutil.rmtree(new, ignore_errors=True)
     return target
+
+
+def write_0x(new: Path, run_dir: Path, name: str) -> None:
+    """The run's ``configuration.json``, for the packed weights."""
+    description = json.loads((run_dir / "configuration.json").read_text("utf-8"))
+    description["model"]["am_model_name"] = "model.pb"
+    description["model"]["model_config"]["model"] = name
+    write_text(new / "configuration.json", json.dumps(description, indent=2, ensure_ascii=False) + "\n")
+
+
+def write_1x(new: Path, folder: ModelFolder) -> None:
+    """Turn a folder that :func:`fill_folder` made into FunASR 1.x's layout. Raises UsageError for other families."""
+    config = to_1x(read_config(new / "config.yaml")[0], is_bpe=folder.bpe_model is not None)
+    write_text(new / "config.yaml", yaml.safe_dump(config, allow_unicode=True, sort_keys=False))
+    (new / "model.pb").rename(new / "model.pt")
+    tokenizer = {"bpemodel": "bpe.model"} if folder.bpe_model is not None else {"token_list": "tokens.json"}
+    if (new / "seg_dict").is_file():
+        tokenizer["seg_dict_file"] = "seg_dict"
+    metas = {"init_param": "model.pt", "config": "config.yaml", "tokenizer_conf": tokenizer}
+    if (new / "am.mvn").is_file():
+        metas["frontend_conf"] = {"cmvn_file": "am.mvn"}
+    description = {"framework": "pytorch", "task": "auto-speech-recognition", "model": {"type": "funasr"}}
+    description["file_path_metas"] = metas
+    write_text(new / "configuration.json", json.dumps(description, indent=2, ensure_ascii=False) + "\n")
 
 
 def fill_folder(new: Path, folder: ModelFolder, run_dir: Path, checkpoint: str, half: bool) -> None:
