@@ -228,16 +228,24 @@ class StreamingRecognizer:
 
 
 def load_streaming_recognizer(
-    folder: ModelFolder, *, device: torch.device | str = "cpu", weights: Path | None = None
+    folder: ModelFolder,
+    *,
+    device: torch.device | str = "cpu",
+    options: DecodeOptions | None = None,
+    weights: Path | None = None,
 ) -> StreamingRecognizer:
     """Everything that recognizing streams with a model folder takes; arguments as of ``load_recognizer``.
+
+    In ``bf16`` and ``int8`` (``options.precision``) a stream costs less and is still the same in pieces of any size,
+    since its steps are.
 
     Raises:
         UsageError: the model cannot be used on a stream.
         DataError, UnsafeFileError: files that do not fit or are not safe.
     """
     check_streams(folder)
-    return make_streaming_recognizer(load_model(folder, device=device, weights=weights), folder, device=device)
+    model = load_model(folder, device=device, weights=weights, precision=options.precision if options else None)
+    return make_streaming_recognizer(model, folder, device=device, options=options)
 
 
 def make_streaming_recognizer(

@@ -13,9 +13,17 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from funrecipe.decode.streaming import StreamOptions, load_streaming_recognizer, streaming_text
+from funrecipe.decode.options import DecodeOptions
+from funrecipe.decode.recognizer import load_model
+from funrecipe.decode.streaming import (
+    StreamOptions,
+    load_streaming_recognizer,
+    make_streaming_recognizer,
+    streaming_text,
+)
 from funrecipe.errors import UsageError
 from funrecipe.model_folder import open_model_folder
+from funrecipe.models.packed import cpu_precisions
 
 PARITY = Path(__file__).parents[1] / "data" / "parity"
 FOLDER = PARITY / "paraformer_online"
@@ -205,3 +213,23 @@ def test_odd_windows(recognizer, chunk_size, look_backs):
 
 def test_streaming_text():
     assert streaming_text(["b", "些", "he@@", "llo", "wor@@", "ld", "<unk>"]) == "b 些hello world <unk>"
+
+
+@pytest.mark.parametrize("precision", sorted(cpu_precisions()))
+def test_every_precision_streams_and_the_pieces_do_not_matter(precision):
+    options = DecodeOptions(precision=precision)
+    recognizer = load_streaming_recognizer(open_model_folder(FOLDER), options=options)
+    wave = WAVES["wave_s1"]
+    whole = feed(recognizer, wave, [])
+    assert text(whole) != ""
+    for cuts in ([100, 9000], range(700, len(wave), 700)):
+        pieces = feed(recognizer, wave, cuts)
+        assert text(pieces) == text(whole)
+        assert pieces[-1].total.score == pytest.approx(whole[-1].total.score, abs=0.02)  # features differ in last bits
+
+
+def test_a_stream_and_a_model_of_another_precision_are_refused(recognizer):
+    folder = open_model_folder(FOLDER)
+    model = load_model(folder, device="cpu", precision="fp32")
+    with pytest.raises(UsageError, match="loaded in fp32"):
+        make_streaming_recognizer(model, folder, options=DecodeOptions(precision="int8"))
