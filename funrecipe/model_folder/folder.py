@@ -143,22 +143,7 @@ def open_model_folder(path: str | Path) -> ModelFolder:
         )
     configuration = _read_configuration(folder)
     named = _named_files(configuration)
-    described = described_by_configuration(configuration)
-    if described is not None and not (folder / named.get("config", "config.yaml")).is_file():
-        config_path, weights = folder / "configuration.json", _named_weights(folder, named)
-        config, token_list = described, None
-    else:
-        config_path, weights = _config_and_weights(folder, named)
-        config, token_list = read_config(config_path)
-    layout = "1.x" if is_1x(config) else "0.x"
-    if layout == "1.x":
-        config = to_0x(config)
-        token_list = config.pop("token_list", None) or token_list
-    if is_xvector(config):
-        config["model"] = "sv"
-    if "model" not in config and "encoder" not in config:
-        raise _unknown_layout(folder, f"{config_path.name} has neither a 'model' nor an 'encoder' key")
-    check_config(config, str(config_path))
+    layout, config, token_list, weights = _read_description(folder, configuration, named)
     family = str(config.get("model") or "asr")
     bpe_model = _optional(folder, named.get("bpe_model"), *_basename(config.get("bpemodel")), *BPE_MODELS)
     required = family not in WITHOUT_TOKENS and bpe_model is None
@@ -190,6 +175,29 @@ def open_model_folder(path: str | Path) -> ModelFolder:
         ngram=_optional(folder, None, *NGRAM_FILES),
         quantized=_optional(folder, None, "model_quant.onnx") if weights.suffix == ".onnx" else None,
     )
+
+
+def _read_description(
+    folder: Path, configuration: dict[str, Any], named: dict[str, str]
+) -> tuple[str, dict[str, Any], list[str] | str | None, Path]:
+    """Layout, checked configuration (0.x key names), token list as written, weights. Raises DataError, UsageError."""
+    described = described_by_configuration(configuration)
+    if described is not None and not (folder / named.get("config", "config.yaml")).is_file():
+        config_path, weights = folder / "configuration.json", _named_weights(folder, named)
+        config, token_list = described, None
+    else:
+        config_path, weights = _config_and_weights(folder, named)
+        config, token_list = read_config(config_path)
+    layout = "1.x" if is_1x(config) else "0.x"
+    if layout == "1.x":
+        config = to_0x(config)
+        token_list = config.pop("token_list", None) or token_list
+    if is_xvector(config):
+        config["model"] = "sv"
+    if "model" not in config and "encoder" not in config:
+        raise _unknown_layout(folder, f"{config_path.name} has neither a 'model' nor an 'encoder' key")
+    check_config(config, str(config_path))
+    return layout, config, token_list, weights
 
 
 def _read_configuration(folder: Path) -> dict[str, Any]:

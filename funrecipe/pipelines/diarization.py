@@ -10,8 +10,8 @@ from typing import Any
 from funrecipe.errors import DataError, UsageError, did_you_mean
 from funrecipe.files import write_text
 from funrecipe.hub import open_model
-from funrecipe.pipelines.audio import AudioSources
-from funrecipe.pipelines.calls import check_revision, name_sources, place_of, prepare_device
+from funrecipe.pipelines.calls import name_sources, place_of
+from funrecipe.pipelines.setup import Setup
 
 logger = logging.getLogger(__name__)
 
@@ -22,47 +22,30 @@ VAD_KEY = "vad_model"
 class SpeakerDiarization:
     """A VAD and a speaker model that are called with recordings. Threads may share them."""
 
-    def __init__(
-        self,
-        model: str | Path,
-        *,
-        ngpu: int,
-        ncpu: int,
-        output_dir: Path | None,
-        batch_size: int,
-        param_dict: Mapping[str, Any],
-        mode: str | None,
-        model_revision: str | None,
-        weights: Path | None,
-        allow_network: bool,
-        allow_pipes: bool,
-        allow_ffmpeg: bool,
-        channel: int | str,
-    ) -> None:
+    def __init__(self, setup: Setup) -> None:
         from funrecipe.speaker.embedding import load_speaker_model
         from funrecipe.vad.detector import load_detector
 
-        if mode is not None:
-            raise UsageError(f"diarization has no mode '{mode}'", where="mode", hint="leave it out")
-        params = dict(param_dict)
+        if setup.mode is not None:
+            raise UsageError(f"diarization has no mode '{setup.mode}'", where="mode", hint="leave it out")
+        params = dict(setup.param_dict)
         vad_model = params.pop(VAD_KEY, None)
         if vad_model is None:
             raise UsageError(
                 "diarization takes a VAD model, too", where=VAD_KEY, hint=f"pipeline(..., {VAD_KEY}=FOLDER_OR_ID)"
             )
         self._n_speakers = speakers_in(params, None)
-        device = prepare_device(ngpu, ncpu, batch_size)
-        self.folder, vad_folder = open_model(model), open_model(vad_model)
-        check_revision(self.folder.path, model_revision)
+        device = setup.device()
+        self.folder, vad_folder = setup.open_folder(), open_model(vad_model)
         if vad_folder.sample_rate_hz != self.folder.sample_rate_hz:
             raise UsageError(
                 f"this VAD model is for {vad_folder.sample_rate_hz} Hz, not {self.folder.sample_rate_hz} Hz",
                 where=VAD_KEY,
                 hint="give models for the same sampling rate",
             )
-        self._output_dir = output_dir
-        self._sources = AudioSources(self.folder.sample_rate_hz, allow_network, allow_pipes, allow_ffmpeg, channel)
-        self._model = load_speaker_model(self.folder, device=device, weights=weights)
+        self._output_dir = setup.output_dir
+        self._sources = setup.sources(self.folder.sample_rate_hz)
+        self._model = load_speaker_model(self.folder, device=device, weights=setup.weights)
         self._detector = load_detector(vad_folder, device=device)
 
     def __call__(

@@ -10,8 +10,7 @@ from typing import Any
 from funrecipe.data.kaldi_dir import read_texts
 from funrecipe.errors import UsageError, did_you_mean
 from funrecipe.files import write_text
-from funrecipe.hub import open_model
-from funrecipe.pipelines.calls import check_revision, prepare_device
+from funrecipe.pipelines.setup import Setup
 from funrecipe.punctuation.render import DEFAULT_RULES
 
 TEXT_KEY = "demo"  # FunASR's key of a text that has no name
@@ -23,34 +22,17 @@ KEYS = ("text_rules", "cache")
 class Punctuation:
     """A loaded punctuation model that is called with texts. Threads may share it; each stream belongs to its cache."""
 
-    def __init__(
-        self,
-        model: str | Path,
-        *,
-        ngpu: int,
-        ncpu: int,
-        output_dir: Path | None,
-        batch_size: int,
-        param_dict: Mapping[str, Any],
-        mode: str | None,
-        model_revision: str | None,
-        weights: Path | None,
-        allow_network: bool,
-        allow_pipes: bool,
-        allow_ffmpeg: bool,
-        channel: int | str,
-    ) -> None:
+    def __init__(self, setup: Setup) -> None:
         from funrecipe.punctuation.punctuator import check_rules, load_punctuator
 
-        device = prepare_device(ngpu, ncpu, batch_size)
-        self.folder = open_model(model)
-        check_revision(self.folder.path, model_revision)
-        self._output_dir, self._defaults = output_dir, dict(param_dict)
+        device = setup.device()
+        self.folder = setup.open_folder()
+        self._output_dir, self._defaults = setup.output_dir, dict(setup.param_dict)
         check_rules(_checked(self._defaults).get("text_rules", DEFAULT_RULES))
-        self._punctuator = load_punctuator(self.folder, device=device, weights=weights)
-        if mode is not None and MODES.get(mode) is not self._punctuator.network.realtime:
+        self._punctuator = load_punctuator(self.folder, device=device, weights=setup.weights)
+        if setup.mode is not None and MODES.get(setup.mode) is not self._punctuator.network.realtime:
             own = next(name for name, realtime in MODES.items() if realtime is self._punctuator.network.realtime)
-            raise UsageError(f"this punctuation model has no mode '{mode}'", where="mode", hint=f"it has: {own}")
+            raise UsageError(f"this punctuation model has no mode '{setup.mode}'", where="mode", hint=f"it has: {own}")
 
     def __call__(
         self,

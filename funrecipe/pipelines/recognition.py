@@ -10,9 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from funrecipe.errors import DataError, UsageError
-from funrecipe.hub import open_model
 from funrecipe.jobs.results import ShardWriter
-from funrecipe.pipelines.audio import AudioSources
 from funrecipe.pipelines.calls import (
     ARRAY_KEY,
     STREAM_KEYS,
@@ -20,13 +18,12 @@ from funrecipe.pipelines.calls import (
     check_cache,
     check_is_final,
     check_mode,
-    check_revision,
     decode_options_of,
     name_sources,
     place_of,
-    prepare_device,
     progress_bar,
 )
+from funrecipe.pipelines.setup import Setup
 from funrecipe.transcription import LoadedModel, Transcripts
 
 if TYPE_CHECKING:
@@ -39,35 +36,18 @@ logger = logging.getLogger(__name__)
 class SpeechRecognition:
     """A loaded model that is called with audio. Threads may share it; each stream belongs to its ``cache`` dict."""
 
-    def __init__(
-        self,
-        model: str | Path,
-        *,
-        ngpu: int,
-        ncpu: int,
-        output_dir: Path | None,
-        batch_size: int,
-        param_dict: Mapping[str, Any],
-        mode: str | None,
-        model_revision: str | None,
-        weights: Path | None,
-        allow_network: bool,
-        allow_pipes: bool,
-        allow_ffmpeg: bool,
-        channel: int | str,
-    ) -> None:
-        self.device = prepare_device(ngpu, ncpu, batch_size)
-        self.folder = open_model(model)
-        check_revision(self.folder.path, model_revision)
-        check_mode(mode, self.folder.family)
+    def __init__(self, setup: Setup) -> None:
+        self.device = setup.device()
+        self.folder = setup.open_folder()
+        check_mode(setup.mode, self.folder.family)
         if "vad" in self.folder.mode or "punc" in self.folder.mode:
-            logger.warning("%s: only its recognizer runs, without voice activity detection or punctuation", model)
-        self._output_dir, self._batch_size, self._defaults = output_dir, batch_size, dict(param_dict)
-        self._allow_network = allow_network
-        self._sources = AudioSources(self.folder.sample_rate_hz, allow_network, allow_pipes, allow_ffmpeg, channel)
+            logger.warning("%s: only its recognizer runs, without voice activity detection or punctuation", setup.model)
+        self._output_dir, self._batch_size, self._defaults = setup.output_dir, setup.batch_size, dict(setup.param_dict)
+        self._allow_network = setup.allow_network
+        self._sources = setup.sources(self.folder.sample_rate_hz)
         self._file_lock = threading.Lock()  # one call at a time writes to an output_dir
         options = self._options(self._defaults)
-        self._model = LoadedModel(self.folder, device=self.device, options=options, weights=weights)
+        self._model = LoadedModel(self.folder, device=self.device, options=options, weights=setup.weights)
 
     def __call__(
         self,

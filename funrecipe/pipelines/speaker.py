@@ -11,9 +11,8 @@ import numpy as np
 
 from funrecipe.errors import DataError, UsageError, did_you_mean
 from funrecipe.files import write_text
-from funrecipe.hub import open_model
-from funrecipe.pipelines.audio import AudioSources
-from funrecipe.pipelines.calls import check_revision, name_sources, place_of, prepare_device
+from funrecipe.pipelines.calls import name_sources, place_of
+from funrecipe.pipelines.setup import Setup
 
 logger = logging.getLogger(__name__)
 
@@ -23,35 +22,18 @@ THRESHOLD_KEYS = ("threshold", "thr", "sv_threshold")  # ours, ModelScope's, Fun
 class SpeakerVerification:
     """A loaded speaker model that is called with one recording, a pair or a list. Threads may share it."""
 
-    def __init__(
-        self,
-        model: str | Path,
-        *,
-        ngpu: int,
-        ncpu: int,
-        output_dir: Path | None,
-        batch_size: int,
-        param_dict: Mapping[str, Any],
-        mode: str | None,
-        model_revision: str | None,
-        weights: Path | None,
-        allow_network: bool,
-        allow_pipes: bool,
-        allow_ffmpeg: bool,
-        channel: int | str,
-    ) -> None:
+    def __init__(self, setup: Setup) -> None:
         from funrecipe.speaker.embedding import load_speaker_model
         from funrecipe.speaker.verification import threshold_of
 
-        if mode not in (None, "sv"):
-            raise UsageError(f"a speaker model has no mode '{mode}'", where="mode", hint="it has: sv")
-        device = prepare_device(ngpu, ncpu, batch_size)
-        self.folder = open_model(model)
-        check_revision(self.folder.path, model_revision)
-        self._output_dir = output_dir
-        self._sources = AudioSources(self.folder.sample_rate_hz, allow_network, allow_pipes, allow_ffmpeg, channel)
-        self._model = load_speaker_model(self.folder, device=device, weights=weights)
-        self.threshold = threshold_in(param_dict, threshold_of(self.folder))
+        if setup.mode not in (None, "sv"):
+            raise UsageError(f"a speaker model has no mode '{setup.mode}'", where="mode", hint="it has: sv")
+        device = setup.device()
+        self.folder = setup.open_folder()
+        self._output_dir = setup.output_dir
+        self._sources = setup.sources(self.folder.sample_rate_hz)
+        self._model = load_speaker_model(self.folder, device=device, weights=setup.weights)
+        self.threshold = threshold_in(setup.param_dict, threshold_of(self.folder))
 
     def __call__(
         self,

@@ -14,6 +14,7 @@ from typing import Any
 
 from funrecipe.errors import UsageError
 from funrecipe.network import network_allowed
+from funrecipe.pipelines.setup import Setup
 
 
 class Tasks:
@@ -77,24 +78,17 @@ def pipeline(
     if task not in PIPELINES:
         raise UsageError(f"the task '{task}' is not supported", hint=f"use one of: {', '.join(PIPELINES)}")
     module, _, name = PIPELINES[task].partition(":")
-    return getattr(importlib.import_module(f"funrecipe.pipelines.{module}"), name)(
-        model,
-        ngpu=ngpu,
-        ncpu=ncpu,
-        output_dir=None if output_dir is None else Path(output_dir),
-        batch_size=batch_size,
-        param_dict={**decode_options, **(param_dict or {})},
-        mode=mode,
-        model_revision=model_revision,
-        weights=None if weights is None else Path(weights),
-        allow_network=network_allowed(allow_network),
-        allow_pipes=allow_pipes,
-        allow_ffmpeg=allow_ffmpeg,
+    setup = Setup(
+        model=model, ngpu=ngpu, ncpu=ncpu, output_dir=None if output_dir is None else Path(output_dir),
+        batch_size=batch_size, param_dict={**decode_options, **(param_dict or {})}, mode=mode,
+        model_revision=model_revision, weights=None if weights is None else Path(weights),
+        allow_network=network_allowed(allow_network), allow_pipes=allow_pipes, allow_ffmpeg=allow_ffmpeg,
         channel=channel,
-    )
+    )  # fmt: skip
+    return getattr(importlib.import_module(f"funrecipe.pipelines.{module}"), name)(setup)
 
 
-# Task -> "module:class"; all classes are made with the same arguments.
+# Task -> "module:class"; all classes are made with a Setup.
 PIPELINES = {
     Tasks.auto_speech_recognition: "recognition:SpeechRecognition",
     Tasks.voice_activity_detection: "vad:VoiceActivityDetection",

@@ -13,9 +13,8 @@ import numpy as np
 from funrecipe.data.kaldi_dir import read_texts
 from funrecipe.errors import DataError, UsageError
 from funrecipe.files import write_text
-from funrecipe.hub import open_model
-from funrecipe.pipelines.audio import AudioSources
-from funrecipe.pipelines.calls import check_revision, name_sources, place_of, prepare_device
+from funrecipe.pipelines.calls import name_sources, place_of
+from funrecipe.pipelines.setup import Setup
 
 logger = logging.getLogger(__name__)
 
@@ -26,35 +25,18 @@ MODES = ("tp_norm",)
 class SpeechTimestamp:
     """A loaded model that is called with audio and its text. Threads may share it."""
 
-    def __init__(
-        self,
-        model: str | Path,
-        *,
-        ngpu: int,
-        ncpu: int,
-        output_dir: Path | None,
-        batch_size: int,
-        param_dict: Mapping[str, Any],
-        mode: str | None,
-        model_revision: str | None,
-        weights: Path | None,
-        allow_network: bool,
-        allow_pipes: bool,
-        allow_ffmpeg: bool,
-        channel: int | str,
-    ) -> None:
+    def __init__(self, setup: Setup) -> None:
         from funrecipe.decode.text_alignment import load_aligner
 
-        if mode not in (None, *MODES):
+        if setup.mode not in (None, *MODES):
             hint = f"it has: {', '.join(MODES)}"
-            raise UsageError(f"a timestamp model has no mode '{mode}'", where="mode", hint=hint)
-        _check_params(param_dict)
-        device = prepare_device(ngpu, ncpu, batch_size)
-        self.folder = open_model(model)
-        check_revision(self.folder.path, model_revision)
-        self._output_dir, self._batch_size = output_dir, batch_size
-        self._sources = AudioSources(self.folder.sample_rate_hz, allow_network, allow_pipes, allow_ffmpeg, channel)
-        self._aligner = load_aligner(self.folder, device=device, weights=weights)
+            raise UsageError(f"a timestamp model has no mode '{setup.mode}'", where="mode", hint=hint)
+        _check_params(setup.param_dict)
+        device = setup.device()
+        self.folder = setup.open_folder()
+        self._output_dir, self._batch_size = setup.output_dir, setup.batch_size
+        self._sources = setup.sources(self.folder.sample_rate_hz)
+        self._aligner = load_aligner(self.folder, device=device, weights=setup.weights)
 
     def __call__(
         self,

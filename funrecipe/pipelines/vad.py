@@ -9,10 +9,9 @@ from typing import Any
 
 from funrecipe.errors import DataError, UsageError
 from funrecipe.files import write_text
-from funrecipe.hub import open_model
 from funrecipe.jobs.results import RESULTS
-from funrecipe.pipelines.audio import AudioSources
-from funrecipe.pipelines.calls import ARRAY_KEY, check_is_final, check_revision, name_sources, place_of, prepare_device
+from funrecipe.pipelines.calls import ARRAY_KEY, check_is_final, name_sources, place_of
+from funrecipe.pipelines.setup import Setup
 
 logger = logging.getLogger(__name__)
 
@@ -23,33 +22,18 @@ MODES = ("offline", "online")
 class VoiceActivityDetection:
     """A loaded VAD model that is called with audio. Threads may share it; each stream belongs to its ``in_cache``."""
 
-    def __init__(
-        self,
-        model: str | Path,
-        *,
-        ngpu: int,
-        ncpu: int,
-        output_dir: Path | None,
-        batch_size: int,
-        param_dict: Mapping[str, Any],
-        mode: str | None,
-        model_revision: str | None,
-        weights: Path | None,
-        allow_network: bool,
-        allow_pipes: bool,
-        allow_ffmpeg: bool,
-        channel: int | str,
-    ) -> None:
+    def __init__(self, setup: Setup) -> None:
         from funrecipe.vad.detector import load_detector
 
-        if mode not in (None, *MODES):
-            raise UsageError(f"a VAD model has no mode '{mode}'", where="mode", hint=f"it has: {', '.join(MODES)}")
-        device = prepare_device(ngpu, ncpu, batch_size)
-        self.folder = open_model(model)
-        check_revision(self.folder.path, model_revision)
-        self._output_dir = output_dir
-        self._sources = AudioSources(self.folder.sample_rate_hz, allow_network, allow_pipes, allow_ffmpeg, channel)
-        self._detector = load_detector(self.folder, device=device, options=param_dict, weights=weights)
+        if setup.mode not in (None, *MODES):
+            raise UsageError(
+                f"a VAD model has no mode '{setup.mode}'", where="mode", hint=f"it has: {', '.join(MODES)}"
+            )
+        device = setup.device()
+        self.folder = setup.open_folder()
+        self._output_dir = setup.output_dir
+        self._sources = setup.sources(self.folder.sample_rate_hz)
+        self._detector = load_detector(self.folder, device=device, options=setup.param_dict, weights=setup.weights)
 
     def __call__(
         self,
