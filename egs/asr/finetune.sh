@@ -43,7 +43,7 @@ elif [ -n "$token_list" ]; then
   die "--token_list changes nothing without --target_config" 2
 fi
 train_flags=("${start[@]}" --data_dir="$data_dir" --output_dir="$output_dir" "${flags[@]}")
-if [ -n "$config_file" ]; then train_flags+=(--from_file "$config_file:$config_names"); fi # for the log
+if [ -n "$config_file" ]; then train_flags+=(--from_file="$config_file:$config_names"); fi # for the log
 if [ "$spliced" -gt 0 ]; then
   [ -z "$more_train_dirs" ] || die "--spliced makes the further training set: leave out --more_train_dirs" 2
   [ "$dataset_type" != large ] || die "--spliced works with --dataset_type small only" 2
@@ -95,7 +95,7 @@ if stage 2; then
     if first_machine && [ ! -d "$spliced_dir" ]; then
       funrecipe splice --model "$model" --data_dir "$data_dir/train" --out "$spliced_dir" --count "$spliced"
     fi
-    train_flags+=(--more_train_dirs "$spliced_dir")
+    train_flags+=(--more_train_dirs="$spliced_dir")
   fi
   train_in_processes "${train_flags[@]}"
 fi
