@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import json
+import math
 import pickle
 import re
 import zipfile
@@ -79,6 +81,8 @@ def load_state_dict(path: Path | str, *, mapped: bool = False) -> dict[str, Tens
     Raises:
         UnsafeFileError, DataError: as :func:`load_plain`, or no state dict in it.
     """
+    if Path(path).suffix == ".safetensors":
+        return read_safetensors(Path(path))
     content = load_plain(path, mapped=mapped)
     for wrapper in WRAPPERS:
         if isinstance(content, Mapping) and isinstance(content.get(wrapper), Mapping):
@@ -87,6 +91,38 @@ def load_state_dict(path: Path | str, *, mapped: bool = False) -> dict[str, Tens
     if not isinstance(content, Mapping) or not content or not all(isinstance(v, Tensor) for v in content.values()):
         raise DataError("holds no state dict (a mapping of names to tensors)", where=str(path))
     return dict(content)
+
+
+SAFETENSORS_TYPES = {
+    "F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16, "I64": torch.int64,
+    "I32": torch.int32, "I16": torch.int16, "I8": torch.int8, "U8": torch.uint8, "BOOL": torch.bool,
+}  # fmt: skip
+
+
+def read_safetensors(path: Path) -> dict[str, Tensor]:
+    """The tensors of a safetensors file: eight bytes, a JSON header of that length, the numbers.
+
+    Raises:
+        DataError: not such a file, or a tensor that does not fit in it.
+    """
+    try:
+        content = path.read_bytes()
+        length = int.from_bytes(content[:8], "little")
+        header = json.loads(content[8 : 8 + length])
+        header.pop("__metadata__", None)
+        numbers, tensors = bytearray(content[8 + length :]), {}
+        for name, entry in header.items():
+            begin, end = entry["data_offsets"]
+            kind, shape = SAFETENSORS_TYPES[entry["dtype"]], tuple(entry["shape"])
+            if not 0 <= begin <= end <= len(numbers) or end - begin != kind.itemsize * math.prod(shape):
+                raise ValueError(f"tensor '{name}' does not fit in the file")
+            flat = torch.frombuffer(numbers, dtype=torch.uint8)[begin:end].clone().view(kind)
+            tensors[name] = flat.reshape(shape)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RuntimeError) as error:
+        raise DataError(f"cannot read the safetensors file: {error}", where=str(path)) from None
+    if not tensors:
+        raise DataError("holds no tensors", where=str(path))
+    return tensors
 
 
 def load_weights(model: nn.Module, path: Path | str, *, assign: bool = False) -> None:

@@ -29,6 +29,7 @@ logger = logging.getLogger(__name__)
 FILE_PAIRS = (
     ("config.yaml", "model.pb"),
     ("config.yaml", "model.pt"),
+    ("config.yaml", "model.safetensors"),
     ("vad.yaml", "vad.pb"),
     ("punc.yaml", "punc.pb"),
     ("sv.yaml", "sv.pb"),
