@@ -66,7 +66,8 @@ def pipeline(
         allow_ffmpeg: an installed ffmpeg reads what libsndfile does not (m4a, aac, amr, wma, webm, ...).
         channel: the channel of a recording to take, from 1 on, or ``mix``: the mean of all.
         decode_options: what the task has: fields of ``DecodeOptions`` (``beam_size``, ``hotword``, ...), of
-            ``VadOptions``, ...
+            ``VadOptions``, ...; for recordings of any length ``vad_model``, ``punc_model``, ``spk_model`` (folders or
+            ids), ``text_rules``, ``formats`` (docs/long_audio.md).
 
     Returns:
         an object to call: :class:`SpeechRecognition`, or that of the task.
@@ -77,10 +78,12 @@ def pipeline(
     """
     if task not in PIPELINES:
         raise UsageError(f"the task '{task}' is not supported", hint=f"use one of: {', '.join(PIPELINES)}")
-    module, _, name = PIPELINES[task].partition(":")
+    params = {**decode_options, **(param_dict or {})}
+    is_chain = task == Tasks.auto_speech_recognition and any(params.get(name) for name in CHAIN_MODELS)
+    module, _, name = (CHAIN if is_chain else PIPELINES[task]).partition(":")
     setup = Setup(
         model=model, ngpu=ngpu, ncpu=ncpu, output_dir=None if output_dir is None else Path(output_dir),
-        batch_size=batch_size, param_dict={**decode_options, **(param_dict or {})}, mode=mode,
+        batch_size=batch_size, param_dict=params, mode=mode,
         model_revision=model_revision, weights=None if weights is None else Path(weights),
         allow_network=network_allowed(allow_network), allow_pipes=allow_pipes, allow_ffmpeg=allow_ffmpeg,
         channel=channel,
@@ -97,3 +100,6 @@ PIPELINES = {
     Tasks.speaker_verification: "speaker:SpeakerVerification",
     Tasks.speaker_diarization: "diarization:SpeakerDiarization",
 }
+# Recognition of recordings, where one of these models is named.
+CHAIN_MODELS = ("vad_model", "punc_model", "spk_model")
+CHAIN = "recordings:RecordingRecognition"

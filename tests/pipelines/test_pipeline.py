@@ -330,7 +330,7 @@ def test_a_wrong_decoding_mode():
         ({"task": Tasks.inverse_text_processing}, "task 'inverse-text-processing' is not supported"),
         ({"mode": "paraformer_streaming"}, "family 'paraformer' has no mode 'paraformer_streaming'"),
         ({"mode": "paraformer_vad_punc"}, "unknown mode"),
-        ({"vad_model": "x"}, "unknown key 'vad_model'"),
+        ({"vad_modle": "x"}, "unknown key 'vad_modle'"),
         ({"batch_size": 0}, "batch_size is 0"),
         ({"ncpu": 0}, "ncpu is 0"),
         ({"model": ""}, "the model is ''"),

@@ -1,0 +1,117 @@
+"""``Tasks.auto_speech_recognition`` with ``vad_model``, ``punc_model`` or ``spk_model``: recordings of any length."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from funrecipe.audio.io import stream_audio
+from funrecipe.data.kaldi_dir import Utterance
+from funrecipe.errors import UsageError
+from funrecipe.hub import open_model
+from funrecipe.pipelines.calls import decode_options_of, name_sources
+from funrecipe.pipelines.setup import Setup
+from funrecipe.recordings.formats import parse_formats, write_formats
+
+logger = logging.getLogger(__name__)
+
+MODELS = ("vad_model", "punc_model", "spk_model")
+OPTIONS = ("text_rules", "n_speakers")
+MIN_BATCH_SIZE = 8  # of pieces; the pipeline's default of 1 is about utterances
+
+
+class RecordingRecognition:
+    """Models that transcribe recordings. Threads may share it."""
+
+    def __init__(self, setup: Setup) -> None:
+        from funrecipe.recordings.load import RecordingModels, load_transcriber
+
+        if setup.weights is not None:
+            raise UsageError("weights cannot be given with vad_model or punc_model", hint="make a model folder of them")
+        params = dict(setup.param_dict)
+        names = {name: params.pop(name, None) for name in MODELS}
+        self._formats = parse_formats(str(params.pop("formats", None) or ""))
+        self._output_dir = setup.output_dir
+        if self._formats and self._output_dir is None:
+            raise UsageError("formats need an output_dir", where="formats")
+        chosen = {name: value for name in OPTIONS if (value := params.pop(name, None)) is not None}
+        options = decode_options_of(params, allow_network=setup.allow_network)
+        device = setup.device()
+        self.folder = setup.open_folder()
+        vad, punctuation, speaker = (open_model(names[name]) if names[name] else None for name in MODELS)
+        self._transcriber = load_transcriber(
+            RecordingModels(self.folder, vad, punctuation, speaker),
+            device=device,
+            options=options,
+            batch_size=max(setup.batch_size, MIN_BATCH_SIZE),
+            **chosen,
+        )
+        self._sources = setup.sources(self.folder.sample_rate_hz)
+
+    def __call__(
+        self, audio_in: Any, audio_fs: int | None = None, output_dir: str | Path | None = None
+    ) -> dict[str, Any] | list[dict[str, Any]]:
+        """Transcribe.
+
+        Args:
+            audio_in, audio_fs, output_dir: as in :class:`funrecipe.pipelines.SpeechRecognition`.
+
+        Returns:
+            ``{"key", "text", "timestamp", "sentences"}``: the punctuated text, ``[start, end]`` in ms of every word,
+            and a list of ``{"text", "start", "end", "timestamp"}``, with ``spk`` where speakers are found; for a
+            list or an scp a list of these, in which audio that cannot be read has an ``error``.
+
+        Raises:
+            DataError: a single recording that cannot be read.
+        """
+        from funrecipe.recordings.transcriber import Failure
+
+        target = Path(output_dir) if output_dir is not None else self._output_dir
+        in_list = self._sources.in_list(audio_in, target)
+        sources = name_sources([audio_in]) if in_list is None else in_list
+        results = []
+        for result in self._transcriber.transcribe(
+            (key, self._blocks(source, audio_fs)) for key, source in sources.items()
+        ):
+            if isinstance(result, Failure):
+                if in_list is None:
+                    raise result.error
+                logger.warning("%s: %s", result.key, result.error.what)
+                results.append({"key": result.key, "text": "", "error": result.error.what})
+                continue
+            if target is not None and self._formats:
+                target.mkdir(parents=True, exist_ok=True)
+                write_formats(result, target, self._formats)
+            results.append(_as_result(result))
+        return results if in_list is not None else results[0]
+
+    def _blocks(self, source: Any, audio_fs: int | None) -> Iterator[np.ndarray]:
+        """A recording in blocks where it is a file, else as a whole."""
+        name = source.audio if isinstance(source, Utterance) and source.start_s is None else source
+        if not isinstance(name, (str, Path)) or "://" in str(name):
+            yield self._sources.read(source, audio_fs)
+            return
+        yield from stream_audio(
+            str(name),
+            sample_rate_hz=self._sources.sample_rate_hz,
+            audio_fs=audio_fs,
+            channel=self._sources.channel,
+            allow_pipes=self._sources.allow_pipes and isinstance(source, Utterance),
+            allow_ffmpeg=self._sources.allow_ffmpeg,
+        )
+
+
+def _as_result(transcript: Any) -> dict[str, Any]:
+    sentences = []
+    for sentence in transcript.sentences:
+        entry = {"text": sentence.text, "start": sentence.start_ms, "end": sentence.end_ms}
+        entry["timestamp"] = [[word.start_ms, word.end_ms] for word in sentence.words]
+        if sentence.speaker is not None:
+            entry["spk"] = sentence.speaker
+        sentences.append(entry)
+    times = [[word.start_ms, word.end_ms] for word in transcript.words]
+    return {"key": transcript.key, "text": transcript.text, "timestamp": times, "sentences": sentences}

@@ -1,0 +1,71 @@
+"""Recognition with a VAD and punctuation: recordings of any length, as ModelScope's users call the chain."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from funrecipe.errors import DataError, UsageError
+from funrecipe.pipelines import Tasks, pipeline
+
+ROOT = Path(__file__).parents[2]
+QUICKSTART = ROOT / "egs" / "quickstart"
+SPOKEN = [str(path) for path in sorted((QUICKSTART / "data" / "wav").glob("*.flac"))[:2]]
+PUNCTUATION = ROOT / "tests" / "data" / "parity" / "punc_ct_transformer"
+ASR = Tasks.auto_speech_recognition
+
+
+@pytest.fixture(scope="module")
+def transcribe():
+    models = {"vad_model": str(QUICKSTART / "vad"), "punc_model": str(PUNCTUATION)}
+    return pipeline(task=ASR, model=QUICKSTART / "model", ngpu=0, **models)
+
+
+@pytest.fixture(scope="module")
+def recording():
+    silence = np.zeros(24000, np.int16)
+    parts = [soundfile.read(path, dtype="int16")[0] for path in SPOKEN]
+    return np.concatenate([silence, parts[0], silence, parts[1], silence])
+
+
+def test_a_recording_has_text_sentences_and_times(transcribe, recording):
+    result = transcribe(audio_in=recording)
+    assert result["key"] == "utt_id" and result["text"][-1] in "。？.?"
+    assert sum(len(sentence["timestamp"]) for sentence in result["sentences"]) == len(result["timestamp"])
+    starts = [start for start, _ in result["timestamp"]]
+    assert starts == sorted(starts) and starts[0] > 1400 and result["timestamp"][-1][1] < len(recording) / 16
+    assert [sentence["start"] for sentence in result["sentences"]] == sorted(s["start"] for s in result["sentences"])
+
+
+def test_lists_and_files(transcribe, recording, tmp_path):
+    soundfile.write(tmp_path / "a.wav", recording, 16000)
+    (tmp_path / "wav.scp").write_text(f"x {tmp_path}/a.wav\ny {tmp_path}/missing.wav\n")
+    models = {"vad_model": str(QUICKSTART / "vad"), "formats": "srt", "output_dir": tmp_path / "out"}
+    to_files = pipeline(task=ASR, model=QUICKSTART / "model", ngpu=0, **models)
+    results = to_files(audio_in=str(tmp_path / "wav.scp"))
+    assert [result["key"] for result in results] == ["x", "y"]
+    assert "No such file" in results[1]["error"]
+    assert (tmp_path / "out" / "x.srt").read_text().startswith("1\n00:00:0")
+    assert transcribe(audio_in=str(tmp_path / "a.wav"))["timestamp"] == transcribe(audio_in=recording)["timestamp"]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"formats": "srt"}, "formats need an output_dir"),
+        ({"formats": "doc"}, "there is no format 'doc'"),
+        ({"text_rules": "3"}, "there are no text rules"),
+        ({"beam": 3}, "unknown key 'beam'"),
+        ({"weights": "x.pb"}, "weights cannot be given"),
+    ],
+    ids=str,
+)
+def test_wrong_options(options, message):
+    with pytest.raises(UsageError, match=message):
+        pipeline(task=ASR, model=QUICKSTART / "model", ngpu=0, vad_model=str(QUICKSTART / "vad"), **options)
+
+
+def test_a_single_recording_that_cannot_be_read_is_an_error(transcribe):
+    with pytest.raises(DataError, match="No such file"):
+        transcribe(audio_in="missing.wav")
