@@ -21,8 +21,8 @@ declare_option gpu_inference auto "auto: available GPUs of gpuid_list, otherwise
 declare_option gpuid_list 0,1 "GPUs, one job each; a GPU may be named twice"
 declare_option njob 64 "number of CPU jobs; fewer where there are fewer utterances" positive
 declare_option ncpu "" "threads of each job; empty: cores / jobs" positive
-declare_option backend local "what runs the jobs"
-declare_option stall_timeout_s 1800 "seconds without progress after which a job is ended; 0: never" count
+# shellcheck source=utils/back_ends.sh
+source "$recipe_root/utils/back_ends.sh"
 declare_option checkpoint_dir "" "folder of a fine-tuning run, whose weights replace the model's"
 declare_option checkpoint_name valid.cer_ctc.ave.pb "weights in checkpoint_dir; if this default is not there, the average that the run itself chose"
 declare_option resume true "keep what an interrupted run of the same plan decoded"
@@ -63,7 +63,7 @@ if stage 1; then
       --gpu_inference="$gpu_inference" --gpuid_list="$gpuid_list" --njob="$njob" --checkpoint_name="$checkpoint_name" \
       --resume="$resume" --allow_pipes="$allow_pipes" --allow_ffmpeg="$allow_ffmpeg" --backend="$backend" "${flags[@]}"
     digest=$(digest_of "$plan") # every step from here on is about this plan
-    funrecipe launch --plan="$plan" --digest="$digest" --backend="$backend" --stall_timeout_s="$stall_timeout_s"
+    launch_jobs "$plan" "$digest"
     funrecipe merge --plan="$plan" --digest="$digest" --max_failed="$max_failed"
   fi
   join_recordings

@@ -22,8 +22,8 @@ declare_option gpu_inference auto "auto: available GPUs of gpuid_list, otherwise
 declare_option gpuid_list 0,1 "GPUs, one job each; a GPU may be named twice"
 declare_option njob 64 "number of CPU jobs; fewer where there are fewer utterances" positive
 declare_option ncpu "" "threads of each job; empty: cores / jobs" positive
-declare_option backend local "what runs the jobs"
-declare_option stall_timeout_s 1800 "seconds without progress after which a job is ended; 0: never" count
+# shellcheck source=utils/back_ends.sh
+source "$recipe_root/utils/back_ends.sh"
 declare_option resume true "keep what an interrupted run of the same plan embedded"
 declare_option max_failed 0 "publish results if at most N utterances fail" count
 declare_option validate true "check the lists first (stage 0)"
@@ -91,7 +91,7 @@ if stage 1; then
   digest=$(digest_of "$plan") # every step from here on is about this plan
   # What a later stage made of an earlier run is never beside the embeddings of this one.
   rm -f "$output_dir"/xvector.* "$output_dir/scores" "$output_dir/rttm" "$output_dir/der.json"
-  funrecipe launch --plan="$plan" --digest="$digest" --backend="$backend" --stall_timeout_s="$stall_timeout_s"
+  launch_jobs "$plan" "$digest"
   funrecipe merge --plan="$plan" --digest="$digest" --max_failed="$max_failed"
 elif [ "$stop_stage" -ge 2 ] && [ -e "$plan" ]; then
   asked model audio_fs channel

@@ -10,6 +10,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--plan", type=Path, required=True, help="plan.json, or the folder that holds it")
     parser.add_argument("--digest", help="refuse any plan but this one")
     parser.add_argument("--backend", default="local", help="what runs the jobs (default: %(default)s)")
+    parser.add_argument("--backend_opts", type=Path, help="settings of Slurm (default: ~/.config/funrecipe/slurm.yaml)")
+    parser.add_argument("--launcher", default="", help="a Kaldi-style launcher, with its options")
+    parser.add_argument("--max_retries", type=int, default=1, help="of a failed job, on another node of Slurm")
+    parser.add_argument(
+        "--on_interrupt",
+        choices=("cancel", "leave"),
+        help="what becomes of Slurm's jobs on Ctrl-C (default: ask on a terminal, else cancel)",
+    )
     parser.add_argument(
         "--stall_timeout_s",
         type=float,
@@ -20,12 +28,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
+    from funrecipe.jobs.backend_options import BackendOptions
     from funrecipe.jobs.launch import launch
     from funrecipe.jobs.plan import read_plan
     from funrecipe.processes import end_with_parent
 
     end_with_parent()
     plan = read_plan(args.plan, args.digest)
-    report = launch(plan, args.backend, stall_timeout_s=args.stall_timeout_s)
+    options = BackendOptions(args.backend_opts, args.launcher, args.max_retries, args.on_interrupt or "")
+    report = launch(plan, args.backend, stall_timeout_s=args.stall_timeout_s, options=options)
     if not report.num_jobs:
         print(f"all {plan.num_utterances} utterances are decoded already")

@@ -57,10 +57,12 @@ class Backend(Protocol):
     Attributes:
         outcomes: by number, of every job that has ended.
         poll_s: how often ``poll`` may be called.
+        can_leave: whether its jobs can run on without the launch that started them.
     """
 
     outcomes: dict[int, Outcome]
     poll_s: float
+    can_leave: bool
 
     def start(self) -> None: ...
 
@@ -74,6 +76,14 @@ class Backend(Protocol):
 
     def stop(self, number: int, reason: str) -> None:
         """End a running job that makes no progress; ``reason`` becomes that of its outcome."""
+        ...
+
+    def notice(self) -> str:
+        """What the progress line says about the engine; empty: nothing."""
+        ...
+
+    def leave(self) -> None:
+        """Let everything run on, for the same command to find it again, if it can be."""
         ...
 
     def cancel(self) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import select
 import shutil
 import signal
 import time
@@ -23,10 +24,13 @@ from funrecipe.errors import (
 )
 from funrecipe.jobs import joblog
 from funrecipe.jobs.backend import Backend, Outcome
+from funrecipe.jobs.backend_options import LEAVE, BackendOptions
+from funrecipe.jobs.launcher import LauncherBackend
 from funrecipe.jobs.local import LocalBackend
 from funrecipe.jobs.plan import Job, Plan
 from funrecipe.jobs.progress import ProgressBar
 from funrecipe.jobs.results import is_shard_accounted_for, is_shard_complete, unpublish
+from funrecipe.jobs.slurm import SlurmBackend
 from funrecipe.jobs.stall import StallWatch
 from funrecipe.jobs.status import read_status
 from funrecipe.processes import only_run_in
@@ -36,8 +40,13 @@ FULL_DISK_BYTES = 1 << 20
 LAUNCHES_NAME = "launches.jsonl"
 STALL_TIMEOUT_S = 1800.0
 LATE_FILES_S = (0.0, 1.0, 4.0)  # a file system over the network may show another machine's files a little later
+ANSWER_S = 30.0
 LOCAL = "local"
-BACKENDS: dict[str, Callable[[Plan, Sequence[Job]], Backend]] = {LOCAL: LocalBackend}
+BACKENDS: dict[str, Callable[[Plan, Sequence[Job], BackendOptions], Backend]] = {
+    LOCAL: lambda plan, jobs, _options: LocalBackend(plan, jobs),
+    "slurm": SlurmBackend,
+    "launcher": LauncherBackend,
+}
 
 
 @dataclass(frozen=True)
@@ -49,7 +58,13 @@ class LaunchReport:
     audio_s: float
 
 
-def launch(plan: Plan, backend_name: str = "local", *, stall_timeout_s: float = STALL_TIMEOUT_S) -> LaunchReport:
+def launch(
+    plan: Plan,
+    backend_name: str = "local",
+    *,
+    stall_timeout_s: float = STALL_TIMEOUT_S,
+    options: BackendOptions = BackendOptions(),  # noqa: B008  # frozen
+) -> LaunchReport:
     """Run every job that is not complete.
 
     Raises:
@@ -65,7 +80,8 @@ def launch(plan: Plan, backend_name: str = "local", *, stall_timeout_s: float = 
         if not jobs:
             return LaunchReport(0, 0.0, 0.0)
         unpublish(plan.output_dir)
-        run = _Run(plan, jobs, BACKENDS[backend_name](plan, jobs), StallWatch(stall_timeout_s))
+        run = _Run(plan, jobs, BACKENDS[backend_name](plan, jobs, options), StallWatch(stall_timeout_s))
+        run.on_interrupt = options.on_interrupt
         before_s, started = run.decoded_s(), time.monotonic()
         run.run()
         report = LaunchReport(len(jobs), time.monotonic() - started, run.decoded_s() - before_s)
@@ -103,6 +119,7 @@ class _Run:
     def __init__(self, plan: Plan, jobs: Sequence[Job], backend: Backend, watch: StallWatch) -> None:
         self.plan, self.jobs, self.backend, self.watch = plan, jobs, backend, watch
         self.statuses = {job.number: read_status(plan.shard_folder(job.number)) for job in plan.jobs}
+        self.on_interrupt = ""
         self._watched: set[int] = set()
 
     def run(self) -> None:
@@ -112,6 +129,7 @@ class _Run:
                 self.backend.start()
                 while self.backend.poll():
                     if interrupted:
+                        self._leave_or_not(interrupted[0])
                         raise Interrupted(
                             f"stopped by {signal.Signals(interrupted[0]).name}", hint="run the same command to resume"
                         )
@@ -139,7 +157,14 @@ class _Run:
             seconds = f"{self.watch.timeout_s:.0f}"
             self.backend.stop(number, f"no progress for {seconds} s, ended (--stall_timeout_s {seconds})")
         finished = sum(status.done + status.failed for status in self.statuses.values())
-        bar.update(finished, sum(status.failed for status in self.statuses.values()), self.watch.notice())
+        notice = self.watch.notice() or self.backend.notice()
+        bar.update(finished, sum(status.failed for status in self.statuses.values()), notice)
+
+    def _leave_or_not(self, number: int) -> None:
+        """On an interruption: jobs of an engine may run on; by ``on_interrupt``, or as the user says at a terminal."""
+        is_asked = not self.on_interrupt and number == signal.SIGINT and self.backend.can_leave
+        if self.on_interrupt == LEAVE or (is_asked and _says_leave()):
+            self.backend.leave()
 
     def _outcome(self, job: Job) -> Outcome:
         """What the back end says, and a job that ended well has a shard that is whole."""
@@ -152,6 +177,17 @@ class _Run:
             if is_shard_accounted_for(folder, self.plan.stamps(job.number)):
                 return outcome
         return Outcome(1, "it ended well, but its results are not whole")
+
+
+def _says_leave() -> bool:
+    """Asked at the terminal, where there is one; no answer for a while is no."""
+    try:
+        with open("/dev/tty", "r+b", buffering=0) as terminal:
+            terminal.write(b"\nLet the jobs run on? The same command takes them over again. [y/N] ")
+            is_ready, _, _ = select.select([terminal], [], [], ANSWER_S)
+            return bool(is_ready) and terminal.readline().strip().lower() in (b"y", b"yes")
+    except OSError:
+        return False
 
 
 def _failure(plan: Plan, failed: Sequence[Job], num_jobs: int, outcomes: Mapping[int, Outcome]) -> FunrecipeError:

@@ -48,6 +48,7 @@ class LocalBackend:
     other, so that a model is loaded once per process and not once per job."""
 
     poll_s = 0.2
+    can_leave = False
 
     def __init__(self, plan: Plan, jobs: Sequence[Job]) -> None:
         self.plan = plan
@@ -99,6 +100,12 @@ class LocalBackend:
             if any(job.number == number for job in worker.jobs):
                 worker.stopped = reason
                 _signal_group(worker, signal.SIGKILL)  # a stopped or blocked process does not heed another
+
+    def notice(self) -> str:
+        return ""
+
+    def leave(self) -> None:
+        """Processes end with their launcher."""
 
     def cancel(self) -> None:
         """End every process group: politely, then not."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ from typing import Any
 from funrecipe.data.kaldi_dir import DataDir
 from funrecipe.errors import DataError
 from funrecipe.identity import code_version
+from funrecipe.jobs import slurm_record
 from funrecipe.jobs.earlier_plans import switch_plans
 from funrecipe.jobs.launch import LOCAL
 from funrecipe.jobs.local import layout_of
@@ -79,6 +81,7 @@ def make_plan(
     )
     lines = [_about(plan, wishes.backend)]
     with only_run_in(plan.output_dir):  # a running worker's folder must not be moved away
+        slurm_record.refuse_living(plan.output_dir, plan.digest, dict(os.environ), resume=wishes.resume)
         aside, kept = switch_plans(plan.output_dir, plan.work_digest)
         if not wishes.resume:
             unpublish(plan.output_dir)

@@ -129,9 +129,14 @@ def lay_out(
     return Layout((None,) * num_jobs, threads, max_running, tuple(notes))
 
 
+def worker_memory_bytes(weights_bytes: int) -> int:
+    """What a worker takes with weights of that size."""
+    return WORKER_BYTES + WEIGHT_COPIES * weights_bytes
+
+
 def _jobs_in_memory(weights_bytes: int) -> int:
     memory = available_memory_bytes()
-    return 1_000_000 if memory is None else max(1, memory // (WORKER_BYTES + WEIGHT_COPIES * weights_bytes))
+    return 1_000_000 if memory is None else max(1, memory // worker_memory_bytes(weights_bytes))
 
 
 def _parse_gpuid_list(gpuid_list: str) -> list[int]:

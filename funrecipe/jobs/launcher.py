@@ -1,0 +1,183 @@
+"""The back end that runs jobs with a launcher of Kaldi's kind: ``run.pl``, ``queue.pl``, ``slurm.pl``, a site's own.
+
+Such a launcher is called as ``CMD [options] JOB=1:4 log.JOB.log command ...``, runs the command once per number in
+place of the word JOB, and ends with 0 when all have. It says nothing before, so progress is what the workers report.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import shlex
+import shutil
+import signal
+import subprocess
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from funrecipe.errors import UsageError
+from funrecipe.jobs import joblog
+from funrecipe.jobs.backend import THREAD_VARIABLES, Outcome, worker_command, worker_environment
+from funrecipe.jobs.backend_options import BackendOptions
+from funrecipe.jobs.plan import Job, Plan
+from funrecipe.jobs.status import clear_status, read_status
+
+TERM_GRACE_S = 15.0  # such scripts take a moment to end their jobs in the queue
+LOG_NAME = "launcher.log"
+_PASSED_ON = ("PYTHONPATH", "PYTHONUTF8", "PYTHONUNBUFFERED", "PYTHONSAFEPATH", "LC_ALL", *THREAD_VARIABLES)
+# Launchers put the command into a shell script, with quotes only around what has blanks.
+_PLAIN = re.compile(r"[\w@%+=:,./ -]*")
+
+
+@dataclass
+class _Call:
+    process: subprocess.Popen[bytes]
+    numbers: range
+    stopped: tuple[int, str] | None = None
+
+
+class LauncherBackend:
+    """One call of the launcher for each run of consecutive jobs that are not finished."""
+
+    poll_s = 1.0
+    can_leave = False
+
+    def __init__(self, plan: Plan, jobs: Sequence[Job], options: BackendOptions) -> None:
+        self.plan = plan
+        self.outcomes: dict[int, Outcome] = {}
+        self._launcher = split_launcher(options.launcher)
+        self._command = self._plain_command()
+        self._ranges = consecutive([job.number for job in jobs])
+        self._calls: list[_Call] = []
+
+    def start(self) -> None:
+        for numbers in self._ranges:
+            for number in numbers:
+                joblog.begin(self.plan.log_path(number))
+                clear_status(self.plan.shard_folder(number))
+            command = [*self._launcher, f"JOB={numbers[0]}:{numbers[-1]}", str(self._log_pattern), *self._command]
+            with open(self.plan.output_dir / "log" / LOG_NAME, "ab") as log:
+                log.write(f"# {shlex.join(command)}\n".encode())
+                log.flush()
+                process = subprocess.Popen(
+                    command,
+                    env=self._environment(),
+                    stdin=subprocess.DEVNULL,
+                    stdout=log,
+                    stderr=subprocess.STDOUT,
+                    start_new_session=True,
+                )
+            self._calls.append(_Call(process, numbers))
+
+    def poll(self) -> bool:
+        for call in list(self._calls):
+            code = call.process.poll()
+            if code is not None:
+                self._calls.remove(call)
+                self._collect(call, code)
+        return bool(self._calls)
+
+    def running(self) -> list[int]:
+        """Those whose worker has said something and not yet that it has ended."""
+        found = []
+        for call in self._calls:
+            for number in call.numbers:
+                status = read_status(self.plan.shard_folder(number))
+                if status.updated and status.code is None:
+                    found.append(number)
+        return found
+
+    def stop(self, number: int, reason: str) -> None:
+        """A launcher cannot end one of its jobs: all of its call end."""
+        for call in self._calls:
+            if number in call.numbers and call.stopped is None:
+                call.stopped = (number, reason)
+                _signal_group(call, signal.SIGTERM)
+
+    def notice(self) -> str:
+        return ""
+
+    def leave(self) -> None:
+        """A launcher's jobs are its own to end."""
+
+    def cancel(self) -> None:
+        for number in (signal.SIGTERM, signal.SIGKILL):
+            for call in self._calls:
+                _signal_group(call, number)
+            deadline = time.monotonic() + TERM_GRACE_S
+            while self.poll() and time.monotonic() < deadline:
+                time.sleep(0.05)
+
+    @property
+    def _log_pattern(self) -> str:
+        return str(self.plan.output_dir / "log" / "decode.JOB.log")
+
+    def _environment(self) -> dict[str, str]:
+        return worker_environment(os.environ, self.plan.ncpu or 1)
+
+    def _plain_command(self) -> list[str]:
+        """The worker's command, with its environment named, since launchers differ in what they pass on.
+
+        Raises:
+            UsageError: an argument holds what the shell of a launcher would take for its own, or the word JOB.
+        """
+        environment = self._environment()
+        settings = [f"{name}={environment[name]}" for name in _PASSED_ON if name in environment]
+        command = ["env", *settings, *worker_command(self.plan, [])]
+        for argument in (*command, self._log_pattern.replace("/decode.JOB.log", "")):
+            if not _PLAIN.fullmatch(argument) or "JOB" in argument:
+                what = f"'{argument}' holds a character, or the word JOB, that launchers take for their own"
+                hint = "choose an --output_dir of letters, digits and . _ - /, or another --backend"
+                raise UsageError(what, where="--backend launcher", hint=hint)
+        return [*command, "--job", "JOB"]
+
+    def _collect(self, call: _Call, code: int) -> None:
+        for number in call.numbers:
+            said = read_status(self.plan.shard_folder(number)).code
+            if code == 0 or said == 0:
+                self.outcomes[number] = Outcome(0)  # which the files of the shard prove, or not
+            elif call.stopped is not None:
+                stopped, reason = call.stopped
+                self.outcomes[number] = Outcome(1, reason if number == stopped else f"ended with job {stopped}")
+            elif said is not None:
+                self.outcomes[number] = Outcome(said)
+            else:
+                log = self.plan.output_dir / "log" / LOG_NAME
+                self.outcomes[number] = Outcome(1, f"its worker said no end; the launcher ended with {code}, see {log}")
+
+
+def split_launcher(launcher: str) -> list[str]:
+    """``queue.pl --mem 4G`` as a shell would split it.
+
+    Raises:
+        UsageError: nothing was given, quotes do not match, or there is no such program.
+    """
+    try:
+        words = shlex.split(launcher)
+    except ValueError as error:
+        raise UsageError(f"cannot split '{launcher}': {error}", where="--launcher") from None
+    if not words:
+        hint = "write it like --launcher 'queue.pl --mem 4G'"
+        raise UsageError("--backend launcher needs --launcher", where="--launcher", hint=hint)
+    if shutil.which(words[0]) is None:
+        hint = "write its path, or add its folder to PATH"
+        raise UsageError(f"'{words[0]}' is not a program on this machine", where="--launcher", hint=hint)
+    return words
+
+
+def consecutive(numbers: Sequence[int]) -> list[range]:
+    """1, 2, 3, 7 as 1 to 3, and 7."""
+    found: list[range] = []
+    for number in sorted(numbers):
+        if found and found[-1].stop == number:
+            found[-1] = range(found[-1].start, number + 1)
+        else:
+            found.append(range(number, number + 1))
+    return found
+
+
+def _signal_group(call: _Call, number: signal.Signals) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(call.process.pid, number)

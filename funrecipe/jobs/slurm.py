@@ -1,0 +1,416 @@
+"""The back end that runs jobs as arrays of Slurm.
+
+Slurm schedules, and this module only asks: one ``sbatch`` for the jobs that are not finished (several where the arrays
+of the cluster are smaller), one ``squeue`` for all of them now and then, ``scancel`` to end. Every call runs beside the
+caller, so that a controller that is restarted, or takes its time, holds up nothing but the news. The arrays are
+recorded in the run's folder: a launch that finds such a record takes the arrays over that still live.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import sys
+import time
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from funrecipe.errors import UsageError
+from funrecipe.files import atomic_write
+from funrecipe.jobs import joblog, slurm_record
+from funrecipe.jobs.backend import Outcome, worker_command, worker_environment
+from funrecipe.jobs.backend_options import BackendOptions, SlurmOptions, read_slurm_options
+from funrecipe.jobs.plan import Job, Plan
+from funrecipe.jobs.resources import worker_memory_bytes
+from funrecipe.jobs.results import is_shard_accounted_for
+from funrecipe.jobs.slurm_client import (
+    Answer,
+    Call,
+    Element,
+    client_environment,
+    index_list,
+    read_array_limit,
+    read_sacct,
+    read_squeue,
+    require_commands,
+    sacct_command,
+    squeue_command,
+)
+from funrecipe.jobs.slurm_record import Array
+from funrecipe.jobs.slurm_states import FORGOTTEN, explain, is_for_ever, is_limit, is_worth_a_retry
+from funrecipe.jobs.status import clear_status, read_status
+from funrecipe.jobs.wording import count, format_duration
+
+SCRIPT_NAME = "slurm.sh"
+# The worker's log is opened here and not by Slurm, whose names of logs cannot count beyond an array's indices.
+SCRIPT = """\
+#!/bin/bash
+# One element of an array: arguments are what to add to its index, working directory, folder of the logs, command.
+number=$(($1 + SLURM_ARRAY_TASK_ID))
+folder=$2
+logs=$3
+shift 3
+exec >> "$logs/decode.$number.log" 2>&1 || exit 5
+cd "$folder" || exit 5
+exec "$@" --job "$number"
+"""
+FIRST_ASK_S, LAST_ASK_S, ASK_GROWTH = 1.0, 30.0, 1.5
+RETRY_SUBMIT_S = 10.0
+DEFAULT_ARRAY_LIMIT = 1000  # Slurm's own
+LIMIT_PATIENCE_S = 300.0
+CANCEL_S = 30.0
+USER_MISTAKES = (2, 3, 4, 6)  # exit codes that another node would end with, too
+Key = tuple[str, int]
+
+
+@dataclass(frozen=True)
+class _Submission:
+    numbers: tuple[int, ...]
+    offset: int
+    avoid: frozenset[str] = frozenset()  # nodes on which these jobs failed
+
+
+class SlurmBackend:
+    """Jobs as elements of arrays. ``outcomes`` and the rest: see ``Backend``."""
+
+    can_leave = True
+
+    def __init__(self, plan: Plan, jobs: Sequence[Job], options: BackendOptions) -> None:
+        require_commands()
+        self.plan, self.options = plan, options
+        self.slurm: SlurmOptions = read_slurm_options(options.opts_file)
+        self.outcomes: dict[int, Outcome] = {}
+        self.poll_s = 0.2
+        self._numbers = [job.number for job in jobs]
+        self._environment = client_environment(os.environ)
+        self._arrays: list[Array] = []
+        self._keys: dict[Key, int] = {}  # what has not ended, as far as we know -> job
+        self._elements: dict[int, Element] = {}
+        self._reasons: dict[int, str] = {}  # of jobs that we ended
+        self._retries: dict[int, int] = {}
+        self._missing: set[int] = set()  # jobs that the last answer did not name
+        self._queue: list[_Submission] = []
+        self._call: Call | None = None
+        self._on_answer: Callable[[Answer], None] = self._asked
+        self._next_ask = self._next_submit = 0.0
+        self._ask_s = FIRST_ASK_S
+        self._silent_since: float | None = None
+        self._limited_since: float | None = None
+        self._array_limit: int | None = None
+        self._is_left = False
+        self._at_once = ""  # the part of --array that says how many elements may run at once
+
+    def start(self) -> None:
+        """Take over what a record says, and queue the rest."""
+        self._arrays = [array for array in slurm_record.read(self.plan.output_dir, self.plan.digest) if array.numbers]
+        wanted = set(self._numbers)
+        for array in self._arrays:
+            for number in wanted.intersection(array.numbers):
+                self._keys[array.id, number - array.offset] = number
+        with atomic_write(self._script) as file:
+            file.write(SCRIPT)
+        if self._arrays:
+            _say(f"looking for arrays {', '.join(array.id for array in self._arrays)} of this run")
+            self._begin(squeue_command(array.id for array in self._arrays), self._found_again)
+        else:
+            self._queue = [_Submission(tuple(self._numbers), 0)]
+
+    def poll(self) -> bool:
+        if self._call is not None:
+            answer = self._call.answer()
+            if answer is not None:
+                self._call = None
+                self._note_silence(answer)
+                self._on_answer(answer)
+        now = time.monotonic()
+        if self._call is None and self._queue and now >= self._next_submit:
+            if self._array_limit is None:
+                self._begin(["scontrol", "show", "config"], self._learned)
+            else:
+                self._submit(self._queue[0])
+        elif self._call is None and self._keys and now >= self._next_ask:
+            self._begin(squeue_command(sorted({array for array, _ in self._keys})), self._asked)
+        self.poll_s = 0.2 if self._call is not None else 1.0
+        is_busy = self._call is not None or bool(self._keys) or bool(self._queue)
+        if not is_busy and not self._is_left:
+            slurm_record.remove(self.plan.output_dir)
+        return is_busy
+
+    def running(self) -> Collection[int]:
+        return [number for number in self._keys.values() if self._element(number).is_running]
+
+    def _element(self, number: int) -> Element:
+        """What Slurm said last; before its first word a job waits."""
+        return self._elements.get(number, Element("PENDING"))
+
+    def notice(self) -> str:
+        if self._silent_since is not None:
+            seconds = format_duration(time.monotonic() - self._silent_since)
+            return f"Slurm's controller does not answer since {seconds}, waiting for it"
+        waiting = [element for element in map(self._element, self._keys.values()) if element.is_waiting]
+        if not waiting:
+            return ""
+        reasons = sorted({element.reason for element in waiting if element.reason})[:2]
+        return f"{count(len(waiting), 'job')} waiting in Slurm" + (f" ({', '.join(reasons)})" if reasons else "")
+
+    def stop(self, number: int, reason: str) -> None:
+        keys = [key for key, known in self._keys.items() if known == number]
+        self._reasons.setdefault(number, reason)
+        self._scancel([f"{array}_{index}" for array, index in keys])
+
+    def leave(self) -> None:
+        """Let everything run on; the record says where it is."""
+        self._settle_submission()
+        if not self._keys:
+            return
+        ids = ", ".join(sorted({array for array, _ in self._keys}))
+        _say(f"arrays {ids} run on: the same command takes them over, scancel ends them")
+        self._keys, self._queue, self._is_left = {}, [], True
+
+    def cancel(self) -> None:
+        if self._is_left:
+            return
+        self._settle_submission()
+        arrays = sorted({array for array, _ in self._keys})
+        self._keys, self._queue = {}, []
+        if not arrays or self._scancel(arrays):
+            slurm_record.remove(self.plan.output_dir)
+
+    # Submitting
+
+    @property
+    def _script(self) -> Path:
+        return self.plan.output_dir / "log" / SCRIPT_NAME
+
+    def _learned(self, answer: Answer) -> None:
+        """The size of arrays, from the controller's settings, before the first is submitted."""
+        if answer.is_unreachable:
+            self._next_submit = time.monotonic() + RETRY_SUBMIT_S
+            return
+        self._array_limit = read_array_limit(answer.output) or DEFAULT_ARRAY_LIMIT
+        self._queue = [part for whole in self._queue for part in self._split(whole.numbers, whole.avoid)]
+        if self.slurm.max_jobs:
+            self._at_once = f"%{max(1, self.slurm.max_jobs // len(self._queue))}"
+
+    def _split(self, numbers: Sequence[int], avoid: frozenset[str] = frozenset()) -> list[_Submission]:
+        """By arrays of the cluster's size; an index and its array's offset give the job."""
+        size = self._array_limit or DEFAULT_ARRAY_LIMIT
+        parts: dict[int, list[int]] = {}
+        for number in sorted(numbers):
+            parts.setdefault((number - 1) // size * size, []).append(number)
+        return [_Submission(tuple(part), offset, avoid) for offset, part in parts.items()]
+
+    def _submit(self, submission: _Submission) -> None:
+        for number in submission.numbers:
+            joblog.begin(self.plan.log_path(number))
+            clear_status(self.plan.shard_folder(number))
+        threads = self.plan.ncpu or self.slurm.cpus or 1
+        environment = worker_environment(self._environment, threads)
+        environment.pop("CUDA_VISIBLE_DEVICES", None)  # of this machine; Slurm sets that of the node
+        self._begin(self._sbatch_command(submission), self._submitted, environment)
+
+    def _sbatch_command(self, submission: _Submission) -> list[str]:
+        slurm, plan = self.slurm, self.plan
+        indices = index_list(number - submission.offset for number in submission.numbers)
+        gres = slurm.gres or ("gpu:1" if plan.device == "cuda" and not _asks_for_gpus(slurm) else "")
+        exclude = ",".join(filter(None, [slurm.exclude, *sorted(submission.avoid)]))
+        memory = slurm.mem or f"{-(-worker_memory_bytes(Path(plan.model.weights).stat().st_size) // 1_000_000)}M"
+        named = {
+            "partition": slurm.partition,
+            "account": slurm.account,
+            "qos": slurm.qos,
+            "time": slurm.time,
+            "gres": gres,
+            "constraint": slurm.constraint,
+            "exclude": exclude,
+            "mem": "" if any(entry.startswith("--mem-per") for entry in slurm.extra) else memory,
+        }
+        return [
+            *("sbatch", "--parsable", f"--array={indices}{self._at_once}", "--nodes=1", "--ntasks=1"),
+            f"--cpus-per-task={slurm.cpus or plan.ncpu or 1}",
+            f"--job-name=funrecipe-{plan.digest[:8]}",
+            *("--requeue", "--export=ALL", "--chdir=/", "--output=/dev/null", "--error=/dev/null"),
+            *(f"--{name}={value}" for name, value in named.items() if value),
+            *slurm.extra,
+            str(self._script),
+            *(str(submission.offset), os.getcwd(), str(plan.output_dir / "log")),
+            *worker_command(plan, []),
+        ]
+
+    def _submitted(self, answer: Answer) -> None:
+        submission = self._queue[0]
+        if answer.is_unreachable:
+            self._next_submit = time.monotonic() + RETRY_SUBMIT_S
+            return
+        self._queue.pop(0)
+        array = answer.output.strip().split("\n")[-1].split(";")[0]
+        if answer.code != 0 or not array.isdecimal():
+            if submission.avoid:  # perhaps no other node is left
+                self._queue.insert(0, _Submission(submission.numbers, submission.offset))
+                return
+            raise UsageError(
+                f"Slurm does not take the jobs: {answer.message}",
+                where="sbatch",
+                hint="change the settings in --backend_opts (partition, account, time, mem, gres, ...)",
+            )
+        _say(f"array {array} of {count(len(submission.numbers), 'job')}")
+        self._arrays.append(Array(array, submission.offset, submission.numbers))
+        slurm_record.write(self.plan.output_dir, self.plan.digest, self._arrays)
+        for number in submission.numbers:
+            self._keys[array, number - submission.offset] = number
+            self._elements.pop(number, None)
+        self._ask_soon()
+
+    # Asking
+
+    def _begin(
+        self, command: list[str], on_answer: Callable[[Answer], None], environment: dict[str, str] | None = None
+    ) -> None:
+        self._call, self._on_answer = Call(command, environment or self._environment), on_answer
+
+    def _settle_submission(self) -> None:
+        """No call runs on, and no array lives that nobody knows of."""
+        call, self._call = self._call, None
+        if call is not None and self._on_answer == self._submitted:
+            self._submitted(call.wait())
+        elif call is not None:
+            call.give_up()
+
+    def _note_silence(self, answer: Answer) -> None:
+        if answer.code == 0 or answer.is_unknown_job or (answer.code is not None and not answer.is_unreachable):
+            self._silent_since = None
+        elif self._silent_since is None:
+            self._silent_since = time.monotonic()
+
+    def _ask_soon(self) -> None:
+        self._ask_s = FIRST_ASK_S
+        self._next_ask = time.monotonic() + FIRST_ASK_S
+
+    def _ask_later(self) -> None:
+        self._ask_s = min(LAST_ASK_S, self._ask_s * ASK_GROWTH)
+        self._next_ask = time.monotonic() + self._ask_s
+
+    def _found_again(self, answer: Answer) -> None:
+        """The first answer of a launch that has a record: what lives is taken over, the rest is submitted."""
+        if answer.code != 0 and not answer.is_unknown_job:
+            self._begin(squeue_command(array.id for array in self._arrays), self._found_again)
+            return
+        alive = {key: element for key, element in read_squeue(answer.output).items() if not element.has_ended}
+        self._keys = {key: number for key, number in self._keys.items() if key in alive}
+        self._elements = {number: alive[key] for key, number in self._keys.items()}
+        if self._keys:
+            _say(f"{count(len(self._keys), 'job')} of this run still there, waiting for them")
+        rest = tuple(number for number in self._numbers if number not in set(self._keys.values()))
+        if rest:
+            self._queue = [_Submission(rest, 0)]  # split when the size of arrays is known
+        self._ask_soon()
+
+    def _asked(self, answer: Answer) -> None:
+        self._ask_later()
+        if answer.code != 0 and not answer.is_unknown_job:
+            return
+        elements = read_squeue(answer.output)
+        missing = {number for key, number in self._keys.items() if key not in elements}
+        forgotten, self._missing = missing & self._missing, missing
+        for key, element in elements.items():
+            if key in self._keys:
+                self._take(key, element)
+        if forgotten:
+            arrays = sorted({array for (array, _), number in self._keys.items() if number in forgotten})
+            if shutil.which("sacct"):
+                self._begin(sacct_command(arrays), self._accounted)
+            else:
+                self._accounted(Answer(1, "", ""))
+        self._end_what_cannot_start()
+
+    def _accounted(self, answer: Answer) -> None:
+        """Elements that the controller no longer names: the accounting knows them, or only their files do."""
+        known = read_sacct(answer.output)
+        for key, number in list(self._keys.items()):
+            if number in self._missing:
+                self._take(key, known.get(key, Element(FORGOTTEN)))
+
+    def _take(self, key: Key, element: Element) -> None:
+        """What Slurm says about one element."""
+        number = self._keys[key]
+        if self._elements.get(number) != element:
+            self._ask_s = FIRST_ASK_S
+            self._next_ask = min(self._next_ask, time.monotonic() + FIRST_ASK_S)
+        self._elements[number] = element
+        if not element.has_ended:
+            return
+        del self._keys[key]
+        self._missing.discard(number)
+        folder = self.plan.shard_folder(number)
+        if element.state == FORGOTTEN and is_shard_accounted_for(folder, self.plan.stamps(number)):
+            element = Element("COMPLETED")
+        if element.state == "COMPLETED":
+            self.outcomes[number] = Outcome(0)  # which the files of the shard prove, or not
+            return
+        code = read_status(folder).code or 1
+        retried = self._retries.get(number, 0)
+        is_hopeless = element.state == "FAILED" and code in USER_MISTAKES
+        may_retry = is_worth_a_retry(element) and not is_hopeless and number not in self._reasons
+        if may_retry and retried < self.options.max_retries:
+            self._retries[number] = retried + 1
+            avoid = frozenset([element.node] if re.fullmatch(r"[\w.-]+", element.node) else [])
+            self._log(number, f"{explain(element)}, trying again")
+            self._queue += self._split([number], avoid)
+            return
+        reason = self._reasons.get(number) or explain(element, code)
+        if retried:
+            reason += f", after {retried} {'retry' if retried == 1 else 'retries'}"
+        self._log(number, reason if element.state != "FAILED" else "")
+        self.outcomes[number] = Outcome(code, reason)
+
+    def _end_what_cannot_start(self) -> None:
+        """Jobs that Slurm will hold for ever: those are ended, with its reason."""
+        held = {}
+        limited = {}
+        for key, number in self._keys.items():
+            element = self._element(number)
+            if element.is_waiting and is_for_ever(element.reason):
+                held[key] = number
+            elif element.is_waiting and is_limit(element.reason):
+                limited[key] = number
+        if self.running() or not limited:
+            self._limited_since = None
+        elif self._limited_since is None:
+            self._limited_since = time.monotonic()
+        elif time.monotonic() - self._limited_since >= LIMIT_PATIENCE_S:
+            held |= limited
+        if held:
+            self._scancel([f"{array}_{index}" for array, index in held])
+        for key, number in held.items():
+            element = self._elements[number]
+            reason = explain(element)
+            self._log(number, reason)
+            self.outcomes[number] = Outcome(1, reason)
+            del self._keys[key]
+
+    def _log(self, number: int, what: str) -> None:
+        """Last words for a worker that could not say any."""
+        if what:
+            with open(self.plan.log_path(number), "a", encoding="utf-8") as log:
+                log.write(f"error: Slurm: {what}\n")
+
+    def _scancel(self, ids: Sequence[str]) -> bool:
+        """End them; False, with a word to the user, where Slurm does not answer."""
+        if not ids:
+            return True
+        answer = Call(["scancel", *ids], self._environment, CANCEL_S).wait()
+        if answer.code not in (0, None) and not answer.is_unreachable:
+            return True  # it has ended by itself
+        if answer.is_unreachable:
+            _say(f"the controller does not answer: end the jobs with scancel {' '.join(ids)}")
+        return not answer.is_unreachable
+
+
+def _say(what: str) -> None:
+    print(f"Slurm: {what}", file=sys.stderr, flush=True)
+
+
+def _asks_for_gpus(slurm: SlurmOptions) -> bool:
+    return any(entry.startswith("--gpus") for entry in slurm.extra)
