@@ -1,4 +1,4 @@
-"""Fetching a URL that a user named (audio, a list of hot words), only where the user allowed it."""
+"""Fetching a URL that a user named (audio, a list of hotwords), only where the user allowed it."""
 
 from __future__ import annotations
 

@@ -123,7 +123,7 @@ class LoadedModel:
         """Recognize one recording.
 
         Args:
-            audio: path, bytes of a file, or samples ``(S,)``, ``(S, C)``.
+            audio: path, bytes of a file, or samples (S,), (S, C).
             audio_fs: sampling rate in Hz of samples that do not name their own; the model's rate if not given.
             options: fields of ``DecodeOptions`` for this call (``beam_size``, ``hotword``, ...).
 

@@ -1,4 +1,4 @@
-"""Samples that a caller has in memory: numpy arrays and torch tensors."""
+"""Samples in memory: numpy arrays and torch tensors."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ LARGEST_INT16 = 2**15
 
 
 def samples_of(source: Any, wanted: Wanted, rate_hz: int) -> Sound:
-    """One channel of an array or tensor ``(S,)``, ``(S, C)`` or ``(C, S)``.
+    """One channel of an array or tensor (S,), (S, C) or (C, S).
 
     Integers count by the full scale of their type. Samples of 16 bits in an array of 32 would be 96 dB too quiet: they
     are refused, since a recording of 32 or 24 bits whose loudest sample is below the last 16 is silence.
 
     Raises:
-        DataError: a rate that no recording has, a segment or channel that is not there.
-        UsageError: not an array, or of a type or shape that does not say what the samples are.
+        DataError: a rate out of range, or a segment or channel that does not exist.
+        UsageError: not an array, or its type or shape leaves open what the samples are.
     """
     if hasattr(source, "detach"):  # a torch tensor, without importing torch
         source = source.detach().cpu().numpy()

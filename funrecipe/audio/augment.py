@@ -88,7 +88,7 @@ class WaveAugment:
 
 
 def width_range(value: Any) -> tuple[int, int]:
-    """``[30]`` or ``30`` mean 0 to 30; ``[5, 30]`` means what it says; the upper end is left out, as in ESPnet."""
+    """``[30]`` or ``30`` mean 0 to 30; ``[5, 30]`` is taken as it is; the upper end is excluded, as in ESPnet."""
     values = [value] if isinstance(value, int) else list(value)
     return (0, int(values[0])) if len(values) == 1 else (int(values[0]), int(values[1]))
 
@@ -117,23 +117,21 @@ class SpecAugment:
         unknown = set(conf) - set(self.DEFAULTS)
         if unknown:
             raise UsageError(
-                f"specaug_conf: no setting {', '.join(sorted(unknown))}", hint=f"it knows {', '.join(self.DEFAULTS)}"
+                f"specaug_conf: unknown setting {', '.join(sorted(unknown))}", hint=f"known: {', '.join(self.DEFAULTS)}"
             )
         self.conf = {**self.DEFAULTS, **conf}
         self.mel_bins = mel_bins
         if self.conf["time_warp_mode"] not in ("bicubic", "bilinear"):
             raise UsageError(
-                f"specaug_conf: time_warp_mode '{self.conf['time_warp_mode']}'", hint="bicubic or bilinear"
+                f"specaug_conf: unknown time_warp_mode '{self.conf['time_warp_mode']}'", hint="bicubic or bilinear"
             )
         if self.conf["apply_time_mask"] and not (
             self.conf["time_mask_width_range"] or self.conf["time_mask_width_ratio_range"]
         ):
-            raise UsageError(
-                "specaug_conf: apply_time_mask without time_mask_width_range or time_mask_width_ratio_range"
-            )
+            raise UsageError("specaug_conf: apply_time_mask needs time_mask_width_range or time_mask_width_ratio_range")
 
     def __call__(self, feats: Tensor, feat_lens: Tensor, choosers: Sequence[random.Random]) -> Tensor:
-        """A changed copy of ``feats (B, T, D)``; row ``i`` draws from ``choosers[i]`` and keeps its length."""
+        """A changed copy of ``feats`` (B, T, D); row ``i`` draws from ``choosers[i]`` and keeps its length."""
         feats = feats.clone()
         for row, (length, chooser) in enumerate(zip(feat_lens.tolist(), choosers)):
             if length > 0:
@@ -191,6 +189,6 @@ def build_specaug(name: str | None, conf: dict[str, Any] | None, mel_bins: int) 
     if name in (None, "none", "null", ""):
         return None
     if name not in ("specaug", "specaug_lfr"):
-        raise UsageError(f"specaug: no method '{name}'", hint="specaug, specaug_lfr or none")
+        raise UsageError(f"specaug: unknown method '{name}'", hint="specaug, specaug_lfr or none")
     lfr = {"lfr_rate": 6} if name == "specaug_lfr" else {}
     return SpecAugment({**lfr, **(conf or {})}, mel_bins)

@@ -21,7 +21,7 @@ def check_channel(channel: Any) -> int | str:
 
 
 def take_channel(samples: np.ndarray, channel: int | str) -> np.ndarray:
-    """``(S,)`` of ``(S, C)``: one channel, or the mean of all. Raises DataError where the channel is not there."""
+    """(S,) of (S, C): one channel, or the mean of all. Raises DataError if there is no such channel."""
     if channel == MIX:
         with np.errstate(invalid="ignore", over="ignore"):  # the caller refuses samples that are not finite
             return samples.mean(axis=1, dtype=np.float32) if samples.shape[1] > 1 else samples[:, 0]
@@ -31,7 +31,7 @@ def take_channel(samples: np.ndarray, channel: int | str) -> np.ndarray:
 
 
 def channels_last(samples: np.ndarray) -> np.ndarray:
-    """``(S, C)`` of an array ``(S,)``, ``(S, C)`` or ``(C, S)``: the shorter side is the channels."""
+    """(S, C) of an array (S,), (S, C) or (C, S): the shorter side is the channels."""
     if samples.ndim == 1:
         return samples[:, None]
     if samples.ndim != 2:
@@ -44,7 +44,7 @@ class ChannelCounter:
 
     Attributes:
         sources: how many there were; most: channels of the one with the most.
-        was_told: a note was taken before.
+        was_told: whether the note was given before.
     """
 
     def __init__(self) -> None:
@@ -56,7 +56,7 @@ class ChannelCounter:
             self.sources, self.most = self.sources + 1, max(self.most, channels)
 
     def take_note(self, total: int, channel: int | str) -> str | None:
-        """What to tell the user about ``total`` utterances, or None; counting begins again."""
+        """The note for the user about ``total`` utterances, or None; restarts the count."""
         with self._lock:
             found, most, self.sources, self.most = self.sources, self.most, 0, 1
             self.was_told |= found > 0
@@ -64,6 +64,6 @@ class ChannelCounter:
 
 
 def channels_note(found: int, total: int, most: int, channel: int | str) -> str:
-    """What to tell the user where ``found`` of ``total`` utterances have up to ``most`` channels."""
+    """The note for the user that ``found`` of ``total`` utterances have up to ``most`` channels."""
     taken = "the mean of all" if channel == MIX else f"channel {channel}"
     return f"{found} of {total} utterances have more than one channel (up to {most}): {taken} is used"

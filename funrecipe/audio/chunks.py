@@ -1,7 +1,7 @@
 """Containers of chunks (WAV in all its kinds, Wave64, AIFF, CAF) and of one header (AU, NIST SPHERE).
 
 Where the samples are, how many bytes of them the header states, and whether they are there: libsndfile reads what is
-left of a cut-off file without a word.
+left of a truncated file without a warning.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ MAX_ID_BYTES = 1024
 MAX_VOC_TYPE = 9
 MAX_FORMAT_BYTES = 4096
 UNKNOWN_SIZE = 0x7F000000  # SoX, ffmpeg and others write a value from here on where they cannot seek back
-W64_GUID = b"\xf3\xac\xd3\x11\x8c\xd1\x00\xc0\x4f\x8e\xdb\x8a"  # behind the four letters of most chunk names
+W64_GUID = b"\xf3\xac\xd3\x11\x8c\xd1\x00\xc0\x4f\x8e\xdb\x8a"  # follows the four letters of most chunk names
 LINEAR = (1, 3, 6, 7)  # WAVE format tags of a fixed number of bytes per sample: PCM, float, A-law, mu-law
 MPEG_TAGS = (0x50, 0x55)
 # What an entry of a Kaldi archive begins with, after its id and a blank.
@@ -74,10 +74,10 @@ def chunk_parts(file: BinaryIO, start: int, stop: int, reader: str, *, is_entry:
     """The one part of a container of chunks between ``start`` and ``stop``; MPEG audio inside of it as its own.
 
     Args:
-        is_entry: something else may follow, as in an archive, so that a size has to be stated.
+        is_entry: something else may follow, as in an archive, so the header must state a size.
 
     Raises:
-        DataError: it is cut off, damaged, or of unknown length where others may follow.
+        DataError: it is truncated, damaged, or of unknown length where others may follow.
     """
     samples = find_samples(file, start, stop, reader)
     left = stop - samples.start
@@ -89,7 +89,7 @@ def chunk_parts(file: BinaryIO, start: int, stop: int, reader: str, *, is_entry:
     if samples.size is None and reader not in ("riff", "rifx", "rf64"):
         raise DataError("its header does not say how long it is (written through a pipe?)", hint="write it to a file")
     if samples.size == 0 and left > 0 and not _may_follow(file, samples.start, stop, LAYOUTS[reader]):
-        raise DataError(f"its header says no samples, but {left} bytes follow: recording was interrupted")
+        raise DataError(f"its header says no samples, but {left} bytes follow: the recording was interrupted")
     if samples.size is not None and samples.size > left:
         raise DataError(f"the file is cut off: {left} of {samples.size} bytes of samples")
     size = left if samples.size is None else samples.size
@@ -228,7 +228,7 @@ def avr_parts(file: BinaryIO, start: int, stop: int) -> list[Part]:
 def voc_parts(file: BinaryIO, start: int, stop: int) -> list[Part]:
     """Creative Voice: blocks of a type and a size in three bytes, until one of type 0; libsndfile reads one of sound.
 
-    SoX states 8 bytes too few, so that samples stand where a type is looked for: there the blocks end, too.
+    SoX states 8 bytes too few, so that samples appear where a type is expected: the blocks end there, too.
     """
     at = start + int.from_bytes(read_bytes(file, start + 20, start + 22), "little")
     sounds = 0

@@ -18,14 +18,14 @@ HINT = "an am.mvn holds '<AddShift> D D', '<LearnRateCoef> 0 [ D numbers ]' and 
 
 
 class Cmvn(NamedTuple):
-    """``normalized = (feats + shift) * scale``; both float32 ``(D,)``."""
+    """``normalized = (feats + shift) * scale``; both float32 (D,)."""
 
     shift: np.ndarray
     scale: np.ndarray
 
 
 def read_cmvn(path: Path | str) -> Cmvn:
-    """Read an ``am.mvn``; blank lines and blanks at line ends do not matter.
+    """Read an ``am.mvn``; blank lines and trailing blanks are ignored.
 
     Raises:
         DataError: not readable, a component missing, counts that disagree, or numbers that are not finite.
@@ -53,7 +53,7 @@ def _read_component(words: list[str], name: str, path: Path) -> np.ndarray:
     if len(values) != declared or not np.isfinite(values).all():
         finite = int(np.isfinite(values).sum())
         raise DataError(
-            f"{name} declares {declared} numbers and holds {len(values)}, {finite} of them finite",
+            f"{name} declares {declared} numbers but has {len(values)}, {finite} of them finite",
             where=str(path),
             hint=HINT,
         )
@@ -61,13 +61,13 @@ def _read_component(words: list[str], name: str, path: Path) -> np.ndarray:
 
 
 def cmvn_from_statistics(sums: np.ndarray, squares: np.ndarray, frames: int, *, variance_floor: float = 1e-20) -> Cmvn:
-    """Means and population variances from sums ``(D,)`` and sums of squares ``(D,)`` over ``frames`` frames.
+    """Means and population variances from sums (D,) and sums of squares (D,) over ``frames`` frames.
 
     Raises:
         DataError: no frames at all.
     """
     if frames < 1:
-        raise DataError("no frames to take feature statistics from", hint="check wav.scp: is all audio too short?")
+        raise DataError("no frames to take feature statistics from", hint="check wav.scp: all audio may be too short")
     mean = np.asarray(sums, np.float64) / frames
     variance = np.maximum(np.asarray(squares, np.float64) / frames - mean**2, variance_floor)
     return Cmvn((-mean).astype(np.float32), (1.0 / np.sqrt(variance)).astype(np.float32))

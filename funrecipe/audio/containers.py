@@ -1,4 +1,4 @@
-"""One reader of audio content, wherever it comes from: what is it, what does it consist of, decode that."""
+"""One reader of audio content, wherever it comes from: identify it, find its parts, decode them."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ class Reading:
 
 
 def read_content(file: BinaryIO, start: int, stop: int, reading: Reading) -> Sound:
-    """Decode what begins at byte ``start`` of ``file``, whatever its signature says that it is.
+    """Decode what begins at byte ``start`` of ``file``, by its signature.
 
     Raises:
         DataError: it is empty, not audio, damaged, or in a format that cannot be read.
@@ -69,7 +69,7 @@ def read_content(file: BinaryIO, start: int, stop: int, reading: Reading) -> Sou
         raise DataError(f"the archive ends before byte {start}" if reading.is_entry else "the file has zero bytes")
     audio, found = look(file, start, stop)
     if found is None and audio > start:
-        raise DataError("an ID3 tag, and no audio in a known format after it")
+        raise DataError("an ID3 tag without audio in a known format after it")
     if found is None:
         return _read_raw(file, start, stop, reading)
     if found.reader == "not audio":
@@ -96,7 +96,7 @@ def read_content(file: BinaryIO, start: int, stop: int, reading: Reading) -> Sou
 
 
 def stream_content(file: BinaryIO, start: int, stop: int, reading: Reading) -> Iterator[tuple[np.ndarray, int]]:
-    """As :func:`read_content`, block by block with the rate of each; what cannot be taken in blocks comes as one."""
+    """As :func:`read_content`, block by block with the rate of each; what cannot be read in blocks comes as one."""
     audio, found = look(file, start, stop) if start < stop else (start, None)
     if found is None and audio == start < stop and reading.allow_raw and not reading.is_entry:
         _read_raw(file, start, stop, replace(reading, wanted=Wanted(0.0, 0.0)))  # is it whole?
@@ -125,7 +125,7 @@ def content_length_s(file: BinaryIO, start: int, stop: int, reading: Reading) ->
     """Seconds by the header where it is exact, else None; nothing is decoded.
 
     Raises:
-        DataError: it is not audio, or damaged so that the header shows it.
+        DataError: it is not audio, or its header is damaged.
     """
     audio, found = look(file, start, stop)
     if found is None and audio > start:
@@ -171,8 +171,8 @@ def parts_of(
         return chunk_parts(file, start, stop, found.reader, is_entry=is_entry)
     if is_entry and followed_by_entry(file, start, stop):
         raise DataError(
-            f"{found.name} in an archive where other entries follow: nothing says how long it is",
-            hint="archives hold wavs; or name the files in wav.scp",
+            f"{found.name} in an archive where other entries follow: its length is not stated",
+            hint="store wavs in archives, or list the files in wav.scp",
         )
     if found.reader == "flac":
         return flac_parts(file, start, stop, length_only=length_only)
@@ -188,12 +188,12 @@ def _read_raw(file: BinaryIO, start: int, stop: int, reading: Reading) -> Sound:
         raise DataError(f"neither audio nor a Kaldi matrix at byte {start} of the archive")
     if not reading.allow_raw:
         raise DataError(
-            "not audio in any known format: nothing at its beginning says what it is",
-            hint="raw 16-bit samples want a name that ends in .pcm or .raw",
+            "not audio in any known format: no known signature at its beginning",
+            hint="raw 16-bit samples need a name that ends in .pcm or .raw",
         )
     size = stop - start
     if size % PCM_BYTES_PER_SAMPLE:
-        raise DataError(f"{size} bytes of 16-bit samples: an odd number, the data is cut off or has a header")
+        raise DataError(f"{size} bytes of 16-bit samples: an odd number; the data is truncated or has a header")
     check_rate(reading.raw_rate_hz)
     first, last = reading.wanted.samples(reading.raw_rate_hz)
     reading.wanted.check(size // PCM_BYTES_PER_SAMPLE, reading.raw_rate_hz)
@@ -209,14 +209,14 @@ def _raw_samples(data: bytes) -> np.ndarray:
 
 def _read_with_ffmpeg(file: BinaryIO, start: int, stop: int, found: Format, reading: Reading) -> Sound:
     if reading.is_entry and followed_by_entry(file, start, stop):
-        raise DataError(f"{found.name} in an archive where other entries follow: nothing says how long it is")
+        raise DataError(f"{found.name} in an archive where other entries follow: its length is not stated")
     with converted(file, start, stop, found) as wav:
         size = wav.seek(0, io.SEEK_END)
         return read_content(wav, 0, size, replace(reading, allow_raw=False, is_entry=False, allow_ffmpeg=False))
 
 
 def unwrap(file: BinaryIO, start: int, stop: int) -> tuple[int, int]:
-    """First byte and end of the file in a block ``AUDIO``, which kaldiio writes: it states the block's size."""
+    """First byte and end of the file in a block ``AUDIO``, which kaldiio writes with its size."""
     head = read_bytes(file, start, min(start + 14, stop))
     width = head[5] if len(head) > 5 else 0
     begin = start + 6 + width

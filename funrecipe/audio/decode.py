@@ -28,7 +28,7 @@ MAX_COUNT = 1 << 62  # libsndfile's numbers from here on mean "unknown"
 
 @dataclass(frozen=True)
 class Wanted:
-    """What to take of a source: a segment in seconds (None: the beginning, the end) of one channel (or ``mix``)."""
+    """What to read of a source: a segment in seconds (None: the beginning, the end) of one channel (or ``mix``)."""
 
     start_s: float | None = None
     end_s: float | None = None
@@ -40,11 +40,11 @@ class Wanted:
         return first, None if self.end_s is None else max(first, round(self.end_s * rate_hz))
 
     def check(self, total: int, rate_hz: int) -> None:
-        """Raise DataError for a segment that leaves the recording by more than Kaldi allows."""
+        """Raise DataError for a segment that reaches past the recording by more than Kaldi allows."""
         first, stop = self.samples(rate_hz)
         if first > total or (stop is not None and stop > total + MAX_OVERSHOOT_S * rate_hz):
             wanted = f"{self.start_s or 0.0:g} to {'the end' if self.end_s is None else format(self.end_s, 'g')}"
-            raise DataError(f"the segment from {wanted} s leaves the recording of {total / rate_hz:.3f} s")
+            raise DataError(f"the segment from {wanted} s is outside the recording of {total / rate_hz:.3f} s")
 
 
 @dataclass(frozen=True)
@@ -102,7 +102,7 @@ def decode_parts(file: BinaryIO, parts: list[Part], wanted: Wanted) -> Sound:
 
 
 def stream_parts(file: BinaryIO, parts: list[Part], channel: int | str) -> Iterator[tuple[np.ndarray, int]]:
-    """Blocks ``(S,)`` of one channel, part after part, each with its sampling rate in Hz.
+    """Blocks (S,) of one channel, part after part, each with its sampling rate in Hz.
 
     Raises:
         DataError: as :func:`decode_parts`, after the blocks before the damage.
@@ -114,7 +114,7 @@ def stream_parts(file: BinaryIO, parts: list[Part], channel: int | str) -> Itera
 
 
 def _seek(sound: soundfile.SoundFile, part: Part, first: int) -> int:
-    """Jump to a sample where that is exact; where reading begins."""
+    """Seek to a sample if seeking is exact; returns where reading begins."""
     if first == 0 or not part.is_counted or not sound.seekable() or sound.frames >= MAX_COUNT:
         return 0
     with _reasons():
@@ -122,7 +122,7 @@ def _seek(sound: soundfile.SoundFile, part: Part, first: int) -> int:
 
 
 def _blocks(sound: soundfile.SoundFile, part: Part, wanted: int | None, channel: int | str) -> Iterator[np.ndarray]:
-    """One channel of a part, block by block: ``wanted`` samples, or all; then the end has to be where the part says."""
+    """One channel of a part, block by block: ``wanted`` samples, or all; then the part must end where it says."""
     count = sound.tell() if sound.seekable() else 0
     end = None if wanted is None else count + part.lead + wanted
     while end is None or count < end:
@@ -154,7 +154,7 @@ def _check_end(sound: soundfile.SoundFile, part: Part, count: int) -> None:
 
 @contextmanager
 def open_part(file: BinaryIO, part: Part) -> Iterator[soundfile.SoundFile]:
-    """A part as libsndfile's object. Raises DataError if it does not know it, or its header is absurd."""
+    """A part as libsndfile's object. Raises DataError if the format is unknown or its header is absurd."""
     with contextlib.ExitStack() as stack:
         if part.from_pipe:
             source: int | BinaryIO = stack.enter_context(_pipe_of(part.read(file)))
@@ -181,7 +181,7 @@ def _reasons(kind: type[DataError] = DataError) -> Iterator[None]:
         yield
     except (soundfile.LibsndfileError, RuntimeError, ValueError) as error:
         reason = str(getattr(error, "error_string", error)).strip().rstrip(".")
-        raise kind(f"{reason} (corrupt, or a format that libsndfile does not know)") from None
+        raise kind(f"{reason} (corrupt, or a format unknown to libsndfile)") from None
 
 
 @contextmanager
@@ -191,7 +191,7 @@ def _pipe_of(data: bytes) -> Iterator[int]:
 
     def fill() -> None:
         rest = memoryview(data)
-        with contextlib.suppress(BrokenPipeError):  # the reader has what it wanted
+        with contextlib.suppress(BrokenPipeError):  # the reader has enough
             while rest:
                 rest = rest[os.write(write_end, rest) :]
         os.close(write_end)

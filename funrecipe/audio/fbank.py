@@ -71,16 +71,16 @@ class Fbank(nn.Module):
         self.register_buffer("mel_weights", mel_weights(n_mels, self.fft_size, sample_rate_hz), persistent=False)
 
     def count_frames(self, wave_lens: Tensor) -> Tensor:
-        """Frames of utterances of ``wave_lens (B,)`` samples; 0 when shorter than one window (or empty)."""
+        """Frames of utterances of ``wave_lens`` (B,) samples; 0 when shorter than one window (or empty)."""
         if self.snip_edges:
             frames = (wave_lens - self.window_samples).div(self.shift_samples, rounding_mode="floor") + 1
             return frames.clamp(min=0)
         return (wave_lens + self.shift_samples // 2).div(self.shift_samples, rounding_mode="floor")
 
     def forward(self, waveforms: Tensor, wave_lens: Tensor) -> tuple[Tensor, Tensor]:
-        """``waveforms (B, S)`` in int16 units, ``wave_lens (B,)`` -> log-mels ``(B, T, n_mels)``, lengths ``(B,)``.
+        """``waveforms`` (B, S) in int16 units, ``wave_lens`` (B,) -> log-mels (B, T, n_mels), lengths (B,).
 
-        Frames behind a length are computed from padding and mean nothing.
+        Frames past the length are computed from padding and are meaningless.
         """
         lens = self.count_frames(wave_lens)
         frames = self.cut_frames(waveforms.float(), wave_lens, int(lens.max()) if lens.numel() else 0)
@@ -89,7 +89,7 @@ class Fbank(nn.Module):
         return self.log_mels(frames), lens
 
     def cut_frames(self, waveforms: Tensor, wave_lens: Tensor, frames: int) -> Tensor:
-        """``(B, S)`` -> overlapping windows ``(B, frames, window_samples)``."""
+        """(B, S) -> overlapping windows ``(B, frames, window_samples)``."""
         if frames == 0:
             return waveforms.new_zeros(waveforms.size(0), 0, self.window_samples)
         if self.snip_edges:
@@ -103,7 +103,7 @@ class Fbank(nn.Module):
         return waveforms.gather(1, folded).unflatten(1, (frames, self.window_samples))
 
     def log_mels(self, frames: Tensor) -> Tensor:
-        """Windows ``(..., window_samples)`` -> ``(..., n_mels)``."""
+        """Windows (..., window_samples) -> (..., n_mels)."""
         if frames.numel() == 0:  # MKL refuses a transform of nothing
             return frames.new_zeros(*frames.shape[:-1], self.n_mels)
         frames = frames - frames.mean(dim=-1, keepdim=True)

@@ -1,7 +1,7 @@
-"""FLAC, as far as its length goes. https://www.rfc-editor.org/rfc/rfc9639
+"""The length of FLAC streams. https://www.rfc-editor.org/rfc/rfc9639
 
 A file written through a pipe has 0 for "unknown" in its header, with which libsndfile cannot work; the header of its
-last frame says how many samples there are, and is put in.
+last frame has the number of samples, which is filled in.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ def _end_of_last_frame(tail: bytes, header: bytes) -> int:
 
 
 def _frame_end(data: bytes, at: int, block_size: int) -> int | None:
-    """Number of the sample after the frame whose header is at ``at``; None if its checksum says that it is none."""
+    """Number of the sample after the frame whose header is at ``at``; None if its checksum shows that it is not one."""
     size_code, rate_code, is_numbered_by_sample = data[at + 2] >> 4, data[at + 2] & 15, data[at + 1] & 1
     number, end = _coded_number(data, at + 4)
     if number is None or size_code == 0 or rate_code == 15 or data[at + 3] & 1:
@@ -70,7 +70,7 @@ def _frame_end(data: bytes, at: int, block_size: int) -> int | None:
 
 
 def _coded_number(data: bytes, at: int) -> tuple[int | None, int]:
-    """A number in the manner of UTF-8, of up to 36 bits, and the byte after it."""
+    """A number of up to 36 bits, coded like UTF-8, and the position after it."""
     first = data[at] if at < len(data) else 0xFF
     if first < 0x80:
         return first, at + 1

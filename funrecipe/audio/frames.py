@@ -1,6 +1,6 @@
 """Formats that are a chain of frames: each header says where the next one is (MPEG audio, ADTS, LOAS, AC-3, TS).
 
-A sync word alone means nothing, since raw samples hold such bytes too. Several headers that agree and are exactly a
+A sync word alone means nothing, since raw samples hold such bytes too. Several headers that agree and are exactly one
 frame apart do: the fields compared have 18 bits or more, so that a chain of four by accident is rarer than 2**-50.
 """
 
@@ -40,7 +40,7 @@ class MpegFrame(NamedTuple):
 
 
 def mpeg_frame(data: bytes, at: int) -> MpegFrame | None:
-    """The MPEG-1, -2 or -2.5 frame of layer II or III whose header is at ``at``; free format counts as none.
+    """The MPEG-1, -2 or -2.5 frame of layer II or III whose header is at ``at``; None for free format.
 
     Layer I is left out: nobody uses it, and its sync word is that of raw samples of -1.
     """
@@ -88,7 +88,7 @@ def _ac3_frame(data: bytes, at: int) -> Frame | None:
 
 
 def _ts_frame(data: bytes, at: int) -> Frame | None:
-    """A packet of an MPEG transport stream, ISO/IEC 13818-1: no error flag, and it holds something."""
+    """A packet of an MPEG transport stream, ISO/IEC 13818-1: no error flag, and not empty."""
     if at + 4 > len(data) or data[at] != 0x47 or data[at + 1] & 0x80 or not data[at + 3] & 0x30:
         return None
     return Frame(TS_PACKET_BYTES, ())
@@ -105,7 +105,7 @@ ENCODER_MARKS, MARK_BYTES = (b"Xing", b"Info", b"LAME", b"Lavc", b"VBRI"), 256
 FREE_FORMAT = re.compile(rb"\xff[\xe2-\xe5\xf2-\xf5\xfa-\xfd][\x00-\x0b]")
 MIN_FREE_BYTES, MAX_FREE_BYTES = 24, 4096
 CUT_OUT = ("mpeg", "adts")
-MIN_CHAIN_OF = {"loas": 8, "ts": 16}  # their headers have few bits to agree on
+MIN_CHAIN_OF = {"loas": 8, "ts": 16}  # their headers have few bits to compare
 
 
 def find_frames(data: bytes) -> tuple[str, int] | None:
@@ -126,7 +126,7 @@ def find_frames(data: bytes) -> tuple[str, int] | None:
 
 
 def _is_free_format(data: bytes) -> bool:
-    """MPEG frames whose header leaves the bit rate open: the same header comes back at a constant distance."""
+    """MPEG frames whose header leaves the bit rate open: the same header recurs at a constant distance."""
     if not FREE_FORMAT.match(data):
         return False
     header = re.compile(re.escape(data[:2]) + b"[" + re.escape(bytes({data[2] & 0xFD, data[2] | 2})) + b"]")

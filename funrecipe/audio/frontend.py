@@ -86,9 +86,9 @@ class WavFrontend(nn.Module):
         return self.fbank.n_mels * self.lfr_m
 
     def forward(self, waveforms: Tensor, wave_lens: Tensor) -> tuple[Tensor, Tensor]:
-        """``waveforms (B, S)`` float, ``wave_lens (B,)`` -> ``feats (B, T, output_size)``, ``feat_lens (B,)``.
+        """``waveforms`` (B, S) float, ``wave_lens`` (B,) -> ``feats`` (B, T, output_size), ``feat_lens`` (B,).
 
-        Zeros behind each length; an utterance shorter than one window has length 0. Dither only in training mode.
+        zeros past each length; an utterance shorter than one window has length 0. Dither only in training mode.
         """
         log_mels, mel_lens = self.fbank(waveforms * self.scale, wave_lens)
         feats, feat_lens = stack_frames(log_mels, mel_lens, self.lfr_m, self.lfr_n)

@@ -1,11 +1,11 @@
-"""Any audio source -> float32 mono waveform at the rate that the model wants.
+"""Any audio source -> float32 mono waveform at the rate of the model.
 
 Rules:
   format      by content, never by name, and the same for a file, bytes, a pipe and an entry of an archive
               (``signatures``). A known format that cannot be read is refused by name.
   raw pcm     16-bit little-endian mono at ``audio_fs``: what has no signature and comes as bytes, from a pipe or as a
               file ``*.pcm`` or ``*.raw``.
-  length      a header's number of samples has to be met; where a header only guesses, reading goes to the end.
+  length      the header's number of samples must be met; where a header only estimates, reading goes to the end.
   channels    the first one, as FunASR 0.x does (a telephone recording is one speaker per channel), or another, or
               the mean of all.
   scale       integer samples by their full scale, so [-1, 1); float samples as they are.
@@ -36,7 +36,7 @@ from funrecipe.errors import DataError, UnsafeFileError, UsageError
 from funrecipe.files import special_file
 
 RAW_SUFFIXES = (".pcm", ".raw")
-MAX_FLOAT_SAMPLE = 100.0  # far above any clipping: such samples are integers that somebody made floats
+MAX_FLOAT_SAMPLE = 100.0  # far above any clipping: such samples are integers converted to floats
 
 
 def read_audio(
@@ -55,7 +55,7 @@ def read_audio(
 
     Args:
         source: path, ``file.ark:offset``, ``command |``, bytes, a BytesIO of a file with a header, or an array or torch
-            tensor ``(S,)``, ``(S, C)`` or ``(C, S)`` of integers or floats.
+            tensor (S,), (S, C) or (C, S) of integers or floats.
         sample_rate_hz: rate of the result.
         audio_fs: rate of a source that does not name its own (raw pcm, arrays); default ``sample_rate_hz``.
         start_s, end_s: the part to read, in seconds; None is the beginning, the end.
@@ -65,12 +65,12 @@ def read_audio(
         on_channels: called with the number of channels of a source that has more than one.
 
     Returns:
-        float32 ``(S,)`` at ``sample_rate_hz``.
+        float32 (S,) at ``sample_rate_hz``.
 
     Raises:
         DataError: it cannot be read; names the source and the reason.
         UnsafeFileError: a pipe that was not allowed.
-        UsageError: a rate that is not positive, a channel that is not one, or a source of a type that is no audio.
+        UsageError: a rate that is not positive, an invalid channel, or a source whose type is not audio.
     """
     if audio_fs is not None and not isinstance(audio_fs, (int, float, np.number)):
         raise UsageError(f"audio_fs is {audio_fs!r}", where="audio_fs", hint="give a rate in Hz, such as 16000")
@@ -100,7 +100,7 @@ def stream_audio(
     allow_pipes: bool = False,
     allow_ffmpeg: bool = False,
 ) -> Iterator[np.ndarray]:
-    """As :func:`read_audio`, in blocks ``(S,)``, so that memory does not grow with the length of a file.
+    """As :func:`read_audio`, in blocks (S,), so that memory does not grow with the length of a file.
 
     Other sources than files, and formats that cannot be read in blocks, come as one block. Damage in the middle of a
     file raises when the blocks before it have been given.
@@ -130,7 +130,7 @@ def stream_audio(
 
 
 def check_samples(samples: np.ndarray) -> None:
-    """Raise a DataError for samples that are not finite, or not in [-1, 1] by far."""
+    """Raise a DataError for samples that are not finite, or far outside [-1, 1]."""
     loudest = float(np.abs(samples).max(initial=0.0))
     if not np.isfinite(loudest):
         raise DataError("samples are not finite (NaN or infinity)")
@@ -145,7 +145,7 @@ def length_s(source: str | io.BytesIO, *, audio_fs: int) -> float | None:
         audio_fs: rate of raw samples, in Hz.
 
     Raises:
-        DataError: it is not there, damaged, or not audio.
+        DataError: it is missing, damaged, or not audio.
     """
     if isinstance(source, io.BytesIO):
         return content_length_s(source, 0, size_of(source), Reading(Wanted(), audio_fs))
@@ -187,13 +187,13 @@ def _is_raw_name(path: str, offset: int | None) -> bool:
 
 @contextmanager
 def _opened(path: str) -> Iterator[BinaryIO]:
-    """A regular file, open. Raises DataError for anything else, whose reading may never end."""
+    """A regular file, open. Raises DataError for anything else, since reading it might never end."""
     if what := special_file(path):
         raise DataError(f"it is {what}, not a file")
     if os.path.isdir(path):
         raise DataError("Is a directory")
     try:
-        file = os.fdopen(os.open(path, os.O_RDONLY), "rb")  # without a name, whose ending soundfile would believe
+        file = os.fdopen(os.open(path, os.O_RDONLY), "rb")  # without a name, whose extension soundfile would trust
     except (OSError, ValueError) as error:  # ValueError: a zero byte in the name
         raise DataError(getattr(error, "strerror", None) or str(error)) from None
     with file:

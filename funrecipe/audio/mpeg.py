@@ -1,6 +1,6 @@
-"""MPEG audio (mp3, mp2), as far as its length goes.
+"""The length and the parts of MPEG audio (mp3, mp2).
 
-A file has no length but what a first frame of the names Xing, Info or VBRI states. libsndfile guesses one from the bit
+A file has no length other than what a first frame tagged Xing, Info or VBRI states. libsndfile guesses one from the bit
 rate of the first frame or believes that tag, and stops there: the end of a variable-rate file, or the second of two
 joined files, would be lost. Here the frames are counted, and each run of frames is decoded by itself and without its
 tag, through a pipe, where libsndfile does not guess. A segment is decoded from a few frames before it.
@@ -131,7 +131,7 @@ def _part(run: _Run, offset: int, total: int, ends_in_frame: bool) -> Part:
 
 
 def _next_frame(data: bytes, at: int, offset: int) -> tuple[int, MpegFrame] | None:
-    """The next whole frame from ``at``, past tags and zeros; None at the end. DataError where something else is."""
+    """The next whole frame from ``at``, past tags and zeros; None at the end. DataError for anything else."""
     while at < len(data):
         frame = mpeg_frame(data, at)
         if frame is not None:
@@ -139,7 +139,7 @@ def _next_frame(data: bytes, at: int, offset: int) -> tuple[int, MpegFrame] | No
         skipped = _tag_bytes(data, at)
         if not skipped:
             if len(data) - at < MAX_FRAME_BYTES:
-                return None  # the rest of a frame, or a tag that nobody knows
+                return None  # the rest of a frame, or an unknown tag
             raise DataError(f"damaged: no MPEG audio frame at byte {offset + at}")
         at += skipped
     return None

@@ -1,7 +1,7 @@
 """Ogg: pages, and the links of a chained stream. https://www.rfc-editor.org/rfc/rfc3533
 
-libsndfile ends at the first link, and skips pages that are damaged; here every page has to be there and whole, and each
-link is decoded by itself.
+libsndfile ends at the first link, and skips pages that are damaged; here every page must be present and intact, and
+each link is decoded separately.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ def ogg_parts(file: BinaryIO, start: int, stop: int, *, length_only: bool = Fals
         DataError: a page is cut off, damaged or missing.
     """
     data = read_bytes(file, start, stop)
-    links: list[tuple[int, bool]] = []  # first byte, whether its last page says that it is the last
+    links: list[tuple[int, bool]] = []  # first byte, whether its last page is marked as the last
     sequence: dict[int, int] = {}
     at, in_head = 0, False
     while at < len(data):
@@ -66,6 +66,6 @@ def _page_end(data: bytes, at: int) -> int:
 
 
 def _checksum(page: bytes) -> int:
-    """CRC-32 with the bits the other way round than zlib has them, from 0 and not inverted."""
+    """CRC-32 with the bit order opposite to zlib's, starting from 0 and not inverted."""
     crc = zlib.crc32(page.translate(REVERSED_BITS), 0xFFFFFFFF) ^ 0xFFFFFFFF
     return int(f"{crc:032b}"[::-1], 2)

@@ -1,6 +1,6 @@
-"""The front-end on a stream: samples in pieces of any size -> the frames that the whole waveform would give.
+"""The front-end on a stream: samples in pieces of any size -> the frames of the whole waveform.
 
-A frame is emitted as soon as all samples under it have come; the last frames, whose windows are completed by
+A frame is emitted as soon as all its samples have arrived; the last frames, whose windows are completed by
 repeating the last log-mel frame, come with the final piece. FunASR's ``WavFrontendOnline`` is the model, without its
 defects: it raises or loses frames when the final piece is short, and repeats frames when lfr_m = lfr_n.
 """
@@ -21,8 +21,8 @@ class FrontendState:
     """What a stream still needs of its past.
 
     Attributes:
-        samples: ``(S,)`` samples from the start of the next window on, in the input's units.
-        log_mels: ``(T, n_mels)``: frames that a later output still stacks.
+        samples: (S,) samples from the start of the next window on, in the input's units.
+        log_mels: (T, n_mels): frames that a later output still stacks.
         first_frame: the number of the first frame in ``log_mels``.
         next_output: the number of the next output frame.
     """
@@ -37,7 +37,7 @@ class OnlineFrontend:
     """Emits, piece by piece, exactly the frames of ``frontend(whole waveform)``; keeps no stream of its own.
 
     Raises:
-        UsageError: ``snip_edges: false``, whose first window needs samples that have not come.
+        UsageError: ``snip_edges: false``, whose first window needs samples that have not arrived.
     """
 
     def __init__(self, frontend: WavFrontend) -> None:
@@ -58,7 +58,7 @@ class OnlineFrontend:
         return FrontendState(like.new_zeros(0), like.new_zeros(0, self._frontend.fbank.n_mels))
 
     def feed(self, samples: Tensor, state: FrontendState, is_final: bool) -> Tensor:
-        """Features ``(T, output_size)``, T >= 0, that ``samples (S,)`` complete. The final piece flushes the rest."""
+        """Features (T, output_size), T >= 0, that ``samples`` (S,) complete. The final piece flushes the rest."""
         self._add_log_mels(samples.to(state.samples), state)
         seen = state.first_frame + state.log_mels.size(0)
         if is_final:

@@ -1,4 +1,4 @@
-"""What a source is cut into before it is decoded: stretches of bytes that libsndfile reads from beginning to end."""
+"""What a source is cut into before it is decoded: ranges of bytes that libsndfile reads from beginning to end."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ class Part:
     """Bytes ``start`` to ``stop`` of a source, one stream of audio.
 
     Attributes:
-        samples: samples per channel that it states, or None where it does not say.
+        samples: samples per channel that it states, or None.
         rate_hz, channels: where the header was read without libsndfile, else 0.
-        is_counted: libsndfile's own number of samples is exact; it has to be met.
+        is_counted: libsndfile's own number of samples is exact and must be met.
         from_pipe: libsndfile reads all of it from an operating system's pipe only (MPEG audio, whose length it
             guesses in a file).
         lead: decoded samples before the first one (MPEG audio: the delay of the encoder, or what a cut needs).
@@ -74,16 +74,16 @@ def find_bytes(file: BinaryIO, wanted: bytes, start: int, stop: int) -> int:
 
 
 def check_rate(rate_hz: float, who: str = "audio_fs is") -> None:
-    """Raise DataError for a sampling rate that no recording has: converting it would take any amount of memory."""
+    """Raise DataError for an absurd sampling rate: converting it could take any amount of memory."""
     if not MIN_RATE_HZ <= rate_hz <= MAX_RATE_HZ:
         raise DataError(f"{who} {rate_hz:g} Hz (from {MIN_RATE_HZ} to {MAX_RATE_HZ} Hz are read)")
 
 
 def check_header(rate_hz: float, channels: int, samples: int = 0, size: int = 0) -> None:
-    """Raise DataError for a header that no recording has, before memory is taken for it.
+    """Raise DataError for an absurd header, before memory is allocated for it.
 
     Args:
-        samples: what it states per channel; size: bytes that are there for them.
+        samples: what it states per channel; size: bytes available for them.
     """
     check_rate(rate_hz, "its header states a sampling rate of")
     if not 1 <= channels <= MAX_CHANNELS:
@@ -93,7 +93,7 @@ def check_header(rate_hz: float, channels: int, samples: int = 0, size: int = 0)
 
 
 def check_duration(samples: int, rate_hz: int) -> None:
-    """Raise DataError for more samples than are held in memory at once."""
+    """Raise DataError for more samples than may be held in memory at once."""
     if samples > MAX_AUDIO_S * rate_hz:
         hours = MAX_AUDIO_S // 3600
-        raise DataError(f"{samples / rate_hz / 3600:.1f} hours at once, more than {hours}", hint="cut it, by segments")
+        raise DataError(f"{samples / rate_hz / 3600:.1f} hours at once, more than {hours}", hint="cut it into segments")

@@ -11,7 +11,7 @@ def resample(waveform: np.ndarray, from_hz: float, to_hz: float) -> np.ndarray:
     """Change the sampling rate.
 
     Args:
-        waveform: float32 ``(S,)``.
+        waveform: float32 (S,).
         from_hz, to_hz: rates; equal rates return the waveform itself.
 
     Returns:
@@ -25,7 +25,7 @@ def resample(waveform: np.ndarray, from_hz: float, to_hz: float) -> np.ndarray:
 
 
 class StreamResampler:
-    """As :func:`resample`, for a recording that comes in blocks: the cuts leave no trace.
+    """As :func:`resample`, for a recording in blocks; the cuts leave no trace.
 
     A block of another rate than the one before ends that one's part of the recording.
     """
@@ -36,7 +36,7 @@ class StreamResampler:
         self._stream: Any = None
 
     def convert(self, block: np.ndarray, from_hz: float) -> np.ndarray:
-        """What ``block (S,)`` completes of the result."""
+        """The part of the result that ``block`` (S,) completes."""
         before = np.zeros(0, np.float32)
         if from_hz != self._from_hz:
             before = self.flush()

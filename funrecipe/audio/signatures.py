@@ -1,7 +1,7 @@
 """What a source is, by its content: one table for paths, bytes, pipes and archive entries.
 
-Whatever carries a signature is that format, readable here or not; only what carries none can be raw samples. Formats
-without a fixed signature (MPEG audio, ADTS, LOAS, AC-3) are known by frames that follow one another, see ``frames``.
+A source with a signature has that format, readable here or not; only one without can be raw samples. Formats
+without a fixed signature (MPEG audio, ADTS, LOAS, AC-3) are recognized by consecutive frames, see ``frames``.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from funrecipe.audio.frames import find_frames
 
-HEAD_BYTES = 32768  # how much of a source ``identify`` wants to see: several frames of any format
+HEAD_BYTES = 32768  # how much of a source ``identify`` looks at: several frames of any format
 SIGNATURE_BYTES = 512  # more than any fixed signature has
 MIN_TEXT_BYTES = 16
 HTK_PERIODS = rb"(\x02\x71|\x04\xe2|\x00[\xe2\xe3\xd0]|\x01[\x38\xc5\xc6]|\x03\x8b)"  # of the usual rates, in 100 ns
@@ -23,8 +23,8 @@ class Format(NamedTuple):
 
     Attributes:
         name: for messages.
-        reader: the part of this package that knows its layout (``riff``, ``flac``, ``ogg``, ...), ``plain`` where
-            libsndfile knows all, ``foreign`` where only ffmpeg reads it, ``not audio``.
+        reader: the part of this package that reads its layout (``riff``, ``flac``, ``ogg``, ...), ``plain`` where
+            libsndfile suffices, ``foreign`` where only ffmpeg reads it, ``not audio``.
         demuxer: ffmpeg's name of it, empty where ffmpeg does not read it either.
     """
 
@@ -60,7 +60,7 @@ _TABLE: tuple[tuple[bytes, str, str, str], ...] = (
     (rb"OggS\x00", "Ogg", "ogg", "ogg"),
     (rb"\x00B[FDC][MV][23]? |\x00B\x04", "Kaldi matrix", "kaldi", ""),
     (rb"AUDIO[\x01-\x08]", "kaldiio's block of a file", "wrapped", ""),
-    # Read by libsndfile, which knows their lengths.
+    # Read by libsndfile, which gets their lengths right.
     (rb"FORM.{4}(8SVX|16SV)", "IFF 8SVX", "aiff", "iff"),
     (rb"Creative Voice File\x1a", "VOC", "voc", "voc"),
     (rb" paf|fap ", "PARIS", "plain", ""),
@@ -98,7 +98,7 @@ _TABLE: tuple[tuple[bytes, str, str, str], ...] = (
     (rb"#!(iLBC|EVRC|QCELP|SMV)", "telephone codec", "foreign", ""),
     (rb"qoaf", "QOA", "foreign", "qoa"),
     (rb"FORM.{4}[A-Z]", "IFF that is not audio", "not audio", ""),
-    # What ends up under an audio name by mistake.
+    # What is often found under an audio name by mistake.
     (rb"MThd\x00\x00\x00\x06", "MIDI", "not audio", ""),
     (rb"PK\x03\x04|PK\x05\x06", "ZIP archive", "not audio", ""),
     (rb"\x1f\x8b\x08[\x00-\x1f]", "gzip archive", "not audio", ""),
@@ -122,7 +122,7 @@ def by_signature(head: bytes) -> Format | None:
 
 
 def identify(head: bytes) -> Format | None:
-    """The format of a source that begins with ``head``, without ID3 tags; None if nothing says what it is."""
+    """The format of a source that begins with ``head``, without ID3 tags; None if nothing identifies it."""
     if found := by_signature(head):
         return found
     if frames := find_frames(head):

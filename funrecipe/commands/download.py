@@ -21,7 +21,7 @@ def run(args: argparse.Namespace) -> int:
     model_id = canonical_id(args.model)
     row = find_row(model_id)
     if row is not None:
-        print(f"{row.id}: {row.family}, {row.language}, licence {row.licence}")
+        print(f"{row.id}: {row.family}, {row.language}, license {row.license}")
         if row.unsupported:
             print(f"note: funrecipe does not run this model: {row.unsupported}")
     dest = args.dest or models_dir() / model_id

@@ -48,10 +48,10 @@ def run(args: argparse.Namespace) -> None:
 
 
 def warn_of_empty(num_empty: int, num_decoded: int) -> str | None:
-    """What to say where more than a tenth of the decoded utterances have no text."""
+    """The warning for more than a tenth of the decoded utterances having no text, or None."""
     if 10 * num_empty <= num_decoded:
         return None
     return (
         f"WARNING: {num_empty} of {num_decoded} hypotheses are empty ({100 * num_empty / num_decoded:.0f} %):"
-        " look at the audio and the search options (ctc_weight, lm_weight, ngram_weight, penalty)"
+        " check the audio and the search options (ctc_weight, lm_weight, ngram_weight, penalty)"
     )

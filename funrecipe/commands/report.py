@@ -17,7 +17,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("result_dir", type=Path, help="output_dir or 1best_recog of a scored run")
     add("--out_dir", type=Path, help="folder of report.html and RESULTS.md (default: the output_dir of the run)")
     add("--data_dir", type=Path, help="Kaldi data directory with utt2spk, utt2set, utt2dur (default: that of the run)")
-    add("--hotwords", help="file (one a line), or the words: their recall and precision")
+    add("--hotwords", help="file (one per line), or the words themselves, for their recall and precision")
     add(
         "--audio",
         default="link",

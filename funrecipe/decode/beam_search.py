@@ -35,7 +35,7 @@ class Scorer(Protocol):
         """State of the empty hypothesis of each utterance (K = 1)."""
 
     def step(self, tokens: Tensor, state: list[Tensor], position: int) -> tuple[Tensor, list[Tensor]]:
-        """tokens: (B, K), the last ones -> log-probabilities (B, K or 1, V) and the state after them."""
+        """``tokens`` (B, K), the last ones -> log-probabilities (B, K or 1, V) and the state after them."""
 
     def rows(self, rows: Tensor) -> Scorer:
         """The scorer of some utterances."""
@@ -83,7 +83,7 @@ class BeamHypothesis:
 
 @dataclass
 class _Beam:
-    """The running hypotheses of the utterances that are not finished: (A, K) grids, dead places scored -inf."""
+    """The running hypotheses of the utterances that are not ``finished`` (A, K) grids, dead places scored -inf."""
 
     utterances: Tensor
     tokens: Tensor

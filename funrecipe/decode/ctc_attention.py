@@ -75,7 +75,7 @@ def joint_search(
 ) -> list[list[BeamHypothesis]]:
     """Joint CTC/attention/LM beam search of a batch: every ended hypothesis of each utterance, best first.
 
-    encoder_out: (B, T, D), lens: (B,).
+    ``encoder_out`` (B, T, D), ``lens`` (B,).
     """
     scorers: list[Scorer] = []
     if options.ctc_weight < 1.0:

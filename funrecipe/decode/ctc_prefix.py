@@ -89,7 +89,7 @@ class CTCPrefixScorer:
         return PrefixState(nowhere, blank, blank.new_zeros(blank.shape[:2]), last, True)
 
     def score(self, state: PrefixState, tokens: Tensor | None) -> Tensor:
-        """Log-probability that each continuation adds: (B, K, P) for tokens (B, K, P), (B, K, V) for None."""
+        """Log-probability that each continuation ``adds`` (B, K, P) for tokens (B, K, P), (B, K, V) for None."""
         either, after_blank = state.arrivals
         hidden = ~self.frame_mask.unsqueeze(1)
         either, after_blank = either.masked_fill(hidden, -torch.inf), after_blank.masked_fill(hidden, -torch.inf)
@@ -114,7 +114,7 @@ class CTCPrefixScorer:
     def extend(self, state: PrefixState, rows: Tensor, parents: Tensor, tokens: Tensor, added: Tensor) -> PrefixState:
         """The prefixes ``state[rows][parents] + tokens``.
 
-        rows: (A,) utterances kept; parents, tokens: (A, K'); added: (A, K'), what ``score`` gave them.
+        ``rows`` (A,) utterances kept; parents, ``tokens`` (A, K'); ``added`` (A, K'), what ``score`` gave them.
         """
         pick = (rows.unsqueeze(1), parents)
         either, after_blank = (part[pick] for part in state.arrivals)
@@ -146,7 +146,7 @@ class CTCPrefixScorer:
         return torch.stack(rows).log_().add_(peak)
 
     def _whole_text(self, state: PrefixState) -> Tensor:
-        """Log-probability that the text is the prefix and nothing more: (B, K)."""
+        """Log-probability that the text is the prefix and nothing ``more`` (B, K)."""
         end = (self.lens - 1).clamp(min=0)[:, None, None].expand(*state.last.shape, 1)
         return torch.logaddexp(state.non_blank, state.blank).gather(-1, end).squeeze(-1)
 

@@ -1,4 +1,4 @@
-"""Shallow biasing towards hot words: a bonus for every token of one, taken back when the word is not finished.
+"""Shallow biasing towards hotwords: a bonus for every token of one, taken back when the word is not finished.
 
 The words form an Aho-Corasick automaton, so that one may begin inside another (as in WeNet's and k2's context graphs).
 """
@@ -17,7 +17,7 @@ BONUS_PER_TOKEN = 1.5
 
 @dataclass
 class _Node:
-    """A beginning of hot words.
+    """A beginning of hotwords.
 
     Attributes:
         depth: its tokens; ``earned``: those of the longest whole word in it.
@@ -35,9 +35,9 @@ class HotwordBias:
     """Scores next tokens like a language model (``start``, ``step``), but in bonuses instead of log-probabilities.
 
     Args:
-        words: token ids of each hot word, none empty.
+        words: token ids of each hotword, none empty.
         vocab_size: length of a row of scores.
-        bonus: log-probability added per token of a hot word.
+        bonus: log-probability added per token of a hotword.
     """
 
     def __init__(self, words: Sequence[Sequence[int]], vocab_size: int, bonus: float = BONUS_PER_TOKEN) -> None:
@@ -94,6 +94,6 @@ class HotwordBias:
         return [torch.zeros(batch, 1, dtype=torch.long, device=device)]
 
     def step(self, tokens: Tensor, state: list[Tensor]) -> tuple[Tensor, list[Tensor]]:
-        """Bonuses after one more token of each hypothesis. tokens: (B, K) -> (B, K, V), state."""
+        """Bonuses after one more token of each hypothesis. ``tokens`` (B, K) -> (B, K, V), state."""
         nodes = self.next_nodes[state[0].cpu(), tokens.cpu()]
         return self.scores[nodes].to(tokens.device), [nodes.to(tokens.device)]

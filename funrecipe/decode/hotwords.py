@@ -1,4 +1,4 @@
-"""Hot words: read from wherever the user keeps them, spelled with the model's vocabulary."""
+"""Hotwords: read from wherever the user keeps them, spelled with the model's vocabulary."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ _WORD_AND_WEIGHT = re.compile(rf"(\S+)(?:\s+({_WEIGHT})(?!\S))?")
 _ENDS_IN_CJK = re.compile("[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]$")
 _WARNED: set[str] = set()  # sources whose weights were reported already
 
-NOTHING = ("", "None")  # FunASR's recipes pass the word None when no hot words are set
+NOTHING = ("", "None")  # FunASR's recipes pass the word None when no hotwords are set
 
 
 def read_hotwords(source: str | None, *, allow_network: bool = False) -> list[str]:
-    """Hot words of a file (one a line), a URL of such a file, or a string of words separated by blanks.
+    """Hotwords of a file (one a line), a URL of such a file, or a string of words separated by blanks.
 
     FunASR's runtime takes ``WORD WEIGHT``, or a JSON object of them: the weights, which nothing here uses, are left
     out with a warning.
@@ -49,7 +49,7 @@ def _read(source: str, *, allow_network: bool) -> list[str]:
     elif source.lstrip().startswith("{"):
         content = source
     elif source.endswith(".txt") or "/" in source:
-        raise UsageError(f"no hot word file '{source}'", where="hotword", hint="give a file, a URL or the words")
+        raise UsageError(f"no hotword file '{source}'", where="hotword", hint="give a file, a URL or the words")
     else:
         return _without_weights(_WORD_AND_WEIGHT.findall(source), source)
     if (weighted := _read_json(content)) is not None:
@@ -90,7 +90,7 @@ def spell_hotwords(words: Sequence[str], tokenizer: Tokenizer) -> list[list[int]
     spelled = []
     for word in words:
         if missing := tokenizer.missing(word):
-            logger.warning("hot word '%s' is left out: the vocabulary has no %s", word, ", ".join(map(repr, missing)))
+            logger.warning("hotword '%s' is left out: the vocabulary has no %s", word, ", ".join(map(repr, missing)))
         else:
             spelled.append(tokenizer.encode(word))
     return spelled
@@ -100,4 +100,4 @@ def _decode(content: bytes, where: str) -> str:
     try:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise DataError(f"hot words are not UTF-8 (byte {error.start})", where=where) from None
+        raise DataError(f"hotwords are not UTF-8 (byte {error.start})", where=where) from None

@@ -1,4 +1,4 @@
-"""What a beam search fuses with the acoustic scores: the language models of a folder, n-grams, hot words."""
+"""What a beam search fuses with the acoustic scores: the language models of a folder, n-grams, hotwords."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def load_fusion(folder: ModelFolder, options: DecodeOptions, *, device: torch.de
     """The scorers that ``lm_weight``, ``ngram_weight`` and ``hotword`` ask for.
 
     Raises:
-        UsageError: the folder lacks what an option needs, or no hot word can be spelled.
+        UsageError: the folder lacks what an option needs, or no hotword can be spelled.
         DataError, UnsafeFileError: files that do not fit or are not safe.
     """
     scorers = []
@@ -32,7 +32,7 @@ def load_fusion(folder: ModelFolder, options: DecodeOptions, *, device: torch.de
     words = read_hotwords(options.hotword, allow_network=options.allow_network)
     spelled = spell_hotwords(words, folder.tokenizer) if words else []
     if words and not spelled:
-        raise UsageError("the vocabulary cannot spell any of the hot words", where="hotword")
+        raise UsageError("the vocabulary cannot spell any of the hotwords", where="hotword")
     if spelled:
         scorers.append(LMScorer(HotwordBias(spelled, len(folder.tokens)), 1.0, device, "hotword"))
     return scorers

@@ -36,7 +36,7 @@ class Contexts:
         keys: (C,) sorted, number of the context without its last token times the vocabulary, plus its last token.
         backoffs: (C,) natural log of the back-off weight.
         first: (C + 1,) where the n-grams of each context begin.
-        followers, log_probs: (G,) their last tokens and natural log-probabilities.
+        followers, ``log_probs`` (G,) their last tokens and natural log-probabilities.
     """
 
     keys: np.ndarray
@@ -97,7 +97,7 @@ class NgramModel:
         return [torch.zeros(batch, 1, 0, dtype=torch.long, device=device)]
 
     def step(self, tokens: Tensor, state: list[Tensor]) -> tuple[Tensor, list[Tensor]]:
-        """Log-probabilities after one more token of each hypothesis. tokens: (B, K) -> (B, K, V), state."""
+        """Log-probabilities after one more token of each hypothesis. ``tokens`` (B, K) -> (B, K, V), state."""
         last = torch.cat([state[0], tokens.unsqueeze(2)], dim=2)
         last = last[:, :, max(0, last.size(2) - self.order + 1) :]
         rows = [self.row(tuple(context)) for context in last.flatten(0, 1).tolist()]

@@ -79,11 +79,11 @@ def load_onnx(folder: ModelFolder, precision: str) -> OnnxModel:
 class OnnxSearch:
     """What the searches of exported models share: they are greedy."""
 
-    honours: ClassVar[frozenset[str]] = frozenset()
+    used: ClassVar[frozenset[str]] = frozenset()
 
     def __init__(self, model: OnnxModel, folder: ModelFolder, options: DecodeOptions) -> None:
         for name, value in options.asked_for().items():
-            if name not in self.honours:
+            if name not in self.used:
                 raise UsageError(
                     f"{name}={value!r} has no effect on an exported model, whose search is greedy",
                     where=f"--{name} or decoding.yaml",

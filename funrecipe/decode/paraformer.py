@@ -73,7 +73,7 @@ class ParaformerSearch:
         return self.finish(nbests, encoder_out, encoder_out_lens, cif)
 
     def log_probs(self, encoder_out: Tensor, encoder_out_lens: Tensor, embeds: Tensor, token_lens: Tensor) -> Tensor:
-        """``(B, U, V)`` of the parallel decoder."""
+        """(B, U, V) of the parallel decoder."""
         return self.model.decode(encoder_out, encoder_out_lens, embeds, token_lens)
 
     def search(
@@ -134,7 +134,7 @@ class BiCifParaformerSearch(ParaformerSearch):
 
 
 class ContextualParaformerSearch(ParaformerSearch):
-    """Recognizes with hot words, which are encoded once."""
+    """Recognizes with hotwords, which are encoded once."""
 
     def __init__(self, model: nn.Module, folder: ModelFolder, options: DecodeOptions) -> None:
         super().__init__(model, folder, options)
@@ -183,7 +183,7 @@ def without_marks(ids: list[int], marks: tuple[int, ...] = MARKS) -> list[int]:
 
 
 def greedy(log_probs: Tensor, token_lens: Tensor, marks: tuple[int, ...] = MARKS) -> list[TokenHypothesis]:
-    """``log_probs (B, U, V)``, ``token_lens (B,)`` -> one hypothesis each; the score sums over ``token_lens``."""
+    """``log_probs`` (B, U, V), ``token_lens`` (B,) -> one hypothesis each; the score sums over ``token_lens``."""
     best = log_probs.max(dim=-1)
     counted = torch.arange(log_probs.size(1), device=log_probs.device) < token_lens[:, None]
     scores = (best.values.double() * counted).sum(dim=1).tolist()

@@ -37,7 +37,7 @@ def paraformer_beam_search(
         options: beam size and weights; ``minlenratio`` is a share of the predicted tokens, and a ``maxlenratio``
             other than 0 only switches the end detection off.
         fusion: language models.
-        ctc_log_probs, ctc_lens: (B, T, V), (B,) of the CTC head; needed if ``options.ctc_weight`` > 0.
+        ctc_log_probs, ``ctc_lens`` (B, T, V), (B,) of the CTC head; needed if ``options.ctc_weight`` > 0.
 
     Returns:
         Every ended hypothesis of each utterance, best first; none where no token was predicted.

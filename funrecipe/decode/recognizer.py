@@ -60,7 +60,7 @@ class Recognizer:
         self.nbest, self.max_piece_s = nbest, max_piece_s
 
     def transcribe(self, waveforms: Sequence[np.ndarray]) -> list[Hypothesis]:
-        """The best hypothesis of every waveform, float ``(S,)`` in [-1, 1] at ``sample_rate_hz``.
+        """The best hypothesis of every waveform, float (S,) in [-1, 1] at ``sample_rate_hz``.
 
         Whatever stands in the same batch, each gets what it would get alone; one shorter than a feature window
         gets an empty hypothesis.

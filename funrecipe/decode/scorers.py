@@ -31,13 +31,13 @@ class DecoderScorer:
 
 
 class TokenModel(Protocol):
-    """What scores the next token from the tokens alone: neural and n-gram language models, hot words."""
+    """What scores the next token from the tokens alone: neural and n-gram language models, hotwords."""
 
     def start(self, batch: int, device: torch.device) -> list[Tensor]:
         """State of one empty hypothesis an utterance; every tensor begins with (B, 1)."""
 
     def step(self, tokens: Tensor, state: list[Tensor]) -> tuple[Tensor, list[Tensor]]:
-        """tokens: (B, K), beginning with sos -> scores (B, K, V) and the state after them."""
+        """``tokens`` (B, K), beginning with sos -> scores (B, K, V) and the state after them."""
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ class Search(Protocol):
     def __init__(self, model: nn.Module, folder: ModelFolder, options: DecodeOptions) -> None: ...
 
     def decode(self, feats: Tensor, feat_lens: Tensor) -> list[list[TokenHypothesis]]:
-        """``feats (B, T, F)``, ``feat_lens (B,)``, every length >= 1 -> n-best per utterance."""
+        """``feats`` (B, T, F), ``feat_lens`` (B,), every length >= 1 -> n-best per utterance."""
         ...
 
 

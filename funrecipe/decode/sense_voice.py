@@ -56,7 +56,7 @@ class SenseVoiceSearch:
         ]
 
     def log_probs(self, feats: Tensor, feat_lens: Tensor) -> tuple[Tensor, Tensor]:
-        """``(B, T + 4, V)`` and lengths, with the languages and the normalization that were asked for."""
+        """(B, T + 4, V) and lengths, with the languages and the normalization that were asked for."""
         rows = (torch.full_like(feat_lens, self.language_row), torch.full_like(feat_lens, self.itn_row))
         encoder_out, lens = self.model.encode(feats, feat_lens, *rows)
         return self.banned(self.model.ctc.log_probs(encoder_out)), lens
@@ -70,7 +70,7 @@ class SenseVoiceSearch:
     def _hypothesis(
         self, ids: list[int], score: float, spoken: list[int], first: list[int], log_probs: Tensor
     ) -> TokenHypothesis:
-        """``ids`` of all positions, ``spoken`` of those past the tags, whose log-probabilities are ``(T, V)``."""
+        """``ids`` of all positions, ``spoken`` of those past the tags, whose log-probabilities are (T, V)."""
         path = align_tokens(log_probs.float().cpu().numpy(), spoken)
         times = spans_ms(token_spans(path), len(log_probs), self.frame_ms)
         names = [tag_name(self.tokenizer.tokens[i]) for i in first]

@@ -103,10 +103,10 @@ class StreamingModel(Protocol):
         """How many new feature frames one step takes."""
 
     def step(self, feats: torch.Tensor, state: Any) -> tuple[list[int], float]:
-        """Consume ``feats (1, step_frames, D)``; the new token ids (blank and eos removed) and their score."""
+        """Consume ``feats`` (1, step_frames, D); the new token ids (blank and eos removed) and their score."""
 
     def finish(self, feats: torch.Tensor, state: Any, frames_left: float) -> tuple[list[int], float]:
-        """The end: flush with the frames that are left, ``(1, T, D)``, ``0 <= T < step_frames``.
+        """The end: flush with the frames that are left, (1, T, D), ``0 <= T < step_frames``.
 
         ``frames_left`` is the audio behind the last full step in units of a frame, whole or not (0 or less: none).
         Not called for a stream that had no frame at all.
@@ -165,7 +165,7 @@ class StreamingRecognizer:
         """Recognize the next piece of a stream.
 
         Args:
-            samples: float32 ``(S,)`` in [-1, 1]; any length, also none.
+            samples: float32 (S,) in [-1, 1]; any length, also none.
             cache: the stream; empty for a new one, emptied after the final call.
             is_final: no more audio will come; flush everything.
             options: how the stream steps; read when the stream begins.
@@ -291,7 +291,7 @@ def check_streams(folder: ModelFolder) -> str:
 def streaming_text(tokens: list[str], spells_blanks: bool = False) -> str:
     """The text of some tokens of a stream: ``@@`` joins pieces, a Latin word is followed by a space.
 
-    A token's text does not depend on its neighbours, so texts of consecutive calls can be concatenated
+    A token's text does not depend on its neighbors, so texts of consecutive calls can be concatenated
     (FunASR: Speech2TextParaformerOnline). Where the vocabulary spells blanks, they are what it spells.
     """
     tokens = [token for token in tokens if token not in SPECIAL or token == UNKNOWN]

@@ -83,7 +83,7 @@ class TextAligner:
 
     @torch.inference_mode()
     def align(self, waveforms: Sequence[np.ndarray], texts: Sequence[str]) -> list[AlignedText]:
-        """One :class:`AlignedText` per waveform, float ``(S,)`` in [-1, 1]; whatever is in the same batch.
+        """One :class:`AlignedText` per waveform, float (S,) in [-1, 1]; whatever is in the same batch.
 
         Every token gets a time; where there is less audio than one frame, the times are spread over it.
         """

@@ -41,7 +41,7 @@ def align(
     """Tokens and silences in order, exactly one span per token.
 
     Args:
-        alphas, peaks: ``(K,)`` of one utterance.
+        alphas, peaks: (K,) of one utterance.
         n_tokens: number of tokens; when it is not the number of peaks less one, alphas are scaled to fit it.
         step_s: duration of one of the K steps.
         offset_ms: added to every time (start of the piece in a longer recording).
@@ -81,7 +81,7 @@ def token_begins(alphas: Tensor, peaks: Tensor, n_tokens: int) -> Sequence[int]:
 
 
 def fires_as_often_as(peaks: Tensor, n_tokens: int) -> bool:
-    """Whether the head, ``peaks (K,)``, fires once for every token and once past the last."""
+    """Whether the head, ``peaks`` (K,), fires once for every token and once past the last."""
     return int((peaks > FIRE).sum()) == n_tokens + 1
 
 
@@ -91,7 +91,7 @@ def ctc_spans(log_probs: Tensor, ids: Sequence[int], frame_s: float) -> list[Spa
     None where the frames cannot spell the tokens: there are fewer of them than tokens and blanks between equal ones.
 
     Args:
-        log_probs: ``(T, V)`` of one utterance.
+        log_probs: (T, V) of one utterance.
         ids: token ids without blank.
         frame_s: duration of an encoder frame.
     """
@@ -115,7 +115,7 @@ def ctc_spans(log_probs: Tensor, ids: Sequence[int], frame_s: float) -> list[Spa
 def with_ctc_times(
     nbests: Sequence[list[TokenHypothesis]], log_probs: Tensor, lens: Tensor, frame_s: float
 ) -> list[list[TokenHypothesis]]:
-    """The hypotheses of a batch with the time of every token; ``log_probs (B, T, V)`` of the CTC head.
+    """The hypotheses of a batch with the time of every token; ``log_probs`` (B, T, V) of the CTC head.
 
     Where the frames cannot spell the tokens, these are spread evenly over the utterance.
     """
@@ -133,7 +133,7 @@ def spread_evenly(n_tokens: int, end_s: float) -> list[Span]:
 
 
 def ctc_log_probs(model: nn.Module, encoder_out: Tensor) -> Tensor:
-    """``(B, T, V)`` of the CTC head, past the normalization that some encoders leave to it."""
+    """(B, T, V) of the CTC head, past the normalization that some encoders leave to it."""
     own = getattr(model, "ctc_log_probs", None)
     return own(encoder_out) if own else model.ctc.log_probs(encoder_out)
 

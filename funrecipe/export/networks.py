@@ -40,7 +40,7 @@ class ExportedParaformer(nn.Module):
         return blank_past(log_probs, token_num), token_num.int()
 
     def fire(self, encoder_out: Tensor, lens: Tensor) -> tuple[Tensor, Tensor]:
-        """Acoustic embeddings ``(B, U, D)``, at least one position, and token numbers ``(B,)`` (see ``models.cif``)."""
+        """Acoustic embeddings (B, U, D), at least one position, and token numbers (B,) (see ``models.cif``)."""
         predictor = self.model.predictor
         alphas = predictor.alphas(encoder_out, length_mask(lens, encoder_out.size(1)))
         hidden, alphas = F.pad(encoder_out, (0, 0, 0, 1)), F.pad(alphas, (0, 1))

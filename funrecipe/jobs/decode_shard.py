@@ -68,7 +68,7 @@ class Writer(Protocol):
 
 @dataclass(frozen=True)
 class Loaded:
-    """An utterance and its waveform ``(S,)``."""
+    """An utterance and its waveform (S,)."""
 
     entry: ShardEntry
     waveform: np.ndarray
@@ -87,7 +87,7 @@ def decode_shard(
     """Decode what ``writer`` does not have yet.
 
     Args:
-        read: gives the waveform ``(S,)`` of an entry at the recognizer's rate, or raises.
+        read: gives the waveform (S,) of an entry at the recognizer's rate, or raises.
         batch_size: most utterances in a batch.
         batch_audio_s: most seconds in a batch, each utterance counted as long as the longest.
         on_batch: called after every batch (heartbeat).
@@ -95,7 +95,7 @@ def decode_shard(
         WorkerError: results cannot be written. Errors of single utterances end in ``failed.scp``.
     """
     pieces = PieceRecognizer(cast(Any, recognizer), batch_audio_s=batch_audio_s, batch_size=batch_size)
-    # Longest first: the batch that needs most memory comes at once, and neighbours are of similar length.
+    # Longest first: the batch that needs most memory comes at once, and neighbors are of similar length.
     todo = sorted((e for e in entries if e.id not in writer.done), key=lambda e: (-e.cost_s, e.id))
     loaded = _read_ahead(todo, writer, read, batch_audio_s)
     for batch in _batches(loaded, batch_size, lambda: pieces.batch_samples):

@@ -23,7 +23,7 @@ class ModelRecord:
     """The base folder, the weights in use (which may be elsewhere), and the SHA-256 of everything results depend on.
 
     Attributes:
-        hotword: what the hot words come from, if the model or the options name any; a file counts by its content.
+        hotword: what the hotwords come from, if the model or the options name any; a file counts by its content.
         fingerprint: name -> SHA-256, see ``record_model``.
     """
 

@@ -100,7 +100,7 @@ def _decode_job(plan: Plan, job: Job, recognizer: Recognizer, device: str) -> No
 
 
 def _reader(plan: Plan, sample_rate_hz: int, channels: dict[str, int]) -> Callable[[ShardEntry], np.ndarray]:
-    """Reads the waveform ``(S,)`` of an utterance, and refuses audio that is not the one that was planned.
+    """Reads the waveform (S,) of an utterance, and refuses audio that is not the one that was planned.
 
     ``channels`` gets the number of channels of audio that has several.
 

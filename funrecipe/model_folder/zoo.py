@@ -31,7 +31,7 @@ class ZooRow:
     sample_rate_hz: int | None
     vocab_size: int | None
     mode: str  # offline | online | two-pass
-    licence: str
+    license: str
     decode: dict[str, Any] = field(default_factory=dict)
     unsupported: str | None = None
 

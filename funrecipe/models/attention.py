@@ -34,13 +34,13 @@ class MultiHeadedAttention(nn.Module):
         return self.split_heads(self.linear_k(memory)), self.split_heads(self.linear_v(memory))
 
     def attend(self, query: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None) -> Tensor:
-        """query: (B, H, U, d), keys/values: (B, H, T, d), mask broadcasting to (B, H, U, T) -> (B, U, D)."""
+        """``query`` (B, H, U, d), keys/``values`` (B, H, T, d), mask broadcasting to (B, H, U, T) -> (B, U, D)."""
         dropout = self.dropout if self.training else 0.0
         context = F.scaled_dot_product_attention(query, keys, values, attn_mask=mask, dropout_p=dropout)
         return self.linear_out(context.transpose(1, 2).flatten(2))
 
     def forward(self, query: Tensor, memory: Tensor, mask: Tensor | None) -> Tensor:
-        """query: (B, U, D), memory: (B, T, D), mask: (B, 1 or U, T) or None -> (B, U, D)."""
+        """``query`` (B, U, D), ``memory`` (B, T, D), mask: (B, 1 or U, T) or None -> (B, U, D)."""
         keys, values = self.project_keys(memory)
         head_mask = None if mask is None else mask.unsqueeze(1)
         return self.attend(self.split_heads(self.linear_q(query)), keys, values, head_mask)
@@ -50,7 +50,7 @@ class MultiHeadedAttention(nn.Module):
     ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
         """Causal self-attention, one token of K hypotheses an utterance.
 
-        x: (B, K, D); past: keys and values so far, each (B, K, U, D); key_mask: (B, K, U + 1), True = may be seen.
+        ``x`` (B, K, D); past: keys and values so far, each (B, K, U, D); ``key_mask`` (B, K, U + 1), True = visible.
         Returns (B, K, D) and the keys and values with this token.
         """
         keys = torch.cat([past[0], self.linear_k(x).unsqueeze(2)], dim=2)
@@ -60,7 +60,7 @@ class MultiHeadedAttention(nn.Module):
         return self.attend(query, k, v, mask).view_as(x), (keys, values)
 
     def no_past(self, batch: int, device: torch.device) -> Tensor:
-        """Keys or values before the first step: (B, 1, 0, D)."""
+        """Keys or values before the first ``step`` (B, 1, 0, D)."""
         return torch.zeros(batch, 1, 0, self.heads * self.head_dim, device=device)
 
 
@@ -82,7 +82,7 @@ class RelativeAttention(MultiHeadedAttention):
     def forward(  # type: ignore[override]  # relative positions need their table
         self, query: Tensor, memory: Tensor, mask: Tensor, table: Tensor, shift_lens: Tensor | None = None
     ) -> Tensor:
-        """query: (B, U, D), memory: (B, T, D), table: (T, D) if legacy, else (U + T - 1, D) -> (B, U, D).
+        """``query`` (B, U, D), ``memory`` (B, T, D), ``table`` (T, D) if legacy, else (U + T - 1, D) -> (B, U, D).
 
         mask: (B, 1 or U, T). ``shift_lens`` (B,): the length each utterance has alone, for the legacy shift, which
         depends on it; None shifts by the padded length.
@@ -132,7 +132,7 @@ def shift_legacy(x: Tensor) -> Tensor:
 
 
 def shift_legacy_ragged(x: Tensor, lens: Tensor | None) -> Tensor:
-    """shift_legacy within the first ``lens[b]`` frames of each utterance. x: (B, H, T, T)."""
+    """shift_legacy within the first ``lens[b]`` frames of each utterance. ``x`` (B, H, T, T)."""
     if lens is None or bool((lens == x.size(-1)).all()):
         return shift_legacy(x)
     shifted = torch.zeros_like(x)

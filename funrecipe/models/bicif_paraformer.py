@@ -25,7 +25,7 @@ class FineCif(NamedTuple):
     """The fine head, scaled to the number of tokens, ``K`` steps per encoder frame.
 
     Attributes:
-        alphas, peaks: ``(B, K * T)``; coarse_alphas, coarse_peaks: ``(B, T)``, summed over each frame.
+        alphas, peaks: (B, K * T); coarse_alphas, coarse_peaks: (B, T), summed over each frame.
     """
 
     alphas: Tensor
@@ -65,7 +65,7 @@ class CifPredictorV3(CifPredictorV2):
         self.cif_output2 = nn.Linear(idim if self.blstm is None else 2 * idim, 1)
 
     def fine_alphas(self, hidden: Tensor, hidden_lens: Tensor) -> Tensor:
-        """``hidden (B, T, D)`` -> alphas of the second head ``(B, K * T)``, unscaled; their sum counts tokens too."""
+        """``hidden`` (B, T, D) -> alphas of the second head (B, K * T), unscaled; their sum counts tokens too."""
         source = self.convolve(hidden) if self.use_cif1_cnn else hidden
         fine = self.upsample_cnn(source.transpose(1, 2)).transpose(1, 2)
         fine_lens = hidden_lens * self.upsample_times
@@ -77,7 +77,7 @@ class CifPredictorV3(CifPredictorV2):
         return alphas if mask is None else alphas * mask
 
     def fine_cif(self, hidden: Tensor, hidden_lens: Tensor, token_num: Tensor) -> FineCif:
-        """The second head with its alphas scaled to sum to ``token_num (B,)``, and its accumulator."""
+        """The second head with its alphas scaled to sum to ``token_num`` (B,), and its accumulator."""
         alphas = self.fine_alphas(hidden, hidden_lens)
         alphas = alphas * (token_num / alphas.sum(dim=1).clamp(min=torch.finfo(alphas.dtype).tiny))[:, None]
         coarse = alphas.unflatten(1, (-1, self.upsample_times)).sum(dim=2)

@@ -157,7 +157,7 @@ class Dense(nn.Module):
 
 
 class Statistics(nn.Module):
-    """Mean and unbiased standard deviation over time: (B, C, T) -> (B, 2C). One frame has no deviation."""
+    """Mean and unbiased standard deviation over ``time`` (B, C, T) -> (B, 2C). One frame has no deviation."""
 
     def forward(self, x: Tensor) -> Tensor:
         return torch.cat([x.mean(dim=2), x.std(dim=2, unbiased=True)], dim=1)
@@ -204,7 +204,7 @@ class CamPlusPlus(nn.Module):
             self.xvector.add_module(name, layer)
 
     def forward(self, feats: Tensor) -> Tensor:
-        """feats: (B, T, D), all of the same length, at least ``min_frames`` -> (B, E)."""
+        """``feats`` (B, T, D), all of the same length, at least ``min_frames`` -> (B, E)."""
         return self.xvector(self.head(feats.transpose(1, 2)))
 
 

@@ -54,7 +54,7 @@ class ChunkConvInput(nn.Module):
         return lens
 
     def forward(self, feats: Tensor, lens: Tensor, chunk_size: int | None) -> tuple[Tensor, Tensor]:
-        """feats: (B, T, F), lens: (B,) -> (B, T', D), (B,). With ``chunk_size`` no output sees another chunk."""
+        """``feats`` (B, T, F), ``lens`` (B,) -> (B, T', D), (B,). With ``chunk_size`` no output sees another chunk."""
         feats = feats.masked_fill(~length_mask(lens, feats.size(1)).unsqueeze(-1), 0.0)
         batch, frames, width = feats.shape
         if chunk_size is None:
@@ -69,7 +69,7 @@ class ChunkConvInput(nn.Module):
         return self.output(x[:, : int(out_lens.max())]), out_lens
 
     def _whole(self, x: Tensor, lens: Tensor) -> Tensor:
-        """The convolutions with zeros behind each utterance, as if it stood alone."""
+        """The convolutions with zeros past each utterance, as if it stood alone."""
         for number, (_, stride, _) in enumerate(self.shapes):
             x = self.conv[2 * number + 1](self.conv[2 * number](x))
             lens = (lens + stride - 1).div(stride, rounding_mode="floor")
@@ -92,12 +92,12 @@ class ChunkConvolution(nn.Module):
         self.margins = (kernel - 1, 0) if causal else ((kernel - 1) // 2, (kernel - 1) // 2)
 
     def forward(self, x: Tensor, frame_mask: Tensor) -> Tensor:
-        """x: (B, T, D), frame_mask: (B, T) -> (B, T, D)."""
+        """``x`` (B, T, D), ``frame_mask`` (B, T) -> (B, T, D)."""
         x = self._gated(x).masked_fill(~frame_mask.unsqueeze(1), 0.0)
         return self._filtered(F.pad(x, self.margins))
 
     def step(self, x: Tensor, past: Tensor, keep: int) -> tuple[Tensor, Tensor]:
-        """x: (B, T, D), past: (B, D, kernel - 1) -> (B, T, D) and the past after the first ``keep`` frames."""
+        """``x`` (B, T, D), ``past`` (B, D, kernel - 1) -> (B, T, D) and the past after the first ``keep`` frames."""
         x = torch.cat([past, self._gated(x)], dim=2)
         return self._filtered(x), x[:, :, keep : keep + past.size(2)]
 
@@ -131,7 +131,7 @@ class ChunkConformerBlock(nn.Module):
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, x: Tensor, mask: Tensor, frame_mask: Tensor, table: Tensor) -> Tensor:
-        """x: (B, T, D), mask: (B, 1 or T, T), frame_mask: (B, T), table: (2T - 1, D) -> (B, T, D)."""
+        """``x`` (B, T, D), mask: (B, 1 or T, T), ``frame_mask`` (B, T), table: (2T - 1, D) -> (B, T, D)."""
         x = x + 0.5 * self.dropout(self.feed_forward_macaron(self.norm_macaron(x)))
         y = self.norm_self_att(x)
         x = x + self.dropout(self.self_att(y, y, mask, table))
@@ -167,7 +167,7 @@ class ChunkConformerBlocks(nn.Module):
 
 @dataclass
 class BlockCache:
-    """keys, values: (1, H, left, D / H) of the last frames; convolution: (1, D, kernel - 1), gated inputs."""
+    """keys, ``values`` (1, H, left, D / H) of the last frames; ``convolution`` (1, D, kernel - 1), gated inputs."""
 
     keys: Tensor
     values: Tensor
@@ -271,7 +271,7 @@ class ChunkConformerEncoder(nn.Module):
         )
 
     def forward(self, feats: Tensor, feat_lens: Tensor) -> tuple[Tensor, Tensor]:
-        """Whole utterances, full attention. feats: (B, T, F), feat_lens: (B,) -> (B, T', D), (B,)."""
+        """Whole utterances, full attention. ``feats`` (B, T, F), ``feat_lens`` (B,) -> (B, T', D), (B,)."""
         x, lens = self.embed(feats, feat_lens, None)
         return self._reduced(self._run(x, lens, None), lens)
 
@@ -326,7 +326,7 @@ class ChunkConformerEncoder(nn.Module):
         return (behind >= 0) & ((behind <= self.left_chunk_size) | (self.left_chunk_size < 0))
 
     def _run(self, x: Tensor, lens: Tensor, chunk_size: int | None) -> Tensor:
-        """The blocks. x: (B, T, D); ``chunk_size``: None for full attention."""
+        """The blocks. ``x`` (B, T, D); ``chunk_size``: None for full attention."""
         frames = x.size(1)
         frame_mask = length_mask(lens, frames)
         mask = frame_mask.unsqueeze(1)

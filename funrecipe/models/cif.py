@@ -22,9 +22,9 @@ class CifOutput(NamedTuple):
     """What a predictor returns.
 
     Attributes:
-        embeds: ``(B, U, D)`` acoustic embeddings, zero behind ``token_num``.
-        token_num: ``(B,)`` float: in inference the floor of the sum of alphas; in training the sum before scaling.
-        alphas: ``(B, T)`` or ``(B, T + 1)`` with the tail frame; scaled to the target length in training.
+        embeds: (B, U, D) acoustic embeddings, zero behind ``token_num``.
+        token_num: (B,) float: in inference the floor of the sum of alphas; in training the sum before scaling.
+        alphas: (B, T) or (B, T + 1) with the tail frame; scaled to the target length in training.
         peaks: like ``alphas``; the accumulator before each firing was subtracted.
     """
 
@@ -35,13 +35,13 @@ class CifOutput(NamedTuple):
 
 
 def firings(alphas: Tensor, threshold: float = 1.0, step: float = 1.0) -> tuple[Tensor, Tensor]:
-    """Running sums and firing counts of ``alphas (B, T)`` in float64.
+    """Running sums and firing counts of ``alphas`` (B, T) in float64.
 
     The accumulator fires when it reaches ``threshold`` and then loses ``step``; it fires at most once a frame.
 
     Returns:
-        sums: ``(B, T)``, the cumulative sum.
-        fired: ``(B, T)`` int64, how often it has fired up to and including each frame.
+        sums: (B, T), the cumulative sum.
+        fired: (B, T) int64, how often it has fired up to and including each frame.
     """
     sums = alphas.double().cumsum(dim=1)
     with torch.no_grad():
@@ -53,20 +53,20 @@ def firings(alphas: Tensor, threshold: float = 1.0, step: float = 1.0) -> tuple[
 
 
 def accumulator(alphas: Tensor, threshold: float = 1.0, step: float = 1.0) -> Tensor:
-    """``(B, T)``: what the accumulator holds at each frame before a firing is subtracted (FunASR: ``fires``)."""
+    """(B, T): what the accumulator holds at each frame before a firing is subtracted (FunASR: ``fires``)."""
     sums, fired = firings(alphas, threshold, step)
     before = F.pad(fired[:, :-1], (1, 0))
     return (sums - before * step).to(alphas.dtype)
 
 
 def integrate_and_fire(hidden: Tensor, alphas: Tensor, threshold: float = 1.0) -> tuple[Tensor, Tensor, Tensor]:
-    """Weighted sums of ``hidden (B, T, D)``, one per firing of ``alphas (B, T)``. Differentiable.
+    """Weighted sums of ``hidden`` (B, T, D), one per firing of ``alphas`` (B, T). Differentiable.
 
     A frame at which token k is completed gives it what is missing to k + 1 and leaves the rest to token k + 1. So all
     tokens up to k together are the weighted sum of the frames up to there less that rest, and token k is a difference.
 
     Returns:
-        embeds ``(B, max(fired), D)``, fired ``(B,)`` int64, peaks ``(B, T)`` as in :func:`accumulator`.
+        embeds ``(B, max(fired), D)``, fired (B,) int64, peaks (B, T) as in :func:`accumulator`.
     """
     sums, fired = firings(alphas, threshold)
     peaks = sums - F.pad(fired[:, :-1], (1, 0))
@@ -113,11 +113,11 @@ class CifPredictorV2(nn.Module):
         self.smooth_factor, self.noise_threshold = smooth_factor, noise_threshold
 
     def convolve(self, hidden: Tensor) -> Tensor:
-        """``(B, T, D) -> (B, T, D)``: the features that the alphas are read from."""
+        """(B, T, D) -> (B, T, D): the features that the alphas are read from."""
         return torch.relu(self.cif_conv1d(F.pad(hidden.transpose(1, 2), self.orders))).transpose(1, 2)
 
     def alphas(self, hidden: Tensor, mask: Tensor | None = None) -> Tensor:
-        """Per-frame alphas ``(B, T)``, before tail and scaling; ``mask (B, T)``."""
+        """Per-frame alphas (B, T), before tail and scaling; ``mask`` (B, T)."""
         alphas = torch.sigmoid(self.cif_output(self.convolve(hidden))).squeeze(-1)
         alphas = torch.relu(alphas * self.smooth_factor - self.noise_threshold)
         return alphas if mask is None else alphas * mask
@@ -129,12 +129,12 @@ class CifPredictorV2(nn.Module):
         target_lens: Tensor | None = None,
         chunk_mask: Tensor | None = None,
     ) -> CifOutput:
-        """Predict tokens from ``hidden (B, T, D)``, which must be zero behind ``hidden_lens (B,)``.
+        """Predict tokens from ``hidden`` (B, T, D), which must be zero behind ``hidden_lens`` (B,).
 
         Args:
-            target_lens: ``(B,)`` in training: alphas are scaled to sum to it, and exactly that many tokens come out
+            target_lens: (B,) in training: alphas are scaled to sum to it, and exactly that many tokens come out
                 (as long as no alpha exceeds 1). None in inference: the tail alpha is added.
-            chunk_mask: ``(B, T)``, further frames that do not count (overlapping chunks).
+            chunk_mask: (B, T), further frames that do not count (overlapping chunks).
         """
         mask = padding_mask(hidden_lens, hidden.size(1))
         alphas = self.alphas(hidden, mask)
@@ -175,5 +175,5 @@ class CifPredictor(CifPredictorV2):
 
 
 def pad_tokens(embeds: Tensor, tokens: int) -> Tensor:
-    """Cut or zero-pad ``(B, U, D)`` to ``tokens`` rows."""
+    """Cut or zero-pad (B, U, D) to ``tokens`` rows."""
     return F.pad(embeds, (0, 0, 0, tokens - embeds.size(1)))

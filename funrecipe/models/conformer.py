@@ -33,7 +33,7 @@ class ConvolutionModule(nn.Module):
         self.activation = activation(act)
 
     def forward(self, x: Tensor, frame_mask: Tensor | None) -> Tensor:
-        """x: (B, T, D), frame_mask: (B, T) bool or None -> (B, T, D). Masked frames count as zeros."""
+        """``x`` (B, T, D), ``frame_mask`` (B, T) bool or None -> (B, T, D). Masked frames count as zeros."""
         x = F.glu(self.pointwise_conv1(x), dim=-1)
         if frame_mask is not None:
             x = x.masked_fill(~frame_mask.unsqueeze(-1), 0.0)
@@ -75,7 +75,7 @@ class ConformerLayer(nn.Module):
     def forward(
         self, x: Tensor, mask: Tensor, table: Tensor | None, shift_lens: Tensor | None, conv_mask: Tensor | None
     ) -> Tensor:
-        """x: (B, T, D), mask: (B, 1, T); table, shift_lens: see RelativeAttention; conv_mask: see ConvolutionModule."""
+        """``x`` (B, T, D), ``mask`` (B, 1, T); the others as in RelativeAttention and ConvolutionModule."""
 
         def attend(y: Tensor) -> Tensor:
             return self.self_attn(y, y, mask) if table is None else self.self_attn(y, y, mask, table, shift_lens)
@@ -176,7 +176,7 @@ class ConformerEncoder(nn.Module):
         return plain[pos_type](dim, dropout), MultiHeadedAttention
 
     def forward(self, feats: Tensor, feat_lens: Tensor) -> tuple[Tensor, Tensor]:
-        """feats: (B, T, F), feat_lens: (B,) -> (B, T', D), (B,). Frames behind a length are zeros if pad_invariant."""
+        """``feats`` (B, T, F), ``feat_lens`` (B,) -> (B, T', D), (B,). Padding is zero if pad_invariant."""
         embedded = self.embed(feats, feat_lens, self.pad_invariant)
         x, lens = embedded.x, embedded.lens
         if self.pad_invariant and len(x) > 1 and self.legacy and x.size(1) > LEGACY_TABLE_POSITIONS:

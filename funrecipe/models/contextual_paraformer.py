@@ -1,4 +1,4 @@
-"""Contextual Paraformer: hot words, encoded by an LSTM, that the last decoder layer attends to.
+"""Contextual Paraformer: hotwords, encoded by an LSTM, that the last decoder layer attends to.
 
 Source: ``funasr.models.e2e_asr_paraformer.ContextualParaformer``, ``e2e_asr_contextual_paraformer`` and
 ``decoder.contextual_decoder`` (0.8.8). The "neat" class has the same weights and arithmetic.
@@ -25,7 +25,7 @@ DEFAULT_INNER_DIM = 256
 
 
 class BiasDecoder(nn.Module):
-    """Attention to the hot words. Keys ``src_attn``, ``norm3``."""
+    """Attention to the hotwords. Keys ``src_attn``, ``norm3``."""
 
     def __init__(self, heads: int, size: int, attention_dropout_rate: float, dropout_rate: float) -> None:
         super().__init__()
@@ -34,12 +34,12 @@ class BiasDecoder(nn.Module):
         self.dropout = nn.Dropout(dropout_rate)
 
     def forward(self, x: Tensor, context: Tensor) -> Tensor:
-        """``x (B, U, D)``, ``context (B, N, D)`` -> ``(B, U, D)``."""
+        """``x`` (B, U, D), ``context`` (B, N, D) -> (B, U, D)."""
         return self.dropout(self.src_attn(self.norm3(x), context))
 
 
 class ContextualParaformerDecoder(ParaformerSANMDecoder):
-    """SANM decoder whose last layer with attention, ``last_decoder``, also attends to hot words.
+    """SANM decoder whose last layer with attention, ``last_decoder``, also attends to hotwords.
 
     Keys beside the plain decoder's: ``last_decoder`` (in place of the last of ``decoders``), ``bias_decoder``,
     ``bias_output.weight (D, 2 D, 1)``.
@@ -78,7 +78,7 @@ class ContextualParaformerDecoder(ParaformerSANMDecoder):
         context: Tensor,
         context_scale: float = 1.0,
     ) -> Tensor:
-        """Logits ``(B, U, V)``; ``context (N, D)`` holds one vector per hot word, ``context_scale`` weighs them all."""
+        """Logits (B, U, V); ``context`` (N, D) holds one vector per hotword, ``context_scale`` weighs them all."""
         token_mask = padding_mask(token_lens, embeds.size(1))
         attention_mask = cross_attention_mask(encoder_out, encoder_out_lens)
         x = embeds
@@ -92,7 +92,7 @@ class ContextualParaformerDecoder(ParaformerSANMDecoder):
 
 
 class ContextualParaformer(Paraformer):
-    """Paraformer with an encoder of hot words. Keys ``bias_embed.weight``, ``bias_encoder.*`` (LSTM)."""
+    """Paraformer with an encoder of hotwords. Keys ``bias_embed.weight``, ``bias_encoder.*`` (LSTM)."""
 
     decoder: ContextualParaformerDecoder
 
@@ -113,7 +113,7 @@ class ContextualParaformer(Paraformer):
         self.use_decoder_embedding = use_decoder_embedding
 
     def encode_hotwords(self, hotwords: Sequence[Sequence[int]]) -> Tensor:
-        """Context vectors ``(N + 1, D)`` of hot words (token ids, none empty); the last one stands for "none"."""
+        """Context vectors (N + 1, D) of hotwords (token ids, none empty); the last one stands for "none"."""
         device = self.bias_embed.weight.device
         ids = [
             torch.tensor(list(word), device=device) for word in [*hotwords, [SOS_ID]]
@@ -133,7 +133,7 @@ class ContextualParaformer(Paraformer):
         context: Tensor | None = None,
         context_scale: float = 1.0,
     ) -> Tensor:
-        """Log-probabilities ``(B, U, V)``; ``context`` from :meth:`encode_hotwords`, None: no hot words."""
+        """Log-probabilities (B, U, V); ``context`` from :meth:`encode_hotwords`, None: no hotwords."""
         context = self.encode_hotwords([]) if context is None else context
         logits = self.decoder(encoder_out, encoder_out_lens, embeds, token_lens, context, context_scale)
         return logits.log_softmax(dim=-1)

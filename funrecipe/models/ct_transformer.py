@@ -23,7 +23,7 @@ class RealtimeEncoder(SANMEncoder):
     see those of this call, so that their marks stay what they were."""
 
     def forward(self, feats: Tensor, feat_lens: Tensor, known: int = 0) -> tuple[Tensor, Tensor]:
-        """``feats (B, U, D)``, ``feat_lens (B,)``; ``known``: how many leading words earlier calls had."""
+        """``feats`` (B, U, D), ``feat_lens`` (B,); ``known``: how many leading words earlier calls had."""
         size = feats.size(1)
         frame_mask = padding_mask(feat_lens, size)
         every = torch.ones(size, size, dtype=torch.bool, device=feats.device)
@@ -82,7 +82,7 @@ class CTTransformer(nn.Module):
         self.realtime = isinstance(punc_model.encoder, RealtimeEncoder)
 
     def forward(self, ids: Tensor, lens: Tensor, known: int = 0) -> Tensor:
-        """``ids (B, U)``, ``lens (B,)`` -> logits ``(B, U, marks)``.
+        """``ids`` (B, U), ``lens`` (B,) -> logits (B, U, marks).
 
         Args:
             known: real-time models: how many of the leading words earlier calls had.

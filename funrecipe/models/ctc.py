@@ -16,9 +16,9 @@ class CTC(nn.Module):
         self.dropout = nn.Dropout(dropout_rate)
 
     def logits(self, encoder_out: Tensor) -> Tensor:
-        """``(B, T, D) -> (B, T, V)``."""
+        """(B, T, D) -> (B, T, V)."""
         return self.ctc_lo(self.dropout(encoder_out))
 
     def log_probs(self, encoder_out: Tensor) -> Tensor:
-        """``(B, T, D) -> (B, T, V)``."""
+        """(B, T, D) -> (B, T, V)."""
         return self.logits(encoder_out).log_softmax(dim=-1)

@@ -37,7 +37,7 @@ class CTCAttentionModel(nn.Module):
         return (self.decoder.output_layer if self.ctc is None else self.ctc.ctc_lo).out_features
 
     def encode(self, feats: Tensor, feat_lens: Tensor) -> tuple[Tensor, Tensor]:
-        """feats: (B, T, F), feat_lens: (B,) -> encoder_out (B, T', D), encoder_out_lens (B,)."""
+        """``feats`` (B, T, F), ``feat_lens`` (B,) -> encoder_out (B, T', D), encoder_out_lens (B,)."""
         return self.encoder(feats, feat_lens)
 
     def ctc_log_probs(self, encoder_out: Tensor) -> Tensor:
@@ -47,7 +47,7 @@ class CTCAttentionModel(nn.Module):
     def decoder_log_probs(
         self, encoder_out: Tensor, encoder_out_lens: Tensor, tokens: Tensor, token_lens: Tensor
     ) -> Tensor:
-        """Teacher forcing. tokens: (B, U) beginning with sos -> (B, U, V)."""
+        """Teacher forcing. ``tokens`` (B, U) beginning with sos -> (B, U, V)."""
         return torch.log_softmax(self.decoder(encoder_out, encoder_out_lens, tokens, token_lens), dim=-1)
 
 

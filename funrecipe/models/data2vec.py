@@ -49,7 +49,7 @@ def conv_layers(description: str) -> list[tuple[int, int, int]]:
 
 
 class TimeLayerNorm(nn.LayerNorm):
-    """LayerNorm over the channels of ``(B, D, T)``."""
+    """LayerNorm over the channels of (B, D, T)."""
 
     def forward(self, x: Tensor) -> Tensor:
         return super().forward(x.transpose(1, 2)).transpose(1, 2)
@@ -69,7 +69,7 @@ class FeatureExtractor(nn.Module):
             input_size = size
 
     def forward(self, feats: Tensor, lens: Tensor) -> tuple[Tensor, Tensor]:
-        """``(B, T, F)`` -> ``(B, T', D)``, lengths."""
+        """(B, T, F) -> (B, T', D), lengths."""
         x = feats.transpose(1, 2)
         for layer, (kernel, stride) in zip(self.conv_layers, self.strides):
             lens = (lens - kernel).div(stride, rounding_mode="floor") + 1
@@ -78,7 +78,7 @@ class FeatureExtractor(nn.Module):
 
 
 class PositionBlock(nn.Sequential):
-    """One convolution of the position encoder, ``(B, D, T) -> (B, D, T)``; key ``0``."""
+    """One convolution of the position encoder, (B, D, T) -> (B, D, T); key ``0``."""
 
     def __init__(self, size: int, kernel: int, groups: int) -> None:
         convolution = nn.Conv1d(size, size, kernel, padding=kernel // 2, groups=groups)
@@ -149,7 +149,7 @@ class ContextEncoder(nn.Module):
         self.dropout, self.layerdrop = nn.Dropout(dropout), layerdrop
 
     def forward(self, x: Tensor, lens: Tensor) -> Tensor:
-        """``(B, T, D)``, lengths -> ``(B, T, D)``, zero behind each length."""
+        """(B, T, D), lengths -> (B, T, D), zero past each length."""
         mask = padding_mask(lens, x.size(1))
         if mask is not None:
             x = x * mask[:, :, None]
@@ -234,7 +234,7 @@ class Data2VecEncoder(nn.Module):
         self.dropout_input = nn.Dropout(dropout_input)
 
     def forward(self, feats: Tensor, feat_lens: Tensor) -> tuple[Tensor, Tensor]:
-        """``feats (B, T, F)``, ``feat_lens (B,)`` -> ``(B, T', output_size)``, lengths; zero behind each."""
+        """``feats`` (B, T, F), ``feat_lens`` (B,) -> (B, T', output_size), lengths; zero behind each."""
         x, lens = self.feature_extractor(feats, feat_lens)
         x = self.dropout_input(self.post_extract_proj(self.layer_norm(x)))
         return self.encoder(x, lens), lens

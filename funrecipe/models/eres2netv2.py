@@ -78,7 +78,7 @@ def clipped_relu(x: Tensor) -> Tensor:
 
 
 class StatisticsPooling(nn.Module):
-    """Mean and standard deviation over time: (B, C, F, T) -> (B, 2 * C * F)."""
+    """Mean and standard deviation over ``time`` (B, C, F, T) -> (B, 2 * C * F)."""
 
     def forward(self, x: Tensor) -> Tensor:
         deviation = (x.var(dim=3, unbiased=True) + VARIANCE_FLOOR).sqrt()
@@ -137,7 +137,7 @@ class ERes2NetV2(nn.Module):
             self.seg_2 = nn.Linear(embedding_size, embedding_size)
 
     def forward(self, feats: Tensor) -> Tensor:
-        """feats: (B, T, D), all of the same length, at least ``min_frames`` -> (B, E)."""
+        """``feats`` (B, T, D), all of the same length, at least ``min_frames`` -> (B, E)."""
         x = F.relu(self.bn1(self.conv1(feats.transpose(1, 2).unsqueeze(1))))
         third = self.layer3(self.layer2(self.layer1(x)))
         x = self.fuse34(self.layer4(third), self.layer3_ds(third))

@@ -36,7 +36,7 @@ class LeftMemory(nn.Module):
         self.conv_left = nn.Conv2d(size, size, (order, 1), groups=size, bias=False)
 
     def forward(self, x: Tensor, past: Tensor) -> tuple[Tensor, Tensor]:
-        """``x (B, T, D)``, ``past (B, order - 1, D)`` -> ``(B, T, D)`` and the past of the next frames."""
+        """``x`` (B, T, D), ``past`` (B, order - 1, D) -> (B, T, D) and the past of the next frames."""
         seen = torch.cat((past, x), dim=1)
         return x + depthwise_conv(seen, self.conv_left.weight.squeeze(-1)), seen[:, seen.size(1) - past.size(1) :]
 
@@ -83,12 +83,12 @@ class Fsmn(nn.Module):
         self.out_linear2 = Affine(output_affine_dim, output_dim)
 
     def start(self, batch_size: int = 1) -> list[Tensor]:
-        """The memory before the first frame: ``(B, lorder - 1, proj_dim)`` zeros per block."""
+        """The memory before the first frame: (B, lorder - 1, proj_dim) zeros per block."""
         like = self.in_linear1.linear.weight
         return [like.new_zeros(batch_size, self.past_frames, self.proj_size) for _ in self.fsmn]
 
     def forward(self, feats: Tensor, memory: list[Tensor] | None = None) -> tuple[Tensor, list[Tensor]]:
-        """``feats (B, T, input_dim)`` -> posteriors ``(B, T, output_dim)`` and the memory for the frames that follow.
+        """``feats`` (B, T, input_dim) -> posteriors (B, T, output_dim) and the memory for the frames that follow.
 
         Args:
             memory: what the call for the frames before returned; None at the start.

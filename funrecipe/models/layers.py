@@ -40,7 +40,7 @@ class FrameBatchNorm(nn.BatchNorm1d):
 
 
 def length_mask(lens: Tensor, max_len: int) -> Tensor:
-    """``(B,)`` lengths -> ``(B, max_len)`` bool, True where a position is valid."""
+    """(B,) lengths -> (B, max_len) bool, True where a position is valid."""
     return torch.arange(max_len, device=lens.device) < lens[:, None]
 
 
@@ -75,7 +75,7 @@ def activation(name: str) -> Callable[[Tensor], Tensor]:
 
 
 class PointwiseConv(nn.Conv1d):
-    """A convolution of width 1 as the matrix product that it is: ``(B, T, D) -> (B, T, D')``; a Conv1d's keys."""
+    """A convolution of width 1 as the matrix product that it is: (B, T, D) -> (B, T, D'); a Conv1d's keys."""
 
     def __init__(self, in_channels: int, out_channels: int) -> None:
         super().__init__(in_channels, out_channels, 1)
@@ -94,7 +94,7 @@ class PointwiseConv(nn.Conv1d):
 
 
 class FeedForward(nn.Module):
-    """``w_2(dropout(act(w_1 x)))``, ``(B, T, D) -> (B, T, D)``; state-dict keys ``w_1``, ``w_2``."""
+    """``w_2(dropout(act(w_1 x)))``, (B, T, D) -> (B, T, D); state-dict keys ``w_1``, ``w_2``."""
 
     def __init__(self, size: int, hidden_units: int, dropout_rate: float, activation_type: str = "relu") -> None:
         super().__init__()
@@ -108,9 +108,9 @@ class FeedForward(nn.Module):
 
 
 def depthwise_conv(x: Tensor, weight: Tensor, padding: tuple[int, int] = (0, 0)) -> Tensor:
-    """Depthwise convolution over time: ``x (B, T, D)``, ``weight (D, 1, K)`` -> ``(B, left + T + right - K + 1, D)``.
+    """Depthwise convolution over time: ``x`` (B, T, D), ``weight`` (D, 1, K) -> ``(B, left + T + right - K + 1, D)``.
 
-    As an image of one row in channels-last order, which ``(B, T, D)`` already is: on CPU the kernels for that order
+    As an image of one row in channels-last order, which (B, T, D) already is: on CPU the kernels for that order
     are several times as fast as ``conv1d`` between two transpositions, with the same result.
     """
     image = F.pad(x, (0, 0, *padding)).transpose(1, 2).unsqueeze(2)

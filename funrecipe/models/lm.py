@@ -48,7 +48,7 @@ class TransformerLM(nn.Module):
         self.decoder = nn.Linear(att_unit, vocab_size)
 
     def forward(self, tokens: Tensor) -> Tensor:
-        """tokens: (B, U) beginning with sos -> logits of the next token (B, U, V)."""
+        """``tokens`` (B, U) beginning with sos -> logits of the next token (B, U, V)."""
         mask = (tokens != 0).unsqueeze(1) & causal_mask(tokens.size(1), tokens.device)
         lens = torch.full((tokens.size(0),), tokens.size(1), device=tokens.device)
         x = self.encoder.embed(self.embed(tokens), lens).x
@@ -62,7 +62,7 @@ class TransformerLM(nn.Module):
         return [torch.zeros(batch, 1, 0, dtype=torch.bool, device=device)] + [past] * (2 * len(self.encoder.encoders))
 
     def step(self, tokens: Tensor, state: list[Tensor]) -> tuple[Tensor, list[Tensor]]:
-        """Log-probabilities after one more token of each hypothesis. tokens: (B, K) -> (B, K, V), state."""
+        """Log-probabilities after one more token of each hypothesis. ``tokens`` (B, K) -> (B, K, V), state."""
         key_mask = torch.cat([state[0], (tokens != 0).unsqueeze(2)], dim=2)
         x = self.embed(tokens)
         *layers, position = self.encoder.embed
@@ -106,7 +106,7 @@ class SequentialRNNLM(nn.Module):
             self.decoder.weight = self.encoder.weight
 
     def forward(self, tokens: Tensor) -> Tensor:
-        """tokens: (B, U) beginning with sos -> logits of the next token (B, U, V)."""
+        """``tokens`` (B, U) beginning with sos -> logits of the next token (B, U, V)."""
         output, _ = self.rnn(self.drop(self.encoder(tokens)))
         return self.decoder(self.drop(output))
 
@@ -116,7 +116,7 @@ class SequentialRNNLM(nn.Module):
         return [torch.zeros(batch, 1, self.rnn.num_layers, self.rnn.hidden_size, device=device)] * parts
 
     def step(self, tokens: Tensor, state: list[Tensor]) -> tuple[Tensor, list[Tensor]]:
-        """Log-probabilities after one more token of each hypothesis. tokens: (B, K) -> (B, K, V), state."""
+        """Log-probabilities after one more token of each hypothesis. ``tokens`` (B, K) -> (B, K, V), state."""
         hidden = [part.flatten(0, 1).transpose(0, 1).contiguous() for part in state]
         is_lstm = isinstance(self.rnn, nn.LSTM)
         embedded = self.encoder(tokens.flatten().unsqueeze(1))
@@ -138,8 +138,8 @@ class LanguageModel(nn.Module):
     def nll(self, tokens: Tensor, token_lens: Tensor) -> tuple[Tensor, Tensor]:
         """Negative log-likelihood of every token and of eos after the last.
 
-        tokens: (B, U), padding of any value; token_lens: (B,). Returns (B, U + 1), zeros behind each length, and the
-        lengths + 1.
+        ``tokens`` (B, U), padding of any value; ``token_lens`` (B,). Returns (B, U + 1), zeros past each length, and
+        the lengths + 1.
         """
         inside = length_mask(token_lens, tokens.size(1))
         inputs = F.pad(tokens.masked_fill(~inside, 0), (1, 0), value=self.sos_id)
@@ -148,7 +148,7 @@ class LanguageModel(nn.Module):
         return nll.masked_fill(~length_mask(token_lens + 1, targets.size(1)), 0.0), token_lens + 1
 
     def perplexity(self, tokens: Tensor, token_lens: Tensor) -> Tensor:
-        """exp of the mean nll per token, eos included, of each sentence: (B,)."""
+        """exp of the mean nll per token, eos included, of each ``sentence`` (B,)."""
         nll, lens = self.nll(tokens, token_lens)
         return (nll.sum(1) / lens).exp()
 

@@ -34,7 +34,7 @@ class Paraformer(nn.Module):
         self.encoder, self.predictor, self.decoder, self.ctc = encoder, predictor, decoder, ctc
 
     def encode(self, feats: Tensor, feat_lens: Tensor) -> tuple[Tensor, Tensor]:
-        """``feats (B, T, F)``, ``feat_lens (B,)`` -> ``(B, T', D)``, ``(B,)``; zero behind each length."""
+        """``feats`` (B, T, F), ``feat_lens`` (B,) -> (B, T', D), (B,); zero past each length."""
         return self.encoder(feats, feat_lens)
 
     def predict(self, encoder_out: Tensor, encoder_out_lens: Tensor) -> CifOutput:
@@ -42,11 +42,11 @@ class Paraformer(nn.Module):
         return self.predictor(encoder_out, encoder_out_lens)
 
     def decode(self, encoder_out: Tensor, encoder_out_lens: Tensor, embeds: Tensor, token_lens: Tensor) -> Tensor:
-        """``embeds (B, U, D)``, ``token_lens (B,)`` -> log-probabilities ``(B, U, V)``."""
+        """``embeds`` (B, U, D), ``token_lens`` (B,) -> log-probabilities (B, U, V)."""
         return self.decoder(encoder_out, encoder_out_lens, embeds, token_lens).log_softmax(dim=-1)
 
     def forward(self, feats: Tensor, feat_lens: Tensor) -> tuple[Tensor, Tensor]:
-        """Log-probabilities ``(B, U, V)`` and token numbers ``(B,)`` int64 of features."""
+        """Log-probabilities (B, U, V) and token numbers (B,) int64 of features."""
         encoder_out, encoder_out_lens = self.encode(feats, feat_lens)
         cif = self.predict(encoder_out, encoder_out_lens)
         token_lens = cif.token_num.round().to(torch.int64)

@@ -46,9 +46,9 @@ class StreamCache:
         position: frames seen.
         embedded, projected: the window's last ``left + right`` frames, embedded and through the first q-k-v projection.
         encoder_keys: per block, keys and values of earlier chunks (look-back only).
-        held: encoder output ``(T, D)`` and alphas ``(T,)`` of the right context, which count only once it is decided
+        held: encoder output (T, D) and alphas (T,) of the right context, which count only once it is decided
             whether more frames come.
-        carry_alpha, carry_hidden: what the predictor has gathered for the next token, ``(D,)``.
+        carry_alpha, carry_hidden: what the predictor has gathered for the next token, (D,).
         encoder_out: the last window; memories: keys and values of it per decoder layer, once computed.
         decoder_keys: keys and values of earlier windows (look-back only); histories: inputs of the decoder's memories.
     """
@@ -79,7 +79,7 @@ class ParaformerOnline(Paraformer):
     decoder: ParaformerSANMDecoder
 
     def recognize_chunked(self, feats: Tensor, feat_lens: Tensor, shape_index: int = 0) -> ChunkedOutput:
-        """All steps of recognition of ``feats (B, T, F)`` with the chunk shape of that index."""
+        """All steps of recognition of ``feats`` (B, T, F) with the chunk shape of that index."""
         encoder_out, layout = self.encoder.encode_chunks(feats, feat_lens, shape_index)
         hidden = encoder_out * layout.real[:, None]
         cif = self.predictor(hidden, layout.lens, chunk_mask=layout.own)
@@ -90,7 +90,7 @@ class ParaformerOnline(Paraformer):
         return ChunkedOutput(encoder_out, layout, cif, mask, log_probs, token_lens)
 
     def forward(self, feats: Tensor, feat_lens: Tensor, shape_index: int = 0) -> tuple[Tensor, Tensor]:
-        """Log-probabilities ``(B, U, V)`` and token numbers ``(B,)`` int64 of whole utterances."""
+        """Log-probabilities (B, U, V) and token numbers (B,) int64 of whole utterances."""
         output = self.recognize_chunked(feats, feat_lens, shape_index)
         return output.log_probs, output.token_lens
 
@@ -115,7 +115,7 @@ class ParaformerOnline(Paraformer):
         )
 
     def stream_encode(self, feats: Tensor, cache: StreamCache) -> Tensor:
-        """Encode the cached frames and ``feats (1, T, F)``, T >= 0 -> ``(1, left + right + T, D)``."""
+        """Encode the cached frames and ``feats`` (1, T, F), T >= 0 -> ``(1, left + right + T, D)``."""
         new = self.encoder.add_positions(feats, start=cache.position + 1)
         cache.position += feats.size(1)
         x = torch.cat((cache.embedded, new), dim=1)
@@ -156,7 +156,7 @@ class ParaformerOnline(Paraformer):
         return attention.linear_out(attend(query, key, value, attention.heads, None)) + memory
 
     def stream_predict(self, encoder_out: Tensor, cache: StreamCache, is_final: bool) -> Tensor:
-        """Acoustic embeddings ``(1, U, D)`` of the tokens that fire in the new window ``(1, T, D)``.
+        """Acoustic embeddings (1, U, D) of the tokens that fire in the new window (1, T, D).
 
         The right context is held back until :meth:`stream_flush` or the next window, unless the stream ends here.
         """
@@ -167,13 +167,13 @@ class ParaformerOnline(Paraformer):
         return torch.cat((embeds, self.stream_flush(cache)), dim=1) if is_final else embeds
 
     def stream_flush(self, cache: StreamCache) -> Tensor:
-        """End of the stream: what fires in the right context held back and in the tail frame, ``(1, U, D)``."""
+        """End of the stream: what fires in the right context held back and in the tail frame, (1, U, D)."""
         hidden, alphas = cache.held
         tail = alphas.new_tensor([self.predictor.tail_threshold])
         return self._integrate(F.pad(hidden, (0, 0, 0, 1)), torch.cat((alphas, tail)), cache)
 
     def _integrate(self, hidden: Tensor, alphas: Tensor, cache: StreamCache) -> Tensor:
-        """Integrate-and-fire of ``hidden (T, D)``, ``alphas (T,)`` on top of the carried remainder -> ``(1, U, D)``."""
+        """Integrate-and-fire of ``hidden`` (T, D), ``alphas`` (T,) on top of the carried remainder -> (1, U, D)."""
         threshold = self.predictor.threshold
         shares = [[cache.carry_alpha]]  # of every frame (the carried one first) in every token
         gathered = cache.carry_alpha
@@ -192,7 +192,7 @@ class ParaformerOnline(Paraformer):
         return sums[None, :-1]
 
     def stream_decode(self, embeds: Tensor, cache: StreamCache) -> Tensor:
-        """Log-probabilities ``(1, U, V)`` of ``embeds (1, U, D)``, U >= 1, which attend to the last window."""
+        """Log-probabilities (1, U, V) of ``embeds`` (1, U, D), U >= 1, which attend to the last window."""
         decoder = self.decoder
         if not cache.memories:
             self._move_memories_on(cache)
@@ -229,12 +229,12 @@ class ParaformerOnline(Paraformer):
 
 
 def window_memory(memory: Memory, x: Tensor) -> Tensor:
-    """``memory(x)`` of a window ``x (1, T, D)``."""
+    """``memory(x)`` of a window ``x`` (1, T, D)."""
     return read_taps(memory, F.pad(x, (0, 0, *memory.left_right))) + x
 
 
 def continue_memory(memory: Memory, x: Tensor, histories: dict[int, Tensor], key: int) -> Tensor:
-    """The memory of ``x (1, U, D)`` behind what this memory read before; moves its history on."""
+    """The memory of ``x`` (1, U, D) behind what this memory read before; moves its history on."""
     before, after = memory.left_right
     history = histories.get(key)
     context = F.pad(x, (0, 0, before, after)) if history is None else torch.cat((history, x), dim=1)

@@ -12,7 +12,7 @@ LEGACY_TABLE_POSITIONS = 5000
 
 
 def sinusoid(positions: Tensor, dim: int) -> Tensor:
-    """Interleaved sin/cos encoding (Vaswani et al. 2017). positions: (N,) float -> (N, dim)."""
+    """Interleaved sin/cos encoding (Vaswani et al. 2017). ``positions`` (N,) float -> (N, dim)."""
     rate = torch.exp(torch.arange(0, dim, 2, device=positions.device, dtype=torch.float32) * -(math.log(10000.0) / dim))
     angles = positions.float().unsqueeze(1) * rate
     return torch.stack([angles.sin(), angles.cos()], dim=-1).flatten(1)[:, :dim]
@@ -56,7 +56,7 @@ class RelativePositionalEncoding(nn.Module):
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """x: (B, T, D) -> (B, T, D), table (rows, D)."""
+        """``x`` (B, T, D) -> (B, T, D), table (rows, D)."""
         frames = x.size(1)
         first = max(LEGACY_TABLE_POSITIONS, frames) - 1 if self.legacy else frames - 1
         rows = frames if self.legacy else 2 * frames - 1

@@ -17,7 +17,7 @@ class ParaformerSANDecoder(TransformerDecoder):
     INERT = TransformerDecoder.INERT | {"embeds_id": ...}  # whose output BERT was compared with
 
     def forward(self, encoder_out: Tensor, encoder_out_lens: Tensor, embeds: Tensor, token_lens: Tensor) -> Tensor:
-        """``encoder_out (B, T, D)``, ``embeds (B, U, D)`` and their lengths -> logits ``(B, U, V)``."""
+        """``encoder_out`` (B, T, D), ``embeds`` (B, U, D) and their lengths -> logits (B, U, V)."""
         token_mask = length_mask(token_lens, embeds.size(1))[:, None, :]
         memory_mask = length_mask(encoder_out_lens, encoder_out.size(1))[:, None, :]
         x = embeds

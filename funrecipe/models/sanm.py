@@ -40,7 +40,7 @@ class Memory(nn.Conv1d):
     """FSMN memory: depthwise convolution over time plus its own input.
 
     ``kernel_size - 1`` zeros are put around the input: ``(kernel_size - 1) // 2 + shift`` before it, the rest after.
-    The only state-dict key is ``weight`` ``(D, 1, kernel_size)``.
+    The only state-dict key is ``weight`` (D, 1, kernel_size).
     """
 
     def __init__(self, size: int, kernel_size: int, shift: int = 0) -> None:
@@ -49,7 +49,7 @@ class Memory(nn.Conv1d):
         self.left_right = (left, kernel_size - 1 - left)
 
     def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
-        """``x (B, T, D)``, ``mask (B, T)`` -> ``(B, T, D)``; the caller masks the result."""
+        """``x`` (B, T, D), ``mask`` (B, T) -> (B, T, D); the caller masks the result."""
         if x.size(1) == 0:  # an utterance without tokens; a convolution wants at least one step
             return x
         if mask is not None:
@@ -71,7 +71,7 @@ class SANMSelfAttention(nn.Module):
         self.fsmn_block = Memory(size, kernel_size, shift)
 
     def forward(self, x: Tensor, frame_mask: Tensor | None = None, attention_mask: Tensor | None = None) -> Tensor:
-        """``frame_mask (B, T)`` is for the memory, ``attention_mask`` (broadcast to ``(B, H, T, T)``) for attention.
+        """``frame_mask`` (B, T) is for the memory, ``attention_mask`` (broadcast to (B, H, T, T)) for attention.
 
         Without ``attention_mask`` every frame attends to all frames of ``frame_mask``.
         """
@@ -97,14 +97,14 @@ class CrossAttention(nn.Module):
         self.linear_out = nn.Linear(size, size)
 
     def forward(self, x: Tensor, encoder_out: Tensor, attention_mask: Tensor | None = None) -> Tensor:
-        """``x (B, U, D)``, ``encoder_out (B, T, D')``, mask broadcastable to ``(B, H, U, T)`` -> ``(B, U, D)``."""
+        """``x`` (B, U, D), ``encoder_out`` (B, T, D'), mask broadcastable to (B, H, U, T) -> (B, U, D)."""
         key, value = self.linear_k_v(encoder_out).chunk(2, dim=-1)
         dropout = self.dropout_rate if self.training else 0.0
         return self.linear_out(attend(self.linear_q(x), key, value, self.heads, attention_mask, dropout))
 
 
 def attend(query: Tensor, key: Tensor, value: Tensor, heads: int, mask: Tensor | None, dropout: float = 0.0) -> Tensor:
-    """Scaled dot-product attention of unsplit ``(B, U, D)``, ``(B, T, D)``, ``(B, T, D)`` -> ``(B, U, D)``."""
+    """Scaled dot-product attention of unsplit (B, U, D), (B, T, D), (B, T, D) -> (B, U, D)."""
     split = [x.unflatten(-1, (heads, -1)).transpose(1, 2) for x in (query, key, value)]
     return F.scaled_dot_product_attention(*split, attn_mask=mask, dropout_p=dropout).transpose(1, 2).flatten(2)
 
@@ -141,7 +141,7 @@ class SANMEncoder(nn.Module):
     Keys: ``encoders0.0`` (input_size -> output_size), ``encoders.N`` (the other ``num_blocks - 1``), ``after_norm``.
 
     Attributes:
-        pad_invariant: True (default): frames behind a length are zero. False: they hold what FunASR leaves there and
+        pad_invariant: True (default): frames past the length are zero. False: they hold what FunASR leaves there and
             lets leak into the predictor and the last token of padded rows; for comparisons only.
         norm_eps: of every LayerNorm.
     """
@@ -186,7 +186,7 @@ class SANMEncoder(nn.Module):
         self.after_norm = LayerNorm(output_size, self.norm_eps)
 
     def forward(self, feats: Tensor, feat_lens: Tensor) -> tuple[Tensor, Tensor]:
-        """``feats (B, T, input_size)``, ``feat_lens (B,)`` -> ``(B, T, output_size)``, lengths; zero behind each."""
+        """``feats`` (B, T, input_size), ``feat_lens`` (B,) -> (B, T, output_size), lengths; zero behind each."""
         mask = padding_mask(feat_lens, feats.size(1))
         encoder_out = self.run_blocks(self.add_positions(feats), mask)
         if mask is not None and self.pad_invariant:
@@ -256,7 +256,7 @@ class SANMDecoderLayer(nn.Module):
     def forward(
         self, x: Tensor, token_mask: Tensor | None, encoder_out: Tensor, attention_mask: Tensor | None
     ) -> Tensor:
-        """``x (B, U, D)``, ``token_mask (B, U)``, ``encoder_out (B, T, D')``, mask ``(B, 1, U|1, T)``."""
+        """``x`` (B, U, D), ``token_mask`` (B, U), ``encoder_out`` (B, T, D'), mask ``(B, 1, U|1, T)``."""
         x = self.remember(x, token_mask)
         if self.src_attn is None:
             return x
@@ -327,12 +327,12 @@ class ParaformerSANMDecoder(nn.Module):
         token_lens: Tensor,
         attention_mask: Tensor | None = None,
     ) -> Tensor:
-        """Logits ``(B, U, V)``.
+        """Logits (B, U, V).
 
         Args:
-            encoder_out: ``(B, T, D)``; encoder_out_lens: ``(B,)``.
-            embeds: ``(B, U, D)`` acoustic embeddings; token_lens: ``(B,)``.
-            attention_mask: ``(B, U, T)`` in place of the lengths (chunk-wise attention), or None.
+            encoder_out: (B, T, D); encoder_out_lens: (B,).
+            embeds: (B, U, D) acoustic embeddings; token_lens: (B,).
+            attention_mask: (B, U, T) in place of the lengths (chunk-wise attention), or None.
         """
         return self.output_layer(self.hidden(encoder_out, encoder_out_lens, embeds, token_lens, attention_mask))
 
@@ -344,7 +344,7 @@ class ParaformerSANMDecoder(nn.Module):
         token_lens: Tensor,
         attention_mask: Tensor | None = None,
     ) -> Tensor:
-        """States ``(B, U, D)`` after the last norm; arguments as in :meth:`forward`; lengths None: no padding."""
+        """States (B, U, D) after the last norm; arguments as in :meth:`forward`; lengths None: no padding."""
         token_mask = padding_mask(token_lens, embeds.size(1))
         attention_mask = cross_attention_mask(encoder_out, encoder_out_lens, attention_mask)
         x = embeds
@@ -360,7 +360,7 @@ class ParaformerSANMDecoder(nn.Module):
 
 
 def cross_attention_mask(encoder_out: Tensor, lens: Tensor | None, mask: Tensor | None = None) -> Tensor | None:
-    """``mask (B, U, T)``, or else that of ``lens (B,)``, as attention takes it: ``(B, 1, U|1, T)`` or None."""
+    """``mask`` (B, U, T), or else that of ``lens`` (B,), as attention takes it: ``(B, 1, U|1, T)`` or None."""
     if mask is not None:
         return mask[:, None]
     frames = None if lens is None else padding_mask(lens, encoder_out.size(1))

@@ -1,6 +1,6 @@
 """SAN-M encoder over overlapping chunks of a whole utterance, and the masks that let a decoder follow it.
 
-The utterance is laid out as chunk after chunk, each with the frames it shares with its neighbours and with a gap of
+The utterance is laid out as chunk after chunk, each with the frames it shares with its neighbors and with a gap of
 zeros before it, so that one pass computes what a stream would compute chunk by chunk. Source: Zhang et al. 2020,
 "Streaming Chunk-Aware Multihead Attention" (SCAMA), arXiv 2006.01712; ``overlap_chunk`` and
 ``build_scama_mask_for_cross_attention_decoder`` of ``funasr.modules.streaming_utils.chunk_utilis`` (0.8.8).
@@ -49,8 +49,8 @@ class ChunkLayout:
     """Where the frames of utterances stand once they are laid out in chunks.
 
     Attributes:
-        lens: ``(B,)`` positions of each utterance.
-        real: ``(T',)`` bool: not a gap; own: ``(T',)`` bool: new in its chunk (the predictor counts these).
+        lens: (B,) positions of each utterance.
+        real: (T',) bool: not a gap; own: (T',) bool: new in its chunk (the predictor counts these).
     """
 
     def __init__(self, feat_lens: Tensor, shape: ChunkShape) -> None:
@@ -64,13 +64,13 @@ class ChunkLayout:
         self.own = (self._offset >= shape.left) & (self._offset < shape.left + shape.stride)
 
     def split(self, x: Tensor) -> Tensor:
-        """``(B, T, D) -> (B, T', D)``; zeros where a chunk reaches over the ends of its utterance."""
+        """(B, T, D) -> (B, T', D); zeros where a chunk reaches over the ends of its utterance."""
         source = self._chunk * self.shape.stride - self.shape.left + self._offset
         inside = (source >= 0) & (source < self.feat_lens[:, None]) & self.real
         return x[:, source.clamp(0, x.size(1) - 1)] * inside[:, :, None]
 
     def join(self, x: Tensor) -> Tensor:
-        """``(B, T', D) -> (B, T, D)``: every frame from the chunk in which it is new; zeros behind each length."""
+        """(B, T', D) -> (B, T, D): every frame from the chunk in which it is new; zeros past each length."""
         frames = torch.arange(int(self.feat_lens.max()), device=x.device)
         chunk = frames.div(self.shape.stride, rounding_mode="floor")
         positions = chunk * self.shape.width + self.shape.gap + self.shape.left + frames % self.shape.stride
@@ -78,7 +78,7 @@ class ChunkLayout:
         return joined * length_mask(self.feat_lens, len(frames))[:, :, None]
 
     def attention_mask(self) -> Tensor:
-        """``(B, 1, T', T')``: a frame sees its chunk, and of earlier chunks in reach the first ``stride`` frames."""
+        """(B, 1, T', T'): a frame sees its chunk, and of earlier chunks in reach the first ``stride`` frames."""
         back = self._chunk[:, None] - self._chunk
         first = self.real & (self._offset < self.shape.stride)
         earlier = (back > 0) & (back <= self.shape.encoder_look_back) & first[:, None] & first
@@ -92,7 +92,7 @@ class ChunkLayout:
 
         Args:
             alphas: ``(B, T' or T' + 1)`` of the predictor; token k fires where their running sum reaches k.
-            token_lens: ``(B,)`` int64; rows behind them see nothing.
+            token_lens: (B,) int64; rows behind them see nothing.
         """
         fires = self.firing_positions(alphas, token_lens)
         chunks = (self.lens + self.shape.width - 1).div(self.shape.width, rounding_mode="floor")[:, None]
@@ -164,7 +164,7 @@ class SANMChunkEncoder(SANMEncoder):
         ]
 
     def encode_chunks(self, feats: Tensor, feat_lens: Tensor, shape_index: int = 0) -> tuple[Tensor, ChunkLayout]:
-        """``feats (B, T, input_size)`` -> ``(B, T', output_size)`` in chunk layout, zero behind the lengths; layout."""
+        """``feats`` (B, T, input_size) -> (B, T', output_size) in chunk layout, zero past the lengths; layout."""
         layout = ChunkLayout(feat_lens, self.chunk_shapes[shape_index])
         x = layout.split(self.add_positions(feats))
         frame_mask = layout.real.expand(len(x), -1)
@@ -175,7 +175,7 @@ class SANMChunkEncoder(SANMEncoder):
         return encoder_out if padding is None or not self.pad_invariant else encoder_out * padding[:, :, None], layout
 
     def forward(self, feats: Tensor, feat_lens: Tensor, shape_index: int = 0) -> tuple[Tensor, Tensor]:
-        """Encoder output as if nothing had been chunked: ``(B, T, output_size)``, ``feat_lens``."""
+        """Encoder output as if nothing had been chunked: (B, T, output_size), ``feat_lens``."""
         encoder_out, layout = self.encode_chunks(feats, feat_lens, shape_index)
         return layout.join(encoder_out), feat_lens
 

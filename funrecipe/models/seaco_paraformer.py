@@ -82,7 +82,7 @@ class SeacoParaformer(Paraformer):
         self.no_bias_id = no_bias_id
 
     def encode_hotwords(self, hotwords: Sequence[Sequence[int]]) -> Tensor:
-        """Vectors ``(N + 1, D)`` of hotwords (token ids, none empty); the last one stands for "none"."""
+        """Vectors (N + 1, D) of hotwords (token ids, none empty); the last one stands for "none"."""
         device = self.bias_encoder.weight_hh_l0.device
         ids = [torch.tensor(list(word), device=device) for word in [*hotwords, [SOS_ID]]]
         lens = torch.tensor([len(word) for word in ids])
@@ -91,10 +91,10 @@ class SeacoParaformer(Paraformer):
         return self.bias_encoder(packed)[1][0][-1]
 
     def choose_hotwords(self, hidden: Tensor, token_lens: Tensor, context: Tensor) -> Tensor:
-        """The vectors that each utterance attends to, ``(B, M, D)``: all, or the best 50 of many and "none".
+        """The vectors that each utterance attends to, (B, M, D): all, or the best 50 of many and "none".
 
         Args:
-            hidden: (B, U, D) of the decoder; token_lens: (B,); context: (N + 1, D) of all hotwords and "none".
+            hidden: (B, U, D) of the decoder; ``token_lens`` (B,); ``context`` (N + 1, D) of all hotwords and "none".
         """
         if len(context) <= MAX_HOTWORDS:
             return context.expand(len(hidden), -1, -1)
@@ -103,7 +103,7 @@ class SeacoParaformer(Paraformer):
         return torch.cat([context[best], context[-1].expand(len(hidden), 1, -1)], dim=1)
 
     def bias_logits(self, embeds: Tensor, hidden: Tensor, token_lens: Tensor, context: Tensor) -> Tensor:
-        """Logits ``(B, U, V)`` of the hotword branch; ``embeds``, ``hidden`` (B, U, D), ``context`` (B, M, D)."""
+        """Logits (B, U, V) of the hotword branch; ``embeds``, ``hidden`` (B, U, D), ``context`` (B, M, D)."""
         by_sound = self.seaco_decoder.hidden(context, None, embeds, token_lens)
         by_text = self.seaco_decoder.hidden(context, None, hidden, token_lens)
         return self.hotword_output_layer(by_sound + by_text)
@@ -116,7 +116,7 @@ class SeacoParaformer(Paraformer):
         token_lens: Tensor,
         context: Tensor | None = None,
     ) -> Tensor:
-        """Log-probabilities ``(B, U, V)``; ``context`` from :meth:`encode_hotwords`, None: no hotwords.
+        """Log-probabilities (B, U, V); ``context`` from :meth:`encode_hotwords`, None: no hotwords.
 
         Where the hotword branch says a token, its distribution stands in place of the recognizer's.
         """

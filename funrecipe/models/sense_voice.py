@@ -69,7 +69,7 @@ class SenseVoiceEncoder(SANMEncoder):
 
 
 class SenseVoice(nn.Module):
-    """Encoder over queries and features, and a CTC head. Keys ``embed.weight`` ``(16, F)``, ``encoder``, ``ctc``.
+    """Encoder over queries and features, and a CTC head. Keys ``embed.weight`` (16, F), ``encoder``, ``ctc``.
 
     Args:
         label_rows: token id of a language or normalization tag -> its row of ``embed``.
@@ -81,17 +81,17 @@ class SenseVoice(nn.Module):
         self.embed = nn.Embedding(QUERY_ROWS, encoder.input_size)
 
     def queries(self, language_rows: Tensor, itn_rows: Tensor) -> Tensor:
-        """``language_rows``, ``itn_rows`` (B,) of ``embed`` -> ``(B, 4, F)``, one vector for each position of a tag."""
+        """``language_rows``, ``itn_rows`` (B,) of ``embed`` -> (B, 4, F), one vector for each position of a tag."""
         emotion_event = torch.tensor(EMOTION_EVENT_ROWS, device=language_rows.device).expand(language_rows.size(0), -1)
         return self.embed(torch.cat([language_rows[:, None], emotion_event, itn_rows[:, None]], dim=1))
 
     def encode(
         self, feats: Tensor, feat_lens: Tensor, language_rows: Tensor | None = None, itn_rows: Tensor | None = None
     ) -> tuple[Tensor, Tensor]:
-        """``feats`` (B, T, F), ``feat_lens`` (B,) -> ``(B, T + 4, D)``, lengths; zero past each length.
+        """``feats`` (B, T, F), ``feat_lens`` (B,) -> (B, T + 4, D), lengths; zero past each length.
 
         Args:
-            language_rows, itn_rows: (B,) rows of ``embed``; None: any language, without inverse normalization.
+            language_rows, ``itn_rows`` (B,) rows of ``embed``; None: any language, without inverse normalization.
         """
         if language_rows is None:
             language_rows = torch.full_like(feat_lens, LANGUAGE_ROWS["auto"])

@@ -26,11 +26,11 @@ class TimestampPredictor(nn.Module):
         self.encoder, self.predictor = encoder, predictor
 
     def encode(self, feats: Tensor, feat_lens: Tensor) -> tuple[Tensor, Tensor]:
-        """``feats (B, T, F)``, ``feat_lens (B,)`` -> ``(B, T, D)``, lengths."""
+        """``feats`` (B, T, F), ``feat_lens`` (B,) -> (B, T, D), lengths."""
         return self.encoder(feats, feat_lens)
 
     def fine_cif(self, encoder_out: Tensor, encoder_out_lens: Tensor, token_lens: Tensor) -> FineCif:
-        """The fine head, scaled to the number of tokens of each text, ``token_lens (B,)``."""
+        """The fine head, scaled to the number of tokens of each text, ``token_lens`` (B,)."""
         return self.predictor.fine_cif(encoder_out, encoder_out_lens, token_lens + END_TOKEN)
 
 

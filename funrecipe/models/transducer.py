@@ -57,7 +57,7 @@ class PredictionNetwork(nn.Module):
         return (zeros,) * self.n_states
 
     def forward(self, labels: Tensor, state: PredictionState | None = None) -> tuple[Tensor, PredictionState]:
-        """labels: (B, U) beginning with blank -> (B, U, H) and the state after the last."""
+        """``labels`` (B, U) beginning with blank -> (B, U, H) and the state after the last."""
         state = state or self.start(labels.size(0), labels.device)
         x = self.dropout_embed(self.embed(labels))
         after = []
@@ -119,11 +119,11 @@ class TransducerModel(nn.Module):
         return self.decoder.embed.weight.device
 
     def encode(self, feats: Tensor, feat_lens: Tensor) -> tuple[Tensor, Tensor]:
-        """Whole utterances. feats: (B, T, F), feat_lens: (B,) -> encoder_out (B, T', D), encoder_out_lens (B,)."""
+        """Whole utterances. ``feats`` (B, T, F), ``feat_lens`` (B,) -> (B, T', D), (B,)."""
         return self.encoder(feats, feat_lens)
 
     def joint_log_probs(self, encoder_out: Tensor, labels: Tensor) -> Tensor:
-        """encoder_out: (B, T, D), labels: (B, U) beginning with blank -> (B, T, U, V)."""
+        """``encoder_out`` (B, T, D), ``labels`` (B, U) beginning with blank -> (B, T, U, V)."""
         prediction, _ = self.decoder(labels)
         return torch.log_softmax(self.joint_network(encoder_out.unsqueeze(2), prediction.unsqueeze(1)), dim=-1)
 

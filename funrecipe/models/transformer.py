@@ -39,7 +39,7 @@ class TransformerEncoderLayer(nn.Module):
         self.normalize_before = normalize_before
 
     def forward(self, x: Tensor, mask: Tensor) -> Tensor:
-        """x: (B, T, D), mask: (B, 1 or T, T) -> (B, T, D)."""
+        """``x`` (B, T, D), mask: (B, 1 or T, T) -> (B, T, D)."""
         if self.normalize_before:
             y = self.norm1(x)
             x = x + self.dropout(self.self_attn(y, y, mask))
@@ -102,7 +102,7 @@ class TransformerEncoder(nn.Module):
         self.after_norm = LayerNorm(output_size) if normalize_before else None
 
     def forward(self, feats: Tensor, feat_lens: Tensor) -> tuple[Tensor, Tensor]:
-        """feats: (B, T, F), feat_lens: (B,) -> (B, T', D), (B,). Frames behind a length are zeros if pad_invariant."""
+        """``feats`` (B, T, F), ``feat_lens`` (B,) -> (B, T', D), (B,). Padding is zero if pad_invariant."""
         x, _, lens = self.embed(feats, feat_lens, self.pad_invariant)
         frame_mask = length_mask(lens, x.size(1))
         for layer in self.encoders:
@@ -137,7 +137,7 @@ class TransformerDecoderLayer(nn.Module):
         self.normalize_before = normalize_before
 
     def forward(self, x: Tensor, mask: Tensor, memory: Tensor, memory_mask: Tensor) -> Tensor:
-        """x: (B, U, D), mask: (B, U, U), memory: (B, T, D), memory_mask: (B, 1, T) -> (B, U, D)."""
+        """``x`` (B, U, D), ``mask`` (B, U, U), ``memory`` (B, T, D), ``memory_mask`` (B, 1, T) -> (B, U, D)."""
         x = self._residual(x, self.norm1, lambda y: self.self_attn(y, y, mask))
         x = self._residual(x, self.norm2, lambda y: self.src_attn(y, memory, memory_mask))
         return self._residual(x, self.norm3, self.feed_forward)
@@ -147,8 +147,8 @@ class TransformerDecoderLayer(nn.Module):
     ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
         """One token of K hypotheses an utterance.
 
-        x: (B, K, D); past: keys and values so far, each (B, K, U, D); memory: those of the encoder frames, each
-        (B, H, T, d); memory_mask: (B, T). Returns (B, K, D) and the longer keys and values.
+        ``x`` (B, K, D); past: keys and values so far, each (B, K, U, D); memory: those of the encoder frames, each
+        (B, H, T, d); ``memory_mask`` (B, T). Returns (B, K, D) and the longer keys and values.
         """
         longer = past
 
@@ -219,7 +219,7 @@ class TransformerDecoder(nn.Module):
         self.output_layer = nn.Linear(dim, vocab_size)
 
     def forward(self, encoder_out: Tensor, encoder_out_lens: Tensor, tokens: Tensor, token_lens: Tensor) -> Tensor:
-        """Teacher forcing. encoder_out: (B, T, D), tokens: (B, U) beginning with sos -> logits (B, U, V)."""
+        """Teacher forcing. ``encoder_out`` (B, T, D), ``tokens`` (B, U) beginning with sos -> logits (B, U, V)."""
         memory_mask = length_mask(encoder_out_lens, encoder_out.size(1)).unsqueeze(1)
         mask = length_mask(token_lens, tokens.size(1)).unsqueeze(1) & causal_mask(tokens.size(1), tokens.device)
         x = self.embed(tokens)
@@ -237,7 +237,7 @@ class TransformerDecoder(nn.Module):
         return [self.decoders[0].self_attn.no_past(batch, device)] * (2 * len(self.decoders))
 
     def step(self, tokens: Tensor, state: list[Tensor], memory: DecoderMemory) -> tuple[Tensor, list[Tensor]]:
-        """Log-probabilities after one more token of each hypothesis. tokens: (B, K) -> (B, K, V), state."""
+        """Log-probabilities after one more token of each hypothesis. ``tokens`` (B, K) -> (B, K, V), state."""
         position = state[0].size(2)
         x = self.embed[1](self.embed[0](tokens).flatten(0, 1).unsqueeze(1), start=position).view(*tokens.shape, -1)
         new_state: list[Tensor] = []

@@ -42,7 +42,7 @@ class Pass(NamedTuple):
 
 @dataclass(frozen=True)
 class ScamaMemory:
-    """What decoding steps read: per layer projected keys and values ``(B, T', D)``, masks, acoustic embeddings."""
+    """What decoding steps read: per layer projected keys and values (B, T', D), masks, acoustic embeddings."""
 
     keys_values: list[tuple[Tensor, Tensor]]
     attention_mask: Tensor  # (B, U, T')
@@ -139,12 +139,12 @@ class ScamaDecoder(nn.Module):
         attention_mask: Tensor,
         embeds: Tensor,
     ) -> Tensor:
-        """Logits ``(B, U, V)`` with given input tokens (training).
+        """Logits (B, U, V) with given input tokens (training).
 
         Args:
-            encoder_out: ``(B, T, D)``.
-            tokens: ``(B, U)`` beginning with sos; token_lens: ``(B,)``.
-            attention_mask: ``(B, U, T)`` bool; embeds: ``(B, U, D)`` acoustic embeddings.
+            encoder_out: (B, T, D).
+            tokens: (B, U) beginning with sos; token_lens: (B,).
+            attention_mask: (B, U, T) bool; embeds: (B, U, D) acoustic embeddings.
         """
         token_mask = padding_mask(token_lens, tokens.size(1))
         x = self._embed(tokens, embeds)
@@ -162,16 +162,16 @@ class ScamaDecoder(nn.Module):
         return ScamaMemory(keys_values, passed.attention_mask, passed.cif.embeds, passed.token_lens)
 
     def start(self, batch: int, device: torch.device) -> list[Tensor]:
-        """State of ``batch`` empty hypotheses: per layer the inputs its memory still reads, ``(B, 1, k - 1, D)``."""
+        """State of ``batch`` empty hypotheses: per layer the inputs its memory still reads, (B, 1, k - 1, D)."""
         size = self.after_norm.weight.numel()
         return [torch.zeros(batch, 1, self.kernel_size - 1, size, device=device) for _ in self.layers]
 
     def step(
         self, tokens: Tensor, state: list[Tensor], memory: ScamaMemory, position: int
     ) -> tuple[Tensor, list[Tensor]]:
-        """Log-probabilities ``(B, K, V)`` of the next token behind ``tokens (B, K)``, the last of K hypotheses each.
+        """Log-probabilities (B, K, V) of the next token behind ``tokens`` (B, K), the last of K hypotheses each.
 
-        The token at ``position`` reads that acoustic embedding (zeros behind the last) and that row of the mask (the
+        The token at ``position`` reads that acoustic embedding (zeros past the last) and that row of the mask (the
         last row of its utterance from then on).
         """
         batch, width = tokens.shape
@@ -205,7 +205,7 @@ class StrideConv(nn.Module):
         self.pad, self.stride = tuple(pad), stride
 
     def forward(self, x: Tensor, lens: Tensor) -> tuple[Tensor, Tensor]:
-        """``(B, T, D)`` (zero behind ``lens``) -> ``(B, T', D)``, lengths; zero behind them."""
+        """(B, T, D) (zero behind ``lens``) -> (B, T', D), lengths; zero behind them."""
         x = torch.relu(self.conv(F.pad(x.transpose(1, 2), self.pad))).transpose(1, 2)
         lens = (lens - 1).div(self.stride, rounding_mode="floor") + 1
         return x * length_mask(lens, x.size(1))[:, :, None], lens
@@ -240,15 +240,15 @@ class UniASR(nn.Module):
             self.ctc2 = ctc2
 
     def encode(self, feats: Tensor, feat_lens: Tensor, shape_index: int = 0) -> tuple[Tensor, Tensor]:
-        """First-pass encoder output ``(B, T, D)``, without chunks, and its lengths."""
+        """First-pass encoder output (B, T, D), without chunks, and its lengths."""
         return self.encoder(feats, feat_lens, shape_index)
 
     def first_pass(self, feats: Tensor, feat_lens: Tensor, shape_index: int = 0) -> Pass:
-        """``feats (B, T, F)`` through the first encoder and predictor, with the chunk shape of that index."""
+        """``feats`` (B, T, F) through the first encoder and predictor, with the chunk shape of that index."""
         return predict(*self.encoder.encode_chunks(feats, feat_lens, shape_index), self.predictor)
 
     def second_pass(self, feats: Tensor, feat_lens: Tensor, shape_index: int = 0) -> Pass:
-        """``feats (B, T, F)`` through both encoders and the second predictor."""
+        """``feats`` (B, T, F) through both encoders and the second predictor."""
         encoder_out, layout = self.encoder.encode_chunks(feats, feat_lens, shape_index)
         return self.second_pass_from(encoder_out, layout, feats, shape_index)
 
@@ -260,7 +260,7 @@ class UniASR(nn.Module):
 
 
 def predict(encoder_out: Tensor, layout: ChunkLayout, predictor: CifPredictorV2) -> Pass:
-    """Acoustic embeddings and attention masks of ``encoder_out (B, T', D)``."""
+    """Acoustic embeddings and attention masks of ``encoder_out`` (B, T', D)."""
     cif = predictor(encoder_out * layout.real[:, None], layout.lens, chunk_mask=layout.own)
     token_lens = cif.token_num.floor().to(torch.int64)
     return Pass(encoder_out, layout, cif, layout.decoder_mask(cif.alphas, token_lens), token_lens)

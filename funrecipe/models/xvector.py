@@ -96,7 +96,7 @@ class ResNet34(nn.Module):
 
 
 class ResNet34OverTime(ResNet34):
-    """FunASR: ResNet34_SP_L2Reg. The bins become channels before the last layer: (B, T, D) -> (B, C, T / 8)."""
+    """FunASR: ResNet34_SP_L2Reg. The bins become channels before the last ``layer`` (B, T, D) -> (B, C, T / 8)."""
 
     INERT = {
         **ResNet34.INERT,
@@ -157,7 +157,7 @@ class XVector(nn.Module):
         self.feat_dim, self.embedding_size = feat_dim, decoder.resnet1_dense.out_features
 
     def forward(self, feats: Tensor) -> Tensor:
-        """feats: (B, T, D), all of the same length -> (B, E)."""
+        """``feats`` (B, T, D), all of the same length -> (B, E)."""
         return self.decoder(self.pooling(self.encoder(feats)))
 
 

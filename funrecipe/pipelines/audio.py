@@ -50,7 +50,7 @@ class AudioSources:
         return name_sources(audio_in) if isinstance(audio_in, (list, tuple)) else None
 
     def read(self, source: Any, audio_fs: int | None) -> np.ndarray:
-        """The waveform ``(S,)`` of one source; ``audio_fs``: rate of a source that does not name its own.
+        """The waveform (S,) of one source; ``audio_fs``: rate of a source that does not name its own.
 
         Raises:
             DataError: it cannot be read.

@@ -78,7 +78,7 @@ def decode_options_of(params: Mapping[str, Any], *, allow_network: bool) -> Deco
             hint = did_you_mean(key, everything) or f"known: {', '.join(sorted(everything))}"
             raise UsageError(f"unknown key '{key}'", where="param_dict", hint=hint)
         values[name] = value
-    if str(values.get("hotword", "")).lower() in ("", "none"):  # how old recipes say "no hot words"
+    if str(values.get("hotword", "")).lower() in ("", "none"):  # how old recipes say "no hotwords"
         values.pop("hotword", None)
     return DecodeOptions(**values, allow_network=allow_network)
 

@@ -59,7 +59,7 @@ class SpeechRecognition:
         """Recognize.
 
         Args:
-            audio_in: path, URL, bytes, array ``(S,)``/``(S, C)``/``(C, S)``, tensor, a list of these, or a ``*.scp``.
+            audio_in: path, URL, bytes, array (S,)/(S, C)/(C, S), tensor, a list of these, or a ``*.scp``.
             audio_fs: sampling rate of audio that does not name its own; the model's rate if not given.
             output_dir: in place of the pipeline's; not for a stream.
             param_dict: ``decoding_model``, ``hotword`` or any field of ``DecodeOptions`` for this call; or, for one

@@ -50,7 +50,7 @@ class SpeakerVerification:
             param_dict: ``threshold``: from which cosine on two recordings count as of the same speaker.
 
         Returns:
-            ``{"key", "spk_embedding"}``, an array ``(E,)``; for a list or an scp a list of these, in which audio that
+            ``{"key", "spk_embedding"}``, an array (E,); for a list or an scp a list of these, in which audio that
             cannot be embedded has an ``error``. For two recordings ``{"key", "score", "text", "threshold", "scores"}``:
             the cosine, ``yes`` or ``no``, and the percentage of FunASR 0.x, 0 up to the threshold.
 

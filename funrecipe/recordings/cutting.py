@@ -25,7 +25,7 @@ QUIET_SHARE = 0.25  # of that range, up to which a frame is background
 PAUSE_MS = 300  # background for so long parts two utterances
 MARGIN_MS = 150  # background kept at either end of a piece,
 SILENCE_DB = -75.0  # but not digital silence, in which models that were trained on rooms hear words
-SHORTEST_PIECE_S = 1.0  # shorter ones are taken together with a neighbour
+SHORTEST_PIECE_S = 1.0  # shorter ones are taken together with a neighbor
 LONGEST_PAUSE_INSIDE_S = 1.0
 MAX_OVERLAP_S = 4.0
 
@@ -40,7 +40,7 @@ class Piece:
 
 
 def cut(waveform: np.ndarray, sample_rate_hz: int, max_piece_s: float) -> list[Piece]:
-    """The pieces of a waveform ``(S,)``, in order; one alone where it is not longer than ``max_piece_s``.
+    """The pieces of a waveform (S,), in order; one alone where it is not longer than ``max_piece_s``.
 
     None is longer than ``max_piece_s`` seconds (which is more than 0). What no piece covers is as quiet as the
     background around it; a recording without any speech has no piece.
@@ -59,7 +59,7 @@ def cut(waveform: np.ndarray, sample_rate_hz: int, max_piece_s: float) -> list[P
 
 
 def levels(waveform: np.ndarray, frame: int) -> np.ndarray:
-    """Mean square of every frame of ``frame`` samples, smoothed, in dB ``(F,)``; the last frame may be a part."""
+    """Mean square of every frame of ``frame`` samples, smoothed, in dB (F,); the last frame may be a part."""
     count = -(-len(waveform) // frame)
     power = np.zeros(count)
     whole = len(waveform) // frame
@@ -94,7 +94,7 @@ def background(levels_db: np.ndarray) -> np.ndarray:
 
 
 def _utterances(levels_db: np.ndarray, limit: int) -> list[tuple[int, int]]:
-    """(first frame, end) of what is between pauses, with margins; short neighbours are taken together."""
+    """(first frame, end) of what is between pauses, with margins; short neighbors are taken together."""
     quiet = background(levels_db)
     edges = np.flatnonzero(np.diff(np.concatenate([[True], quiet, [True]]).astype(np.int8))).tolist()
     found: list[tuple[int, int]] = []
@@ -128,7 +128,7 @@ def _run(mask: np.ndarray, longest: int) -> int:
 def _cut_on(levels_db: np.ndarray, start: int, end: int, limit: int, half: int) -> Iterator[tuple[int, int, int]]:
     """Frames ``start`` to ``end`` as pieces of at most ``limit`` frames: (first, end, overlap with the piece before).
 
-    half: frames that two neighbours have in common on either side of the cut.
+    half: frames that two neighbors have in common on either side of the cut.
     """
     overlap = 0
     while end - start > limit:

@@ -50,7 +50,7 @@ class PieceRecognizer:
         self._longest = getattr(recognizer, "max_piece_s", math.inf) * recognizer.sample_rate_hz
 
     def transcribe(self, waveforms: Sequence[np.ndarray]) -> list[Hypothesis]:
-        """The hypothesis of every waveform ``(S,)``, whatever it is batched with.
+        """The hypothesis of every waveform (S,), whatever it is batched with.
 
         Raises:
             MemoryError: there is no room for a single one.

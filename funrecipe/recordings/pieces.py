@@ -29,7 +29,7 @@ class Piece:
 
     Attributes:
         start_ms, end_ms: where somebody speaks, in the recording.
-        samples: ``(S,)``, with a little of what is before and after.
+        samples: (S,), with a little of what is before and after.
         heard_from_ms: where ``samples`` begin.
         cut_ms: where the piece before was cut, in the overlap of both; None: they do not overlap.
     """
@@ -45,7 +45,7 @@ class Cutter(Protocol):
     """What makes pieces of a recording."""
 
     def cut(self, blocks: Iterable[np.ndarray]) -> Iterator[Piece]:
-        """Pieces in order, each as soon as it is complete; ``blocks`` are samples ``(S,)`` of one recording."""
+        """Pieces in order, each as soon as it is complete; ``blocks`` are samples (S,) of one recording."""
         ...
 
 

@@ -112,7 +112,7 @@ class RecordingTranscriber:
         """One result per recording, in order.
 
         Args:
-            recordings: id and blocks ``(S,)`` of samples at the recognizer's rate; an error that reading them raises
+            recordings: id and blocks (S,) of samples at the recognizer's rate; an error that reading them raises
                 is the failure of that recording.
         """
         waiting: list[tuple[_Recording, int]] = []

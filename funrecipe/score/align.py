@@ -25,21 +25,21 @@ import numpy as np
 from rapidfuzz.distance.Levenshtein import distance
 
 SHORT_TOKENS = 160
-"""Above this length one pair costs less in the bit-vector engine than in the table (measured)."""
+"""Above this length the bit-vector engine is faster for a pair than the table (measured)."""
 
 CHUNK_CELLS = 1 << 14
 """Cells per anti-diagonal of a chunk: three of them and the codes stay in the cache."""
 
 FEW_PAIRS = 16
-"""A table of fewer pairs than this spends its time on calls, not on cells."""
+"""With fewer pairs than this a table spends its time on calls, not on cells."""
 
 LONGEST_TABLE = 4000
-"""Tokens above which every rule but Kaldi's would want a table of more than 30 MB; Kaldi's alignment is taken then."""
+"""Tokens above which every rule but Kaldi's would need a table of more than 30 MB; Kaldi's alignment is taken then."""
 
 
 @dataclass(frozen=True)
 class Rule:
-    """What edits cost, and which letter wins, seen from the end, where costs are equal (the first in ``order``)."""
+    """Edit costs, and which letter wins a tie, seen from the end (the first in ``order``)."""
 
     substitution: int
     gap: int
@@ -55,7 +55,7 @@ FIRST_WORD_CODE = 0x40000
 
 
 class TokenEncoder(dict[str, str]):
-    """Token → one character, so that a token sequence becomes a string that C++ code compares fast."""
+    """Maps each token to one character, so that a token sequence becomes a string that C++ code compares fast."""
 
     def __missing__(self, token: str) -> str:
         if len(token) == 1 and ord(token) < FIRST_WORD_CODE:
@@ -75,16 +75,16 @@ class TokenEncoder(dict[str, str]):
 
 
 def total_errors(refs: Sequence[str], hyps: Sequence[str]) -> np.ndarray:
-    """Edit distance of every pair, ``(N,)`` int64."""
+    """Edit distance of every pair, (N,) int64."""
     return np.fromiter(map(distance, refs, hyps), dtype=np.int64, count=len(refs))
 
 
 def count_edits(refs: Sequence[str], hyps: Sequence[str]) -> np.ndarray:
-    """Correct, substituted, inserted and deleted tokens of every pair, ``(N, 4)`` int64.
+    """Correct, substituted, inserted and deleted tokens of every pair, (N, 4) int64.
 
     Insertions minus deletions is the difference of the lengths, so the total
-    leaves one unknown; where it exceeds that difference by less than 2 there
-    is nothing to choose, and only the other pairs are aligned.
+    leaves one unknown. Where it exceeds that difference by less than 2,
+    nothing is left to choose; only the other pairs are aligned.
     """
     errors = total_errors(refs, hyps)
     ref_lens = np.fromiter(map(len, refs), dtype=np.int64, count=len(refs))
@@ -140,7 +140,7 @@ def _aligned_chunks(
 
 
 def _align_table(refs: list[str], hyps: list[str], rule: Rule) -> np.ndarray:
-    """Letters ``(N, W)`` of N pairs from one table over (anti-diagonal, reference position, pair).
+    """Letters (N, W) of N pairs from one table over (anti-diagonal, reference position, pair).
 
     An entry is 4 · cost + the rank of its last letter in the rule's order, so
     that a minimum also settles ties.
@@ -177,7 +177,7 @@ def _align_table(refs: list[str], hyps: list[str], rule: Rule) -> np.ndarray:
 
 
 def _trace_back(rank_of_last: np.ndarray, ref_lens: np.ndarray, hyp_lens: np.ndarray, rule: Rule) -> np.ndarray:
-    """Letters ``(N, W)``, right-aligned, of all pairs of a table, from its ends to its origin."""
+    """Letters (N, W), right-aligned, of all pairs of a table, from its ends to its origin."""
     order = np.frombuffer(rule.order, dtype=np.uint8)
     ref_steps = (order != ord("I")).astype(np.int64)
     diagonal_steps = ref_steps + (order != ord("D"))
@@ -186,7 +186,7 @@ def _trace_back(rank_of_last: np.ndarray, ref_lens: np.ndarray, hyp_lens: np.nda
     pairs = np.arange(len(ref_lens))
     r, d = ref_lens.copy(), ref_lens + hyp_lens
     for row in range(width - 1, -1, -1):
-        if not d.all():  # some pair has arrived: go on with the others
+        if not d.all():  # some pairs are complete: continue with the others
             going = d > 0
             pairs, r, d = pairs[going], r[going], d[going]
             if not len(pairs):
@@ -199,7 +199,7 @@ def _trace_back(rank_of_last: np.ndarray, ref_lens: np.ndarray, hyp_lens: np.nda
 
 
 def _code_matrix(texts: list[str]) -> tuple[np.ndarray, np.ndarray]:
-    """Code points ``(U, N)`` uint32, zeros behind each text, and lengths ``(N,)``."""
+    """Code points (U, N) uint32, zeros past each text, and lengths (N,)."""
     lens = np.fromiter(map(len, texts), dtype=np.int64, count=len(texts))
     codes = np.zeros((len(texts), int(lens.max())), dtype=np.uint32)
     flat = np.frombuffer("".join(texts).encode("utf-32-le", "surrogatepass"), dtype=np.uint32)
@@ -211,7 +211,7 @@ def _align_long(ref: str, hyp: str) -> bytes:
     """Letters of one pair by bit vectors: one bit per reference token, one column per hypothesis token.
 
     The first pass keeps the column in front of every block of √H columns, the
-    way back computes one block at a time again.
+    way back recomputes one block at a time.
     """
     if not ref or not hyp:
         return b"I" * len(hyp) + b"D" * len(ref)

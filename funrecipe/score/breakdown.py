@@ -1,4 +1,4 @@
-"""Where the errors are: by language, speaker, set, length and duration; the usual confusions; the worst utterances."""
+"""Where the errors are: by language, speaker, set, length and duration; frequent confusions; the worst utterances."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _NOT_HAN = re.compile("[^\u3007\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000
 
 @cache
 def language(token: str) -> str:
-    """``zh`` (Han), ``en`` (holds a Latin letter), ``number`` (holds a digit), else ``other``."""
+    """``zh`` (Han), ``en`` (contains a Latin letter), ``number`` (contains a digit), else ``other``."""
     if not _NOT_HAN.search(token):
         return "zh"
     if any("LATIN" in unicodedata.name(character, "") for character in token):
@@ -41,7 +41,7 @@ def by_language(mixed: Scoring) -> dict[str, Edits]:
 
     A substitution or deletion belongs to the language of the reference token,
     an insertion to that of the inserted one, so the languages add up to the
-    total (scoring the languages apart would not: WeNet's way, not SEAME's).
+    total. (Scoring each language separately, as WeNet does, would not.)
     """
     counts: dict[str, Counter[str]] = defaultdict(Counter)
     only_zh = np.zeros(len(mixed.ids), dtype=bool)
@@ -94,7 +94,7 @@ def _by_bucket(scoring: Scoring, values: np.ndarray, edges: Sequence[float], uni
 
 def _bucket_name(low: float, high: float | None, unit: str) -> str:
     if high is None:
-        return f"{low:g} {unit} and more"
+        return f"{low:g} {unit} or more"
     if unit == "tokens":
         return f"{low:g} {unit}" if high == low + 1 else f"{low:g}-{high - 1:g} {unit}"
     return f"{low:g}-{high:g} {unit}"
@@ -158,7 +158,7 @@ def _add_character_edits(
     inserted: Counter[str],
     deleted: Counter[str],
 ) -> None:
-    """The same for utterances whose tokens are characters, laid end to end: letters and characters keep step."""
+    """The same for utterances whose tokens are characters, concatenated: letters and characters stay aligned."""
     ops = np.frombuffer(b"".join(scoring.ops[p] for p in positions), dtype=np.uint8)
     refs = _codes("".join(scoring.refs[p] for p in positions))  # type: ignore[misc]
     hyps = _codes("".join(scoring.hyps[p] for p in positions))  # type: ignore[misc]
@@ -185,7 +185,7 @@ def _most_frequent(counter: Counter) -> list:
 
 
 def worst_utterances(scoring: Scoring) -> list[Json]:
-    """The utterances with the most errors (of equally many, the shorter first)."""
+    """The utterances with the most errors (among equals, the shorter first)."""
     errors = scoring.counts[:, 1:].sum(axis=1)
     least = max(1, int(np.partition(errors, -WORST)[-WORST])) if len(errors) > WORST else 1
     candidates = np.flatnonzero(errors >= least).tolist()

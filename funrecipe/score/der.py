@@ -1,7 +1,7 @@
 """Diarization error rate: how much of the speaking time is missed, invented or given to the wrong speaker.
 
 Source: NIST, The Rich Transcription 2009 Evaluation Plan. The numbers equal those of pyannote.metrics over the same
-parts of a recording. NIST's ``md-eval.pl`` pairs the speakers before it takes the collars away, so with a collar its
+parts of a recording. NIST's ``md-eval.pl`` pairs the speakers before it removes the collars, so with a collar its
 confusion can be larger.
 """
 
@@ -34,7 +34,7 @@ class DiarizationErrors:
 
     @property
     def rate(self) -> float:
-        """DER in percent of the reference's speaking time; without any ``inf``, or ``nan`` where there is no error."""
+        """DER in percent of the reference's speaking time; if that is 0, ``inf``, or ``nan`` without errors."""
         if self.speech_s:
             return 100.0 * self.error_s / self.speech_s
         return math.inf if self.error_s else math.nan
@@ -67,7 +67,7 @@ class DiarizationScore:
         object.__setattr__(self, "total", sum(self.recordings.values(), DiarizationErrors()))
 
     def lines(self) -> list[str]:
-        """For people: the rate and its parts, what was scored, which recordings are not ordinary."""
+        """Human-readable: the rate and its parts, what was scored, and which recordings lack a side."""
         total = self.total
         overlap = "left out" if self.ignore_overlap else "scored"
         lines = [
@@ -113,11 +113,11 @@ def score_diarization(
         UsageError: a negative collar, or no recording to score.
     """
     if collar_s < 0:
-        raise UsageError(f"a collar of {collar_s:g} s", where="collar", hint="give seconds from 0")
+        raise UsageError(f"the collar is {collar_s:g} s", where="collar", hint="give 0 s or more")
     names = sorted(set(refs) if parts is None else set(refs) | set(hyps) & set(parts))
     names = [name for name in names if parts is None or name in parts]
     if not names:
-        raise UsageError("there is no recording to score: the UEM names none of the reference", where="uem")
+        raise UsageError("no recording to score: the UEM names none of the reference recordings", where="uem")
     recordings = {
         name: diarization_errors(
             refs.get(name, ()),
@@ -145,7 +145,7 @@ def diarization_errors(
     collar_s: float = COLLAR_S,
     ignore_overlap: bool = False,
 ) -> DiarizationErrors:
-    """The errors of one recording, with the pairing of speakers that makes confusion least; arguments as above."""
+    """The errors of one recording, with the pairing of speakers that minimizes confusion; arguments as above."""
     times = [time for turn in (*ref, *hyp) for time in (turn.start_s, turn.end_s)]
     if not times:
         return DiarizationErrors()
@@ -191,7 +191,7 @@ def _best_pairing(together_s: np.ndarray) -> float:
         from scipy.optimize import linear_sum_assignment
     except ModuleNotFoundError:
         raise UsageError(
-            "pairing speakers takes scipy, which is not installed", hint="pip install 'funrecipe[speakers]'"
+            "pairing speakers needs scipy, which is not installed", hint="pip install 'funrecipe[speakers]'"
         ) from None
     rows, columns = linear_sum_assignment(together_s, maximize=True)
     return float(together_s[rows, columns].sum())

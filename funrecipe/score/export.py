@@ -13,7 +13,7 @@ from funrecipe.score.scoring import Edits, Scoring
 def write_trn(folder: Path | str, scoring: Scoring, speaker_of: Mapping[str, str]) -> None:
     """``ref.trn`` and ``hyp.trn`` in ``folder``: ``tokens (speaker-id)``, for ``sclite -i rm``.
 
-    sclite takes what stands before the first ``-`` for the speaker, so
+    sclite takes what precedes the first ``-`` as the speaker, so
     speakers are written without ``-``; an utterance without one is its own.
     """
     names = [

@@ -1,4 +1,4 @@
-"""Utterances where the recognizer talks on its own: long runs of insertions, text that goes in circles."""
+"""Utterances where the recognizer hallucinates: long runs of insertions, repeated text."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ INSERTION_RUN = 6
 _CIRCLE = re.compile(r"(.{2,10}?)\1{3,}|(.)\2{5,}", re.DOTALL)
 
 LEAST_REPEATED = 5
-"""Tokens that stand in a circle and have stood before: five of six the same, six of a pair four times."""
+"""Tokens that repeat earlier ones: five where one token occurs six times, six where a pair occurs four times."""
 
 
 def hallucinations(scoring: Scoring) -> Iterator[dict[str, object]]:

@@ -1,4 +1,4 @@
-"""Recall and precision of listed words: of those spoken, how many were found; of those written, how many were right."""
+"""Recall and precision of listed words: how many of those spoken were found, how many of those written were right."""
 
 from __future__ import annotations
 
@@ -34,13 +34,13 @@ def hotword_scores(mixed: Scoring, words: Iterable[str]) -> dict[str, object]:
 
 
 def hotword_line(scores: Mapping[str, Any]) -> str:
-    """``hot words: recall 80.00 % (4 of 5 spoken), precision 100.00 % (4 of 4 written)``."""
+    """``hotwords: recall 80.00 % (4 of 5 spoken), precision 100.00 % (4 of 4 written)``."""
     parts = [
         f"{name} {'–' if scores[name] is None else format(scores[name], '.2f') + ' %'} "
         f"({scores['hits']} of {scores[total]} {verb})"
         for name, total, verb in (("recall", "in_references", "spoken"), ("precision", "in_hypotheses", "written"))
     ]
-    return "hot words: " + ", ".join(parts)
+    return "hotwords: " + ", ".join(parts)
 
 
 def _marked(tokens: Sequence[str]) -> str:

@@ -1,4 +1,4 @@
-"""How far a number may be off: bootstrap intervals, and whether two systems differ.
+"""How uncertain a number is: bootstrap intervals, and whether two systems differ.
 
 Utterances (or speakers, whose utterances are not independent) are drawn with
 replacement: Bisani & Ney, ICASSP 2004; Kaldi's ``compute-wer-bootci``.
@@ -15,14 +15,14 @@ import numpy as np
 
 REPLICATES = 10_000
 CHUNK_DRAWS = 1 << 22
-"""Draws at once; bounds the memory."""
+"""Draws per chunk; bounds the memory."""
 
 
 @dataclass(frozen=True)
 class Interval:
     """95 % interval of an error rate in percent.
 
-    ``low`` and ``high`` are percentiles of the replicates; Kaldi's bounds are
+    ``low`` and ``high`` are percentiles of the replicates. Kaldi's bounds are
     ``mean ± 1.96 std``, symmetric, and may fall below 0.
     """
 
@@ -42,7 +42,7 @@ class Interval:
 def bootstrap_interval(
     counts: np.ndarray, *, blocks: Sequence[str] | None = None, replicates: int = REPLICATES, seed: int = 0
 ) -> Interval | None:
-    """Interval of the pooled rate of rows ``(N, 4)``; None when no replicate has a token.
+    """Interval of the pooled rate of rows (N, 4); None when no replicate has a token.
 
     Args:
         blocks: name of the block (speaker, recording) of every row; without it each utterance is one.
@@ -81,7 +81,7 @@ class PairedBootstrap:
 def paired_bootstrap(
     counts_a: np.ndarray, counts_b: np.ndarray, *, replicates: int = REPLICATES, seed: int = 0
 ) -> PairedBootstrap:
-    """Compare two systems on the same references; rows ``(N, 4)`` of both belong to the same utterances.
+    """Compare two systems on the same references; rows (N, 4) of both belong to the same utterances.
 
     The probability is Kaldi's: the share of replicates in which the second system has fewer errors.
     """
@@ -107,14 +107,14 @@ def _sum_blocks(rows: np.ndarray, blocks: Sequence[str] | None) -> np.ndarray:
 
 
 def _replicated_sums(rows: np.ndarray, replicates: int, seed: int) -> np.ndarray:
-    """Sums ``(replicates, 2)`` over N rows drawn with replacement from ``rows (N, 2)``.
+    """Sums (replicates, 2) over N rows drawn with replacement from ``rows`` (N, 2).
 
     Many utterances share the same row, and how often each *distinct* row is
     drawn is multinomial: the same distribution as drawing N indices, at the
     cost of the distinct rows.
     """
     generator = np.random.default_rng(seed)
-    low, width = rows.min(axis=0), np.ptp(rows, axis=0) + 1  # as one number a row, which sorts faster and alike
+    low, width = rows.min(axis=0), np.ptp(rows, axis=0) + 1  # one number per row sorts faster, same order
     codes, number = np.unique((rows[:, 0] - low[0]) * width[1] + rows[:, 1] - low[1], return_counts=True)
     distinct = np.stack([codes // width[1] + low[0], codes % width[1] + low[1]], axis=1)
     shares = number / number.sum()
@@ -167,7 +167,7 @@ def mapsswe(ops_a: Sequence[bytes], ops_b: Sequence[bytes]) -> Mapsswe:
 
 
 def error_segments(ops_a: bytes, ops_b: bytes) -> Iterator[tuple[int, int]]:
-    """Errors of both systems in every segment of one utterance that has any.
+    """Errors of both systems in every segment of one utterance with any errors.
 
     Segments are separated by at least ``MIN_CORRECT`` reference tokens in a
     row that both got right, with nothing inserted in between.

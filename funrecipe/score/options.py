@@ -21,18 +21,18 @@ OPTIONS = {
     "results": "1best_recog of a run, scored in place against the text of --data_dir (stages 2 and 3)",
     "ref": "references: lines of 'id text'",
     "hyp": "hypotheses: lines of 'id text'",
-    "protocol": "strict (default): every reference counts; speechio: what the published tool scores, strict beside it",
-    "profile": "normalize both sides: strict, itn, speechio or funasr2023 (default: not at all; in stage 3 speechio)",
-    "out": "text.cer to write (strict); a file of the same name with .json goes beside it",
+    "protocol": "strict (default): every reference counts; speechio: as the published tool, strict next to it",
+    "profile": "normalize both sides: strict, itn, speechio or funasr2023 (default: none; in stage 3 speechio)",
+    "out": "text.cer to write (strict); the same name with .json is written next to it",
     "out_dir": "folder of ref.txt, DETAILS.txt, RESULTS.txt, RESULTS.json (speechio)",
     "tokens": "CJK per character and other scripts per word (default), every character, or every word",
-    "missing": "a reference without a hypothesis is deletions (default), left out, or an error",
-    "detail": "full analysis in the JSON (default), the rate with S, D and I only, or the total only (fastest)",
-    "data_dir": "Kaldi data directory whose utt2spk, utt2set, utt2dur are used (default: that of the plan)",
-    "utt2spk": "lines of 'id speaker': a table and an interval by speaker",
-    "utt2set": "lines of 'id set': a table by test set",
-    "utt2dur": "lines of 'id seconds': a table by duration",
-    "hotwords": "file (one a line), or the words: their recall and precision",
+    "missing": "a reference without a hypothesis: all deletions (default), left out, or an error",
+    "detail": "in the JSON: full: the analysis (default); split: the rate with S, D and I; totals: the total (fastest)",
+    "data_dir": "Kaldi data directory with utt2spk, utt2set, utt2dur (default: that of the plan)",
+    "utt2spk": "lines of 'id speaker', for a table and an interval by speaker",
+    "utt2set": "lines of 'id set', for a table by test set",
+    "utt2dur": "lines of 'id seconds', for a table by duration",
+    "hotwords": "file (one per line), or the words themselves, for their recall and precision",
     "jsonl": "write one JSON object per utterance, with its alignment",
     "trn_dir": "write ref.trn and hyp.trn for sclite here",
     "plan": "plan.json of the run: its model, options and code are recorded in the JSON",
@@ -43,7 +43,7 @@ ONLY_WITH_SPLIT = ("out", "utt2spk", "utt2set", "utt2dur", "hotwords", "jsonl", 
 
 
 def check_options(args: argparse.Namespace) -> None:
-    """An option that would do nothing, or that another needs and that is missing, is an error."""
+    """Raise UsageError for an option that would have no effect, or that is missing although another needs it."""
     if args.results:
         _refuse(args, ("ref", "hyp", "out", "out_dir"), "--results")
         if not args.data_dir:
@@ -59,11 +59,11 @@ def check_options(args: argparse.Namespace) -> None:
     if args.detail == "totals":
         _refuse(args, (*ONLY_WITH_SPLIT, "profile", "results"), "--detail totals")
     if args.data_dir and not Path(args.data_dir).is_dir():
-        raise DataError("there is no such folder", where="--data_dir", hint=f"make sure that {args.data_dir} exists")
+        raise DataError("no such folder", where="--data_dir", hint=f"check the path {args.data_dir}")
 
 
 def _refuse(args: argparse.Namespace, names: Sequence[str], mode: str) -> None:
-    """An option that would do nothing is an error, not silence."""
+    """Raise UsageError for an option that would have no effect."""
     for name in names:
         if getattr(args, name):
-            raise UsageError(f"--{name} does nothing with {mode}", where=f"--{name}", hint="leave out one of the two")
+            raise UsageError(f"--{name} has no effect with {mode}", where=f"--{name}", hint="leave out one of the two")

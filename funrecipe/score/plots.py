@@ -26,7 +26,7 @@ def bar_plot(labels: Sequence[str], values: Sequence[float], *, title: str, y_la
 
 
 def histogram(values: Sequence[float], *, title: str, x_label: str, y_label: str, upper: float) -> str:
-    """How often values fall into 20 intervals from 0 to ``upper``; larger ones are counted in the last."""
+    """A histogram of values in 20 intervals from 0 to ``upper``; larger values are counted in the last."""
     figure, axes = _figure(title, y_label)
     axes.hist([min(value, upper) for value in values], bins=20, range=(0, upper), color=BAR_COLOUR)
     axes.set_xlabel(x_label)

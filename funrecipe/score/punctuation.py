@@ -27,7 +27,7 @@ ANY = "any"
 
 @dataclass(frozen=True)
 class MarkCounts:
-    """How often a mark is in the results and the reference (``hits``), in the results, and in the reference."""
+    """How often a mark occurs in both results and reference (``hits``), in the results, and in the reference."""
 
     hits: int = 0
     found: int = 0
@@ -81,13 +81,13 @@ def score_punctuation(references: Mapping[str, str], results: Mapping[str, str])
     the reference are missed, and those after other words of the results are wrong.
 
     Raises:
-        DataError: a text of the reference has no result, or the other way round.
+        DataError: a reference text without a result, or a result without a reference.
     """
     missing, unknown = sorted(set(references) - set(results)), sorted(set(results) - set(references))
     if missing or unknown:
         key = (missing or unknown)[0]
         side = "result" if missing else "reference"
-        raise DataError(f"there is no {side} for '{key}' ({len(missing or unknown)} in all)")
+        raise DataError(f"no {side} for '{key}' ({len(missing or unknown)} in all)")
     counts: dict[str, MarkCounts] = {}
     words = unmatched = 0
 

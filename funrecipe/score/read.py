@@ -13,7 +13,7 @@ def read_texts(path: Path | str, *, like: Iterable[str] = (), is_label: bool = F
     """Id → text (empty when the line holds the id only).
 
     Blank lines, a byte order mark and CRLF are accepted; a duplicate id, a
-    file that is not UTF-8 or not there raises ``DataError`` with file:line.
+    missing file or one that is not UTF-8 raises ``DataError`` with file:line.
 
     Args:
         like: ids of another list in its order, mostly the same: their strings are taken, which saves memory.
@@ -29,7 +29,7 @@ def read_texts(path: Path | str, *, like: Iterable[str] = (), is_label: bool = F
         with open(path, encoding="utf-8-sig", newline="\n") as file:
             for line_number, line in enumerate(file, start=1):
                 if "\0" in line:
-                    hint = "UTF-16 is converted with: iconv -f UTF-16 -t UTF-8"
+                    hint = "convert UTF-16 with: iconv -f UTF-16 -t UTF-8"
                     raise DataError("not text: a zero byte", where=f"{path}:{line_number}", hint=hint)
                 fields = line.split(None, 1)
                 if not fields:
@@ -69,7 +69,7 @@ def _not_utf8(path: Path | str) -> DataError:
 
 
 def read_durations(path: Path | str, *, like: Iterable[str] = ()) -> dict[str, float]:
-    """Id → seconds from an ``utt2dur`` file; a value that is no number ≥ 0 raises ``DataError``."""
+    """Id → seconds from an ``utt2dur`` file; a value that is not a number ≥ 0 raises ``DataError``."""
     texts: Mapping[str, str] = read_texts(path, like=like)
     durations: dict[str, float] = {}
     for utterance_id, text in texts.items():

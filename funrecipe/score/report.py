@@ -1,4 +1,4 @@
-"""One scored run as one HTML page that needs nothing else, and as ``RESULTS.md``."""
+"""One scored run as one self-contained HTML page, and as ``RESULTS.md``."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Audio:
 
 @dataclass(frozen=True)
 class RunFacts:
-    """What the page tells besides the scores. ``workers``: number → (audio seconds, decoding seconds)."""
+    """What the page shows in addition to the scores. ``workers``: number → (audio seconds, decoding seconds)."""
 
     title: str
     audio: Mapping[str, Audio] = field(default_factory=dict)
@@ -88,7 +88,7 @@ def _template(name: str) -> Any:
 
 
 def plain_markdown(value: object) -> str:
-    """``value`` in one line of Markdown that shows it as it is: names and settings come from the data."""
+    """``value`` as one line of Markdown, escaped: names and settings come from the data."""
     text = html.escape(" ".join(str(value).split()), quote=False)
     return _MARKDOWN.sub(r"\\\g<0>", text)
 

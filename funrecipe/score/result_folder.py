@@ -1,7 +1,7 @@
 """A scored run on disk: ``1best_recog/`` with ``text.ref``, ``text.proc`` and ``text.cer.json``.
 
-Scores stand beside the texts that they are of, or not at all: before another pair of texts is scored, what the folder
-holds about the earlier pair goes.
+A score is kept only together with the texts it was computed from: before another pair of texts is scored, what the
+folder holds about the earlier pair is removed.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class ResultFolder:
         recog = path / "1best_recog" if (path / "1best_recog").is_dir() else path
         for name in ("text.ref", "text.proc"):
             if not (recog / name).is_file():
-                raise DataError(f"there is no {name} in {recog}", where=str(path), hint="run stage 2 (score) first")
+                raise DataError(f"no {name} in {recog}", where=str(path), hint="run stage 2 (score) first")
         return cls(output_dir=recog.parent if recog.name == "1best_recog" else recog, recog=recog)
 
     def texts(self) -> tuple[dict[str, str], dict[str, str]]:
@@ -41,11 +41,11 @@ class ResultFolder:
 
     def summary(self) -> dict[str, Any]:
         """What ``funrecipe score`` wrote beside ``text.cer``; empty when it did not."""
-        return self._read_json("text.cer.json", "run stage 2 (score) again")
+        return self._read_json("text.cer.json", "rerun stage 2 (score)")
 
     def speechio(self) -> dict[str, Any] | None:
         """What stage 3 wrote to ``RESULTS.json``; None when it did not run."""
-        return self._read_json("RESULTS.json", "run stage 3 again") or None
+        return self._read_json("RESULTS.json", "rerun stage 3") or None
 
     def _read_json(self, name: str, hint: str) -> dict[str, Any]:
         path = self.recog / name
@@ -64,9 +64,9 @@ def take_texts(recog: Path, reference: Path) -> tuple[Path, Path]:
         DataError: one of them is not there. WriteError: the folder cannot be written.
     """
     if not (recog / "text").is_file():
-        raise DataError(f"there is no {recog / 'text'}", where=str(recog), hint="run stage 1 first")
+        raise DataError(f"no {recog / 'text'}", where=str(recog), hint="run stage 1 first")
     if not reference.is_file():
-        raise DataError("there is no reference", where=str(reference), hint="give a data directory with text")
+        raise DataError("no reference", where=str(reference), hint="give a data directory with text")
     pairs = {recog / "text.ref": reference, recog / "text.proc": recog / "text"}
     if not all(_is_copy(copy, source) for copy, source in pairs.items()):
         _remove(recog, (*STAGE_2, *STAGE_3))
@@ -77,7 +77,7 @@ def take_texts(recog: Path, reference: Path) -> tuple[Path, Path]:
 
 
 def state_of_scores(recog: Path) -> list[str]:
-    """Changes when a score in the folder changes: what a report on them depends on."""
+    """A stamp of the scores in the folder, which a report depends on; it changes when they do."""
     return [sha256_of(path) if (path := recog / name).is_file() else "" for name in (*STAGE_2, *STAGE_3)]
 
 

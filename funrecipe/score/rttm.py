@@ -24,10 +24,10 @@ class SpeakerTurn:
 
 
 def read_rttm(path: Path | str) -> dict[str, list[SpeakerTurn]]:
-    """Turns by recording id; lines of other types than ``SPEAKER`` and comments (``;``) are left out.
+    """Turns by recording id; lines of types other than ``SPEAKER`` and comments (``;``) are skipped.
 
     Raises:
-        DataError: the file cannot be read, a line is not RTTM, or there is no turn; names file and line.
+        DataError: the file cannot be read, a line is not RTTM, or the file has no turns; names file and line.
     """
     turns: dict[str, list[SpeakerTurn]] = {}
     for number, fields in _rows(path):
@@ -42,7 +42,7 @@ def read_rttm(path: Path | str) -> dict[str, list[SpeakerTurn]]:
         start_s, length_s = (_seconds(field, path, number) for field in fields[3:5])
         turns.setdefault(fields[1], []).append(SpeakerTurn(start_s, start_s + length_s, fields[7]))
     if not turns:
-        raise DataError("there is no SPEAKER line", where=str(path))
+        raise DataError("no SPEAKER line", where=str(path))
     return turns
 
 

@@ -1,4 +1,4 @@
-"""From texts by id to counted edits: which utterances are scored, and what each of them costs."""
+"""From texts by id to counted edits: which utterances are scored, and the edits that each of them costs."""
 
 from __future__ import annotations
 
@@ -61,13 +61,13 @@ def percent(part: float, whole: float) -> float:
 
 
 def sum_edits(counts: np.ndarray) -> Edits:
-    """Pooled counts of rows ``(N, 4)`` as ``count_edits`` gives them."""
+    """Pooled counts of rows (N, 4) as ``count_edits`` gives them."""
     return Edits(*(int(n) for n in counts.sum(axis=0)))
 
 
 @dataclass(frozen=True)
 class Coverage:
-    """Which utterances the number is about. Every list of ids is sorted."""
+    """Which utterances the number covers. Every list of ids is sorted."""
 
     references: int
     hypotheses: int
@@ -78,17 +78,17 @@ class Coverage:
 
     @property
     def warning(self) -> str | None:
-        """What to say where more than a tenth of the hypotheses are empty although there was something to write."""
+        """The warning where more than a tenth of the hypotheses are empty but their references are not, or None."""
         if 10 * len(self.empty) <= self.scored:
             return None
         share = percent(len(self.empty), self.scored)
         return (
             f"WARNING: {len(self.empty)} of {self.scored} hypotheses are empty ({share:.0f} %)"
-            ": look at the audio and the search options (ctc_weight, lm_weight, ngram_weight, penalty)"
+            ": check the audio and the search options (ctc_weight, lm_weight, ngram_weight, penalty)"
         )
 
     def line(self) -> str:
-        """One line for people; it names everything that is not ordinary."""
+        """One human-readable line that names everything out of the ordinary."""
         parts = [f"{self.scored} of {self.references} references scored"]
         if self.missing:
             counted = "counted as deletions" if self.scored == self.references else "LEFT OUT"
@@ -116,7 +116,7 @@ class Coverage:
 
 @dataclass(frozen=True)
 class Scoring:
-    """Scored utterances, sorted by id: texts as compared, their tokens, the same encoded, and ``counts (N, 4)``."""
+    """Scored utterances, sorted by id: texts as compared, their tokens, the same encoded, and ``counts`` (N, 4)."""
 
     ids: Sequence[str]
     ref_texts: Sequence[str] = field(repr=False)
@@ -179,26 +179,28 @@ class Scoring:
 def cover(refs: Mapping[str, str], hyps: Mapping[str, str], missing_policy: str) -> tuple[list[str], Coverage]:
     """Sorted ids to score and what that leaves out.
 
-    Raises ``DataError`` when there is no reference, or no id in common;
+    Raises ``DataError`` when there are no references, or no ids in common;
     ``IncompleteRunError`` for a missing hypothesis under policy ``error``.
     """
     if not refs:
-        raise DataError("there is no reference, so there is nothing to score", hint="give lines of 'id text'")
+        raise DataError("no references, so nothing to score", hint="give lines of 'id text'")
     missing = sorted(refs.keys() - hyps.keys())
     if len(missing) == len(refs) and hyps:
         raise DataError(
             f"none of the {len(hyps)} hypothesis ids is among the {len(refs)} reference ids: "
             f"'{min(hyps)}' … against '{min(refs)}' …",
-            hint="do both files belong to the same data set?",
+            hint="check that both files belong to the same data set",
         )
     if missing and missing_policy == "error":
         raise IncompleteRunError(
             f"{len(missing)} of {len(refs)} references have no hypothesis:\n{list_problems(missing)}",
-            hint="finish the run, or choose --missing strict (deletions) or --missing present (left out)",
+            hint="finish the run, or pass --missing strict (count as deletions) or --missing present (leave out)",
         )
     ids = sorted(refs.keys() & hyps.keys() if missing_policy == "present" else refs)
     if not ids:
-        raise DataError("no utterance to score: there is no hypothesis at all", hint="use --missing strict to count it")
+        raise DataError(
+            "nothing to score: no reference has a hypothesis", hint="use --missing strict to count deletions"
+        )
     coverage = Coverage(
         references=len(refs),
         hypotheses=len(hyps),
@@ -238,7 +240,7 @@ def _single_words(refs: Sequence[str], hyps: Sequence[str]) -> tuple[list[int], 
 
 
 def _lower(texts: list[str]) -> list[str]:
-    """In lower case; most texts are already, and stay the same objects."""
+    """Texts in lower case; those that already are stay the same objects."""
     return [text if (lower := text.lower()) == text else lower for text in texts]
 
 
@@ -251,7 +253,7 @@ def require_reference_tokens(ref_tokens: int, insertions: int, scored: int) -> N
     """Raises ``DataError`` where no reference holds a token: an error rate is a share of them."""
     if not ref_tokens:
         raise DataError(
-            f"the references are blank, all {scored} of them, so there is no error rate ({insertions} insertions)",
+            f"all {scored} references are blank, so there is no error rate ({insertions} insertions)",
             hint="give the transcripts; on recordings without speech the insertions are the result",
         )
 

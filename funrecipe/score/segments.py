@@ -1,4 +1,4 @@
-"""Voice activity against a reference, in time: what is missed, what is a false alarm, and what both cost.
+"""Voice activity against a reference, in time: misses, false alarms, and the cost of both.
 
 Source of the cost: NIST, OpenSAT evaluation plan: 0.75 · P(miss) + 0.25 · P(false alarm).
 """
@@ -42,12 +42,12 @@ class VadErrors:
 
     @property
     def false_alarm_rate(self) -> float:
-        """Share of the rest that was taken for speech."""
+        """Share of the non-speech that was taken for speech."""
         return self.false_alarm_ms / self.silence_ms if self.silence_ms else 0.0
 
     @property
     def frame_error_rate(self) -> float:
-        """Share of all time that was taken for the other."""
+        """Share of all time that was classified wrongly."""
         total_ms = self.speech_ms + self.silence_ms
         return (self.missed_ms + self.false_alarm_ms) / total_ms if total_ms else 0.0
 
@@ -88,7 +88,7 @@ def score_segments(reference: Segments, found: Segments, duration_ms: int) -> Va
 def score_recordings(
     references: Mapping[str, Segments], found: Mapping[str, Segments], durations_ms: Mapping[str, int] | None = None
 ) -> dict[str, VadErrors]:
-    """The errors of every recording of the reference; one that was not looked at has all its speech missed.
+    """The errors of every recording of the reference; all speech of one without results is missed.
 
     Args:
         durations_ms: lengths; a recording without one ends with the last segment of either side.
@@ -98,7 +98,7 @@ def score_recordings(
     """
     unknown = sorted(set(found) - set(references))
     if unknown:
-        raise DataError(f"there is no reference for '{unknown[0]}' ({len(unknown)} in all)")
+        raise DataError(f"no reference for '{unknown[0]}' ({len(unknown)} in all)")
     errors = {}
     for key, reference in references.items():
         hypothesis = found.get(key, ())

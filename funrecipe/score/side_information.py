@@ -1,4 +1,4 @@
-"""What is known about the utterances besides their texts: speakers, sets, durations, hot words."""
+"""What is known about the utterances apart from their texts: speakers, sets, durations, hotwords."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def read_side_information(
     hotwords: Sequence[str] = (),
     ids: Sequence[str] = (),
 ) -> SideInformation:
-    """Files given by name, else those found in ``data_dir``; without ``utt2dur``, ``durations_s()`` stands.
+    """Files given by name, else those found in ``data_dir``; without ``utt2dur``, ``durations_s()`` is used.
 
     Args:
         ids: of the utterances that are scored, in order, whose strings are shared.

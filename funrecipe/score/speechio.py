@@ -1,7 +1,7 @@
 """SpeechIO's protocol: ``DETAILS.txt`` and ``RESULTS.txt`` with the bytes of its ``error_rate_zh``, faults included.
 
-What the published tool leaves out without a word (references without a
-hypothesis, hypotheses whose reference is blank, hypotheses that came out
+What the published tool leaves out silently (references without a
+hypothesis, hypotheses whose reference is blank, hypotheses that are
 empty) is left out here too, but counted: ``Evaluation.left_out``.
 Layouts: SpeechColab/Leaderboard ``utils/error_rate_zh`` and ``utils/benchmark.sh``.
 """
@@ -46,7 +46,7 @@ class Evaluation:
         return 100.0 * self.num_utts_with_error / len(self.ids)
 
     def left_out(self) -> str:
-        """One line for people; empty when the published tool leaves nothing out."""
+        """One human-readable line; empty when the published tool leaves nothing out."""
         parts = [
             f"{len(ids)} {what}"
             for ids, what in (
@@ -69,7 +69,7 @@ def evaluate(refs: Mapping[str, str], hyps: Mapping[str, str], tokenizer: str) -
     ids = [i for i in sorted(hyps) if i in refs and i not in blank]
     if not ids:
         raise DataError(
-            f"SpeechIO's protocol has nothing to score: none of {len(hyps)} non-empty hypotheses "
+            f"SpeechIO's protocol has nothing to score: none of the {len(hyps)} non-empty hypotheses "
             f"has one of the {len(refs) - len(blank)} non-blank references",
             hint="the strict protocol counts such utterances as deletions",
         )
@@ -118,7 +118,7 @@ def results_txt(evaluation: Evaluation) -> str:
 
 
 def details_txt(evaluation: Evaluation) -> Iterator[str]:
-    """DETAILS.txt in pieces: four lines per utterance, then the statistics."""
+    """DETAILS.txt piece by piece: four lines per utterance, then the statistics."""
     for utterance_id, ref, hyp, ops in zip(evaluation.ids, evaluation.refs, evaluation.hyps, evaluation.ops):
         edits = Edits(*(ops.count(letter) for letter in (b"C", b"S", b"I", b"D")))
         yield (
@@ -158,5 +158,5 @@ def aligned_rows(ref: Sequence[str], hyp: Sequence[str], ops: bytes) -> Iterable
 
 
 def _columns(cell: str) -> int:
-    # The published tool knows no other wide characters (kana, full-width forms) than these.
+    # The published tool has no other wide characters (kana, full-width forms) than these.
     return sum(2 if "\u4e00" <= character <= "\u9fa5" else 1 for character in cell)

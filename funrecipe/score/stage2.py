@@ -1,4 +1,4 @@
-"""Stage 2: ``text.cer``, a JSON file beside it, and what else is asked for, under the strict protocol."""
+"""Stage 2: ``text.cer``, a JSON file next to it, and the other outputs asked for, under the strict protocol."""
 
 from __future__ import annotations
 
@@ -36,11 +36,11 @@ def score_strict(
     jsonl: str | None = None,
     trn_dir: str | None = None,
 ) -> Iterator[str]:
-    """Score two files, write the files that are named, give human-readable lines.
+    """Score two files, write the files that are named, return human-readable lines.
 
     Args:
-        side_of: gives what is known about the utterances of these ids besides their texts.
-        is_full: the JSON has the analysis.
+        side_of: returns what else is known about the utterances of these ids.
+        is_full: include the analysis in the JSON.
     Raises:
         DataError: after the lines, where the references have no token.
     """
@@ -54,7 +54,7 @@ def score_strict(
         summary["analysis"] = analysis_json(scoring, side)
     if out:
         write_text_cer(out, scoring)
-        if not out.startswith("/dev/"):  # there is no place beside /dev/stdout
+        if not out.startswith("/dev/"):  # nothing can be written next to /dev/stdout
             write_json(f"{out}.json", summary)
     if jsonl:
         write_json_lines(jsonl, scoring)
@@ -66,7 +66,7 @@ def score_strict(
 
 
 def total_lines(ref: Path | str, hyp: Path | str, unit: str, missing_policy: str) -> list[str]:
-    """The error rate alone, without knowing which errors there are: the fastest."""
+    """The error rate alone, without the kinds of errors: the fastest."""
     refs = read_texts(ref)
     hyps = read_texts(hyp, like=refs)
     ids, coverage = cover(refs, hyps, missing_policy)

@@ -1,7 +1,7 @@
-"""Stage 3: normalize both sides, score as SpeechIO does, and say what the strict protocol would have said.
+"""Stage 3: normalize both sides, score as SpeechIO does, and show what the strict protocol gives.
 
 ``RESULTS.txt`` and ``DETAILS.txt`` hold the bytes of the published tool.
-Wherever its number differs from a strict one, that stands beside it, on the
+Wherever its number differs from a strict one, the latter is shown too, on the
 terminal, in ``RESULTS.strict.txt`` and in ``RESULTS.json``: every reference
 counts (the tool leaves out missing and empty hypotheses and blank
 references), with the same normalization and with the correct one.
@@ -29,10 +29,10 @@ def score_speechio(
     out_dir: Path | str,
     meta: Mapping[str, str],
 ) -> list[str]:
-    """Write ``ref.txt DETAILS.txt RESULTS.txt RESULTS.json`` (and ``RESULTS.strict.txt``); return lines for people.
+    """Write ``ref.txt DETAILS.txt RESULTS.txt RESULTS.json`` (and ``RESULTS.strict.txt``); return readable lines.
 
     Raises:
-        UsageError: there is no such profile.
+        UsageError: unknown profile.
         DataError: nothing can be scored under SpeechIO's protocol; nothing is written.
     """
     out_dir = Path(out_dir)

@@ -1,4 +1,4 @@
-"""The machine-readable result: the number, and everything one needs to know to trust or repeat it."""
+"""The machine-readable result: the number, and everything needed to trust or reproduce it."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def summary_json(scoring: Scoring, meta: Mapping[str, str]) -> dict[str, Any]:
 
 
 def lines_about(summary: Mapping[str, Any]) -> list[str]:
-    """For people: how sure the number is, how it came about, what became of the hot words."""
+    """Human-readable: how certain the number is, how it was computed, how the hotwords fared."""
     protocol = summary["protocol"]
     lines = [
         f"protocol: {protocol['name']}, tokens {protocol['tokens']}, case {protocol['case']}, "
@@ -53,7 +53,7 @@ def lines_about(summary: Mapping[str, Any]) -> list[str]:
 
 
 def analysis_json(scoring: Scoring, side: SideInformation) -> dict[str, Any]:
-    """Everything else that one pass over the alignments tells; keys without data are left out."""
+    """Everything else that one pass over the alignments yields; keys without data are left out."""
     mixed = scoring.in_unit("mixed")
     interval = bootstrap_interval(scoring.counts)
     analysis: dict[str, Any] = {

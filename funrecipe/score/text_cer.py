@@ -38,7 +38,7 @@ def _blocks(scoring: Scoring) -> Iterator[str]:
     counts = (scoring.counts[start : start + CHUNK].tolist() for start in range(0, len(scoring.ids), CHUNK))
     for utterance_id, ref, hyp, row in zip(scoring.ids, scoring.refs, scoring.hyps, chain.from_iterable(counts)):
         yield f"{utterance_id}{_counts_text(*row)}\nref:\t{' '.join(ref)}\nhyp:\t{' '.join(hyp)}\n"
-    is_many = scoring.coverage.scored >= FEWEST_FOR_A_WARNING  # of a handful everyone sees each
+    is_many = scoring.coverage.scored >= FEWEST_FOR_A_WARNING  # in a handful anyone sees each of them
     warning = [scoring.coverage.warning] if is_many and scoring.coverage.warning else []
     yield "\n" + "".join(line + "\n" for line in [*warning, *summary_lines(scoring)])
 
@@ -48,6 +48,6 @@ def _counts_text(cor: int, sub: int, ins: int, dele: int) -> str:
     tokens = cor + sub + dele
     if tokens:
         corr, cer = cor / tokens, (sub + ins + dele) / tokens
-    else:  # nothing was there to be right; the rate is inf when something was inserted
+    else:  # no reference tokens; the rate is inf when something was inserted
         corr, cer = 0.0, math.inf if ins else 0.0
     return f"(nwords={tokens},cor={cor},ins={ins},del={dele},sub={sub}) corr:{corr:.2%},cer:{cer:.2%}"

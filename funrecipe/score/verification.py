@@ -11,14 +11,14 @@ import numpy as np
 
 from funrecipe.errors import DataError
 
-# Of FunASR's recipe.
+# As in FunASR's recipe.
 TARGET_PRIOR, MISS_COST, FALSE_ALARM_COST = 0.01, 10.0, 1.0
 LABELS = {"target": True, "nontarget": False, "1": True, "0": False}
 
 
 @dataclass(frozen=True)
 class Trial:
-    """Is ``test`` spoken by whom ``enroll`` is spoken by? ``is_target``: None where nobody has said."""
+    """Whether ``test`` and ``enroll`` have the same speaker. ``is_target``: None where this is not known."""
 
     enroll: str
     test: str
@@ -46,7 +46,7 @@ def read_trials(path: Path | str) -> list[Trial]:
             )
         trials.append(Trial(fields[0], fields[1], LABELS[fields[2]] if len(fields) == 3 else None))
     if not trials:
-        raise DataError("there is no trial", where=str(path))
+        raise DataError("no trials", where=str(path))
     return trials
 
 
@@ -72,7 +72,7 @@ def unit(vector: np.ndarray) -> np.ndarray:
 
 @dataclass(frozen=True)
 class VerificationRates:
-    """``eer``: in percent; ``min_dcf``: over the cost of the better answer without listening; counts of trials."""
+    """``eer``: in percent; ``min_dcf``: relative to the better of accepting all and rejecting all; counts of trials."""
 
     eer: float
     eer_threshold: float
@@ -94,11 +94,11 @@ def verification_rates(scores: np.ndarray, is_target: np.ndarray) -> Verificatio
     between neighboring thresholds cross (Brümmer and de Villiers 2013); the cost is NIST's, normalized.
 
     Raises:
-        DataError: there are no target or no nontarget trials.
+        DataError: no target trials or no nontarget trials.
     """
     targets, nontargets = np.sort(scores[is_target]), np.sort(scores[~is_target])
     if not len(targets) or not len(nontargets):
-        raise DataError(f"{len(targets)} target and {len(nontargets)} nontarget trials: rates take both kinds")
+        raise DataError(f"{len(targets)} target and {len(nontargets)} nontarget trials: error rates need both kinds")
     thresholds = np.append(np.unique(scores), math.inf)
     miss = np.searchsorted(targets, thresholds, side="left") / len(targets)
     false_alarm = 1 - np.searchsorted(nontargets, thresholds, side="left") / len(nontargets)

@@ -32,7 +32,7 @@ class MeanFreeFbank(nn.Module):
         self.fbank = Fbank(sample_rate_hz, n_mels, window="povey")
 
     def forward(self, waveforms: Tensor) -> Tensor:
-        """waveforms: (B, S), all of the same length -> (B, T, n_mels)."""
+        """``waveforms`` (B, S), all of the same length -> (B, T, n_mels)."""
         feats, _ = self.fbank(waveforms, torch.full((waveforms.size(0),), waveforms.size(1), device=waveforms.device))
         return feats - feats.mean(dim=1, keepdim=True)
 
@@ -53,7 +53,7 @@ class ConfiguredFrontend(nn.Module):
             )
 
     def forward(self, waveforms: Tensor) -> Tensor:
-        """waveforms: (B, S), all of the same length -> (B, T, D)."""
+        """``waveforms`` (B, S), all of the same length -> (B, T, D)."""
         wave_lens = torch.full((waveforms.size(0),), waveforms.size(1), device=waveforms.device)
         feats, _ = self.frontend(waveforms, wave_lens)
         return feats - feats.mean(dim=1, keepdim=True) if self.subtract_mean else feats

@@ -39,7 +39,7 @@ class Sentence:
 
     Attributes:
         words: what the recipe writes, joined by a space.
-        text: for people: blanks only behind Latin words.
+        text: human-readable, with blanks only after Latin words.
         timestamp_ms: ``[start, end]`` per word if the tokens had them, else None.
     """
 
@@ -55,11 +55,11 @@ def postprocess(
 
     Args:
         timestamp_ms: ``[start, end]`` per token, or per token that is not special.
-        spells_blanks: whether the vocabulary says where a word begins (``Tokenizer.spells_blanks``), so that letters
+        spells_blanks: whether the vocabulary marks where a word begins (``Tokenizer.spells_blanks``), so that letters
             are joined as they are; None: where one of ``tokens`` does.
 
     Raises:
-        ValueError: neither of these numbers of time stamps.
+        ValueError: the number of time stamps is neither of these.
     """
     kept = [token for token in tokens if token not in SPECIAL]
     spans: list[Span] = [[0, 0]] * len(kept)
@@ -97,7 +97,7 @@ def _join_spelled(tokens: Sequence[str], spans: Sequence[Span]) -> list[_Word]:
 
 
 def _join_bytes(tokens: Sequence[str]) -> list[str]:
-    """SentencePiece spells a character that it has no piece for in bytes, ``<0xE4>``: the first of them becomes it."""
+    """SentencePiece spells a character without a piece in bytes, ``<0xE4>``; the first becomes the character."""
     joined = list(tokens)
     start = 0
     while start < len(joined):
@@ -138,7 +138,7 @@ def _join_pieces(tokens: Sequence[str], spans: Sequence[Span]) -> list[_Word]:
 
 
 def _kinds(tokens: Sequence[str]) -> list[str]:
-    """The kind of every token. A list of one kind only is judged by whole tokens, a mixed one by their characters."""
+    """The kind of every token: of whole tokens if all are of one kind, else by their characters."""
     bare = [token.replace(" ", "") for token in tokens]
     if all("\u4e00" <= token <= "\u9fff" or "0" <= token <= "9" or token == "@" for token in bare):
         return [HAN] * len(tokens)

@@ -1,4 +1,4 @@
-"""Rich text: the tags that SenseVoice writes around its text (language, emotion, event), kept, drawn or taken away.
+"""Rich text: the tags that SenseVoice writes around its text (language, emotion, event), kept, drawn or removed.
 
 Source of the rules: ``funasr.utils.postprocess_utils.rich_transcription_postprocess`` (1.4.16), whose output
 :func:`draw_tags` gives.
@@ -61,7 +61,7 @@ def unspaced(text: str) -> str:
 
 
 def draw_tags(text: str) -> str:
-    """Tags as marks: events before a part, its emotion behind it; a part begins at every language tag.
+    """Tags as marks: events before a part, its emotion after it; a part begins at every language tag.
 
     Repeated marks of neighboring parts are drawn once, by FunASR's rule: an event that the part before shows is left
     out, so a third one in a row shows again.

@@ -47,13 +47,13 @@ class SentencePieceTokenizer(Tokenizer):
 
     @cached_property
     def processor(self) -> Any:
-        """Raises DataError where the model has another number of pieces than the vocabulary has tokens."""
+        """Raises DataError unless the model has as many pieces as the vocabulary has tokens."""
         processor = load_pieces(self.model)
         if processor.vocab_size() != len(self.tokens):
             raise DataError(
                 f"the SentencePiece model has {processor.vocab_size()} pieces, the vocabulary {len(self.tokens)}",
                 where=str(self.model),
-                hint="get the whole model again: one of the two files belongs to another model",
+                hint="download the whole model again; one of the two files belongs to another model",
             )
         return processor
 
@@ -69,7 +69,7 @@ class SentencePieceTokenizer(Tokenizer):
 def join_pieces(pieces: Sequence[str], times_ms: Sequence[Sequence[int]]) -> tuple[list[str], list[list[int]]]:
     """Words and their ``[start, end]`` in ms from timed pieces (SenseVoice's rule).
 
-    A piece with the word mark begins a word, as does every piece that is not plain Latin letters; Latin letters behind
+    A piece with the word mark begins a word, as does every piece that is not plain Latin letters; Latin letters after
     a Latin word belong to it.
     """
     words: list[str] = []

@@ -26,14 +26,14 @@ class Tokenizer:
     def __init__(self, tokens: Sequence[str], seg_dict: Mapping[str, Sequence[str]] | None = None) -> None:
         self.tokens = tuple(tokens)
         self.seg_dict = dict(seg_dict or {})
-        self.ids = {token: i for i, token in reversed(list(enumerate(tokens)))}  # the first of equal tokens counts
+        self.ids = {token: i for i, token in reversed(list(enumerate(tokens)))}  # of equal tokens the first counts
         self.unknown_id = self.ids.get(UNKNOWN, len(self.tokens) - 1)
         self.space = space_token(self.tokens)
         self.has_word_pieces = has_word_pieces(self.tokens)
 
     @property
     def spells_blanks(self) -> bool:
-        """Whether tokens say where a word begins (``<space>``, ``▁``), so that letters between them are one word."""
+        """Whether tokens mark where a word begins (``<space>``, ``▁``), so that letters between them are one word."""
         return self.space is not None or self.has_word_pieces
 
     def tokenize(self, text: str) -> list[str]:

@@ -1,4 +1,4 @@
-"""What a text is made of: characters, marks, and the blanks that some scripts have between words and others do not."""
+"""What a text is made of: characters, marks, and the blanks that only some scripts have between words."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ INNER_MARKS = frozenset("'’-")  # don't, well-known
 
 
 def is_mark(character: str) -> bool:
-    """Punctuation, symbol or control character: nothing that is spoken."""
+    """Whether a character is punctuation, a symbol or a control character: not spoken."""
     return unicodedata.category(character)[0] in "PSCZ"
 
 
@@ -44,13 +44,13 @@ def space_token(tokens: Sequence[str]) -> str | None:
 
 
 def has_word_pieces(tokens: Sequence[str]) -> bool:
-    """Whether a vocabulary spells in pieces of which ``▁`` begins those that begin a word."""
+    """Whether a vocabulary spells in pieces, where ``▁`` marks the beginning of a word."""
     pieces = sum(token.startswith(WORD_MARK) and len(token) > 1 for token in tokens)
     return pieces > 0 and not any(token.endswith("@@") for token in tokens)
 
 
 def split_characters(text: str, space: str | None = None) -> list[str]:
-    """NFKC, lower case, one token per character. A blank between words of spaced scripts is ``space``; others go."""
+    """NFKC, lower case, one token per character. Blanks between words of spaced scripts become ``space``."""
     text = " ".join(unicodedata.normalize("NFKC", text).lower().split())
     if space is None:
         return [c for c in text if not c.isspace()]

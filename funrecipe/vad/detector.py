@@ -33,9 +33,9 @@ class VadState:
 
     Attributes:
         frontend: samples and log-mel frames of the front-end.
-        memory: one tensor ``(1, lorder - 1, proj_dim)`` per block of the network.
+        memory: one tensor (1, lorder - 1, proj_dim) per block of the network.
         segmenter: the open segment and the frames before it.
-        samples: ``(S,)`` from the start of the next frame whose loudness is not measured yet.
+        samples: (S,) from the start of the next frame whose loudness is not measured yet.
         decibels: loudness of the frames that the network has not seen yet.
         noise_decibel: average of the frames that were not speech.
         start_ms: start of the open segment.
@@ -79,7 +79,7 @@ class VoiceActivityDetector:
             raise UsageError(f"frame_in_ms is {options.frame_in_ms}", where="vad_post_conf", hint=hint)
 
     def segments(self, waveform: np.ndarray, options: VadOptions | None = None) -> list[list[int]]:
-        """``[start, end]`` in ms of every segment of ``waveform (S,)``, float in [-1, 1]; none if it is too short."""
+        """``[start, end]`` in ms of every segment of ``waveform`` (S,), float in [-1, 1]; none if it is too short."""
         samples = round(PIECE_S * self.sample_rate_hz)
         pieces = (waveform[start : start + samples] for start in range(0, len(waveform), samples))
         return self.segments_of_stream(pieces, options)
@@ -98,7 +98,7 @@ class VoiceActivityDetector:
 
     @torch.inference_mode()
     def feed(self, samples: np.ndarray, state: VadState, *, is_final: bool = False) -> list[list[int]]:
-        """What the next ``samples (S,)`` decide: ``[start, -1]``, ``[-1, end]`` or, if both, ``[start, end]``, in ms.
+        """What the next ``samples`` (S,) decide: ``[start, -1]``, ``[-1, end]`` or, if both, ``[start, end]``, in ms.
 
         How a recording is cut into pieces makes no difference to its segments.
 
@@ -141,7 +141,7 @@ class VoiceActivityDetector:
         state.samples = state.samples[len(frames) * shift :]
 
     def _is_speech(self, posteriors: np.ndarray, state: VadState) -> list[bool]:
-        """``posteriors (T, P)`` -> a decision per frame, which depends on the noise heard so far."""
+        """``posteriors`` (T, P) -> a decision per frame, which depends on the noise heard so far."""
         options = state.segmenter.options
         silence = posteriors[:, list(options.sil_pdf_ids)].sum(axis=1)
         speech = (np.float32(1) - silence).astype(np.float64)

@@ -33,5 +33,5 @@ class VadWorker:
         self.sample_rate_hz = detector.sample_rate_hz
 
     def transcribe(self, waveforms: Sequence[np.ndarray]) -> list[Line]:
-        """One line of segments in ms per waveform ``(S,)``; ``[]`` without speech."""
+        """One line of segments in ms per waveform (S,); ``[]`` without speech."""
         return [Line(str(self._detector.segments(waveform))) for waveform in waveforms]

@@ -66,7 +66,7 @@ def test_prefix_search_is_at_least_as_probable_as_the_best_path(folder, waves):
     ("options", "named"),
     [
         ({"search_type": "tsd"}, "search_type"),
-        ({"hotword": "qq"}, "hot words"),
+        ({"hotword": "qq"}, "hotwords"),
         ({"ngram_weight": 0.3}, "n-gram"),
         ({"token_num_relax": 5}, "token_num_relax"),
         ({"ctc_weight": 1.5}, "from 0 to 1"),

@@ -1,4 +1,4 @@
-"""N-gram models and hot words as scorers of a search."""
+"""N-gram models and hotwords as scorers of a search."""
 
 import gzip
 import math

@@ -1,4 +1,4 @@
-"""Whole recognizers over the golden models: batches, threads, edges, options, hot words, hypotheses of real speech."""
+"""Whole recognizers over the golden models: batches, threads, edges, options, hotwords, hypotheses of real speech."""
 
 import shutil
 import subprocess
@@ -153,7 +153,7 @@ def test_hot_words_from_string_file_and_nothing(tmp_path):
     assert read_hotwords(unicodedata.normalize("NFD", "한국 café")) == ["한국", "café"]
     assert read_hotwords("你好 " * 200) == ["你好"] * 200
     assert read_hotwords(None) == read_hotwords("") == read_hotwords("None") == []
-    with pytest.raises(UsageError, match="no hot word file"):
+    with pytest.raises(UsageError, match="no hotword file"):
         read_hotwords(str(tmp_path / "missing.txt"))
     with pytest.raises(UsageError, match="network"):
         read_hotwords("https://example.org/words.txt")

@@ -90,7 +90,7 @@ def test_download_then_resolve(server, tmp_path, capsys):
     record = json.loads((folder / hub_client.RECORD_NAME).read_text())
     assert record["sha256"]["model.pb"] == hashlib.sha256(WEIGHTS).hexdigest() and record["revision"] == "master"
     assert hub.resolve_model(MODEL) == folder and not list(folder.rglob("*.part"))
-    assert "licence FunASR-Model" in capsys.readouterr().out
+    assert "license FunASR-Model" in capsys.readouterr().out
 
 
 def test_a_second_download_fetches_nothing_and_repairs_what_changed(server, client, tmp_path):

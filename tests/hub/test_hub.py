@@ -73,7 +73,7 @@ def test_every_row_of_the_zoo_is_complete():
     rows = zoo().values()
     assert len(rows) >= 85
     for row in rows:
-        assert row.mode in ("offline", "online", "two-pass") and row.licence and row.language and row.family, row
+        assert row.mode in ("offline", "online", "two-pass") and row.license and row.language and row.family, row
         if row.unsupported is None:
             if row.family == "punc":  # reads texts
                 continue

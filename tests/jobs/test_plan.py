@@ -343,7 +343,7 @@ def test_the_fingerprint_covers_ngrams_and_hot_words(tmp_path: Path, caplog: pyt
     prints.append(record())
     words.write_text("爨\n", encoding="utf-8")
     prints.append(record(str(words)))
-    assert "hot word '爨' is left out" in caplog.text  # said where the user looks, before any worker runs
+    assert "hotword '爨' is left out" in caplog.text  # said where the user looks, before any worker runs
     (folder / "decoding.yaml").write_text(f"hotword: {words}\n")
     prints.append(record())
     words.write_text("和\n", encoding="utf-8")

@@ -129,7 +129,7 @@ def test_hot_words_given_as_words_are_normalized_like_the_texts(tmp_path, capsys
     (tmp_path / "hyp").write_text("a 我买iphone 十二了\nb 二零一三年的书\n", encoding="utf-8")
     texts = ["--ref", str(tmp_path / "ref"), "--hyp", str(tmp_path / "hyp")]
     assert main(["score", *texts, "--profile", "strict", "--hotwords", "iPhone 2012年"]) == 0
-    assert "hot words: recall 50.00 % (1 of 2 spoken), precision 100.00 % (1 of 1 written)" in capsys.readouterr().out
+    assert "hotwords: recall 50.00 % (1 of 2 spoken), precision 100.00 % (1 of 1 written)" in capsys.readouterr().out
 
 
 def test_hot_words_are_whole_tokens_and_counted_per_utterance():

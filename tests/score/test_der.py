@@ -136,7 +136,7 @@ def test_comments_and_other_types_of_lines_are_left_out(tmp_path):
         (read_rttm, "SPEAKER a 1 0 2 <NA> <NA>\n", "has 7 fields, not 8 or more\n  at: .*x:1"),
         (read_rttm, "\nSPEAKER a 1 0 -2 <NA> <NA> s\n", "'-2' is not a time in seconds\n  at: .*x:2"),
         (read_rttm, "SPEAKER a 1 nan 2 <NA> <NA> s\n", "'nan' is not a time in seconds"),
-        (read_rttm, "; nothing\n", "there is no SPEAKER line"),
+        (read_rttm, "; nothing\n", "no SPEAKER line"),
         (read_rttm, b"\xff\n", "not UTF-8"),
         (read_uem, "a 1 0\n", "has 3 fields, not 4"),
         (read_uem, "a 1 4 4\n", "ends at 4 s, not after 4 s"),

@@ -73,7 +73,7 @@ def test_trials_with_and_without_labels(tmp_path):
 
 @pytest.mark.parametrize(
     ("content", "message"),
-    [("a\n", "'a' is not a trial\n  at: .*trials:1"), ("a b yes\n", "not a trial"), ("\n", "there is no trial")],
+    [("a\n", "'a' is not a trial\n  at: .*trials:1"), ("a b yes\n", "not a trial"), ("\n", "no trials")],
 )
 def test_a_damaged_list_of_trials_is_named(content, message, tmp_path):
     (tmp_path / "trials").write_text(content)

@@ -24,7 +24,7 @@ declare_option stage 0 "first" integer
 declare_option stop_stage 2 "last" integer
 declare_option gpu_inference auto "where" "auto|true|false"
 declare_option validate true "check first"
-declare_option hotword_txt "" "hot words"
+declare_option hotword_txt "" "hotwords"
 parse_options "$@"
 for name in model njob ncpu gpu_inference validate hotword_txt; do printf '%s=%s\\0' "$name" "${!name}"; done
 """

@@ -1,4 +1,4 @@
-"""Training a contextual Paraformer: losses and gradients of FunASR 0.8.8, and which hot words are sampled."""
+"""Training a contextual Paraformer: losses and gradients of FunASR 0.8.8, and which hotwords are sampled."""
 
 from __future__ import annotations
 

@@ -64,8 +64,8 @@ def test_dropout_keeps_the_mean_and_drops_the_share(p: float, dtype: torch.dtype
     assert (y == 0).float().mean().item() == pytest.approx(p, abs=0.003)
     assert y.float().mean().item() == pytest.approx(1.0, abs=0.01)
     assert torch.equal(x.grad, y)  # the same mask, the same scale
-    neighbours = ((y[:, 1:] == 0) & (y[:, :-1] == 0)).float().mean().item()
-    assert neighbours == pytest.approx(p * p, abs=0.004)  # four elements of one number are independent
+    neighbors = ((y[:, 1:] == 0) & (y[:, :-1] == 0)).float().mean().item()
+    assert neighbors == pytest.approx(p * p, abs=0.004)  # four elements of one number are independent
 
 
 def test_dropout_follows_the_seed_and_does_nothing_when_it_should() -> None:

@@ -5,7 +5,7 @@
 Both sides get the same model folder (random weights, FunASR 1.x layout), the same audio and the same 600 ms pieces, in
 processes of their own, in turns. The peer's Python needs ``torch``, ``funasr`` (1.4.16 was used) and
 ``kaldi-native-fbank``. CPU time is what
-to compare: wall time on a shared machine says more about its neighbours.
+to compare: wall time on a shared machine says more about its neighbors.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Case ``contextual_paraformer``: hot words in both classes."""
+"""Case ``contextual_paraformer``: hotwords in both classes."""
 
 from __future__ import annotations
 

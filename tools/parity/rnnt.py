@@ -69,7 +69,7 @@ def check(case: Case) -> None:
     valid = (torch.arange(whole.size(1)) < out_lens.unsqueeze(1)).numpy()[:, :, None]
     for name, ours in (("utt", whole), ("chunk", chunked)):
         key = f"batch.encoder_out_{name}"
-        # frames behind a length are zeros here and left-overs in FunASR
+        # frames past the length are zeros here and left-overs in FunASR
         case.compare_values(key, ours.numpy() * valid, case.expected[key] * valid, ENCODER_TOLERANCE, "valid frames")
     case.compare("batch.encoder_out_lens", out_lens)
     for row, frames in enumerate(lens.tolist()):

@@ -1,7 +1,7 @@
 """Sentences of words drawn by frequency, for joining recorded syllables: ``random_sentences.py WORDS TOKENS --count
 N``.
 
-``WORDS`` has a ``WORD FREQUENCY`` line each (jieba's dict.txt, MIT licence); words with a character outside ``TOKENS``
+``WORDS`` has a ``WORD FREQUENCY`` line each (jieba's dict.txt, MIT license); words with a character outside ``TOKENS``
 are left out.
 """
 

@@ -1,6 +1,6 @@
-"""The ``itn`` normalization: the canonical *written* form (2023/10/01, 3.5%, 10:30, $5), for texts that mix both ways.
+"""The ``itn`` normalization: the canonical *written* form (2023/10/01, 3.5%, 10:30, $5), for texts that mix styles.
 
-The text is first brought into its spoken form by the ``strict`` profile, whatever way it was written, and then every
+The text is first brought into its spoken form by the ``strict`` profile, however it was written, and then every
 number is written in digits. So 百分之五十, 50% and ５０％ become one string. Single digits stay hanzi where no
 construction says that they are numbers (一共, 两年后), as in WeTextProcessing's default.
 """
@@ -53,7 +53,7 @@ _YEARS = (
     f"[五六七八九]{DIGIT}[到至]{DIGIT}{{2}}(?!{DIGIT}))"
 )
 _OF_YEARS = "赛季|学年|财年|年(?!龄)|[届级款]"
-# Words in which the numeral is no number, or no exact one.
+# Words in which the numeral is not a number, or not an exact one.
 _IDIOMS = (
     "(?:不管)?三七二十一|七七四十九|二一添作五|三下五除二|十一(?=黄金周|长假|小长假|国庆)|一二[八九](?=运动|事变)|九一八(?=事变)|"
     "九九八十一|一五一十|十全十美|成千上万|千千万万|万一|百分百|七七八八|乱七八糟|三三两两|一点一滴|一点点|"
@@ -198,7 +198,7 @@ _UNIT_NAMES = _longest_first(_UNITS)
 _PER_NAMES = "|".join(_PER)
 _DAY_PART = "上午|早上|凌晨|清晨|下午|晚上|傍晚"
 
-# The first pattern that matches at a place wins. The outer group of each is named as here.
+# At each place the first matching pattern wins. The outer group of each has the name used here.
 _RULES: list[tuple[str, str, Callable[[re.Match[str]], str]]] = [
     ("kept", f"(?P<kept>{_KEPT})", lambda m: m[0]),
     ("address", rf"(?P<address>{DIGIT}{{1,3}}(?:点{DIGIT}{{1,3}}){{3}})", _write_address),

@@ -24,7 +24,7 @@ _ZHAO = f"(?:{_SECTION}兆(?:零?(?:{_YI}|{_WAN}|{_SECTION}))?)"
 CARDINAL = f"(?:(?:{_ZHAO}|{_YI}|{_WAN}|{_SECTION}|零)(?:点{DIGIT}+[万亿]?)?)"
 CODE = "[零一二三四五六七八九两幺洞拐柒捌玖]{3,}"
 
-# Two neighboring digits in one place: 三四十万, and behind higher places 十七八, 一百二三十, 一万六七.
+# Two neighboring digits in one place: 三四十万, and after higher places 十七八, 一百二三十, 一万六七.
 _PAIR = "(?:一[二两]|[二两]三|三[四五]|四五|五六|六七|七八|八九)"
 _NO_MORE = f"(?![零一二三四五六七八九两十百万亿]|点{DIGIT}|千(?![克米瓦赫]))"
 _HIGHER = f"(?:{_SECTION}亿)?(?:{_SECTION}万零?)?"
@@ -40,7 +40,7 @@ COUNTER = (
     "份节课集章篇页首桌席批组队排门项种桩笔针剂片头匹群串朵棵束盏幅级届期轮圈步家股车捆吨]|小时|分钟|星期|季度)"
 )
 _ONE_WORD = "一[起样直定共切些旦般边下会半向律致同再路时生心道旁概贯]"  # no number: 三点一起 is not 3.1
-# The digits that make a pair with one before them, which is no end: 一百二三十.
+# The digits that make a pair with one before them, so that the numeral does not end there: 一百二三十.
 _NOT_NEXT = {
     "一": "二两",
     "二": "三",
@@ -53,7 +53,7 @@ _NOT_NEXT = {
     "九": "",
 }
 _NEXT_HUNDRED = "|".join(f"(?<=[百千万]{a})(?![{b or a}])(?={_W}[百千万])" for a, b in _NOT_NEXT.items())
-# Where a numeral ends although it could go on: 三千|一个月, 三千五|一平, 七八十|一斤, 三点|一起, 十二|十三, 二十|二十,
+# Where a numeral ends but could continue: 三千|一个月, 三千五|一平, 七八十|一斤, 三点|一起, 十二|十三, 二十|二十,
 # 三十万|三十万.
 _BOUNDARY = re.compile(
     f"(?<=[百千万亿])(?={_W}{COUNTER}|{_ONE_WORD}|一(?:[米克升里尺寸]|公里|公斤|块(?!钱)))|"

@@ -1,8 +1,8 @@
-"""The ``speechio`` normalization: the published SpeechIO tool, step for step, each step behind its own flag.
+"""The ``speechio`` normalization: the published SpeechIO tool, step for step, each step with its own flag.
 
 Two generations are in use. The *newest* one (SpeechColab/Leaderboard ``utils/textnorm_zh.py``, 678f55a, 2025-03-29)
 computes the leaderboard; the *funasr2023* copy computed the figures that FunASR published in 2023: it always removes
-fillers and erhua unless told otherwise, knows no full-width conversion, and leaves ``《 〈 〉 ·`` in the text.
+fillers and erhua unless told otherwise, does not convert full-width characters, and leaves ``《 〈 〉 ·`` in the text.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ _NOT_BETWEEN_ALPHANUMERICS = re.compile("(?<![0-9A-Za-z]) | (?![0-9A-Za-z])")
 
 @dataclass(frozen=True)
 class SpeechioFlags:
-    """The tool's own options, with its own names. Both cases set: upper, then lower."""
+    """The tool's own options, with its own names. If both cases are set: upper, then lower."""
 
     to_banjiao: bool = False
     to_upper: bool = False

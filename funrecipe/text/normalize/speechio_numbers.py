@@ -1,4 +1,4 @@
-"""Numbers as the SpeechIO text normalizer reads them, its mistakes included.
+"""Numbers as the SpeechIO text normalizer reads them, mistakes included.
 
 Source of the facts: ``utils/textnorm_zh.py`` of SpeechColab/Leaderboard at 678f55a (2025-03-29) and the copy that
 FunASR shipped in 2023. Both read numbers by the same ten rules, one after the other over the whole text. Each rule
@@ -106,7 +106,7 @@ _ANY_DIGIT = re.compile(r"\d")
 
 def rewrite_numbers(text: str) -> str:
     """All ten rules over ``text``. Leading ``^`` and trailing ``$`` are lost, as in the published tool."""
-    text = f"^{text}$"  # many rules want a character before and behind the number
+    text = f"^{text}$"  # many rules need a character before and after the number
     if _ANY_DIGIT.search(text):
         for i, (pattern, read) in enumerate(RULES):
             if i == _FIRST_RULE_WITH_PERCENT:

@@ -3,7 +3,7 @@
 The order is: width, compatibility and simplified forms → spaces joined → numbers (one pass of one compiled pattern, see
 ``_RULES``) → punctuation and symbols out → upper case → spaces only between Latin words → fillers, erhua, variants.
 The result holds only letters, hanzi, single blanks between Latin words, and apostrophes inside them, so that
-normalizing it once more changes nothing.
+normalizing it again changes nothing.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from funrecipe.text.normalize.strict_words import normalize_words
 
 Reader = Callable[[re.Match[str]], str]
 
-# The first pattern that matches at a place wins. The outer group of each is named as here.
+# At each place the first matching pattern wins. The outer group of each has the name used here.
 _RULES: list[tuple[str, str, Reader]] = [
     ("web", codes.WEB, codes.read_web),
     ("phone", codes.PHONE, codes.read_phone),
@@ -88,7 +88,7 @@ def _read(match: re.Match[str]) -> str:
 
 
 def normalize(text: str) -> str:
-    """The canonical spoken form of ``text``; the empty string when only fillers and punctuation were there."""
+    """The canonical spoken form of ``text``; an empty string if it has only fillers and punctuation."""
     if _PLAIN.fullmatch(text):
         return normalize_words(text.translate(_PLAIN_FORMS))
     text = unify_forms(text)

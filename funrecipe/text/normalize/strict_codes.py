@@ -1,4 +1,4 @@
-"""Telephone numbers, addresses, versions, codes, and all numbers that nothing else explains."""
+"""Telephone numbers, addresses, versions, codes, and all numbers that no other pattern covers."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ PHONE = (
     r"[48]00[- ]?[0-9]{3}[- ]?[0-9]{4}|[48]00-[0-9]{4}-[0-9]{3}|\+[1-9][0-9]{0,2}[- ]?[0-9]{6,11})(?![0-9元万亿]))"
 )
 DOTTED = r"(?P<dotted>(?<![0-9.])(?:[vV](?=[0-9]))?(?P<dotted_n>[0-9]+(?:\.[0-9]+){2,}))"
-# B2B, O2O: the digit is said as the English word.
+# B2B, O2O: the digit is spoken as the English word.
 LETTER_TO_LETTER = r"(?P<to>(?<![A-Za-z0-9])(?i:[BCFGMOPSV]2[BCFGMOPSV])(?![A-Za-z0-9]))"
 # 3.15晚会, 9·11: the parts of a date that has become a name.
 NAMED_DAY = (
@@ -83,7 +83,7 @@ def read_named_day(m: re.Match[str]) -> str:
 
 
 def read_plain(m: re.Match[str]) -> str:
-    """A number that no other pattern took: what stands on either side decides how it is read."""
+    """A number that no other pattern took; its neighbors decide how it is read."""
     number, text = m["plain"], m.string
     if "." in number:
         return read_cardinal(number)

@@ -27,13 +27,13 @@ MD = (
     r"(?P<md>(?<![0-9./-])(?P<md_m>0[1-9]|1[0-2])/(?P<md_d>0[1-9]|[12][0-9]|3[01])"
     r"(?![0-9./-]|[^\W\d_]))"
 )
-# At least one zero is padding; what counts something (05-12岁) was taken by the ranges before.
+# At least one zero is padding; quantities (05-12岁) were taken by the ranges before.
 MD_PADDED = (
     r"(?P<md0>(?<![0-9./-])(?:(?P<md0_m>0[1-9])[-/](?P<md0_d>0[1-9]|[12][0-9]|3[01])|"
     r"(?P<md0_m2>1[0-2])[-/](?P<md0_d2>0[1-9]))"
     rf"(?![0-9./年%‰-]|{UNIT_PATTERN}))"
 )
-# 12-24 15:00, 10-1国庆: what follows tells that it is a date.
+# 12-24 15:00, 10-1国庆: what follows shows that it is a date.
 _HOLIDAY = (
     "元旦|春节|除夕|元宵|情人节|妇女节|植树节|愚人节|清明|劳动节|青年节|母亲节|端午|儿童节|父亲节|建党|建军|七夕|教师节|中秋|国庆|重阳|"
     "万圣|光棍节|感恩节|平安夜|圣诞|黄金周|小长假|大促|购物节"
@@ -176,7 +176,7 @@ def read_time(m: re.Match[str]) -> str:
     if second and second != "00":
         zero = "零" if second.startswith("0") and not padded else ""
         reading += f"{zero}{read_cardinal(second)}秒"
-    if attached:  # 10:04am as an item of its own: the letters are read out
+    if attached:  # 10:04am on its own: the letters are read out
         return reading + half
     return (_half_of_day(half, m.string[: m.start()]) if half else "") + reading
 

@@ -56,7 +56,7 @@ _LOOSE_APOSTROPHE = re.compile("(?<![A-Z])'|'(?![A-Z])")
 
 
 def unify_forms(text: str) -> str:
-    """Half width, compatibility characters decomposed but for ² and ³, simplified characters, ASCII digits."""
+    """Half width, compatibility characters decomposed except ² and ³, simplified characters, ASCII digits."""
     if not text.isascii():
         text = text.translate(_FORMS)
         text = _EXPONENT.sub(lambda m: f"^{unicodedata.normalize('NFKC', m[0])}".replace("−", "-"), text)
@@ -70,7 +70,7 @@ def unify_forms(text: str) -> str:
 
 
 def join_spaces(text: str) -> str:
-    """Blanks out but for those between Latin words and between numbers; the commas of thousands out."""
+    """Without blanks, except between Latin words and between numbers; without thousands separators."""
     if " " in text or not text.isprintable():
         text = _join_spaces(text)
     return _THOUSANDS_COMMA.sub(lambda m: m[0].replace(",", ""), text) if "," in text else text

@@ -1,4 +1,4 @@
-"""Scores of games: the words around two numbers that make them one."""
+"""Scores of games: the words around two numbers that make them a score."""
 
 from __future__ import annotations
 

@@ -35,7 +35,7 @@ def _read_positive(value: int, at_head: bool = True) -> str:
             high, low = divmod(value, power)
             reading = ("两" if high == 2 else _read_positive(high)) + unit
             if low:
-                # 零 says that the next lower place is empty; after it 十万 has no 一, but 一十 has.
+                # 零 means that the next lower place is empty; after it 十万 has no 一, but 一十 has.
                 reading += ("零" if low < power // 10 else "") + _read_positive(low, at_head=low >= 10**4)
             return reading
     reading = _read_below_10000(value, at_head)
@@ -60,7 +60,7 @@ def read_counted(number: str) -> str:
 
 
 def looks_like_identifier(digits: str) -> bool:
-    """Whether bare digits, without a unit beside them, are rather a code than a quantity.
+    """Whether bare digits, without a unit next to them, are a code rather than a quantity.
 
     People who write a quantity out in full mostly write a round one; a code looks random. Codes: a leading zero, a
     year from 1901 to 2049, a date (20230506), or at least three different digits other than 0, not ending in zeros.
@@ -75,5 +75,5 @@ def looks_like_identifier(digits: str) -> bool:
 
 
 def read_bare(digits: str) -> str:
-    """Digits of which nothing around them tells what they are."""
+    """Digits without any context that shows what they are."""
     return read_digits(digits) if looks_like_identifier(digits) else read_cardinal(digits)

@@ -24,7 +24,7 @@ from funrecipe.text.normalize.strict_units import (
 NUMBER = r"(?:[0-9]+(?:\.[0-9]+)?|(?<![0-9A-Za-z])\.[0-9]+)"
 _TO = "[-~—–到至]"
 _MULTIPLE = "[十百千万亿]+|[wW](?![A-Za-z])"
-# Behind a blank these are a unit only where no other Latin word follows; "in" is an English word there.
+# After a blank these are a unit only where no other Latin word follows; "in" is an English word there.
 _SHORT_UNITS = "in(?![A-Za-z])|(?:s|h|t|l|L|g|m|V|W|J|ha|mi|us|kn) [A-Za-z0-9]"
 
 MONEY = (
@@ -79,7 +79,7 @@ RESOLUTION = r"(?P<resolution>(?<![0-9.])(?P<resolution_x>[0-9]{3,4})[xX*×](?P<
 ANGLE = r"""(?P<angle>(?P<angle_d>[0-9]+)°(?P<angle_m>[0-9]{1,2})'(?:(?P<angle_s>[0-9.]+)(?:"|''))?)"""
 MINUTES = r"""(?P<minutes>(?P<minutes_m>[0-9]+)'(?P<minutes_s>[0-9]+)(?:"|''))"""
 HOURS_MINUTES = r"(?P<hours>(?P<hours_h>[0-9]+) ?h(?:rs?)? ?(?P<hours_m>[0-9]+) ?m(?:ins?)?(?![A-Za-z0-9]))"
-# 1米83, 9秒83: what stands behind the unit is read digit by digit.
+# 1米83, 9秒83: what follows the unit is read digit by digit.
 SPLIT_UNIT = (
     r"(?P<split>(?<![0-9.])(?P<split_n>[0-9]{1,2})(?P<split_unit>米|秒(?=[0-9]{2}))(?P<split_rest>[0-9]{1,2})"
     r"(?![0-9.%A-Za-z米厘多]))"
@@ -124,7 +124,7 @@ def read_fraction(m: re.Match[str]) -> str:
     unit = unit_name(m["fraction_unit"] or "") or m["fraction_unit"] or ""
     if unit == "毫米汞柱" or is_ratio(m.string, m.start()):
         return f"{read_cardinal(numerator)}比{read_cardinal(denominator)}{unit}"
-    if denominator == "1" and numerator.isdigit() and int(numerator) <= 12:  # 10/1 is no fraction
+    if denominator == "1" and numerator.isdigit() and int(numerator) <= 12:  # 10/1 is not a fraction
         return f"{read_cardinal(numerator)}月一日"
     if is_season(numerator, denominator):  # 2019/2020赛季
         return f"{read_digits(numerator)}到{read_digits(denominator)}"
@@ -151,7 +151,7 @@ def read_measure(m: re.Match[str]) -> str:
             unit = "兆"
         elif _NAME_BEFORE.search(before) or written in "gt" and _DATA_AFTER.match(after):
             unit = None
-    if not unit:  # a letter that is no unit here (iPhone 6s, 4g网络), or one only in another case (mw)
+    if not unit:  # a letter that is not a unit here (iPhone 6s, 4g网络), or one only in another case (mw)
         per = f" {m['measure_per']}" if m["measure_per"] else ""
         return f"{_span(m, 'measure')}{written}{per}"
     below_zero = bool(_MINUS_BEFORE.search(m.string, max(0, m.start() - 2), m.start()))

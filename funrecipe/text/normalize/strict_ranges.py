@@ -1,6 +1,6 @@
 """Two numbers joined by a dash or a word: seasons and school years (08-09赛季), ranges of a quantity (2-3个, 2到3天).
 
-What follows the second number decides. Only what has neither a season nor a measure word behind it can be a date
+What follows the second number decides. Only what has neither a season nor a measure word after it can be a date
 (03-08 放假), a score or a subtraction; those patterns come later.
 """
 
@@ -20,7 +20,7 @@ _SEASON = (
     "(?:赛|雪|榨|冰|流感|供暖|采暖|取暖|供热|制冷|种植|收获|足球)季|学年|财年|财政年|会计年|年度|学期|"
     "英超|西甲|意甲|德甲|法甲|中超|欧冠|欧联|CBA|NBA"
 )
-# Years only where the first number cannot be a quantity: 08-09级, 2018-2019届, 2015-2020间.
+# Years only if the first number cannot be a quantity: 08-09级, 2018-2019届, 2015-2020间.
 _COHORT = "[届级款版春夏秋冬]"
 _PERIOD = f"{_COHORT}|季(?!度)|间(?![房教客])|期间|阶段|时期"
 _YEAR = "(?:19|20)[0-9]{2}"
@@ -44,9 +44,9 @@ COUNTED_RANGE = (
     rf"(?P<counted_a>{_NUMBER})(?P<counted_to>{_TO}|或)(?P<counted_b>{_NUMBER})"
     rf"(?![一-鿿]{{1,3}}/|十)(?={COUNTED_OR_NUMBERED}))"
 )
-# 4-4-2: single digits, said one after the other.
+# 4-4-2: single digits, spoken one after the other.
 DIGIT_CHAIN = r"(?P<chain>(?<![0-9A-Za-z.-])[0-9](?:-[0-9]){2,4}(?![0-9.-]))"
-# 2、3个, said 两三个.
+# 2、3个, spoken 两三个.
 ENUMERATED = rf"(?P<listed>(?<![0-9.])2(?=、3(?:{COUNTED_OR_NUMBERED})))"
 _QUANTITY_BEFORE = re.compile(f"[0-9]{COUNTED_OR_NUMBERED}{{1,2}}$")
 _QUANTITY = re.compile(f"{_NUMBER}{COUNTED_OR_NUMBERED}")
@@ -59,7 +59,7 @@ def between(written: str) -> str:
 
 
 def is_between_quantities(text: str, start: int, end: int) -> bool:
-    """Whether a dash at ``start`` stands between two quantities (30分钟-1小时), where it is no minus."""
+    """Whether a dash at ``start`` stands between two quantities (30分钟-1小时), where it is not a minus."""
     return bool(_QUANTITY_BEFORE.search(text, max(0, start - 8), start) and _QUANTITY.match(text, end))
 
 

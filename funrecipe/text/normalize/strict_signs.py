@@ -1,6 +1,6 @@
-"""Signs that are spoken although no number or letter stands before them: 体温>38℃, ≥18岁, 甲>乙, 互联网+教育.
+"""Signs that are spoken although no number or letter precedes them: 体温>38℃, ≥18岁, 甲>乙, 互联网+教育.
 
-What only looks like a comparison is no sign: arrows (->, =>, >>) and brackets (<b>, <红楼梦>).
+What only looks like a comparison is not a sign: arrows (->, =>, >>) and brackets (<b>, <红楼梦>).
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _AFTER_OPERAND = re.compile(r"[0-9A-Za-z)%°]\s*$")
 
 
 def drop_brackets(text: str) -> str:
-    """Angle brackets around something out, so that what is left of < and > compares."""
+    """Without angle brackets around something, so that the remaining < and > are comparisons."""
 
     def inner(m: re.Match[str]) -> str:
         compares = _AFTER_OPERAND.search(text, max(0, m.start() - 3), m.start()) and not m[1].startswith("/")

@@ -25,7 +25,7 @@ _NUMBERED = re.compile(
 )
 _COUNTED = re.compile(f"{COUNTERS}|{_ALSO_COUNTED}")
 COUNTED_OR_NUMBERED = f"(?:{_NUMBERED.pattern}|{_COUNTED.pattern})"
-# 三块二毛, 十点二分: a smaller unit behind a larger one.
+# 三块二毛, 十点二分: a smaller unit after a larger one.
 _SMALLER_UNIT = re.compile("[秒角毛]|分(?!钟)")
 _LARGER_UNIT_BEFORE = re.compile("[0-9一二三四五六七八九十百千万半零][块元角毛点时度分刻]$")
 # 3栋2单元, 3排2座: part of an address.
@@ -38,7 +38,7 @@ _ORDER_BEFORE = re.compile("第(?:[0-9]+(?:[、和及与或到至]|[-~—–]))?
 
 
 def reads_liang(text: str, start: int, end: int) -> bool:
-    """Whether a 2 at ``start`` is read 两 before the word at ``end``, which in 2-3个 is the word behind the 3."""
+    """Whether a 2 at ``start`` is read 两 before the word at ``end``, which in 2-3个 is the word after the 3."""
     before = text[max(0, start - 6) : start]
     if _ORDER_BEFORE.search(before) or _NUMBERED.match(text, end):
         return False
@@ -52,5 +52,5 @@ def reads_liang(text: str, start: int, end: int) -> bool:
 
 
 def is_ordered(text: str, start: int) -> bool:
-    """Whether a number at ``start`` is one of an order: 第2, and the 2 of 第1、2名."""
+    """Whether a number at ``start`` is an ordinal: 第2, and the 2 of 第1、2名."""
     return bool(_ORDER_BEFORE.search(text, max(0, start - 8), start))

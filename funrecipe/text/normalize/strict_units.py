@@ -31,7 +31,7 @@ for _unit, _name in UNITS.items():
     if len(_unit) > 1:
         _FOLDED[_unit.lower()] = "" if _unit.lower() in _FOLDED else _name
 
-# What may stand behind the slash of a rate (km/h, 元/斤).
+# What may follow the slash of a rate (km/h, 元/斤).
 PER: dict[str, str] = {
     "h": "小时", "s": "秒", "min": "分钟", "d": "天", "hr": "小时", "day": "天",
     "kg": "千克", "g": "克", "l": "升", "L": "升", "m": "米", "km": "公里", "ml": "毫升", "dl": "分升",

@@ -19,7 +19,7 @@ _RARE = re.compile("[儿呃啊〇兩幺]")
 
 
 def normalize_words(text: str) -> str:
-    """Fillers (呃 啊) and erhua out, 〇 → 零, 幺 among digits → 一. Looks at whole words: 女儿 and 呃逆 stay."""
+    """Without fillers (呃 啊) and erhua; 〇 → 零, 幺 among digits → 一. Whole words count: 女儿 and 呃逆 stay."""
     if not _RARE.search(text):
         return text
     text = _FILLER.sub("", text.translate(_VARIANTS))

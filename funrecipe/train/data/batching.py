@@ -27,7 +27,7 @@ class Batch:
         text_lens: (B,).
         phones: (B, P) ids of the auxiliary phone CTC, padding is -1; None if it is off.
         phone_lens: (B,).
-        labels: ``(B, 4)`` ids of the tags that SenseVoice tells, -1 where none is stated; None for other models.
+        labels: (B, 4) ids of the tags that SenseVoice tells, -1 where none is stated; None for other models.
         normalizer_tokens, normalizer_utterances: what sums over tokens and over utterances are divided by, if not by
             the counts of this batch. In one rank's part of a larger batch they are the mean over ranks, so that
             averaged gradients equal those of the whole batch.
@@ -57,7 +57,7 @@ class Batch:
 
 @dataclass
 class Example:
-    """One utterance, ready for a batch: features ``(T, D)``, token ids, phone ids, ids of rich labels."""
+    """One utterance, ready for a batch: features (T, D), token ids, phone ids, ids of rich labels."""
 
     key: str
     feats: Tensor
@@ -143,7 +143,7 @@ class LengthSortedSampler:
         order = list(range(len(self.costs)))
         chooser = random.Random(f"{self.seed}-{epoch}")
         if self.shuffle:
-            # Lengths blurred by up to 5 %: other neighbours in every epoch, hardly more padding.
+            # Lengths blurred by up to 5 %: other neighbors in every epoch, hardly more padding.
             blurred = [cost * (1 + 0.05 * chooser.random()) for cost in self.costs]
             order.sort(key=blurred.__getitem__)
         else:

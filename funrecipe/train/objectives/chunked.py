@@ -112,7 +112,7 @@ def one_pass(
 def second_encoder(
     model: nn.Module, encoder_out: Tensor, layout: ChunkLayout, feats: Tensor, index: int, conf: UniASRConf
 ) -> tuple[Tensor, ChunkLayout]:
-    """The second encoder on features and the first encoder's output at half rate: (B, T', D) and its layout."""
+    """The second encoder on features and the first encoder's output at half ``rate`` (B, T', D) and its layout."""
     with torch.set_grad_enabled(torch.is_grad_enabled() and not conf.freeze_encoder2):
         joined = torch.cat((feats[:, : int(layout.feat_lens.max())], layout.join(encoder_out)), dim=-1)
         x, x_lens = model.stride_conv(joined, layout.feat_lens)

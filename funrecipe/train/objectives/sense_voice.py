@@ -43,7 +43,7 @@ def sense_voice_loss(model: nn.Module, batch: Batch, generator: torch.Generator)
 
 
 def query_rows(model: nn.Module, labels: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    """Rows of ``embed`` for language and normalization of ``labels`` (B, 4), as two ``(B,)``."""
+    """Rows of ``embed`` for language and normalization of ``labels`` (B, 4), as two (B,)."""
     auto, without = LANGUAGE_ROWS["auto"], ITN_ROWS["woitn"]
     languages = torch.tensor([model.label_rows.get(i, auto) for i in labels[:, 0].tolist()], device=labels.device)
     itns = torch.tensor([model.label_rows.get(i, without) for i in labels[:, -1].tolist()], device=labels.device)
