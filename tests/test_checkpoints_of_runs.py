@@ -49,7 +49,7 @@ def test_a_folder_that_makes_no_choice_lists_what_it_has(names: tuple[str, ...],
 def test_a_name_that_is_given_is_never_replaced(tmp_path: Path) -> None:
     folder_with(tmp_path, "valid.acc.ave.pb", "model.pt.ep3")
     assert find_checkpoint(tmp_path, "model.pt.ep3").name == "model.pt.ep3"
-    with pytest.raises(DataError, match=r"(?s)no checkpoint 'valid\.acc\.ave_10best\.pb'.*there are: model\.pt\.ep3"):
+    with pytest.raises(DataError, match=r"(?s)no checkpoint 'valid\.acc\.ave_10best\.pb'.*available: model\.pt\.ep3"):
         find_checkpoint(tmp_path, "valid.acc.ave_10best.pb")
 
 

@@ -89,7 +89,7 @@ class Fbank(nn.Module):
         return self.log_mels(frames), lens
 
     def cut_frames(self, waveforms: Tensor, wave_lens: Tensor, frames: int) -> Tensor:
-        """(B, S) -> overlapping windows ``(B, frames, window_samples)``."""
+        """(B, S) -> overlapping windows (B, frames, window_samples)."""
         if frames == 0:
             return waveforms.new_zeros(waveforms.size(0), 0, self.window_samples)
         if self.snip_edges:

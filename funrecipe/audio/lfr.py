@@ -11,7 +11,7 @@ from torch import Tensor
 
 
 def stack_frames(feats: Tensor, feat_lens: Tensor, m: int, n: int) -> tuple[Tensor, Tensor]:
-    """``feats`` (B, T, D), ``feat_lens`` (B,) -> ``(B, ceil(T / n), m * D)``, lengths; edges repeat, per utterance."""
+    """``feats`` (B, T, D), ``feat_lens`` (B,) -> (B, ceil(T / n), m * D), lengths; edges repeat, per utterance."""
     if m == 1 and n == 1:
         return feats, feat_lens
     lens = (feat_lens + n - 1).div(n, rounding_mode="floor")

@@ -16,17 +16,17 @@ def write_fixed_dir(data: DataDir, out_dir: Path) -> tuple[Utterance, ...]:
     """Write ``wav.scp`` and, where the original has them, ``segments text utt2spk utt2dur``.
 
     With a ``text``, only utterances in both lists are kept, as Kaldi's fix_data_dir.sh does.
-    ``problems.txt`` lists every problem of the original, so nothing vanishes unseen.
+    ``problems.txt`` lists every problem of the original, so nothing is dropped silently.
 
     Returns:
         The utterances that were kept.
 
     Raises:
-        UsageError: ``out_dir`` is the data directory itself, or holds lists that no earlier fix wrote.
+        UsageError: ``out_dir`` is the data directory itself, or has lists that were not written by --fix.
         DataError: nothing is left to write, or ``out_dir`` cannot be written.
     """
     if out_dir.resolve() == data.path.resolve():
-        raise UsageError("--fix must name another folder than --data_dir", where=str(out_dir))
+        raise UsageError("--fix must name a folder other than --data_dir", where=str(out_dir))
     kept = tuple(u for u in data.utterances if data.texts is None or u.utt_id in data.texts)
     if not kept:
         raise DataError("no utterance is left to write", where=str(data.path))
@@ -42,7 +42,11 @@ def write_fixed_dir(data: DataDir, out_dir: Path) -> tuple[Utterance, ...]:
         lists["utt2dur"] = [(u.utt_id, repr(data.durations_s[u.utt_id])) for u in kept if u.utt_id in data.durations_s]
     there = [name for name in LISTS if (out_dir / name).exists()]
     if there and not (out_dir / "problems.txt").exists():
-        raise UsageError(f"{out_dir} holds {', '.join(there)} of somebody", where="--fix", hint="name a new folder")
+        raise UsageError(
+            f"{out_dir} already contains {', '.join(there)}, not written by --fix",
+            where="--fix",
+            hint="name a new folder",
+        )
     try:
         out_dir.mkdir(parents=True, exist_ok=True)
         for name in set(there) - lists.keys():  # of an earlier fix

@@ -1,8 +1,8 @@
-"""A Kaldi directory of what users have: nothing is copied or renamed, what is left out is said.
+"""Import other formats as a Kaldi directory: no audio is copied or renamed, everything left out is reported.
 
 Ids: the source's own, else the name of the audio file; every character but letters, digits and ``-_.=+@`` becomes
-``_``, and of equal ids the second gets ``_2``, the third ``_3``, in the order of the source. ``imported.tsv`` tells
-which id is whose, ``left_out.tsv`` what is not there and why.
+``_``, and of equal ids the second gets ``_2``, the third ``_3``, in the order of the source. ``imported.tsv`` lists
+the original of each id, ``left_out.tsv`` what is left out and why.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ CLIPS = "clips"  # where Common Voice keeps the audio that its tables name
 
 @dataclass
 class Imported:
-    """What an import makes.
+    """The result of an import.
 
     Attributes:
         items: by their new ids, in byte order. left_out: (where, reason).
@@ -54,7 +54,7 @@ def collect(items: Iterable[Item], base: Path) -> Imported:
     has_texts = any(item.text is not None for item in kept)
     for item in kept:
         if has_texts and not item.text:
-            found.left_out.append((item.where, "it has no text, and others have"))
+            found.left_out.append((item.where, "it has no text, but others do"))
             continue
         base_id = _UNSAFE.sub("_", item.id) or "utterance"
         new_id = base_id
@@ -79,9 +79,9 @@ def find_audio(audio: str, base: Path) -> Path | None:
 def fault_of(item: Item, audio: Path | None) -> str | None:
     """Why an item cannot be used, or None."""
     if not item.audio:
-        return "no audio is named"
+        return "no audio file is given"
     if audio is None:
-        return f"there is no audio file '{item.audio}'"
+        return f"no such audio file '{item.audio}'"
     if str(audio).endswith("|"):
         return f"the name '{item.audio}' would be a command in wav.scp"
     if item.text is not None and _CONTROL.search(" ".join(item.text.split())):
@@ -90,16 +90,16 @@ def fault_of(item: Item, audio: Path | None) -> str | None:
 
 
 def write_kaldi_dir(found: Imported, out_dir: Path) -> None:
-    """Write the lists of ``found``; the directory is complete or not there.
+    """Write the lists of ``found``; the directory is complete or absent.
 
     Raises:
-        DataError: nothing is left, or the directory holds something already.
+        DataError: nothing is left, or the directory is not empty.
     """
     if not found.items:
         first = "; ".join(f"{where}: {reason}" for where, reason in found.left_out[:3])
         raise DataError("no utterance can be imported", where=str(out_dir), hint=first or "the source is empty")
     if out_dir.exists() and any(out_dir.iterdir()):
-        raise DataError("the folder is not empty", where=str(out_dir), hint="give another --out")
+        raise DataError("the folder is not empty", where=str(out_dir), hint="choose another --out")
     new = temporary_name(out_dir)
     new.mkdir(parents=True)
     try:
@@ -136,12 +136,12 @@ def lists_of(found: Imported) -> dict[str, list[str]]:
 
 
 def _span(item: Item) -> str:
-    """Start and end as ``segments`` has them; -1 is the end of the recording."""
+    """Start and end as in ``segments``; -1 is the end of the recording."""
     return f"{item.start_s or 0.0:.3f} {-1 if item.end_s is None else format(item.end_s, '.3f')}"
 
 
 def recording_ids(items: Mapping[str, Item]) -> dict[str, str]:
-    """Audio file -> id of its recording, made as ids of utterances are."""
+    """Audio file -> id of its recording, made like ids of utterances."""
     ids: dict[str, str] = {}
     for item in items.values():
         if item.audio not in ids:

@@ -1,7 +1,7 @@
 """A Kaldi data directory -> utterances, texts and every problem of its lists.
 
 ``wav.scp`` (required), ``text``, ``segments``, ``utt2spk``, ``utt2dur``. Audio is not opened here:
-a file that cannot be read is the worker's business, which names it and goes on.
+the worker reports files that it cannot read, and continues.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ class Utterance:
         utt_id: its id.
         audio: a path, ``file.ark:offset``, or a command that ends in ``|`` (only where pipes are allowed).
         start_s, end_s: the part of the audio, from ``segments``; None means the beginning, the end.
-        list_path, line_number: what named it.
+        list_path, line_number: where it was listed.
         recording_id: its entry in ``wav.scp``; the utterance itself where there are no ``segments``.
     """
 
@@ -40,7 +40,7 @@ class Utterance:
 
     @property
     def where(self) -> str:
-        """``file:line`` that named it."""
+        """The ``file:line`` where it was listed."""
         return f"{self.list_path}:{self.line_number}"
 
 
@@ -69,7 +69,7 @@ class DataDir:
         _raise_for_errors(self.problems, self.path, hint)
 
     def raise_for_missing_texts(self) -> None:
-        """Raise DataError where there is a ``text`` and it lacks utterances: cut off, it would score those it has."""
+        """Raise DataError if ``text`` exists and lacks utterances: a truncated one would score only those it has."""
         if self.texts is None:
             return
         missing = [utterance for utterance in self.utterances if utterance.utt_id not in self.texts]
@@ -78,7 +78,7 @@ class DataDir:
             raise DataError(
                 f"{len(missing)} of {len(self.utterances)} utterances have no text\n{listed}",
                 where=str(self.path / "text"),
-                hint="complete it; --partial_text true scores those that have one; --fix OUT_DIR keeps only those",
+                hint="complete it; or --partial_text true scores those that have one, --fix OUT_DIR keeps only those",
             )
 
 
@@ -102,8 +102,8 @@ def read_scp(path: str | Path, *, allow_pipes: bool = False) -> tuple[Utterance,
     problems: list[Problem] = []
     recordings = _read_recordings(Path(path), problems, allow_pipes=allow_pipes)
     if not recordings:
-        problems.append(Problem("no utterance that can be used", str(path)))
-    _raise_for_errors(problems, Path(path), "mend the lines, or leave them out")
+        problems.append(Problem("no usable utterance", str(path)))
+    _raise_for_errors(problems, Path(path), "fix the lines, or remove them")
     return tuple(recordings[key] for key in sorted(recordings))
 
 
@@ -116,7 +116,7 @@ def read_texts(path: str | Path) -> dict[str, str]:
     path = Path(path)
     problems: list[Problem] = []
     texts = read_unique_lines(path, problems).values
-    _raise_for_errors(problems, path, "correct the lines")
+    _raise_for_errors(problems, path, "fix the lines")
     return texts
 
 
@@ -132,7 +132,7 @@ def check_data_dir(data_dir: str | Path, *, allow_pipes: bool = False) -> DataDi
     """
     folder = Path(data_dir)
     if not folder.is_dir():
-        raise DataError(f"no data directory '{data_dir}'", hint="--data_dir names a folder that holds wav.scp")
+        raise DataError(f"no data directory '{data_dir}'", hint="--data_dir must be a folder with wav.scp")
     if not (folder / "wav.scp").exists():
         raise DataError("no wav.scp in the data directory", where=str(folder), hint="one line per file: ID PATH")
     problems: list[Problem] = []
@@ -143,7 +143,7 @@ def check_data_dir(data_dir: str | Path, *, allow_pipes: bool = False) -> DataDi
         utterances = list(recordings.values())
     del recordings
     if not utterances:
-        problems.append(Problem("no utterance that can be used", str(folder / "wav.scp")))
+        problems.append(Problem("no usable utterance", str(folder / "wav.scp")))
     ids = {utterance.utt_id: utterance.utt_id for utterance in utterances}
     source = folder / ("segments" if (folder / "segments").exists() else "wav.scp")
     texts = _read_texts(folder / "text", ids, source, problems)
@@ -159,16 +159,16 @@ def _raise_for_errors(problems: Iterable[Problem], where: Path, hint: str) -> No
         return
     what = f"{len(errors)} errors in the lists\n{list_problems([str(problem) for problem in errors])}"
     if any(problem.is_unsafe for problem in errors):
-        hint = "read the commands; if you trust them, run again with --allow_pipes true"
+        hint = "read the commands; if you trust them, rerun with --allow_pipes true"
         raise UnsafeFileError(what, where=str(where), hint=hint)
     raise DataError(what, where=str(where), hint=hint)
 
 
 def resolve_audio(audio: str, folder: str) -> str:
-    """A relative path from the working directory, as in Kaldi, else from ``folder`` when it lies there.
+    """A relative path from the working directory, as in Kaldi, else from ``folder`` if it exists there.
 
-    The result is absolute, so that a worker started elsewhere finds the file; what lies nowhere stays as written, and
-    so does an absolute path.
+    The result is absolute, so that a worker started elsewhere finds the file; a path that does not exist
+    is returned unchanged, and so is an absolute one.
     """
     path, colon, offset = audio.rpartition(":")
     if not (colon and offset.isdecimal() and path):
@@ -187,7 +187,7 @@ def _read_recordings(path: Path, problems: list[Problem], *, allow_pipes: bool) 
     name, folder = str(path), str(path.parent)
     for (key, audio), number in zip(lines.values.items(), lines.numbers):
         if not audio:
-            problems.append(Problem(f"no path behind the id '{key}'", f"{name}:{number}"))
+            problems.append(Problem(f"no path after the id '{key}'", f"{name}:{number}"))
             continue
         if audio.startswith("|"):
             problems.append(Problem(f"'{key}' is an output pipe: {audio}", f"{name}:{number}", is_unsafe=True))
@@ -220,7 +220,7 @@ def _read_segments(path: Path, recordings: dict[str, Utterance], problems: list[
             continue
         used.add(recording.utt_id)
         if start_s is None or end_s is None or start_s < 0 or not (end_s > start_s or end_s == -1):
-            problems.append(Problem(f"'{key}' lasts from '{fields[1]}' to '{fields[2]}' seconds", where))
+            problems.append(Problem(f"'{key}' has invalid times: '{fields[1]}' to '{fields[2]}' seconds", where))
             continue
         end = None if end_s == -1 else end_s
         utterances.append(Utterance(key, recording.audio, start_s, end, recording.utt_id, name, number))
@@ -269,7 +269,7 @@ def _read_durations(path: Path, ids: dict[str, str], problems: list[Problem]) ->
     for key, value in _read_fields(path, ids, problems).items():
         duration_s = _number(value)
         if duration_s is None or duration_s < 0:
-            problems.append(Problem(f"'{value}' seconds for '{key}'", str(path)))
+            problems.append(Problem(f"'{value}' is not a duration in seconds for '{key}'", str(path)))
         else:
             durations_s[key] = duration_s
     return durations_s
@@ -285,7 +285,7 @@ def _number(text: str) -> float | None:
 
 
 def _warn_of_group(what: str, located: Iterable[tuple[str, str]], problems: list[Problem]) -> None:
-    """One warning for all ids with the same oddity: the first one and how many there are."""
+    """One warning for all ids with the same problem: the first one and how many there are."""
     found = iter(located)
     if (first := next(found, None)) is not None:
         key, where = first

@@ -1,4 +1,4 @@
-"""One Kaldi list file (``wav.scp``, ``text``, ``segments``, ...) -> numbered lines, and what is odd about them.
+"""One Kaldi list file (``wav.scp``, ``text``, ``segments``, ...) -> numbered lines, and their problems.
 
 A line is ``key``, blanks or tabs, ``value``; the value may hold blanks. Nothing here raises for a bad
 line: every problem is collected with ``file:line``, so that one run shows them all.
@@ -18,7 +18,7 @@ from funrecipe.files import special_file
 
 BLANKS = " \t"
 CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")  # all but the tab
-# What nearly every line is: an id, one blank, a value that neither begins nor ends with a blank.
+# The form of nearly every line: an id, one blank, a value that neither begins nor ends with a blank.
 PLAIN_LINE = re.compile(r"([^ /\x00-\x1f\x7f]+) ([^ \x00-\x1f\x7f](?:[^\x00-\x1f\x7f]*[^ \x00-\x1f\x7f])?)\n?")
 
 
@@ -29,7 +29,7 @@ class Problem:
     Attributes:
         what: one line, with the value as given.
         where: ``file:line``.
-        is_error: False for what was put right on reading (a warning).
+        is_error: False for what was corrected on reading (a warning).
         is_unsafe: it would run code (a pipe that the user did not allow).
     """
 
@@ -70,7 +70,7 @@ def read_list_file(path: Path, problems: list[Problem]) -> list[ListLine]:
     """The usable lines of ``path`` in file order; problems are appended to ``problems``.
 
     Handled with one warning per file: byte order mark, CRLF, blank lines, leading blanks.
-    An error each: bytes that are not UTF-8, control characters, a key that is no safe name.
+    An error each: bytes that are not UTF-8, control characters, an unsafe key.
 
     Raises:
         DataError: the file cannot be read at all.
@@ -106,14 +106,14 @@ def read_unique_lines(
         values[keys.get(key, key) if keys else key] = value
         numbers.append(number)
     if warn_unsorted and unsorted is not None:
-        what = f"not sorted from '{unsorted.key}' on (funrecipe needs no order; Kaldi does)"
+        what = f"not sorted from '{unsorted.key}' on (Kaldi needs sorted lists, funrecipe does not)"
         problems.append(Problem(what, f"{path}:{unsorted.number}", is_error=False))
     _drop_repeated(found, repeated, problems)
     return found
 
 
 def _drop_repeated(found: UniqueLines, repeated: list[ListLine], problems: list[Problem]) -> None:
-    """Say which keys repeat; those that contradict their first line are dropped."""
+    """Report duplicate keys; those that contradict their first line are dropped."""
     if not repeated:
         return
     wanted = {line.key for line in repeated}
@@ -131,12 +131,12 @@ def _drop_repeated(found: UniqueLines, repeated: list[ListLine], problems: list[
 
 def _repetition(first: ListLine, line: ListLine, path: Path) -> Problem:
     same = first.value == line.value
-    what = f"id '{line.key}' repeats line {first.number}" + ("" if same else " with another value")
+    what = f"duplicate id '{line.key}', first in line {first.number}" + ("" if same else " with another value")
     return Problem(what, f"{path}:{line.number}", is_error=not same)
 
 
 def _usable_lines(path: Path, problems: list[Problem]) -> Iterator[ListLine]:
-    """See ``read_list_file``; what concerns the whole file is appended after its last line."""
+    """See ``read_list_file``; problems of the whole file are appended after its last line."""
     odd: dict[str, list[int]] = {}
     if what := special_file(path):
         raise DataError(f"the list is {what}, not a file", where=str(path), hint="write it to a file")

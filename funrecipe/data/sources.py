@@ -1,4 +1,4 @@
-"""What users have, read as utterances: folders of audio, FunASR's jsonl, tables with named columns, lhotse cuts."""
+"""Other formats, read as utterances: folders of audio, FunASR's jsonl, tables with named columns, lhotse cuts."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from funrecipe.errors import DataError, UsageError, did_you_mean
 
 AUDIO_SUFFIXES = (".wav", ".flac", ".ogg", ".opus", ".mp3", ".m4a", ".pcm")
 TEXT_SUFFIXES = (".txt", ".lab", ".trn")
-# Names of columns by what they hold, the first that a table has counts (Common Voice: path, sentence, client_id).
+# Names of columns by what they hold, the first one in the table is used (Common Voice: path, sentence, client_id).
 COLUMNS = {
     "audio": ("path", "audio", "audio_path", "audio_filepath", "wav", "file", "filename", "file_name"),
     "text": ("sentence", "text", "transcript", "transcription", "target"),
     "id": ("id", "utt_id", "utt", "key"),
     "speaker": ("client_id", "speaker", "speaker_id", "spk"),
 }
-# FunASR's jsonl: what SenseVoice is trained to tell.
+# FunASR's jsonl: the labels of SenseVoice.
 LABELS = {"text_language": "language", "emo_target": "emotion", "event_target": "event"}
 _TRN_ID = re.compile(r"\s*\([^()\s]+\)\s*$")
 
@@ -59,26 +59,26 @@ def read_source(source: Path, columns: Mapping[str, str], transcript: Path | Non
         transcript: for a folder, a list ``NAME TEXT`` in place of files beside the audio.
 
     Raises:
-        DataError: the source is not there or of no known kind. UsageError: a column that the table does not have.
+        DataError: the source does not exist or is of an unknown kind. UsageError: the table has no such column.
     """
     if source.is_dir():
         return read_folder(source, transcript)
     if not source.is_file():
-        raise DataError("there is no such source", where=str(source), hint="give a folder, a .jsonl, a .csv or a .tsv")
+        raise DataError("no such source", where=str(source), hint="give a folder, a .jsonl, a .csv or a .tsv")
     suffixes = [suffix.lower() for suffix in source.suffixes]
     if ".jsonl" in suffixes[-2:]:
         return read_jsonl(source)
     if suffixes[-1:] in ([".csv"], [".tsv"]):
         return read_table(source, columns)
     raise DataError(
-        f"'{source.name}' is not of a known kind",
+        f"'{source.name}' is of an unknown kind",
         where=str(source),
         hint="give a folder of audio, a .jsonl (FunASR, lhotse cuts, also .gz), a .csv or a .tsv",
     )
 
 
 def read_folder(folder: Path, transcript: Path | None) -> Iterator[Item]:
-    """Audio files anywhere below ``folder``; the text stands in a file of the same name, or in ``transcript``."""
+    """Audio files anywhere below ``folder``; the text is in a file of the same name, or in ``transcript``."""
     texts = _read_transcript(transcript) if transcript else None
     for path in sorted(folder.rglob("*")):
         if path.suffix.lower() not in AUDIO_SUFFIXES or not path.is_file():
@@ -86,7 +86,7 @@ def read_folder(folder: Path, transcript: Path | None) -> Iterator[Item]:
         text = texts.pop(path.stem, None) if texts is not None else _text_beside(path)
         yield Item(str(path), path.stem, str(path), text)
     for name in texts or ():
-        yield Item(str(transcript), name, fault=f"there is no audio file named '{name}'")
+        yield Item(str(transcript), name, fault=f"no such audio file '{name}'")
 
 
 def _text_beside(audio: Path) -> str | None:
@@ -131,7 +131,7 @@ def _from_funasr(where: str, row: Mapping[str, Any]) -> Item:
     audio, text = row["source"], row.get("target")
     labels = {name: str(row[key]).strip("<|>") for key, name in LABELS.items() if row.get(key)}
     if not isinstance(audio, str) or not isinstance(text, (str, type(None))):
-        return Item(where, str(row.get("key", "")), fault="source and target are not texts")
+        return Item(where, str(row.get("key", "")), fault="source and target are not strings")
     return Item(where, str(row.get("key") or Path(audio).stem), audio, text, labels=labels)
 
 
@@ -145,7 +145,7 @@ def _from_cut(where: str, row: Mapping[str, Any]) -> Item:
     if len(sources) != 1:
         return Item(where, name, fault="the recording is not one file")
     if len(said) > 1:
-        return Item(where, name, fault=f"{len(said)} supervisions; cut it into supervisions first")
+        return Item(where, name, fault=f"{len(said)} supervisions; split it into one cut each first")
     try:
         start_s, length_s = float(row.get("start", 0.0)), float(row["duration"])
         whole = start_s == 0.0 and abs(length_s - float(recording.get("duration", -1.0))) < 0.001
@@ -169,7 +169,7 @@ def read_table(path: Path, columns: Mapping[str, str]) -> Iterator[Item]:
         for row in rows:
             where = f"{path}:{rows.line_num}"
             if row.get(None) or None in row.values():
-                yield Item(where, fault=f"the row has another number of fields than the header ({len(header)})")
+                yield Item(where, fault=f"the row does not have as many fields as the header ({len(header)})")
                 continue
             values = {kind: row[name].strip() if name else None for kind, name in found.items()}
             audio = values["audio"] or ""
@@ -177,14 +177,14 @@ def read_table(path: Path, columns: Mapping[str, str]) -> Iterator[Item]:
 
 
 def _column(kind: str, named: str | None, header: list[str], path: Path) -> str | None:
-    """The name of the column of a kind; None where the table has none and need not."""
+    """The name of the column of a kind; None if the table has none and does not need one."""
     if named is not None and named not in header:
         hint = did_you_mean(named, header) or f"columns: {', '.join(header)}"
         raise UsageError(f"the table has no column '{named}'", where=f"{path}:1", hint=hint)
     found = named or next((name for name in COLUMNS[kind] if name in header), None)
     if found is None and kind == "audio":
-        hint = f"name it: --audio_column; columns: {', '.join(header)}"
-        raise UsageError("no column of the table is known to hold audio files", where=f"{path}:1", hint=hint)
+        hint = f"name it with --audio_column; columns: {', '.join(header)}"
+        raise UsageError("cannot tell which column holds the audio files", where=f"{path}:1", hint=hint)
     return found
 
 

@@ -2,7 +2,7 @@
 
 Semantics are those of ESPnet's BeamSearch as FunASR ships it (Watanabe et al. 2017): the best ``int(1.5 * beam_size)``
 continuations by the full scorers get a CTC prefix score, the best ``beam_size`` by the sum survive, those that end
-leave the beam, and at the length limit everything ends.
+leave the beam, and all end at the length limit.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class Scorer(Protocol):
 
 @dataclass(frozen=True)
 class BeamOptions:
-    """What bounds a search. ``ctc_weight`` 1.0 switches the pre-beam off: CTC then scores the whole vocabulary."""
+    """What bounds a search. ``ctc_weight`` 1.0 turns the pre-beam off: CTC then scores the whole vocabulary."""
 
     beam_size: int
     ctc_weight: float = 0.0
@@ -52,15 +52,15 @@ class BeamOptions:
     minlenratio: float = 0.0
 
     def long_enough(self, hyps: list[BeamHypothesis], frames: int) -> list[BeamHypothesis]:
-        """Without the texts shorter than ``minlenratio`` wants, unless there are no others.
+        """Without texts shorter than ``minlenratio`` allows, unless all are shorter.
 
-        FunASR takes this option and does not use it; here it chooses among the results and leaves the search alone.
+        FunASR accepts this option and ignores it; here it filters the results and does not affect the search.
         """
         least = int(self.minlenratio * frames)
         return [hyp for hyp in hyps if hyp.n_tokens >= least] or hyps
 
     def max_length(self, frames: int) -> int:
-        """Most steps for an utterance: its frames, a share of them, or (negative ratio) a constant."""
+        """Maximum number of steps: the frames of the utterance, a share of them, or (negative ratio) a constant."""
         if self.maxlenratio < 0:
             return int(-self.maxlenratio)
         return frames if self.maxlenratio == 0 else max(1, int(self.maxlenratio * frames))
@@ -76,14 +76,14 @@ class BeamHypothesis:
 
     @property
     def n_tokens(self) -> int:
-        """Tokens of the text; at the length limit eos may stand twice at the end."""
+        """Tokens of the text; at the length limit there may be two eos at the end."""
         ends = 2 if self.tokens[-2] == self.tokens[-1] else 1
         return len(self.tokens) - 1 - ends
 
 
 @dataclass
 class _Beam:
-    """The running hypotheses of the utterances that are not ``finished`` (A, K) grids, dead places scored -inf."""
+    """The running hypotheses of the utterances that are not ``finished`` (A, K) grids, unused places scored -inf."""
 
     utterances: Tensor
     tokens: Tensor
@@ -152,7 +152,7 @@ class JointBeamSearch:
     def _advance(
         self, beam: _Beam, position: int, max_lengths: Sequence[int], ended: list[list[BeamHypothesis]]
     ) -> _Beam | None:
-        """One more token: score, select, move the ended out. None when no hypothesis runs on."""
+        """One more token: score, select, remove the ended. None when no hypothesis continues."""
         added, totals, candidates, ctc_scores = self._score(beam, position)
         size = min(self.options.beam_size, totals.size(1) * totals.size(2))
         scores, places = totals.flatten(1).topk(size, dim=1)
@@ -185,7 +185,7 @@ class JointBeamSearch:
             pre_beam = int(PRE_BEAM_RATIO * self.options.beam_size)
             if self.options.ctc_weight < 1.0 and pre_beam < self.vocab_size:
                 weighted = weighted.expand(-1, last.size(1), -1)
-                if pre_beam == 1:  # the only candidate must not be the blank, which no text holds
+                if pre_beam == 1:  # the only candidate must not be the blank, which no text contains
                     weighted = weighted.index_fill(-1, torch.tensor([BLANK_ID], device=last.device), -torch.inf)
                 weighted, candidates = weighted.topk(pre_beam, dim=-1)
             ctc_scores = self.ctc.score(beam.prefix, candidates).float()
@@ -202,7 +202,7 @@ class JointBeamSearch:
         max_lengths: Sequence[int],
         ended: list[list[BeamHypothesis]],
     ) -> Tensor:
-        """Move what ended into ``ended``; returns (A, K) bool, which hypotheses run on."""
+        """Move finished hypotheses into ``ended``; returns (A, K) bool, which hypotheses continue."""
         alive = scores > -math.inf
         is_eos = tokens[:, :, -1] == self.eos_id
         runs = alive & ~is_eos
@@ -227,7 +227,7 @@ class JointBeamSearch:
         ctc_scores: Tensor | None,
         within: Tensor,
     ) -> _Beam | None:
-        """The next beam: only utterances and places that run on, with the states of their parents."""
+        """The next beam: only utterances and places that continue, with the states of their parents."""
         rows = torch.nonzero(runs.any(1)).flatten()
         if rows.numel() == 0:
             return None

@@ -13,8 +13,8 @@ def align_tokens(log_probs: np.ndarray, ids: Sequence[int]) -> np.ndarray:
     """The token id of every frame, blank 0, on the best path that spells ``ids``.
 
     Viterbi over blank, token, blank, token, ..., blank; a blank between two tokens may be skipped unless they are
-    equal. Frames whose best token is blank count as certainly blank, so that tokens stay where they are heard
-    (``funasr.models.sense_voice.utils.ctc_alignment``). Of equal paths the one that stays wins, then the one that
+    equal. Frames whose best token is blank count as certainly blank, so that tokens stay where they are spoken
+    (``funasr.models.sense_voice.utils.ctc_alignment``). Among equal paths the one that stays wins, then the one that
     steps.
 
     Args:

@@ -31,8 +31,8 @@ class CTCAttentionSearch:
         if ctc_weight is None:
             ctc_weight = 0.0 if model.ctc is None else 1.0 if model.decoder is None else DEFAULT_CTC_WEIGHT
         if ctc_weight > 1.0:
-            raise UsageError(f"ctc_weight is {ctc_weight:g}, above 1", where="--ctc_weight or decoding.yaml",
-                             hint="give a number from 0 to 1: the attention decoder counts with the rest")  # fmt: skip
+            raise UsageError(f"ctc_weight is {ctc_weight:g}, not from 0 to 1", where="--ctc_weight or decoding.yaml",
+                             hint="give a number from 0 to 1; the attention decoder gets the rest")  # fmt: skip
         if model.ctc is None and (ctc_weight > 0.0 or self.mode != "joint"):
             raise missing_head("CTC head", "ctc_weight: 0", folder)
         if model.decoder is None and ctc_weight < 1.0 and self.mode == "joint":
@@ -95,7 +95,7 @@ def text_hypothesis(hyp: BeamHypothesis) -> TokenHypothesis:
 
 def missing_head(head: str, setting: str, folder: ModelFolder) -> UsageError:
     return UsageError(
-        f"this model has no {head} (model_conf {setting}), the search asked for needs one",
+        f"this model has no {head} (model_conf {setting}), which the requested search needs",
         where=str(folder.path),
         hint="change ctc_weight or decoding_mode",
     )

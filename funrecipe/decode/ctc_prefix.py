@@ -2,8 +2,8 @@
 
 The prefix scores are algorithm 2 of Watanabe et al., "Hybrid CTC/Attention Architecture for End-to-End Speech
 Recognition" (2017). Its recursion over frames is written as cumulative log-sums, so that no Python loop runs over the
-frames; float64 keeps the differences of long sums exact. A prefix can only go on in the frames where it may have
-arrived: the vocabulary is scored over those, so that a step costs the same however long the recording is.
+frames; float64 keeps the differences of long sums exact. A prefix can continue only in the frames where it may have
+arrived: the vocabulary is scored over those, so that the cost of a step does not depend on the length of the recording.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ class CTCPrefixScorer:
         self.log_probs, self.by_token = log_probs, log_probs.transpose(1, 2).contiguous()
         self.lens, self.eos_id = lens, eos_id
         self.frame_mask = length_mask(lens, log_probs.size(1))
-        self.utterances = torch.arange(len(lens), device=lens.device)  # those still searched
+        self.utterances = torch.arange(len(lens), device=lens.device)  # those still being searched
 
     def rows(self, rows: Tensor) -> CTCPrefixScorer:
         """The scorer of some utterances; the tables stay where they are."""
@@ -105,7 +105,7 @@ class CTCPrefixScorer:
             total = torch.where(tokens == state.last.unsqueeze(-1), repeated.unsqueeze(-1), total)
             total = torch.where(tokens == self.eos_id, self._whole_text(state).unsqueeze(-1), total)
         added = total.clamp_(min=LOG_ZERO).sub_(state.prefix_score.unsqueeze(-1))
-        # blank is no token: a text with one would be found again, at no cost, by what follows it
+        # blank is not a token: a text with one would be found again, at no cost, by what follows it
         if tokens is None:
             added[..., BLANK_ID] = -torch.inf
             return added
@@ -114,7 +114,7 @@ class CTCPrefixScorer:
     def extend(self, state: PrefixState, rows: Tensor, parents: Tensor, tokens: Tensor, added: Tensor) -> PrefixState:
         """The prefixes ``state[rows][parents] + tokens``.
 
-        ``rows`` (A,) utterances kept; parents, ``tokens`` (A, K'); ``added`` (A, K'), what ``score`` gave them.
+        ``rows`` (A,): utterances kept; ``parents``, ``tokens`` (A, K'); ``added`` (A, K'): what ``score`` gave them.
         """
         pick = (rows.unsqueeze(1), parents)
         either, after_blank = (part[pick] for part in state.arrivals)
@@ -137,7 +137,7 @@ class CTCPrefixScorer:
         """logsumexp over frames of arrival + log-probability, for all tokens, as one matrix product per utterance."""
         peak = arrival.amax(-1, keepdim=True).clamp(min=LOG_ZERO)
         weight = (arrival - peak).exp()
-        reached = (weight > NEGLIGIBLE).any(1).long()  # (B, T); where it is nowhere, all frames count
+        reached = (weight > NEGLIGIBLE).any(1).long()  # (B, T); if it is in none, all frames count
         spans = torch.stack([reached.argmax(-1), reached.size(-1) - reached.flip(-1).argmax(-1)], dim=1).tolist()
         rows = [
             torch.matmul(w[:, first:end], self.probs[utterance, first:end])

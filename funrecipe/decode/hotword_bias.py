@@ -1,4 +1,4 @@
-"""Shallow biasing towards hotwords: a bonus for every token of one, taken back when the word is not finished.
+"""Shallow biasing towards hotwords: a bonus for every token of a word, taken back when the word is not completed.
 
 The words form an Aho-Corasick automaton, so that one may begin inside another (as in WeNet's and k2's context graphs).
 """
@@ -17,12 +17,12 @@ BONUS_PER_TOKEN = 1.5
 
 @dataclass
 class _Node:
-    """A beginning of hotwords.
+    """A prefix of hotwords.
 
     Attributes:
         depth: its tokens; ``earned``: those of the longest whole word in it.
         children: token -> node.
-        shorter: the longest other beginning that it ends with.
+        shorter: the longest other prefix that it ends with.
     """
 
     depth: int = 0

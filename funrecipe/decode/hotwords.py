@@ -1,4 +1,4 @@
-"""Hotwords: read from wherever the user keeps them, spelled with the model's vocabulary."""
+"""Hotwords: read from a file, a URL or a string, spelled with the model's vocabulary."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ _WEIGHT = r"[-+]?(?:[0-9]{1,3}(?:\.[0-9]+)?|\.[0-9]+)"  # 10086 is a word
 _LINE_WITH_WEIGHT = re.compile(rf"(.*\S)\s+({_WEIGHT})")
 _WORD_AND_WEIGHT = re.compile(rf"(\S+)(?:\s+({_WEIGHT})(?!\S))?")
 _ENDS_IN_CJK = re.compile("[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]$")
-_WARNED: set[str] = set()  # sources whose weights were reported already
+_WARNED: set[str] = set()  # sources whose weights were already reported
 
-NOTHING = ("", "None")  # FunASR's recipes pass the word None when no hotwords are set
+NOTHING = ("", "None")  # FunASR's recipes pass the word None for no hotwords
 
 
 def read_hotwords(source: str | None, *, allow_network: bool = False) -> list[str]:
-    """Hotwords of a file (one a line), a URL of such a file, or a string of words separated by blanks.
+    """Hotwords of a file (one per line), a URL of such a file, or a string of words separated by blanks.
 
-    FunASR's runtime takes ``WORD WEIGHT``, or a JSON object of them: the weights, which nothing here uses, are left
+    FunASR's runtime takes ``WORD WEIGHT``, or a JSON object of them: the weights, which are not used here, are left
     out with a warning.
 
     Raises:
@@ -38,7 +38,7 @@ def read_hotwords(source: str | None, *, allow_network: bool = False) -> list[st
     if source is None or source.strip() in NOTHING:
         return []
     words = _read(source, allow_network=allow_network)
-    return [unicodedata.normalize("NFC", word) for word in words]  # as vocabularies and scores spell
+    return [unicodedata.normalize("NFC", word) for word in words]  # as in vocabularies and scores
 
 
 def _read(source: str, *, allow_network: bool) -> list[str]:
@@ -86,7 +86,7 @@ def _without_weights(parts: Sequence[tuple[str, str]], source: str) -> list[str]
 
 
 def spell_hotwords(words: Sequence[str], tokenizer: Tokenizer) -> list[list[int]]:
-    """Token ids of the words; one that the vocabulary cannot spell is reported in the log and left out."""
+    """Token ids of the words; one that the vocabulary cannot spell is left out with a warning."""
     spelled = []
     for word in words:
         if missing := tokenizer.missing(word):

@@ -7,12 +7,12 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True)
 class RichText:
-    """What a model that also tells language, emotion and event says of an utterance.
+    """The output of a model that also recognizes language, emotion and event.
 
     Attributes:
-        text: words joined by a space, as a text list has them; with tags where those were asked for.
-        display: the same for people.
-        language, emotion, event: names as in the vocabulary (``zh``, ``NEUTRAL``, ``Speech``), None where it says none.
+        text: words joined by a space, as a text list has them; with tags if requested.
+        display: the same, human-readable.
+        language, emotion, event: as in the vocabulary (``zh``, ``NEUTRAL``, ``Speech``), None where there is none.
     """
 
     text: str
@@ -22,7 +22,7 @@ class RichText:
     event: str | None = None
 
     def as_fields(self) -> dict[str, str | None]:
-        """What result files and pipelines give: the text for people and the tags."""
+        """For result files and pipelines: the human-readable text and the tags."""
         return {"text": self.display, "language": self.language, "emotion": self.emotion, "event": self.event}
 
 
@@ -35,7 +35,7 @@ class TokenHypothesis:
         score: log-probability (see the search for what it sums).
         timestamp_ms: ``[start, end]`` per id, or None.
         partial_scores: unweighted scores by scorer, where a beam search keeps them.
-        rich: the text, where the model writes it with tags.
+        rich: the text, if the model writes it with tags.
     """
 
     ids: list[int]
@@ -52,10 +52,10 @@ class Hypothesis:
     Attributes:
         tokens: raw model tokens, ``@@`` kept.
         text: post-processed words joined by a space.
-        score: the search's score; 0 for an empty hypothesis of silence that was too short.
+        score: the search's score; 0 for the empty hypothesis of audio that is too short.
         timestamp_ms: ``[start, end]`` per token, or None.
-        nbest: all hypotheses, best first, this one among them; None where only one was asked for.
-        rich: text for people, language, emotion and event, by name; None where the model tells no such things.
+        nbest: all hypotheses, best first, this one among them; None where only one was requested.
+        rich: human-readable text, language, emotion and event, by name; None for models without them.
     """
 
     tokens: list[str]

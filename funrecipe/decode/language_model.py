@@ -47,9 +47,9 @@ def load_ngram(folder: ModelFolder) -> NgramModel:
     """
     if folder.ngram is None:
         raise UsageError(
-            "ngram_weight was given, but the model folder has no n-gram model",
+            "ngram_weight is set, but the model folder has no n-gram model",
             where=str(folder.path),
-            hint=f"put one there, named {' or '.join(NGRAM_FILES)}, or leave ngram_weight out",
+            hint=f"add one named {' or '.join(NGRAM_FILES)}, or leave out ngram_weight",
         )
     return load_arpa(folder.ngram, folder.tokens)
 
@@ -67,9 +67,9 @@ def load_language_model(folder: ModelFolder, *, device: torch.device | str = "cp
         config, weights, where = read_config(folder.lm_config)[0], folder.lm_weights, folder.lm_config
     else:
         raise UsageError(
-            "a language model was asked for, but the model folder has none",
+            "lm_weight is set, but the model folder has no language model",
             where=str(folder.path),
-            hint="put lm.yaml and lm.pb there, or leave lm_weight out",
+            hint="add lm.yaml and lm.pb, or leave out lm_weight",
         )
     try:
         with Uninitialized():

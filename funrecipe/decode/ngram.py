@@ -1,7 +1,7 @@
 """N-gram language models in ARPA format, as a scorer of a beam search.
 
-A reader of our own: kenlm has to be compiled, and no reader on PyPI that installs without a compiler is maintained.
-It is meant for the models one fuses into a search (some million n-grams); words are the recognizer's tokens.
+A separate reader, because kenlm has to be compiled and no maintained reader on PyPI installs without a compiler.
+It is meant for models fused into a search (a few million n-grams); words are the recognizer's tokens.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ from funrecipe.errors import DataError
 from funrecipe.models.special_ids import EOS_ID, SOS_ID
 
 UNKNOWN_WORDS = ("<unk>", "<UNK>")
-# log10 probability of a token that neither the model nor its <unk> knows, as SRILM writes "never"
+# log10 probability of a token that neither the model nor its <unk> covers, as SRILM writes "never"
 NEVER = -99.0
 ROWS_BYTES = 64 * 2**20  # of scores after the latest contexts
-FORMAT = "ngram 1"  # part of the key of what is kept of a file: another form of the arrays takes another name
+FORMAT = "ngram 1"  # part of the cache key: another form of the arrays takes another name
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class Contexts:
         keys: (C,) sorted, number of the context without its last token times the vocabulary, plus its last token.
         backoffs: (C,) natural log of the back-off weight.
         first: (C + 1,) where the n-grams of each context begin.
-        followers, ``log_probs`` (G,) their last tokens and natural log-probabilities.
+        followers, log_probs: (G,), their last tokens and natural log-probabilities.
     """
 
     keys: np.ndarray
@@ -61,7 +61,7 @@ class NgramModel:
         self.unknown = torch.full((vocab_size,), unknown)
 
     def node(self, context: Sequence[int]) -> int | None:
-        """The number of ``context`` among those of its length; None: the model says nothing about it."""
+        """The number of ``context`` among those of its length; None: the model does not have it."""
         node = 0
         for level, token in zip(self.contexts[1:], context, strict=False):
             key = node * self.vocab_size + token
@@ -105,7 +105,7 @@ class NgramModel:
 
 
 def load_arpa(path: Path, tokens: Sequence[str]) -> NgramModel:
-    """Like :func:`read_arpa`; what was parsed once is kept in the cache folder and read from there."""
+    """Like :func:`read_arpa`; parsed models are kept in the cache folder and read from there."""
 
     def parse() -> dict[str, np.ndarray]:
         return _arrays_of(read_arpa(path, tokens))
@@ -158,7 +158,7 @@ def read_arpa(path: Path, tokens: Sequence[str]) -> NgramModel:
             backoffs.append(backoff)
     if not found or not found[0][0]:
         raise DataError(
-            "no n-gram of this model's tokens",
+            "no n-gram has only tokens of this model",
             where=str(path),
             hint="its words must be the tokens of the recognizer (characters, pieces)",
         )
@@ -217,4 +217,4 @@ def ngrams_of(path: Path) -> Iterator[tuple[int, list[str], float, float]]:
             if len(words) != order or len(fields) > order + 2:
                 raise DataError(f"not a {order}-gram: {line.strip()!r}", where=f"{path}:{number}")
             yield order, words, log10, backoff
-    raise DataError("no \\end\\: not an ARPA file, or a piece of one", where=str(path))
+    raise DataError("no \\end\\: not an ARPA file, or a truncated one", where=str(path))

@@ -26,7 +26,7 @@ DEFAULT_UPSAMPLE_TIMES = 5
 
 
 class OnnxModel(nn.Module):
-    """A graph that is called with tensors and gives tensors, on the CPU.
+    """A graph that maps tensors to tensors, on the CPU.
 
     Args:
         path: the file; threads: of onnxruntime, those of torch by default.
@@ -48,7 +48,7 @@ class OnnxModel(nn.Module):
         options.log_severity_level = 3
         try:
             self.session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-        except Exception as error:  # what onnxruntime raises has no common class of its own
+        except Exception as error:  # onnxruntime's errors have no common class
             raise DataError(f"cannot read the ONNX model: {error}", where=str(path)) from None
         self.names = [item.name for item in self.session.get_inputs()]
 
@@ -67,9 +67,9 @@ def load_onnx(folder: ModelFolder, precision: str) -> OnnxModel:
     path = {"fp32": folder.weights, "int8": folder.quantized}.get(precision)
     if path is None:
         raise UsageError(
-            f"there is no {precision} graph in this folder",
+            f"this folder has no {precision} graph",
             where=str(folder.path),
-            hint="fp32, or int8 after funrecipe export --quantize int8",
+            hint="use fp32, or int8 after funrecipe export --quantize int8",
         )
     model = OnnxModel(path)
     model.precision = precision  # type: ignore[assignment]  # torch: a tensor or a module
@@ -77,7 +77,7 @@ def load_onnx(folder: ModelFolder, precision: str) -> OnnxModel:
 
 
 class OnnxSearch:
-    """What the searches of exported models share: they are greedy."""
+    """What the searches of exported models have in common: they are greedy."""
 
     used: ClassVar[frozenset[str]] = frozenset()
 
@@ -87,7 +87,7 @@ class OnnxSearch:
                 raise UsageError(
                     f"{name}={value!r} has no effect on an exported model, whose search is greedy",
                     where=f"--{name} or decoding.yaml",
-                    hint="leave it out, or decode with the folder that was exported",
+                    hint="leave it out, or decode with the folder it was exported from",
                 )
         self.model = model
 

@@ -1,8 +1,8 @@
-"""How a search is asked to work: ``decoding.yaml`` of the model folder, overridden by the flags of a recipe.
+"""The options of a search: ``decoding.yaml`` of the model folder, overridden by the flags of a recipe.
 
-The fields of :class:`DecodeOptions` are the one table of decode options: type, range, neutral value and help. The
-command line, the recipes (``utils/decode_options.sh``) and the checks are made from it; which families use an option
-stands in ``funrecipe/families.py``.
+The fields of :class:`DecodeOptions` are the only table of decode options: type, range, neutral value and help. The
+command line, the recipes (``utils/decode_options.sh``) and the checks derive from it; which families use an option
+is in ``funrecipe/families.py``.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from funrecipe.families import FAMILIES, find_family, names_with
 logger = logging.getLogger(__name__)
 
 INFINITY = float("inf")
-# What FunASR's command lines write beside the search options; flags say these, not a model.
+# Options that FunASR's command lines write next to those of the search; flags set these, not a model.
 RUNTIME_KEYS = frozenset({"num_workers", "seed", "log_level", "ngpu", "ncpu", "batch_size", "dtype"})
 
 
@@ -32,9 +32,9 @@ class Option:
         help: for ``--help``.
         low, high: the range of a number, both included.
         choices: the values of a text, where they are few.
-        neutral: values that stand in every published ``decoding.yaml`` and ask for nothing.
-        flag: the name on the command line, where it is another.
-        is_for_search: False for what concerns no search (precision, pieces).
+        neutral: values found in every published ``decoding.yaml`` that request nothing.
+        flag: the name on the command line, where it differs.
+        is_for_search: False for what does not concern a search (precision, pieces).
     """
 
     kind: type
@@ -52,7 +52,7 @@ class Option:
             is_right, wanted = isinstance(value, bool), "true or false"
         elif self.kind is str:
             is_right = isinstance(value, str) and (not self.choices or value in self.choices)
-            wanted = f"one of {', '.join(self.choices)}" if self.choices else "a text"
+            wanted = f"one of {', '.join(self.choices)}" if self.choices else "a string"
         else:
             is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
             is_right = is_number and (self.kind is float or value == int(value)) and self.low <= value <= self.high
@@ -73,9 +73,9 @@ def _option(kind: type, help: str, **row: Any) -> Any:
 
 @dataclass(frozen=True)
 class DecodeOptions:
-    """Search options; None means that nobody asked, and the family's own default holds.
+    """Search options; None means not set: the family's default applies.
 
-    ``ctc_weight``: 0 to 1, and the attention decoder counts with the rest; above 1 for Paraformer only, whose parallel
+    ``ctc_weight``: 0 to 1, the attention decoder gets the rest; above 1 for Paraformer only, whose parallel
     decoder always counts with 1. ``precision``: how linear layers are multiplied, on the CPU only; bf16 and int8 are
     faster and change results a little, and utterances are then computed one at a time. ``allow_network``: whether
     ``hotword`` may be fetched from a URL.
@@ -95,7 +95,7 @@ class DecodeOptions:
         neutral=(0.0,),
     )
     token_num_relax: int | None = _option(
-        int, "how many tokens more than predicted a hypothesis may have", low=0, neutral=(1,)
+        int, "number of tokens that a hypothesis may have beyond those predicted", low=0, neutral=(1,)
     )
     decoding_ind: int | None = _option(
         int, "index of the chunk shape of a streaming or two-pass model", low=0, neutral=(0,)
@@ -110,7 +110,7 @@ class DecodeOptions:
     )
     score_norm: bool | None = _option(bool, "order transducer hypotheses by score per token", neutral=(False,))
     hotword: str | None = _option(
-        str, "file of hotwords, one a line, or the words separated by blanks", neutral=("",), flag="hotword_txt"
+        str, "file of hotwords, one per line, or the words separated by blanks", neutral=("",), flag="hotword_txt"
     )
     clas_scale: float | None = _option(
         float, "weight of the hotwords in a contextual model", low=0, high=1, neutral=(1.0,)
@@ -122,31 +122,31 @@ class DecodeOptions:
         neutral=("auto",),
     )
     use_itn: bool | None = _option(bool, "write punctuation and digits", neutral=(False,))
-    ban_emo_unk: bool | None = _option(bool, "never answer that the emotion is unknown", neutral=(False,))
+    ban_emo_unk: bool | None = _option(bool, "never report an unknown emotion", neutral=(False,))
     output: str | None = _option(
         str,
         "text without tags (plain), as the model writes it (rich) or with emoji",
         choices=("plain", "rich", "emoji"),
         neutral=("plain",),
     )
-    timestamp: bool | None = _option(bool, "the time of every token, by its CTC head", neutral=(False,))
-    # Without a neutral value: who says true or false wants a speaker model.
+    timestamp: bool | None = _option(bool, "give the time of every token, by the CTC head", neutral=(False,))
+    # Without a neutral value: true and false both need a speaker model.
     windows: bool | None = _option(bool, "embed windows of 1.5 s of each utterance, for diarization")
     engine: str | None = _option(
         str,
-        "what computes the network: torch, or onnx (onnxruntime, for a folder made by funrecipe export)",
+        "run the network with torch, or onnx (onnxruntime, for a folder made by funrecipe export)",
         choices=("torch", "onnx"),
         is_for_search=False,
     )
     precision: str | None = _option(
         str,
-        "fp32, or on the CPU bf16 or int8: faster, results change a little (docs/speed.md)",
+        "fp32, or on the CPU bf16 or int8: faster, with small changes in results (docs/speed.md)",
         choices=("fp32", "bf16", "int8"),
         is_for_search=False,
     )
     max_piece_s: float | None = _option(
         float,
-        "seconds above which audio is cut into pieces (default 30; 0: never)",
+        "cut audio longer than this many seconds into pieces (default 30; 0: never)",
         low=0,
         is_for_search=False,
     )
@@ -162,7 +162,7 @@ class DecodeOptions:
         """Options of a ``decoding.yaml``, which may not allow the network.
 
         Raises:
-            UsageError: a key that no search knows, or a value out of range.
+            UsageError: an unknown key, or a value out of range.
         """
         for key in values:
             if key in RUNTIME_KEYS:
@@ -176,12 +176,12 @@ class DecodeOptions:
             raise UsageError(error.what, where=where, hint=error.hint) from None
 
     def over(self, defaults: DecodeOptions) -> DecodeOptions:
-        """These options, and those of ``defaults`` where these are not given."""
+        """These options, completed by those of ``defaults``."""
         given = {key: value for key, value in asdict(self).items() if value is not None}
         return replace(defaults, **given)
 
     def asked_for(self) -> dict[str, Any]:
-        """The options that ask a search for something: given, and not the value that means "do without"."""
+        """The options that request something of a search: set, and not to a neutral value."""
         values = {name: getattr(self, name) for name, row in OPTIONS.items() if row.is_for_search}
         return {name: v for name, v in values.items() if v is not None and v not in OPTIONS[name].neutral}
 
@@ -190,14 +190,14 @@ OPTIONS: dict[str, Option] = {f.name: f.metadata["row"] for f in fields(DecodeOp
 
 
 def families_using(name: str) -> list[str]:
-    """The families that use an option; all that decode, for one that concerns no search."""
+    """The families that use an option; all that decode, if it does not concern the search."""
     if not OPTIONS[name].is_for_search:
         return names_with("search")
     return sorted(family for family, row in FAMILIES.items() if name in row.options)
 
 
 def check_supported(options: DecodeOptions, family: str, *, streaming: bool = False) -> None:
-    """Refuse options that a family's search would ignore. Loads no torch, so that planning can ask.
+    """Refuse options that a family's search would ignore. Does not load torch, so that planning can call it.
 
     Raises:
         UsageError: names the first such option and what the family uses.
@@ -217,7 +217,7 @@ def check_supported(options: DecodeOptions, family: str, *, streaming: bool = Fa
 
 
 def decoding_mode_of(options: DecodeOptions, family: str) -> str:
-    """The ``decoding_mode`` asked for, by default the first of the family's row.
+    """The requested ``decoding_mode``, by default the first of the family's row.
 
     Raises:
         UsageError: an unknown mode, or an option that this mode does not use.
@@ -244,8 +244,8 @@ def decoding_mode_of(options: DecodeOptions, family: str) -> str:
 
 
 def add_option_arguments(parser: argparse.ArgumentParser) -> None:
-    """A flag for every option; one that is not given keeps what ``decoding.yaml`` says."""
-    group = parser.add_argument_group("decoding (default: as the model's decoding.yaml says)")
+    """A flag for every option; without it, ``decoding.yaml`` applies."""
+    group = parser.add_argument_group("decoding (defaults: the model's decoding.yaml)")
     for name, row in OPTIONS.items():
         flag = f"--{row.flag or name}"
         if row.kind is bool:

@@ -24,13 +24,13 @@ from funrecipe.models.special_ids import BLANK_ID, EOS_ID, SOS_ID
 logger = logging.getLogger(__name__)
 
 MARKS = (BLANK_ID, EOS_ID)
-DEFAULT_BEAM_SIZE = 10  # with which the language model results of Paraformer were published
+DEFAULT_BEAM_SIZE = 10  # used for the published language model results of Paraformer
 
 
 class ParaformerSearch:
     """The best token at every position; with a CTC or language model weight, a beam search over all positions.
 
-    Blank and eos (``marks``) are removed from the result but count in its score.
+    Blank and eos (``marks``) are removed from the result but contribute to its score.
     """
 
     marks: ClassVar[tuple[int, ...]] = MARKS
@@ -42,7 +42,7 @@ class ParaformerSearch:
         ctc_weight = options.ctc_weight or 0.0
         if ctc_weight > 0.0 and model.ctc is None:
             raise UsageError(
-                f"ctc_weight={ctc_weight:g}, but this model has no CTC head",
+                f"ctc_weight is {ctc_weight:g}, but this model has no CTC head",
                 where="--ctc_weight or decoding.yaml",
                 hint="leave it out; the model was trained with ctc_weight 0",
             )
@@ -101,22 +101,22 @@ class ParaformerSearch:
     def finish(
         self, nbests: list[list[TokenHypothesis]], encoder_out: Tensor, encoder_out_lens: Tensor, cif: CifOutput
     ) -> list[list[TokenHypothesis]]:
-        """What is added to the hypotheses: times of the CTC head, if they are asked for."""
+        """Adds times of the CTC head to the hypotheses, if requested."""
         if not self.timed:
             return nbests
         return with_ctc_times(nbests, self.model.ctc.log_probs(encoder_out), encoder_out_lens, self.frame_s)
 
     def check_times(self, folder: ModelFolder) -> None:
-        """Raise a UsageError if times are asked for that the model cannot give."""
+        """Raise a UsageError if times are requested that the model cannot give."""
         if self.timed:
             check_ctc_times(self.model, folder)
 
 
 class BiCifParaformerSearch(ParaformerSearch):
-    """Adds the time of every token, whether it is asked for or not."""
+    """Adds the time of every token, requested or not."""
 
     def check_times(self, folder: ModelFolder) -> None:
-        """Its own head gives them."""
+        """Its own head provides them."""
 
     def finish(
         self, nbests: list[list[TokenHypothesis]], encoder_out: Tensor, encoder_out_lens: Tensor, cif: CifOutput
@@ -163,18 +163,18 @@ class SeacoParaformerSearch(BiCifParaformerSearch):
 
 
 def _check_without_beam(options: DecodeOptions) -> None:
-    """The positions are independent of each other: without other scores a search ends where the arg-max is.
+    """The positions are independent of each other: without other scores a search finds the arg-max.
 
     Raises:
-        UsageError: an option that only means something in a beam search.
+        UsageError: an option that only has an effect in a beam search.
     """
-    hint = "give lm_weight, ngram_weight, ctc_weight or nbest as well, or leave it out"
+    hint = "set lm_weight, ngram_weight, ctc_weight or nbest as well, or leave it out"
     for name in ("penalty", "minlenratio"):
         if name in options.asked_for():
             where = f"--{name} or decoding.yaml"
             raise UsageError(f"{name} has no effect without a beam search", where=where, hint=hint)
     if "beam_size" in options.asked_for():
-        logger.warning("beam_size=%d changes nothing by itself: %s", options.beam_size, hint)
+        logger.warning("beam_size=%d has no effect by itself: %s", options.beam_size, hint)
 
 
 def without_marks(ids: list[int], marks: tuple[int, ...] = MARKS) -> list[int]:

@@ -12,7 +12,7 @@ from funrecipe.decode.ctc_prefix import CTCPrefixScorer
 from funrecipe.decode.scorers import AcousticScorer, LMScorer
 from funrecipe.models.special_ids import EOS_ID
 
-# Of the predicted tokens that a text has at least, where minlenratio does not say; CTC speaks against an early end too.
+# The least share of the predicted tokens in a text, if minlenratio is not set; CTC also discourages an early end.
 LEAST_SHARE, LEAST_SHARE_WITH_CTC = 0.9, 0.8
 
 
@@ -27,7 +27,7 @@ def paraformer_beam_search(
 ) -> list[list[BeamHypothesis]]:
     """Search one token per predicted position; the decoder counts with weight 1. FunASR: BeamSearchPara.
 
-    Every token costs, so language models with much weight favor short texts, and nothing but CTC speaks against an
+    Every token costs, so language models with a large weight favor short texts, and only CTC discourages an
     early end. Unlike in FunASR, a text therefore ends no sooner than after ``minlenratio`` (0: ``LEAST_SHARE``) of the
     tokens that the model predicts.
 
@@ -35,9 +35,9 @@ def paraformer_beam_search(
         log_probs: (B, U, V) of the parallel decoder.
         token_lens: (B,) int64, positions of each utterance; the text ends there at the latest.
         options: beam size and weights; ``minlenratio`` is a share of the predicted tokens, and a ``maxlenratio``
-            other than 0 only switches the end detection off.
+            other than 0 only turns the end detection off.
         fusion: language models.
-        ctc_log_probs, ``ctc_lens`` (B, T, V), (B,) of the CTC head; needed if ``options.ctc_weight`` > 0.
+        ctc_log_probs, ctc_lens: (B, T, V), (B,) of the CTC head; needed if ``options.ctc_weight`` > 0.
 
     Returns:
         Every ended hypothesis of each utterance, best first; none where no token was predicted.

@@ -1,4 +1,4 @@
-"""Paraformer-online behind the family-neutral streaming loop, and on whole files ("fake streaming")."""
+"""Paraformer-online in the family-neutral streaming loop, and on whole files ("fake streaming")."""
 
 from __future__ import annotations
 
@@ -75,11 +75,11 @@ def check_shape_index(index: int, shapes: int) -> int:
     """``index``, if the encoder has a chunk shape of that number.
 
     Raises:
-        UsageError: it has not.
+        UsageError: it does not.
     """
     if index >= shapes:
         raise UsageError(
-            f"decoding_ind={index}, but the encoder knows {shapes} chunk shapes",
+            f"decoding_ind={index}, but the encoder has {shapes} chunk shapes",
             where="--decoding_ind or decoding.yaml",
             hint=f"give 0 to {shapes - 1} (see chunk_size in config.yaml: encoder_conf)",
         )

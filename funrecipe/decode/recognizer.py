@@ -32,15 +32,15 @@ DEFAULT_MAX_PIECE_S = 30.0
 
 
 class Recognizer:
-    """Recognizes batches of waveforms. Holds no state between calls, so threads may share it.
+    """Recognizes batches of waveforms. Keeps no state between calls, so threads may share it.
 
     Args:
         frontend: features; model and search: of one family; tokenizer: its vocabulary.
         sample_rate_hz: of the waveforms.
         device: where to compute.
-        nbest: more than one: hypotheses carry the other ones.
-        max_piece_s: audio longer than this is not for one call (``funrecipe.recordings.joining`` cuts it).
-        one_by_one: compute utterances singly, because a batch would change what the model gives.
+        nbest: if above 1, hypotheses carry the others.
+        max_piece_s: audio longer than this is cut by ``funrecipe.recordings.joining`` before it gets here.
+        one_by_one: compute utterances one at a time, because a batch would change the results.
     """
 
     def __init__(
@@ -62,7 +62,7 @@ class Recognizer:
     def transcribe(self, waveforms: Sequence[np.ndarray]) -> list[Hypothesis]:
         """The best hypothesis of every waveform, float (S,) in [-1, 1] at ``sample_rate_hz``.
 
-        Whatever stands in the same batch, each gets what it would get alone; one shorter than a feature window
+        The result does not depend on what else is in the batch; a waveform shorter than a feature window
         gets an empty hypothesis.
         """
         nbests = self.transcribe_nbest(waveforms)
@@ -97,7 +97,7 @@ class Recognizer:
         return Hypothesis(tokens, self.text_of(tokens), hypothesis.score, hypothesis.timestamp_ms)
 
     def release_memory(self) -> None:
-        """Give back what a call that ran out of memory has left with torch."""
+        """Release memory that torch still holds after a call that ran out of memory."""
         if self.device.type == "cuda":
             torch.cuda.empty_cache()
 
@@ -115,7 +115,7 @@ def load_model(
         precision: as in ``DecodeOptions``; None: as ``decoding.yaml`` says, else fp32.
 
     Raises:
-        UsageError: a family or setting that is not supported.
+        UsageError: an unsupported family or setting.
         DataError, UnsafeFileError: weights that do not fit or are not safe.
     """
     precision = precision or with_defaults(None, folder).precision or "fp32"
@@ -136,7 +136,7 @@ def load_recognizer(
     options: DecodeOptions | None = None,
     weights: Path | None = None,
 ) -> Recognizer:
-    """Everything that decoding a model folder takes.
+    """Everything needed to decode with a model folder.
 
     Args:
         device: ``cpu``, ``cuda``, ``cuda:1`` ...
@@ -144,7 +144,7 @@ def load_recognizer(
         weights: a checkpoint in place of the folder's.
 
     Raises:
-        UsageError: an option that the family ignores, or a model that is not supported.
+        UsageError: an option that the family ignores, or an unsupported model.
         DataError, UnsafeFileError: files that do not fit or are not safe.
     """
     options = with_defaults(options, folder)
@@ -180,7 +180,7 @@ def make_recognizer(
 
 
 def check_engine(folder: ModelFolder, options: DecodeOptions) -> None:
-    """Raise a UsageError where ``engine`` is not what the weights of the folder are for."""
+    """Raise a UsageError unless the weights of the folder are for ``engine``."""
     engine = "onnx" if folder.weights.suffix == ".onnx" else "torch"
     if options.engine not in (None, engine):
         hint = "give the folder that it was exported from" if engine == "onnx" else "make one with funrecipe export"
@@ -195,7 +195,7 @@ def check_precision(model: nn.Module, options: DecodeOptions) -> str:
         raise UsageError(
             f"the model is loaded in {precision}, not in {options.precision}",
             where="precision",
-            hint="it is chosen when a model is loaded: --precision, or decoding.yaml",
+            hint="choose it when the model is loaded: --precision, or decoding.yaml",
         )
     return precision
 

@@ -31,7 +31,7 @@ class DecoderScorer:
 
 
 class TokenModel(Protocol):
-    """What scores the next token from the tokens alone: neural and n-gram language models, hotwords."""
+    """A scorer of the next token that sees only the tokens: neural and n-gram language models, hotwords."""
 
     def start(self, batch: int, device: torch.device) -> list[Tensor]:
         """State of one empty hypothesis an utterance; every tensor begins with (B, 1)."""

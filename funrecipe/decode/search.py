@@ -1,4 +1,4 @@
-"""What every search of whole utterances offers, and how a model folder comes to its search."""
+"""The interface of searches over whole utterances, and the search of a model folder."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def make_search(model: nn.Module, folder: ModelFolder, options: DecodeOptions) -
     """The search of ``folder.family``.
 
     Raises:
-        UsageError: the family has no search, or an option was set that its search ignores.
+        UsageError: the family has no search, or an option is set that its search ignores.
     """
     family = find_family(folder.family)
     if family.search is None:

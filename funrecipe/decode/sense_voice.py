@@ -36,7 +36,7 @@ class SenseVoiceSearch:
         language = options.language or "auto"
         if not isinstance(folder.tokenizer, SentencePieceTokenizer):
             raise DataError("the model folder has no SentencePiece model", where=str(folder.path),
-                            hint="get the whole model again: funrecipe download <id>")  # fmt: skip
+                            hint="download the whole model again: funrecipe download <id>")  # fmt: skip
         self.model, self.tokenizer = model, folder.tokenizer
         self.language_row = LANGUAGE_ROWS[language]
         self.itn_row = ITN_ROWS["withitn" if options.use_itn else "woitn"]
@@ -56,7 +56,7 @@ class SenseVoiceSearch:
         ]
 
     def log_probs(self, feats: Tensor, feat_lens: Tensor) -> tuple[Tensor, Tensor]:
-        """(B, T + 4, V) and lengths, with the languages and the normalization that were asked for."""
+        """(B, T + 4, V) and lengths, with the requested languages and normalization."""
         rows = (torch.full_like(feat_lens, self.language_row), torch.full_like(feat_lens, self.itn_row))
         encoder_out, lens = self.model.encode(feats, feat_lens, *rows)
         return self.banned(self.model.ctc.log_probs(encoder_out)), lens

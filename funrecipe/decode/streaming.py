@@ -1,6 +1,6 @@
 """Streaming recognition: samples in any pieces -> fixed steps of frames -> text as it grows.
 
-The loop here knows no model family. It buffers samples in the front-end, frames in ``StreamState``, and calls
+The loop is the same for all model families. It buffers samples in the front-end, frames in ``StreamState``, and calls
 ``StreamingModel.step`` with exactly ``step_frames`` frames, whatever pieces the caller feeds. The caller owns the
 state: a plain dict, empty at the start of a stream and empty again after its final call (ModelScope's
 ``param_dict={"cache": cache, "is_final": ..., "chunk_size": [5, 10, 5]}``).
@@ -33,13 +33,13 @@ from funrecipe.text.units import SPACE, WORD_MARK
 
 _STATE_KEY = "funrecipe.stream"
 _CALL_KEYS = ("cache", "is_final")
-# decoding.yaml serves files and streams: these mean nothing for the greedy or single result of a stream
+# decoding.yaml is for files and streams: these have no effect on the greedy or single result of a stream
 OPTIONS_OF_FILES = frozenset({"beam_size", "nbest", "decoding_mode", "decoding_ind"})
 
 
 @dataclass(frozen=True)
 class StreamOptions:
-    """What a stream is started with; None means the family's default, or, later in a stream, "as it began".
+    """What a stream is started with; None means the family's default, or, later in a stream, unchanged.
 
     Attributes:
         chunk_size: (left, chunk, right) frames of one encoder window.
@@ -56,13 +56,13 @@ class StreamOptions:
         """Options of ModelScope's ``param_dict`` (``cache`` and ``is_final`` belong to the call, not to the stream).
 
         Raises:
-            UsageError: an unknown key, or a value that is not what the key wants.
+            UsageError: an unknown key, or a value of the wrong kind.
         """
         known = [f.name for f in fields(cls)]
         for key in param_dict:
             if key not in known and key not in _CALL_KEYS:
                 raise UsageError(
-                    f"a streaming call knows no '{key}'",
+                    f"unexpected keyword argument '{key}'",
                     where="param_dict",
                     hint=did_you_mean(key, known) or f"known: {', '.join((*_CALL_KEYS, *known))}",
                 )
@@ -83,7 +83,7 @@ class StreamOptions:
         return cls(chunk_size, **look_backs)
 
     def changed_by(self, later: StreamOptions) -> str | None:
-        """The name of the first option that a later call of the same stream gives another value."""
+        """The name of the first option that a later call of the same stream changes."""
         return next((f.name for f in fields(self) if getattr(later, f.name) not in (None, getattr(self, f.name))), None)
 
 
@@ -108,14 +108,14 @@ class StreamingModel(Protocol):
     def finish(self, feats: torch.Tensor, state: Any, frames_left: float) -> tuple[list[int], float]:
         """The end: flush with the frames that are left, (1, T, D), ``0 <= T < step_frames``.
 
-        ``frames_left`` is the audio behind the last full step in units of a frame, whole or not (0 or less: none).
+        ``frames_left`` is the audio past the last full step in units of a frame, whole or not (0 or less: none).
         Not called for a stream that had no frame at all.
         """
 
 
 @dataclass
 class StreamState:
-    """All that is remembered between two calls of one stream."""
+    """The state of a stream between two calls."""
 
     recognizer_id: str
     options: StreamOptions
@@ -156,7 +156,7 @@ class StreamingRecognizer:
     ) -> None:
         self._model, self._frontend, self._tokenizer = model, frontend, tokenizer
         self.sample_rate_hz = sample_rate_hz
-        self._id = uuid.uuid4().hex  # a cache must not wander to another model
+        self._id = uuid.uuid4().hex  # a cache must not be passed to another model
 
     @torch.inference_mode()
     def feed(
@@ -167,7 +167,7 @@ class StreamingRecognizer:
         Args:
             samples: float32 (S,) in [-1, 1]; any length, also none.
             cache: the stream; empty for a new one, emptied after the final call.
-            is_final: no more audio will come; flush everything.
+            is_final: no more audio will follow; flush everything.
             options: how the stream steps; read when the stream begins.
 
         Raises:
@@ -198,9 +198,9 @@ class StreamingRecognizer:
         state = cache.get(_STATE_KEY)
         if not isinstance(state, StreamState) or state.recognizer_id != self._id:
             raise UsageError(
-                "the cache is not that of a stream of this pipeline with these options",
+                "the cache does not belong to a stream of this pipeline with these options",
                 where="param_dict['cache']",
-                hint="start with an empty dict, and pass it on with the same search options",
+                hint="start with an empty dict, and keep the same search options",
             )
         if changed := state.options.changed_by(options):
             raise UsageError(
@@ -211,7 +211,7 @@ class StreamingRecognizer:
         return state
 
     def _run_steps(self, state: StreamState, is_final: bool) -> tuple[list[int], float]:
-        """Run every step for which the frames are there; a final call leaves none behind."""
+        """Run every step whose frames have arrived; a final call leaves none."""
         step_frames = self._model.step_frames(state.model)
         new_ids: list[int] = []
         score = 0.0
@@ -234,7 +234,7 @@ def load_streaming_recognizer(
     options: DecodeOptions | None = None,
     weights: Path | None = None,
 ) -> StreamingRecognizer:
-    """Everything that recognizing streams with a model folder takes; arguments as of ``load_recognizer``.
+    """Everything needed to recognize streams with a model folder; arguments as for ``load_recognizer``.
 
     In ``bf16`` and ``int8`` (``options.precision``) a stream costs less and is still the same in pieces of any size,
     since its steps are.
@@ -272,7 +272,7 @@ def make_streaming_recognizer(
 
 
 def without(options: DecodeOptions, names: frozenset[str]) -> DecodeOptions:
-    """``options`` less those of ``names``."""
+    """``options`` without those of ``names``."""
     return replace(options, **dict.fromkeys(names))
 
 
@@ -281,7 +281,7 @@ def check_streams(folder: ModelFolder) -> str:
     entry = find_family(folder.family).stream
     if entry is None:
         raise UsageError(
-            f"a model of family '{folder.family}' recognizes whole utterances, it cannot take a stream piece by piece",
+            f"a model of family '{folder.family}' recognizes whole utterances, not streams",
             where=str(folder.path),
             hint=f"leave out cache and is_final, or use a model of one of: {', '.join(names_with('stream'))}",
         )
@@ -292,7 +292,7 @@ def streaming_text(tokens: list[str], spells_blanks: bool = False) -> str:
     """The text of some tokens of a stream: ``@@`` joins pieces, a Latin word is followed by a space.
 
     A token's text does not depend on its neighbors, so texts of consecutive calls can be concatenated
-    (FunASR: Speech2TextParaformerOnline). Where the vocabulary spells blanks, they are what it spells.
+    (FunASR: Speech2TextParaformerOnline). Where the vocabulary spells blanks, these are used.
     """
     tokens = [token for token in tokens if token not in SPECIAL or token == UNKNOWN]
     if spells_blanks:

@@ -41,10 +41,10 @@ class AlignedText:
     """The tokens of a text with their times.
 
     Attributes:
-        tokens: as the model spells the text, ``@@`` kept; what its vocabulary lacks stands as it is.
+        tokens: as the model spells the text, ``@@`` kept; what its vocabulary lacks is left as it is.
         times_ms: ``[start, end]`` of every token.
         spans: the tokens and the silences between them, in seconds.
-        is_estimated: the model found another number of tokens in the audio (or no audio to speak of); the times were
+        is_estimated: the model found a different number of tokens in the audio (or hardly any audio); the times were
             fitted to the text by the rules of docs/timestamps.md.
     """
 
@@ -62,7 +62,7 @@ class AlignedText:
 
 
 class TextAligner:
-    """Aligns texts with audio. Holds no state between calls, so threads may share it.
+    """Aligns texts with audio. Keeps no state between calls, so threads may share it.
 
     Raises:
         UsageError: the model has neither a timestamp predictor nor a CTC head.
@@ -83,7 +83,7 @@ class TextAligner:
 
     @torch.inference_mode()
     def align(self, waveforms: Sequence[np.ndarray], texts: Sequence[str]) -> list[AlignedText]:
-        """One :class:`AlignedText` per waveform, float (S,) in [-1, 1]; whatever is in the same batch.
+        """One :class:`AlignedText` per waveform, float (S,) in [-1, 1]; whatever else is in the batch.
 
         Every token gets a time; where there is less audio than one frame, the times are spread over it.
         """
@@ -139,7 +139,7 @@ class TextAligner:
 def load_aligner(
     folder: ModelFolder, *, device: torch.device | str = "cpu", weights: Path | None = None
 ) -> TextAligner:
-    """Everything that alignment with a model folder takes.
+    """Everything needed to align with a model folder.
 
     Raises:
         UsageError: a model that cannot align.

@@ -21,9 +21,9 @@ from funrecipe.model_folder import ModelFolder
 from funrecipe.models.cif import accumulator
 
 FIRE = 1.0 - 1e-4
-SHIFT_STEPS = -1.5  # a peak comes this much after the beginning that it stands for
+SHIFT_STEPS = -1.5  # a peak comes this long after the beginning that it marks
 ALIGNER_SHIFT_STEPS = -3.0  # the same in the stand-alone timestamp predictor
-MIN_EDGE_STEPS = 5  # shorter stretches before the first and behind the last token belong to these tokens
+MIN_EDGE_STEPS = 5  # shorter stretches before the first and after the last token belong to these tokens
 MAX_TOKEN_STEPS = 12
 
 
@@ -73,7 +73,7 @@ def token_begins(alphas: Tensor, peaks: Tensor, n_tokens: int) -> Sequence[int]:
         scaled = alphas / (alphas.sum() / (n_tokens + 1))
         fired = (accumulator(scaled[None], FIRE, FIRE)[0] > FIRE).nonzero().flatten()
     if len(fired) != n_tokens + 1:
-        # More than one token in a single step, which the accumulator cannot say: read the running sum itself
+        # More than one token in a single step, which the accumulator cannot express: read the running sum itself
         shares = alphas.double().cumsum(0) / alphas.double().sum()
         wanted = torch.arange(1, n_tokens + 2, dtype=torch.float64, device=alphas.device) * FIRE / (n_tokens + 1)
         fired = torch.searchsorted(shares, wanted).clamp(max=len(alphas) - 1)
@@ -133,7 +133,7 @@ def spread_evenly(n_tokens: int, end_s: float) -> list[Span]:
 
 
 def ctc_log_probs(model: nn.Module, encoder_out: Tensor) -> Tensor:
-    """(B, T, V) of the CTC head, past the normalization that some encoders leave to it."""
+    """(B, T, V) of the CTC head, after the normalization that some encoders leave to it."""
     own = getattr(model, "ctc_log_probs", None)
     return own(encoder_out) if own else model.ctc.log_probs(encoder_out)
 
@@ -142,9 +142,9 @@ def check_ctc_times(model: nn.Module, folder: ModelFolder) -> None:
     """Raise a UsageError unless the model has a CTC head to take times from."""
     if getattr(model, "ctc", None) is None:
         raise UsageError(
-            "timestamp=True, but this model has no CTC head to take times from",
+            "timestamp is true, but this model has no CTC head to take times from",
             where="--timestamp or decoding.yaml",
-            hint=f"leave it out for {folder.path.name}; a BiCif Paraformer gives times by itself",
+            hint=f"leave it out for {folder.path.name}; a BiCif Paraformer gives times without it",
         )
 
 

@@ -46,7 +46,7 @@ class TransducerRecognition:
         ]
 
     def _search(self, frames: Tensor) -> list[TransducerHypothesis]:
-        """The n-best texts; the searches may find one by several alignments, of which the best counts."""
+        """The n-best texts; the searches may find one by several alignments, of which the best one counts."""
         texts: dict[tuple[int, ...], TransducerHypothesis] = {}
         for hyp in self.search.results(self.search.advance(self.search.start(), frames)):
             texts.setdefault(hyp.tokens, hyp)
@@ -54,14 +54,14 @@ class TransducerRecognition:
 
 
 def search_options(model: TransducerModel, options: DecodeOptions, nbest: int) -> TransducerOptions:
-    """What the options ask of the search."""
+    """The options of the search."""
     beam_size = min(options.beam_size or max(DEFAULT_BEAM_SIZE, nbest), model.decoder.vocab_size - 1)
     return TransducerOptions(beam_size, options.search_type or "default", bool(options.score_norm))
 
 
 @dataclass
 class TransducerStream:
-    """A stream between two steps: encoder caches, the beam, frames that wait for their right context, what was said."""
+    """A stream between two steps: encoder caches, the beam, frames that wait for their right context, tokens so far."""
 
     encoder: EncoderCache
     beam: list[TransducerHypothesis]
@@ -75,7 +75,7 @@ class TransducerSteps:
     """``StreamingModel`` of an RNN transducer (see funrecipe.decode.streaming).
 
     ``chunk_size`` of a stream is (left, chunk, right) in encoder frames (40 ms at a subsampling of 4). Tokens are
-    given out when every hypothesis of the beam agrees on them, so nothing said is taken back.
+    emitted when every hypothesis of the beam agrees on them, so no output is taken back.
     """
 
     def __init__(self, model: TransducerModel, folder: ModelFolder, options: DecodeOptions) -> None:
@@ -113,7 +113,7 @@ class TransducerSteps:
         return state.chunk_size * self.model.encoder.embed.factor
 
     def step(self, feats: Tensor, state: TransducerStream) -> tuple[list[int], float]:
-        """One chunk goes through as soon as the frames of its right context are there."""
+        """A chunk is processed as soon as the frames of its right context have arrived."""
         waiting = self._joined(feats, state)
         step, ahead = self.step_frames(state), state.right_context * self.model.encoder.embed.factor
         while waiting.size(1) >= step + ahead:
@@ -123,7 +123,7 @@ class TransducerSteps:
         return self._agreed(state), 0.0
 
     def finish(self, feats: Tensor, state: TransducerStream, frames_left: float) -> tuple[list[int], float]:
-        """All that waits is the last chunk; like FunASR, one of a few frames is lengthened with zeros."""
+        """The remaining frames are the last chunk; as in FunASR, a very short one is padded with zeros."""
         waiting = self._joined(feats, state)
         if waiting.size(1):
             missing = MIN_LAST_FRAMES + state.right_context - waiting.size(1)

@@ -131,7 +131,7 @@ class TransducerSearch:
         return TransducerHypothesis((*hyp.tokens, token), hyp.score + log_prob + bonus, prediction)
 
     def _default(self, beam: list[TransducerHypothesis], frames: Tensor) -> list[TransducerHypothesis]:
-        """Best-first expansion at every frame until enough hypotheses that went on beat all that have not."""
+        """Best-first expansion at every frame until enough hypotheses that advanced beat all that have not."""
         width = min(self.options.beam_size, self.model.decoder.vocab_size - 1)
         cache: dict[tuple[int, ...], Prediction] = {}
         for frame in frames:

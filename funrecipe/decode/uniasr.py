@@ -1,4 +1,4 @@
-"""UniASR: which pass is decoded with which chunks, and what is kept of a hypothesis."""
+"""UniASR: which pass is decoded with which chunks, and which part of a hypothesis is kept."""
 
 from __future__ import annotations
 

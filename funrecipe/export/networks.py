@@ -172,7 +172,7 @@ class ExportedCTC(nn.Module):
 def integrate(hidden: Tensor, alphas: Tensor, token_num: Tensor) -> Tensor:
     """``models.cif.integrate_and_fire`` as one product: how much of each frame lies in each token's unit of alpha.
 
-    ``hidden`` (B, T, D), ``alphas`` (B, T), none above 1, ``token_num`` (B,) -> ``(B, max(token_num, 1), D)``.
+    ``hidden`` (B, T, D), ``alphas`` (B, T), none above 1, ``token_num`` (B,) -> (B, max(token_num, 1), D).
     """
     ends = alphas.double().cumsum(dim=1)[:, None]
     starts = F.pad(ends[:, :, :-1], (1, 0))

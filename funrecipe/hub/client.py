@@ -1,4 +1,4 @@
-"""A small client of ModelScope's model API: the one place of funrecipe that uses the network.
+"""A small client of ModelScope's model API: the only part of funrecipe that uses the network.
 
     GET /api/v1/models/<id>/repo/files?Revision=<r>&Recursive=True   -> {"Code": 200, "Data": {"Files": [
                                     {"Path": ..., "Type": "blob"|"tree", "Size": ..., "Sha256": ...}]}}
@@ -53,7 +53,7 @@ def hub_url(given: str | None = None) -> str:
         url = f"{'http' if url.startswith(('127.', 'localhost')) else 'https'}://{url}"
     url = url.rstrip("/")
     if not url.startswith(("https://", "http://")):
-        raise UsageError(f"'{url}' is no http address", where="--hub_url or FUNRECIPE_HUB")
+        raise UsageError(f"'{url}' is not an HTTP(S) URL", where="--hub_url or FUNRECIPE_HUB")
     return url
 
 
@@ -68,14 +68,14 @@ class HubClient:
         self._base_url, self._retry_wait_s, self._say = base_url, retry_wait_s, say
 
     def download(self, model_id: str, revision: str, dest: Path) -> dict[str, str]:
-        """Bring every file of a model to ``dest``; what lies there unchanged is not fetched again.
+        """Download every file of a model to ``dest``; files already there and unchanged are not fetched again.
 
         Returns:
             SHA-256 by path.
 
         Raises:
-            DataError: no such model or revision, the hub cannot be reached, a checksum does not fit, or ``dest``
-                cannot be written. What was fetched stays, and a second call goes on from there.
+            DataError: no such model or revision, the hub cannot be reached, a checksum mismatch, or ``dest``
+                cannot be written. What was fetched stays, and a second call resumes from there.
         """
         checksums = {}
         files = self.list_files(model_id, revision)
@@ -98,11 +98,11 @@ class HubClient:
 
         Raises:
             UsageError: not an id of a model.
-            DataError: the hub does not know the model or the revision, or answers something else.
+            DataError: the hub has no such model or revision, or its answer is not valid.
             UnsafeFileError: a path leaves the model's folder.
         """
         if not MODEL_ID.fullmatch(model_id):
-            raise UsageError(f"'{model_id}' is not a model id", hint="it is NAMESPACE/NAME, such as damo/speech_...")
+            raise UsageError(f"'{model_id}' is not a model id", hint="give NAMESPACE/NAME, such as damo/speech_...")
         query = urllib.parse.urlencode({"Revision": revision, "Recursive": "True"})
         url = f"{self._model_url(model_id)}/repo/files?{query}"
         try:
@@ -131,7 +131,7 @@ class HubClient:
         return f"{self._base_url}/api/v1/models/{urllib.parse.quote(model_id)}"
 
     def _present(self, file: RemoteFile, target: Path) -> str | None:
-        """The checksum of a finished earlier download, or None."""
+        """The checksum of an earlier complete download, or None."""
         if file.sha256 is None or not target.is_file():
             return None
         fault, digest = _fault(target, file)
@@ -145,22 +145,20 @@ class HubClient:
         resumed = part.exists()
         self._retry(url, lambda: self._append(url, part, file.size))
         fault, digest = _fault(part, file)
-        if fault and resumed:  # the rest of an older revision: once more from the start
+        if fault and resumed:  # the rest of an older revision: start again
             part.unlink()
             self._retry(url, lambda: self._append(url, part, file.size))
             fault, digest = _fault(part, file)
         if fault:
             part.unlink()
-            raise DataError(
-                f"checksum mismatch for '{file.path}': {fault}", where=url, hint="run the same command again"
-            )
+            raise DataError(f"checksum mismatch for '{file.path}': {fault}", where=url, hint="rerun the command")
         os.replace(part, target)
         return digest
 
     def _append(self, url: str, part: Path, size: int | None) -> None:
-        """Fetch what is missing of a file; the part grows also when the connection breaks."""
+        """Fetch the missing part of a file; what arrives is kept even if the connection breaks."""
         have = part.stat().st_size if part.exists() else 0
-        if size is None or have > size:  # nothing to go on from
+        if size is None or have > size:  # nothing to resume from
             have = 0
         if have == size:
             part.touch()
@@ -169,11 +167,11 @@ class HubClient:
         with urllib.request.urlopen(request, timeout=TIMEOUT_S) as response:
             with open(part, "ab" if response.status == http.client.PARTIAL_CONTENT else "wb") as output:
                 self._copy(response, output, url, None if size is None else size - have)
-            if response.length:  # bytes that were promised and did not come
+            if response.length:  # bytes that were announced but not sent
                 raise http.client.IncompleteRead(b"", response.length)
 
     def _copy(self, response: Any, output: BinaryIO, url: str, expected: int | None) -> None:
-        """Write a body, block by block; raises DataError where it is longer than listed, or comes too slowly."""
+        """Write a body, block by block; raises DataError if it is longer than listed, or arrives too slowly."""
         started, received = time.monotonic(), 0
         while block := response.read1(BLOCK_BYTES):
             received += len(block)
@@ -182,9 +180,9 @@ class HubClient:
             elapsed_s = time.monotonic() - started
             if elapsed_s > TIMEOUT_S and received < elapsed_s * SLOWEST_BYTES_PER_S:
                 raise DataError(
-                    f"the hub sends {received / elapsed_s:.0f} bytes a second",
+                    f"the hub sends only {received / elapsed_s:.0f} bytes per second",
                     where=url,
-                    hint="run the same command again later to resume",
+                    hint="rerun later to resume",
                 )
             output.write(block)
 
@@ -196,7 +194,7 @@ class HubClient:
         return body.getvalue()
 
     def _retry(self, url: str, action: Callable[[], Any]) -> Any:
-        """Run ``action``; try again when the connection or the server failed, give up at once when the answer is no."""
+        """Run ``action``; retry if the connection or the server fails, give up if the request is refused."""
         for attempt in range(1, ATTEMPTS + 1):
             try:
                 return action()
@@ -204,7 +202,7 @@ class HubClient:
                 if error.code < 500 and error.code != http.client.TOO_MANY_REQUESTS:
                     raise _refusal(error, url) from None
                 reason = f"HTTP {error.code}"
-            except ValueError as error:  # such as a redirect to what is not an address
+            except ValueError as error:  # such as a redirect to an invalid address
                 raise DataError(f"the hub's answer cannot be followed: {error}", where=url) from None
             except TRANSIENT as error:
                 reason = str(getattr(error, "reason", error))
@@ -214,12 +212,12 @@ class HubClient:
         raise DataError(
             f"the hub did not answer after {ATTEMPTS} attempts: {reason}",
             where=url,
-            hint="run the same command again later to resume",
+            hint="rerun later to resume",
         )
 
 
 def recorded_revision(folder: Path) -> str | None:
-    """The revision that ``funrecipe download``, or ModelScope's client (``.mv``), brought to a folder, or None."""
+    """The revision that ``funrecipe download`` or ModelScope's client (``.mv``) put in a folder, or None."""
     try:
         record = json.loads((folder / RECORD_NAME).read_text(encoding="utf-8"))
         return str(record["revision"])
@@ -239,7 +237,7 @@ def _refusal(error: urllib.error.HTTPError, url: str) -> DataError:
 
 
 def _fault(part: Path, file: RemoteFile) -> tuple[str | None, str]:
-    """What is wrong with a fetched file, if anything, and its SHA-256."""
+    """What is wrong with a fetched file, or None, and its SHA-256."""
     size, digest = part.stat().st_size, sha256_of(part)
     if file.size is not None and size != file.size:
         return f"{size} bytes instead of {file.size}", digest

@@ -10,7 +10,7 @@ from funrecipe.errors import DataError, UsageError, did_you_mean
 from funrecipe.model_folder import ModelFolder, open_model_folder
 from funrecipe.model_folder.zoo import NAMESPACES, canonical_id, find_row, zoo
 
-PRETRAINED = ("data2vec",)  # families of encoders that training starts from
+PRETRAINED = ("data2vec",)  # families of encoders that training can start from
 DESCRIPTIONS = ("configuration.json", "config.yaml")
 
 
@@ -27,20 +27,20 @@ def open_model(model: str | Path) -> ModelFolder:
 def resolve_model(model: str | Path, *, pretrained: bool = False) -> Path:
     """A model folder from a path, an id of the zoo, or any id that is on disk.
 
-    ``pretrained``: encoders that do not recognize by themselves are welcome too.
+    ``pretrained``: also accept encoders that do not recognize by themselves.
 
     Raises:
         UsageError: the zoo lists the model as not supported; says why.
-        DataError: no such folder, or the model is not on disk; says which command gets it and which models are.
+        DataError: no such folder, or the model is not on disk; names the command to get it, and models on disk.
     """
     text = str(model)
     if not isinstance(model, (str, Path)) or not text.strip():
-        raise UsageError(f"the model is {model!r}", where="model", hint="give a folder, or an id such as damo/NAME")
+        raise UsageError(f"the model is {model!r}", where="model", hint="give a folder or an id such as damo/NAME")
     path = Path(text).expanduser()
     if path.is_dir():
         return path
     if text.startswith((".", "/", "~")) or text.count("/") > 1:
-        raise DataError(f"no model folder '{text}'", hint="--model takes a folder or an id such as damo/NAME")
+        raise DataError(f"no model folder '{text}'", hint="give a folder or an id such as damo/NAME")
     model_id = canonical_id(text)
     row = find_row(model_id)
     if row is not None and row.unsupported and not (pretrained and row.family in PRETRAINED):
@@ -51,7 +51,7 @@ def resolve_model(model: str | Path, *, pretrained: bool = False) -> Path:
             return candidate
     guess = did_you_mean(model_id, zoo()) if row is None else None
     raise DataError(
-        f"the model '{text}' is not on disk" + (f", and the zoo does not know it ({guess})" if guess else ""),
+        f"the model '{text}' is not on disk" + (f", and the zoo does not have it ({guess})" if guess else ""),
         hint=f"funrecipe download {model_id}\n  on disk: {', '.join(models_on_disk()) or 'none'}",
     )
 

@@ -18,10 +18,10 @@ NAMES_1X = (r"model\.pt\.avg(\d*)", r"model\.pt\.best()", r"model\.pt\.ep(\d+)")
 
 
 def find_checkpoint(checkpoint_dir: Path, name: str = DEFAULT_NAME) -> Path:
-    """The file ``name`` of ``checkpoint_dir``; if that is :data:`DEFAULT_NAME` and not there, the run's own choice.
+    """The file ``name`` of ``checkpoint_dir``; if that is :data:`DEFAULT_NAME` and missing, the run's own choice.
 
     Raises:
-        DataError: there is no such file; lists those that there are.
+        DataError: no such file; lists those that exist.
     """
     path = checkpoint_dir / name
     if not path.is_file() and name == DEFAULT_NAME and (own := own_choice(checkpoint_dir)):
@@ -30,16 +30,16 @@ def find_checkpoint(checkpoint_dir: Path, name: str = DEFAULT_NAME) -> Path:
     if path.is_file():
         return path.resolve()
     found = sorted({p.name for pattern in PATTERNS for p in checkpoint_dir.glob(pattern)})
-    there = "there are: " + ", ".join(found[:20]) if found else "the folder has no checkpoint (*.pb, *.pt, *.pth)"
+    there = "available: " + ", ".join(found[:20]) if found else "the folder has no checkpoint (*.pb, *.pt, *.pth)"
     hint = f"choose one with --checkpoint_name (decoding_model_name in infer_after_finetune.py); {there}"
     raise DataError(f"no checkpoint '{name}'", where=str(checkpoint_dir), hint=hint)
 
 
 def own_choice(checkpoint_dir: Path) -> Path | None:
-    """The average of a run's best epochs, or what comes nearest to it; None if the folder does not say.
+    """The average of a run's best epochs, or the nearest equivalent; None if the folder has neither.
 
-    In this order: the average by the first ``best_model_criterion`` of ``config.yaml`` that there is, the only average
-    there is, and of FunASR 1.x ``model.pt.avg<N>``, ``model.pt.best``, the latest ``model.pt.ep<N>``.
+    In this order: the average by the first ``best_model_criterion`` of ``config.yaml`` that exists, the only average
+    in the folder, and of FunASR 1.x ``model.pt.avg<N>``, ``model.pt.best``, the latest ``model.pt.ep<N>``.
     """
     averages = sorted(checkpoint_dir.glob("*.ave.pb"))
     for criterion in criteria_of(checkpoint_dir):

@@ -1,6 +1,6 @@
-"""What ``config.yaml`` may say: every key is used, known to have no effect, or refused by name.
+"""What ``config.yaml`` may contain: every key is used, known to have no effect, or refused by name.
 
-A recognizer's configuration is an open door: a value that nobody reads changes nothing and looks as if it did. Keys of
+A value that is never read has no effect but looks as if it had one. Keys of
 components (``encoder_conf`` ...) are checked where the component is built (``models.registry.construct``).
 """
 
@@ -80,13 +80,13 @@ FRONTEND: dict[str, tuple[type, float, float]] = {
 
 
 def check_config(config: Mapping[str, Any], where: str) -> None:
-    """Check what a folder's configuration (0.x key names) says outside of its components.
+    """Check a folder's configuration (0.x key names) outside its components.
 
     Args:
         where: the file, for messages.
 
     Raises:
-        UsageError: an unknown key, a value that is not implemented, a number that is not one or is out of range.
+        UsageError: an unknown key, a value that is not implemented, a number that is invalid or out of range.
     """
     for key, value in config.items():
         if key in ONLY:
@@ -95,7 +95,7 @@ def check_config(config: Mapping[str, Any], where: str) -> None:
                 raise UsageError(f"{key}: {value!r:.60} is not implemented", where=where, hint=f"supported: {known}")
         elif key not in USED | WITHOUT_EFFECT:
             known_keys = [*USED, *ONLY]
-            hint = did_you_mean(key, known_keys) or "remove the key; nothing reads it"
+            hint = did_you_mean(key, known_keys) or "remove the key; it is never read"
             raise UsageError(f"unknown key '{key:.60}'", where=where, hint=hint)
         elif key.endswith("_conf") and key in USED and not isinstance(value, (Mapping, type(None))):
             raise UsageError(f"{key} is {value!r:.60}, not a mapping", where=where, hint="write 'name: value' lines")
@@ -108,7 +108,7 @@ def check_config(config: Mapping[str, Any], where: str) -> None:
 def check_frontend(conf: Mapping[str, Any], where: str) -> None:
     """Numbers of ``frontend_conf`` are numbers in range. Raises UsageError."""
     if not isinstance(conf.get("window", ""), (str, type(None))):
-        raise UsageError(f"window is {conf['window']!r:.60}", where=where, hint="give a text, such as hamming")
+        raise UsageError(f"window is {conf['window']!r:.60}", where=where, hint="give a string, such as hamming")
     for key, (kind, low, high) in FRONTEND.items():
         if conf.get(key) is not None:
             check_number(key, conf[key], kind, low, high, where)

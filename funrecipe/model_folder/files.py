@@ -15,7 +15,7 @@ MAX_NODES = 2_000_000
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
-    """A YAML file that holds a mapping (or nothing), without running anything in it."""
+    """A YAML file that holds a mapping (or nothing), without executing anything in it."""
     return _parse_yaml(path)[0]
 
 
@@ -41,13 +41,13 @@ def read_json(path: Path) -> Any:
     except json.JSONDecodeError as error:
         raise DataError(f"not valid JSON: {error.msg}", where=f"{path}:{error.lineno}") from None
     except RecursionError:
-        raise DataError("JSON that is nested too deeply", where=str(path)) from None
+        raise DataError("JSON nested too deeply", where=str(path)) from None
     except ValueError as error:
-        raise DataError(f"a value that cannot be read: {str(error).split(';')[0]}", where=str(path)) from None
+        raise DataError(f"unreadable value: {str(error).split(';')[0]}", where=str(path)) from None
 
 
 def read_token_file(path: Path) -> list[str]:
-    """``tokens.json`` (a list) or ``tokens.txt`` (a token a line); raises DataError where a token is empty."""
+    """``tokens.json`` (a list) or ``tokens.txt`` (one token per line); raises DataError where a token is empty."""
     if path.suffix != ".json":
         tokens = [line.rstrip("\r") for line in _read_text(path).split("\n")]
         tokens = tokens[:-1] if tokens and not tokens[-1] else tokens
@@ -57,12 +57,12 @@ def read_token_file(path: Path) -> list[str]:
             raise DataError("expected a JSON list of strings", where=str(path))
     if not tokens or "" in tokens:
         line = tokens.index("") + 1 if tokens else 1
-        raise DataError("a token list needs one token a line, and no empty line", where=f"{path}:{line}")
+        raise DataError("a token list needs one token per line, and no empty line", where=f"{path}:{line}")
     return tokens
 
 
 class _PlainLoader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
-    """The C parser (20 times faster on 8,404 tokens). Dates stay text: no setting is one, and 2023-02-30 is not one."""
+    """The C parser (20 times faster on 8,404 tokens). Dates stay text: no setting is one, and 2023-02-30 is invalid."""
 
     yaml_implicit_resolvers = {
         first: [(tag, pattern) for tag, pattern in rules if tag != "tag:yaml.org,2002:timestamp"]
@@ -79,16 +79,16 @@ def _parse_yaml(path: Path) -> tuple[dict[str, Any], yaml.MappingNode | None]:
     except yaml.constructor.ConstructorError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else "?"
         raise UnsafeFileError(
-            f"YAML that is not plain data: {error.problem}",
+            f"YAML is not plain data: {error.problem}",
             where=f"{path}:{line}",
             hint="remove the tag; only strings, numbers, lists and mappings are read",
         ) from None
     except yaml.YAMLError as error:
         raise DataError(f"not valid YAML: {error}", where=str(path)) from None
     except RecursionError:
-        raise DataError("YAML that is nested too deeply", where=str(path)) from None
+        raise DataError("YAML nested too deeply", where=str(path)) from None
     except ValueError as error:  # such as an integer of thousands of digits
-        raise DataError(f"a value that cannot be read: {str(error).split(';')[0]}", where=str(path)) from None
+        raise DataError(f"unreadable value: {str(error).split(';')[0]}", where=str(path)) from None
     finally:
         loader.dispose()
     if not isinstance(value, dict) or not isinstance(root, (yaml.MappingNode, type(None))):
@@ -97,13 +97,13 @@ def _parse_yaml(path: Path) -> tuple[dict[str, Any], yaml.MappingNode | None]:
 
 
 def _check_size(root: yaml.Node | None, path: Path) -> None:
-    """Refuse, before anything is built, what aliases blow up, what holds itself, and keys that are not text."""
+    """Refuse, before anything is built, expanding aliases, recursive aliases, and keys that are not text."""
     sizes: dict[int, int] = {}
 
     def size_of(node: yaml.Node) -> int:
         if id(node) in sizes:
             if not sizes[id(node)]:
-                raise DataError("a YAML alias that holds itself", where=f"{path}:{node.start_mark.line + 1}")
+                raise DataError("a YAML alias that contains itself", where=f"{path}:{node.start_mark.line + 1}")
             return sizes[id(node)]
         if isinstance(node, yaml.ScalarNode):
             return 1
@@ -118,7 +118,7 @@ def _check_size(root: yaml.Node | None, path: Path) -> None:
             children = [value for _, value in node.value]
         total = 1 + sum(map(size_of, children))
         if total > MAX_NODES:
-            raise DataError(f"YAML of more than {MAX_NODES} values, aliases counted", where=str(path))
+            raise DataError(f"more than {MAX_NODES} YAML values, including aliases", where=str(path))
         sizes[id(node)] = total
         return total
 
@@ -136,7 +136,7 @@ def _written(node: yaml.Node) -> str:
 def _read_text(path: Path) -> str:
     try:
         if path.stat().st_size > MAX_BYTES:
-            raise DataError(f"a description of more than {MAX_BYTES >> 20} MB", where=str(path))
+            raise DataError(f"larger than {MAX_BYTES >> 20} MB", where=str(path))
         return path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
         raise DataError(f"not UTF-8 (byte {error.start})", where=str(path)) from None

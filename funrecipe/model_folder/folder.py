@@ -3,7 +3,7 @@
 Two layouts exist: the ModelScope 0.x folder (``configuration.json`` names ``model.pb``,
 ``config.yaml``, ``am.mvn``; tokens in the config or ``tokens.{txt,json}``) and the FunASR 1.x
 folder (``model.pt``, ``config.yaml`` with class names). Whatever the layout, ``config`` below
-uses the 0.x key names, so that models and decoders know one vocabulary only.
+uses the 0.x key names, so that models and decoders see one set of names only.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from funrecipe.text.tokenizer import Tokenizer, read_seg_dict
 
 logger = logging.getLogger(__name__)
 
-# Without a configuration.json: (configuration, weights), the first pair that is there.
+# Without a configuration.json: (configuration, weights), the first pair that exists.
 FILE_PAIRS = (
     ("config.yaml", "model.pb"),
     ("config.yaml", "model.pt"),
@@ -37,7 +37,7 @@ FILE_PAIRS = (
 )
 BPE_MODELS = ("bpe.model", "chn_jpn_yue_eng_ko_spectok.bpe.model")
 NGRAM_FILES = ("ngram.arpa", "ngram.arpa.gz", "lm.arpa", "lm.arpa.gz")
-# Files that tell another toolkit's folder, so that the error can name it.
+# Files that identify another toolkit's model folder, so that the error can name it.
 FOREIGN_LAYOUTS = (
     ("*.onnx", "an ONNX export (FunASR runtime or sherpa-onnx)"),
     ("*.safetensors", "a Hugging Face transformers model"),
@@ -50,15 +50,19 @@ FOREIGN_LAYOUTS = (
     ("*.jit", "a TorchScript export"),
 )
 WITHOUT_TOKENS = {"data2vec", "e2evad", "sv", "campplus", "eres2netv2"}
-WITHOUT_CMVN = {"sv", "campplus", "eres2netv2"}  # their features are freed of the mean of the utterance, or not at all
-# input_layer -> encoder frames are so many times longer than feature frames (models/input_layers.py has the strides)
+WITHOUT_CMVN = {
+    "sv",
+    "campplus",
+    "eres2netv2",
+}  # their features have the mean of the utterance subtracted, or no normalization
+# input_layer -> length of an encoder frame in feature frames (models/input_layers.py has the strides)
 SUBSAMPLING = {"conv2d": 4, "conv2dpad": 4, "conv2d2": 2, "conv2d6": 6, "conv2d8": 8}
 MODE_OF_FAMILY = {"paraformer_online": "paraformer_streaming", "rnnt_unified": "rnnt", "e2evad": "offline"}
 
 
 @dataclass(frozen=True)
 class ModelFolder:
-    """What a model folder says about itself. Paths are absolute; optional files are None."""
+    """The description of a model folder. Paths are absolute; optional files are None."""
 
     path: Path
     layout: str  # "0.x" | "1.x"
@@ -100,12 +104,12 @@ class ModelFolder:
 
     @property
     def frame_shift_ms(self) -> float:
-        """From one filter-bank frame to the next."""
+        """From one filter-bank frame to the next, in ms."""
         return float(self._frontend("frame_shift", 10))
 
     @property
     def feature_frame_ms(self) -> float:
-        """From one feature frame (stacked, every ``lfr_n``-th kept) to the next."""
+        """From one feature frame (stacked, every ``lfr_n``-th kept) to the next, in ms."""
         return self.frame_shift_ms * int(self._frontend("lfr_n", 1))
 
     @property
@@ -117,7 +121,7 @@ class ModelFolder:
 
     @property
     def frames_per_second(self) -> float:
-        """Encoder frames in a second of audio."""
+        """Encoder frames per second of audio."""
         return 1000 / self.encoder_frame_ms
 
     def _frontend(self, key: str, default: float) -> Any:
@@ -132,7 +136,7 @@ def open_model_folder(path: str | Path) -> ModelFolder:
         path: the folder.
 
     Raises:
-        DataError: the folder, a file it needs or the token list is missing or malformed, or the
+        DataError: the folder, a required file or the token list is missing or malformed, or the
             layout is neither 0.x nor 1.x; names the folder, the file and what was found.
         UnsafeFileError: a YAML file holds a tag that would run code.
     """
@@ -255,13 +259,13 @@ def _named_files(configuration: dict[str, Any]) -> dict[str, str]:
 
 
 def _zoo_defaults(folder: Path, configuration: dict[str, Any]) -> dict[str, Any]:
-    """Decode options of the model's row in the zoo, found by any name that the model goes by."""
+    """Decode options of the model's row in the zoo, found by any name of the model."""
     row = next(filter(None, map(find_row, _names(folder, configuration))), None)
     return dict(row.decode) if row is not None else {}
 
 
 def _names(folder: Path, configuration: dict[str, Any]) -> list[str]:
-    """Ids and names of a model: what its configuration says (0.x, 1.x), then where it lies, links and their targets."""
+    """Ids and names of a model: from its configuration (0.x, 1.x), then from its path, links and their targets."""
     on_hub = configuration.get("model_name_in_hub")
     written = [_model_config(configuration).get("model"), *(on_hub.values() if isinstance(on_hub, dict) else [on_hub])]
     places = [folder, *([folder.readlink()] if folder.is_symlink() else []), folder.resolve()]
@@ -275,21 +279,21 @@ def _names(folder: Path, configuration: dict[str, Any]) -> list[str]:
 
 
 def _basename(name: Any) -> list[str]:
-    """Configurations hold the author's absolute paths; the file itself lies in the folder."""
+    """Configurations hold the author's absolute paths; the file itself is in the folder."""
     return [Path(name).name] if isinstance(name, str) and name else []
 
 
 def _inside(folder: Path, name: str) -> Path:
     path = folder / name
     if Path(name).is_absolute() or ".." in Path(name).parts:
-        raise DataError(f"configuration.json names '{name}', outside the model folder", where=str(folder))
+        raise DataError(f"configuration.json names '{name}', which is outside the model folder", where=str(folder))
     return path
 
 
 def _optional(folder: Path, named: str | None, *usual: str, is_needed: bool = True) -> Path | None:
-    """The file that the configuration names, else the first usual name, else None.
+    """The file that the configuration names, else the first usual name that exists, else None.
 
-    A named file that is not there is an error where recognition needs it, else a warning.
+    A named file that is missing is an error if recognition needs it, else a warning.
     """
     if named is not None and _inside(folder, named).is_file():
         return folder / named
@@ -349,7 +353,7 @@ def _read_tokens(folder: Path, listed: list[str] | str | None, named: str | None
     tokens = read_token_file(path)
     if len(set(tokens)) != len(tokens):
         twice = next(token for i, token in enumerate(tokens) if token in tokens[:i])
-        raise DataError(f"the token '{twice}' stands in the list twice", where=str(path))
+        raise DataError(f"duplicate token '{twice}'", where=str(path))
     return tuple(tokens)
 
 
@@ -361,9 +365,9 @@ def _listing(folder: Path) -> str:
 
 def _missing(folder: Path, name: str, why: str) -> DataError:
     return DataError(
-        f"model folder without {name} ({why}); found {_listing(folder)}",
+        f"the model folder has no {name} ({why}); found {_listing(folder)}",
         where=str(folder),
-        hint="get the whole model again: funrecipe download <id>",
+        hint="download the whole model again: funrecipe download <id>",
     )
 
 

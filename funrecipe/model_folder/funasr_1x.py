@@ -1,4 +1,4 @@
-"""FunASR 1.x configuration -> the 0.x key names that the rest of funrecipe knows.
+"""FunASR 1.x configuration -> the 0.x key names that the rest of funrecipe uses.
 
 FunASR 1.x names classes (``encoder: SANMEncoder``) where 0.x named choices (``encoder: sanm``), moved
 the training options into ``train_conf`` and the tokenizer's into ``tokenizer_conf``. The parameters
@@ -73,7 +73,7 @@ COMPONENTS = {
     "stride_conv": {"Conv1dSubsampling": "stride_conv1d", "StrideConv1d": "stride_conv1d"},
     "joint_network": {"JointNetwork": "joint_network"},
 }
-# 1.x gives them another meaning than 0.x, or only FunASR's own trainer reads them.
+# Their meaning in 1.x differs from 0.x, or only FunASR's own trainer reads them.
 DROPPED = ("dataset", "dataset_conf", "tokenizer", "tokenizer_conf", "train_conf")
 
 
@@ -85,7 +85,7 @@ def is_1x(config: dict[str, Any]) -> bool:
 
 
 def to_0x(config: dict[str, Any]) -> dict[str, Any]:
-    """A 1.x configuration with 0.x names. A name that has no 0.x twin stays as it is, for the registry to name."""
+    """A 1.x configuration with 0.x names. A name without a 0.x counterpart stays as it is; the registry reports it."""
     converted = {key: value for key, value in config.items() if key not in DROPPED}
     model = config.get("model")
     converted["model"] = MODELS.get(str(model), model)
@@ -101,7 +101,7 @@ def to_0x(config: dict[str, Any]) -> dict[str, Any]:
         converted["rnnt_decoder"] = "rnnt"
         converted["rnnt_decoder_conf"] = converted.pop("decoder_conf", None) or {}
         converted.setdefault("joint_network", "joint_network")
-    if "stride_conv_conf" in config:  # 1.x knows one kind and does not name it
+    if "stride_conv_conf" in config:  # 1.x has only one kind and does not name it
         converted.setdefault("stride_conv", "stride_conv1d")
     tokenizer_conf = config.get("tokenizer_conf") or {}
     converted["token_type"] = "bpe" if "entencepiece" in str(config.get("tokenizer")) else "char"

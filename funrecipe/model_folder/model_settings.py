@@ -41,13 +41,13 @@ USED: dict[str, frozenset[str]] = {
     "sense_voice": ATTENTION,
     "lm": frozenset(),
 }
-# Keys that the classes take and that have one value here; ``...``: any value, it has no effect in FunASR either.
+# Keys that the classes accept and that have one value here; ``...``: any value, without effect in FunASR, too.
 FIXED: dict[str, Any] = {
     **dict.fromkeys(("report_cer", "report_wer", "sym_space", "sym_blank", "extract_feats_in_collect_stats"), ...),
     **dict.fromkeys(("crit_attn_weight", "crit_attn_smooth", "bias_encoder_dropout_rate", "target_buffer_length"), ...),
     **{"sym_sos": "<s>", "sym_eos": "</s>", "blank_id": 0, "sos": 1, "eos": 2, "ignore_id": -1},
     **{"interctc_weight": 0.0, "interctc_weight2": 0.0, "share_embedding": False, "label_bracket": False},
-    # Of the older contextual class, which draws hotwords inside the model; here both draw as the newer one does.
+    # Of the older contextual class, which samples hotwords inside the model; here both sample like the newer one.
     **{"batch_rate": ..., "use_1st_decoder_loss": False},
 }
 FIXED_IN_FAMILY: dict[str, dict[str, Any]] = {
@@ -57,10 +57,10 @@ FIXED_IN_FAMILY: dict[str, dict[str, Any]] = {
 
 
 def check_model_conf(family: str, conf: Mapping[str, Any]) -> None:
-    """Refuse what training would not use; a family without a row in ``USED`` checks its settings itself.
+    """Refuse settings that training would not use; a family without a row in ``USED`` checks its settings itself.
 
     Raises:
-        UsageError: a key that is not one of the family, or a value that is not supported.
+        UsageError: a key that the family does not have, or an unsupported value.
     """
     if family not in USED:
         return
@@ -71,13 +71,13 @@ def check_model_conf(family: str, conf: Mapping[str, Any]) -> None:
             continue
         if name not in fixed:
             raise UsageError(
-                f"model_conf: no setting '{name}' of a model of family '{family}'",
+                f"model_conf: models of family '{family}' have no setting '{name}'",
                 hint=did_you_mean(name, USED[family]) or f"settings: {', '.join(sorted(USED[family]))}",
             )
         if fixed[name] is not ... and value != fixed[name]:
             raise UsageError(f"model_conf: {name}: {value!r} is not supported, only {fixed[name]!r}")
     if conf.get("use_1st_decoder_loss") and conf.get("sampling_ratio") == 0:
-        raise UsageError("model_conf: use_1st_decoder_loss changes nothing without a sampling_ratio above 0")
+        raise UsageError("model_conf: use_1st_decoder_loss has no effect without a sampling_ratio above 0")
 
 
 TEXTS = frozenset({"bias_encoder_type", "decoder_attention_chunk_type", "decoder_attention_chunk_type2"})
@@ -89,7 +89,7 @@ SWITCHES = frozenset(
 
 
 def check_value(name: str, value: Any) -> None:
-    """Raises UsageError unless ``value`` is of the kind that the setting is: a text, true or false, a finite number."""
+    """Raises UsageError unless ``value`` is of the kind of the setting: a string, true or false, a finite number."""
     if name in TEXTS:
         is_right, wanted = isinstance(value, str), "a text"
     elif name in SWITCHES:
@@ -112,7 +112,7 @@ HEADS = {
 
 
 def check_heads(model: object, conf: Mapping[str, Any]) -> None:
-    """Refuse a weight of a part that the model was made without.
+    """Refuse a weight of a part that the model was built without.
 
     Raises:
         UsageError: names the setting.
@@ -121,6 +121,6 @@ def check_heads(model: object, conf: Mapping[str, Any]) -> None:
         weight = conf.get(name, 0)
         if isinstance(weight, (int, float)) and weight > 0 and getattr(model, part, None) is None:
             raise UsageError(
-                f"model_conf: {name}: {weight:g} weighs a part that this model does not have ('{part}')",
-                hint=f"its {name} was 0 when it was made: leave it at 0, or train a new model with it",
+                f"model_conf: {name} is {weight:g}, but this model has no '{part}'",
+                hint=f"its {name} was 0 when it was built; leave it at 0, or train a new model",
             )

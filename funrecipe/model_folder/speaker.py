@@ -1,4 +1,4 @@
-"""Folders of ModelScope's speaker models: ``configuration.json`` is all they have for a configuration."""
+"""Folders of ModelScope's speaker models: their only configuration is ``configuration.json``."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ X_VECTOR_ENCODERS = ("resnet34", "resnet34_sp_l2reg")
 
 
 def described_by_configuration(configuration: dict[str, Any]) -> dict[str, Any] | None:
-    """The ``config.yaml`` that a speaker model's ``configuration.json`` stands for; None for any other model."""
+    """The equivalent ``config.yaml`` of a speaker model's ``configuration.json``; None for any other model."""
     model = configuration.get("model")
     if not isinstance(model, dict) or model.get("type") not in TYPES:
         return None

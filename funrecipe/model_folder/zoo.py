@@ -14,7 +14,7 @@ from funrecipe.errors import DataError
 ZOO_PATH = Path(__file__).resolve().parents[2] / "egs" / "asr" / "models.yaml"
 # The hub renamed the first name space; both still answer.
 NAMESPACES = {"iic": "damo"}
-# Short names that FunASR 1.x gives to models.
+# Short names of models in FunASR 1.x.
 NICKNAMES = {
     "paraformer-zh": "damo/speech_seaco_paraformer_large_asr_nat-zh-cn-16k-common-vocab8404-pytorch",
     "paraformer-zh-streaming": "damo/speech_paraformer-large_asr_nat-zh-cn-16k-common-vocab8404-online",
@@ -23,7 +23,7 @@ NICKNAMES = {
 
 @dataclass(frozen=True)
 class ZooRow:
-    """One model id. ``unsupported`` is the reason why it does not run here, or None."""
+    """One model id. ``unsupported`` is the reason why it cannot be used here, or None."""
 
     id: str
     family: str

@@ -34,13 +34,13 @@ class MultiHeadedAttention(nn.Module):
         return self.split_heads(self.linear_k(memory)), self.split_heads(self.linear_v(memory))
 
     def attend(self, query: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None) -> Tensor:
-        """``query`` (B, H, U, d), keys/``values`` (B, H, T, d), mask broadcasting to (B, H, U, T) -> (B, U, D)."""
+        """``query`` (B, H, U, d), ``keys``, ``values`` (B, H, T, d), mask broadcasting to (B, H, U, T) -> (B, U, D)."""
         dropout = self.dropout if self.training else 0.0
         context = F.scaled_dot_product_attention(query, keys, values, attn_mask=mask, dropout_p=dropout)
         return self.linear_out(context.transpose(1, 2).flatten(2))
 
     def forward(self, query: Tensor, memory: Tensor, mask: Tensor | None) -> Tensor:
-        """``query`` (B, U, D), ``memory`` (B, T, D), mask: (B, 1 or U, T) or None -> (B, U, D)."""
+        """``query`` (B, U, D), ``memory`` (B, T, D), ``mask`` (B, 1 or U, T) or None -> (B, U, D)."""
         keys, values = self.project_keys(memory)
         head_mask = None if mask is None else mask.unsqueeze(1)
         return self.attend(self.split_heads(self.linear_q(query)), keys, values, head_mask)
@@ -50,7 +50,7 @@ class MultiHeadedAttention(nn.Module):
     ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
         """Causal self-attention, one token of K hypotheses an utterance.
 
-        ``x`` (B, K, D); past: keys and values so far, each (B, K, U, D); ``key_mask`` (B, K, U + 1), True = visible.
+        ``x`` (B, K, D); ``past``: keys and values so far, each (B, K, U, D); ``key_mask`` (B, K, U + 1): visible keys.
         Returns (B, K, D) and the keys and values with this token.
         """
         keys = torch.cat([past[0], self.linear_k(x).unsqueeze(2)], dim=2)
@@ -84,7 +84,7 @@ class RelativeAttention(MultiHeadedAttention):
     ) -> Tensor:
         """``query`` (B, U, D), ``memory`` (B, T, D), ``table`` (T, D) if legacy, else (U + T - 1, D) -> (B, U, D).
 
-        mask: (B, 1 or U, T). ``shift_lens`` (B,): the length each utterance has alone, for the legacy shift, which
+        ``mask`` (B, 1 or U, T). ``shift_lens`` (B,): the length each utterance has alone, for the legacy shift, which
         depends on it; None shifts by the padded length.
         """
         return self.relate(query, *self.project_keys(memory), mask, self.project_positions(table), shift_lens)

@@ -37,7 +37,7 @@ class FineCif(NamedTuple):
 class CifPredictorV3(CifPredictorV2):
     """CIF v2 with a second head on the encoder output, upsampled ``upsample_times``.
 
-    Keys beside v2: ``upsample_cnn``, ``blstm`` (type ``cnn_blstm``), ``cif_output2``.
+    Keys in addition to v2: ``upsample_cnn``, ``blstm`` (type ``cnn_blstm``), ``cif_output2``.
 
     Attributes:
         pad_invariant: as in :class:`funrecipe.models.sanm.SANMEncoder`; False lets the backward LSTM read padding.

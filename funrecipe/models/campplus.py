@@ -83,7 +83,7 @@ class Tdnn(nn.Module):
 
 
 class ContextMask(nn.Module):
-    """A convolution whose output is gated by what is said around it."""
+    """A convolution whose output is gated by its context."""
 
     def __init__(self, size: int, channels: int, dilation: int) -> None:
         super().__init__()
@@ -157,7 +157,7 @@ class Dense(nn.Module):
 
 
 class Statistics(nn.Module):
-    """Mean and unbiased standard deviation over ``time`` (B, C, T) -> (B, 2C). One frame has no deviation."""
+    """Mean and unbiased standard deviation over time, (B, C, T) -> (B, 2C). One frame has no deviation."""
 
     def forward(self, x: Tensor) -> Tensor:
         return torch.cat([x.mean(dim=2), x.std(dim=2, unbiased=True)], dim=1)

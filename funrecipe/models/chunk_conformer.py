@@ -48,7 +48,7 @@ class ChunkConvInput(nn.Module):
         self.output = nn.Linear(dim * width, dim)
 
     def out_lens(self, lens: Tensor) -> Tensor:
-        """Outputs of each utterance; every started group of frames gives one."""
+        """Number of outputs of each utterance; a partial group of frames gives one, too."""
         for _, stride, _ in self.shapes:
             lens = (lens + stride - 1).div(stride, rounding_mode="floor")
         return lens
@@ -69,7 +69,7 @@ class ChunkConvInput(nn.Module):
         return self.output(x[:, : int(out_lens.max())]), out_lens
 
     def _whole(self, x: Tensor, lens: Tensor) -> Tensor:
-        """The convolutions with zeros past each utterance, as if it stood alone."""
+        """The convolutions with zeros past each utterance, as if it were alone."""
         for number, (_, stride, _) in enumerate(self.shapes):
             x = self.conv[2 * number + 1](self.conv[2 * number](x))
             lens = (lens + stride - 1).div(stride, rounding_mode="floor")
@@ -131,7 +131,7 @@ class ChunkConformerBlock(nn.Module):
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, x: Tensor, mask: Tensor, frame_mask: Tensor, table: Tensor) -> Tensor:
-        """``x`` (B, T, D), mask: (B, 1 or T, T), ``frame_mask`` (B, T), table: (2T - 1, D) -> (B, T, D)."""
+        """``x`` (B, T, D), ``mask`` (B, 1 or T, T), ``frame_mask`` (B, T), ``table`` (2T - 1, D) -> (B, T, D)."""
         x = x + 0.5 * self.dropout(self.feed_forward_macaron(self.norm_macaron(x)))
         y = self.norm_self_att(x)
         x = x + self.dropout(self.self_att(y, y, mask, table))
@@ -140,7 +140,7 @@ class ChunkConformerBlock(nn.Module):
         return self.norm_final(x)
 
     def step(self, x: Tensor, cache: BlockCache, mask: Tensor, positions: Tensor, keep: int) -> Tensor:
-        """One chunk. mask: (1, 1, left + T); ``keep``: frames of the chunk that later chunks may see as their past."""
+        """One chunk. ``mask`` (1, 1, left + T); ``keep``: frames of the chunk that later chunks may see."""
         x = x + 0.5 * self.feed_forward_macaron(self.norm_macaron(x))
         y = self.norm_self_att(x)
         keys, values = (
@@ -167,7 +167,7 @@ class ChunkConformerBlocks(nn.Module):
 
 @dataclass
 class BlockCache:
-    """keys, ``values`` (1, H, left, D / H) of the last frames; ``convolution`` (1, D, kernel - 1), gated inputs."""
+    """``keys``, ``values`` (1, H, left, D / H) of the last frames; ``convolution`` (1, D, kernel - 1): gated inputs."""
 
     keys: Tensor
     values: Tensor
@@ -301,9 +301,9 @@ class ChunkConformerEncoder(nn.Module):
         return EncoderCache(blocks, left_context)
 
     def step(self, feats: Tensor, cache: EncoderCache, right_context: int = 0) -> Tensor:
-        """One chunk of a stream (``chunk_forward``): feats (1, T, F) -> (1, T', D).
+        """One chunk of a stream (``chunk_forward``): ``feats`` (1, T, F) -> (1, T', D).
 
-        The last ``right_context`` outputs before time reduction are only looked at. Updates ``cache``.
+        The last ``right_context`` outputs before time reduction are only context. Updates ``cache``.
         """
         x, lens = self.embed(feats, torch.tensor([feats.size(1)], device=feats.device), None)
         left, frames = cache.left_context, x.size(1)

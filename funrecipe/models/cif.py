@@ -22,7 +22,7 @@ class CifOutput(NamedTuple):
     """What a predictor returns.
 
     Attributes:
-        embeds: (B, U, D) acoustic embeddings, zero behind ``token_num``.
+        embeds: (B, U, D) acoustic embeddings, zero past ``token_num``.
         token_num: (B,) float: in inference the floor of the sum of alphas; in training the sum before scaling.
         alphas: (B, T) or (B, T + 1) with the tail frame; scaled to the target length in training.
         peaks: like ``alphas``; the accumulator before each firing was subtracted.
@@ -62,17 +62,17 @@ def accumulator(alphas: Tensor, threshold: float = 1.0, step: float = 1.0) -> Te
 def integrate_and_fire(hidden: Tensor, alphas: Tensor, threshold: float = 1.0) -> tuple[Tensor, Tensor, Tensor]:
     """Weighted sums of ``hidden`` (B, T, D), one per firing of ``alphas`` (B, T). Differentiable.
 
-    A frame at which token k is completed gives it what is missing to k + 1 and leaves the rest to token k + 1. So all
+    A frame that completes token k gives it what is missing to k + 1 and leaves the rest to token k + 1. So all
     tokens up to k together are the weighted sum of the frames up to there less that rest, and token k is a difference.
 
     Returns:
-        embeds ``(B, max(fired), D)``, fired (B,) int64, peaks (B, T) as in :func:`accumulator`.
+        ``embeds`` (B, max(fired), D), ``fired`` (B,) int64, ``peaks`` (B, T) as in :func:`accumulator`.
     """
     sums, fired = firings(alphas, threshold)
     peaks = sums - F.pad(fired[:, :-1], (1, 0))
     counts = fired[:, -1]
     tokens = torch.arange(1, int(counts.max()) + 1 if counts.numel() else 1, device=alphas.device)
-    # the frame of each firing; behind the last one any frame will do, its token is set to zero below
+    # the frame of each firing; past the last one any frame will do, its token is set to zero below
     frames = torch.searchsorted(fired, tokens.repeat(len(fired), 1)).clamp(max=alphas.size(1) - 1)
     exact = hidden.double()
     columns = frames[:, :, None].expand(-1, -1, hidden.size(2))
@@ -85,8 +85,8 @@ def integrate_and_fire(hidden: Tensor, alphas: Tensor, threshold: float = 1.0) -
 class CifPredictorV2(nn.Module):
     """Alphas from a full convolution over the encoder output. Arguments carry the names of ``predictor_conf``.
 
-    ``tail_mask`` (False for streaming models) says whether the tail alpha stands right behind each utterance or behind
-    the padding; both are the same here, because padding never reaches the sum.
+    ``tail_mask`` (False for streaming models) says whether the tail alpha follows each utterance or the
+    padding; both are the same here, because padding never reaches the sum.
     """
 
     INERT = {"tf2torch_tensor_name_prefix_torch": ..., "tf2torch_tensor_name_prefix_tf": ...}
@@ -129,7 +129,7 @@ class CifPredictorV2(nn.Module):
         target_lens: Tensor | None = None,
         chunk_mask: Tensor | None = None,
     ) -> CifOutput:
-        """Predict tokens from ``hidden`` (B, T, D), which must be zero behind ``hidden_lens`` (B,).
+        """Predict tokens from ``hidden`` (B, T, D), which must be zero past ``hidden_lens`` (B,).
 
         Args:
             target_lens: (B,) in training: alphas are scaled to sum to it, and exactly that many tokens come out
@@ -142,7 +142,7 @@ class CifPredictorV2(nn.Module):
             alphas = alphas * chunk_mask
         if target_lens is not None:
             token_num = alphas.sum(dim=1)
-            # float64 from the sum on: float32 rounding would decide the last firing by a coin toss
+            # float64 from the sum on: float32 rounding would decide the last firing at random
             exact = alphas.double()
             exact = exact * (target_lens.double() / exact.sum(dim=1))[:, None]
             embeds, _, peaks = integrate_and_fire(hidden, exact, self.threshold)
@@ -158,7 +158,7 @@ class CifPredictorV2(nn.Module):
         return CifOutput(embeds, token_num.to(alphas.dtype), alphas, peaks)
 
     def add_tail(self, hidden: Tensor, alphas: Tensor, hidden_lens: Tensor) -> tuple[Tensor, Tensor]:
-        """One zero frame more, and ``tail_threshold`` at the first frame behind each utterance."""
+        """One more zero frame, and ``tail_threshold`` at the first frame past each utterance."""
         alphas = F.pad(alphas, (0, 1))
         tail = torch.full_like(alphas[:, :1], self.tail_threshold)
         return F.pad(hidden, (0, 0, 0, 1)), alphas.scatter_add(1, hidden_lens[:, None].long(), tail)

@@ -180,7 +180,7 @@ class ConformerEncoder(nn.Module):
         embedded = self.embed(feats, feat_lens, self.pad_invariant)
         x, lens = embedded.x, embedded.lens
         if self.pad_invariant and len(x) > 1 and self.legacy and x.size(1) > LEGACY_TABLE_POSITIONS:
-            # beyond its table the legacy encoding counts from the longest utterance, so each has to be by itself
+            # beyond its table the legacy encoding counts from the longest utterance, so each is computed by itself
             alone = [self(feats[i : i + 1, :n], feat_lens[i : i + 1])[0][0] for i, n in enumerate(feat_lens.tolist())]
             return pad_sequence(alone, batch_first=True), lens
         frame_mask = length_mask(lens, x.size(1))

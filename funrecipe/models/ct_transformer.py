@@ -1,4 +1,4 @@
-"""CT-Transformer: which mark follows each word, offline and for text that comes from a recognizer piece by piece.
+"""CT-Transformer: which mark follows each word, offline and for text that a recognizer emits piece by piece.
 
 Source: Chen et al. 2020, "Controllable Time-Delay Transformer for Real-Time Punctuation Prediction and Disfluency
 Detection"; state-dict keys and arithmetic of ``funasr.models.{target_delay_transformer,vad_realtime_transformer}``
@@ -19,11 +19,14 @@ from funrecipe.models.sanm import SANMEncoder
 
 
 class RealtimeEncoder(SANMEncoder):
-    """No word sees a later one, except in the last block: there all see all, but the ``known - 1`` first words do not
-    see those of this call, so that their marks stay what they were."""
+    """No word sees a later one, except in the last block.
+
+    There all see all, except that the first ``known - 1`` words do not see those of this call, so that their marks do
+    not change.
+    """
 
     def forward(self, feats: Tensor, feat_lens: Tensor, known: int = 0) -> tuple[Tensor, Tensor]:
-        """``feats`` (B, U, D), ``feat_lens`` (B,); ``known``: how many leading words earlier calls had."""
+        """``feats`` (B, U, D), ``feat_lens`` (B,); ``known``: how many leading words are from earlier calls."""
         size = feats.size(1)
         frame_mask = padding_mask(feat_lens, size)
         every = torch.ones(size, size, dtype=torch.bool, device=feats.device)
@@ -71,7 +74,7 @@ class CTTransformer(nn.Module):
     """The network under the key ``punc_model``; FunASR 1.x leaves the prefix out.
 
     Attributes:
-        realtime: whether it was made for text that comes piece by piece.
+        realtime: whether it was made for text that arrives piece by piece.
     """
 
     key_prefix = "punc_model."
@@ -85,7 +88,7 @@ class CTTransformer(nn.Module):
         """``ids`` (B, U), ``lens`` (B,) -> logits (B, U, marks).
 
         Args:
-            known: real-time models: how many of the leading words earlier calls had.
+            known: real-time models: how many of the leading words are from earlier calls.
         """
         embedded = self.punc_model.embed(ids)
         encoder = self.punc_model.encoder
@@ -105,7 +108,7 @@ def build_ct_transformer(config: Mapping[str, Any], input_size: int, vocab_size:
         raise ValueError(f"punctuation: '{kind}' is not supported ({', '.join(encoders)})")
     marks = config.get("punc_list")
     if not isinstance(marks, list) or not marks:
-        raise ValueError("punc_list is missing: it names the marks")
+        raise ValueError("punc_list is missing; it must list the marks")
     conf = config.get("punctuation_conf") or {}
     fixed = {"vocab_size": vocab_size, "marks": len(marks), "encoder_class": encoders[kind]}
     return CTTransformer(construct(MarkPredictor, conf, "punctuation_conf", **fixed))

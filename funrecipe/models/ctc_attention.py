@@ -15,7 +15,7 @@ from funrecipe.models.registry import build_component, construct
 from funrecipe.models.special_ids import BLANK_ID, EOS_ID, SOS_ID
 from funrecipe.models.transformer import TransformerDecoder, TransformerEncoder
 
-DEFAULT_CTC_WEIGHT = 0.5  # FunASR's, where a configuration is silent
+DEFAULT_CTC_WEIGHT = 0.5  # FunASR's, where the configuration has none
 DECODERS = {"transformer": TransformerDecoder}
 ENCODERS = {"conformer": ConformerEncoder, "transformer": TransformerEncoder, "data2vec_encoder": Data2VecEncoder}
 
@@ -37,7 +37,7 @@ class CTCAttentionModel(nn.Module):
         return (self.decoder.output_layer if self.ctc is None else self.ctc.ctc_lo).out_features
 
     def encode(self, feats: Tensor, feat_lens: Tensor) -> tuple[Tensor, Tensor]:
-        """``feats`` (B, T, F), ``feat_lens`` (B,) -> encoder_out (B, T', D), encoder_out_lens (B,)."""
+        """``feats`` (B, T, F), ``feat_lens`` (B,) -> (B, T', D), (B,)."""
         return self.encoder(feats, feat_lens)
 
     def ctc_log_probs(self, encoder_out: Tensor) -> Tensor:

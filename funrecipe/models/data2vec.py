@@ -234,7 +234,7 @@ class Data2VecEncoder(nn.Module):
         self.dropout_input = nn.Dropout(dropout_input)
 
     def forward(self, feats: Tensor, feat_lens: Tensor) -> tuple[Tensor, Tensor]:
-        """``feats`` (B, T, F), ``feat_lens`` (B,) -> (B, T', output_size), lengths; zero behind each."""
+        """``feats`` (B, T, F), ``feat_lens`` (B,) -> (B, T', output_size), lengths; zero past each."""
         x, lens = self.feature_extractor(feats, feat_lens)
         x = self.dropout_input(self.post_extract_proj(self.layer_norm(x)))
         return self.encoder(x, lens), lens

@@ -23,7 +23,7 @@ FIRST_FUSED_LAYER = 3
 
 
 class AttentiveFusion(nn.Module):
-    """Two maps of the same shape -> their sum, weighted per channel, bin and frame by what both hold."""
+    """Two maps of the same shape -> their sum, weighted per channel, bin and frame by both of them."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -78,7 +78,7 @@ def clipped_relu(x: Tensor) -> Tensor:
 
 
 class StatisticsPooling(nn.Module):
-    """Mean and standard deviation over ``time`` (B, C, F, T) -> (B, 2 * C * F)."""
+    """Mean and standard deviation over time, (B, C, F, T) -> (B, 2 * C * F)."""
 
     def forward(self, x: Tensor) -> Tensor:
         deviation = (x.var(dim=3, unbiased=True) + VARIANCE_FLOOR).sqrt()
@@ -110,7 +110,9 @@ class ERes2NetV2(nn.Module):
     ) -> None:
         super().__init__()
         if feat_dim % 8 or len(num_blocks) != len(PLANES):
-            raise ValueError(f"ERes2NetV2: feat_dim {feat_dim} is not a multiple of 8, or num_blocks are not four")
+            raise ValueError(
+                f"ERes2NetV2: feat_dim {feat_dim} is not a multiple of 8, or num_blocks is not a list of four"
+            )
         self.feat_dim, self.embedding_size = feat_dim, embedding_size
         self.conv1 = nn.Conv2d(1, m_channels, 3, padding=1, bias=False)
         self.bn1 = nn.BatchNorm2d(m_channels)

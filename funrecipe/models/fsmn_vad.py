@@ -1,4 +1,4 @@
-"""FSMN-VAD: a small causal network that says for every frame how likely each kind of sound is.
+"""FSMN-VAD: a small causal network that gives the probability of each kind of sound for every frame.
 
 Source: Zhang et al. 2018, "Deep-FSMN for Large Vocabulary Continuous Speech Recognition"; state-dict keys and
 arithmetic of ``funasr.models.encoder.fsmn_encoder.FSMN`` (0.8.8). What follows the network (segments) is
@@ -91,7 +91,7 @@ class Fsmn(nn.Module):
         """``feats`` (B, T, input_dim) -> posteriors (B, T, output_dim) and the memory for the frames that follow.
 
         Args:
-            memory: what the call for the frames before returned; None at the start.
+            memory: what the call for the preceding frames returned; None at the start.
         """
         x = torch.relu(self.in_linear2(self.in_linear1(feats)))
         after = []
@@ -102,7 +102,7 @@ class Fsmn(nn.Module):
 
 
 class FsmnVad(nn.Module):
-    """The network under the key ``encoder``, as released weights have it (older files leave the prefix out)."""
+    """The network under the key ``encoder``, as released weights have it (older files lack the prefix)."""
 
     key_prefix = "encoder."
 
@@ -124,5 +124,5 @@ def build_fsmn_vad(config: Mapping[str, Any], input_size: int, vocab_size: int) 
     encoder = build_component(config, "encoder", {"fsmn": Fsmn})
     wanted = encoder.in_linear1.linear.in_features
     if config.get("frontend_conf") and wanted != input_size:
-        raise ValueError(f"encoder_conf: input_dim is {wanted}, but the front-end makes {input_size} columns")
+        raise ValueError(f"encoder_conf: input_dim is {wanted}, but the front-end produces {input_size} columns")
     return FsmnVad(encoder)

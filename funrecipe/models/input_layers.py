@@ -1,4 +1,4 @@
-"""What stands before the blocks of a Transformer or Conformer encoder: convolutions, a projection or an embedding.
+"""What precedes the blocks of a Transformer or Conformer encoder: convolutions, a projection or an embedding.
 
 Every layer maps ``(feats, feat_lens, pad_invariant)`` to an EncoderInput. Keys are FunASR's ``embed.*``.
 """

@@ -47,7 +47,7 @@ def length_mask(lens: Tensor, max_len: int) -> Tensor:
 def padding_mask(lens: Tensor, max_len: int) -> Tensor | None:
     """Like :func:`length_mask`, but None when no row is padded, so that the layers can skip masking.
 
-    While a graph is traced for export there is always a mask: whether rows are padded is known when the graph runs.
+    While a graph is traced for export there is always a mask: only at run time is it known whether rows are padded.
     """
     if torch.jit.is_tracing():
         return length_mask(lens, max_len)
@@ -55,7 +55,7 @@ def padding_mask(lens: Tensor, max_len: int) -> Tensor | None:
 
 
 def sinusoidal_positions(length: int, size: int, *, start: int = 1, device: torch.device | None = None) -> Tensor:
-    """Position table ``(length, size)``: first half sines, second half cosines, positions counted from ``start``.
+    """Position table (length, size): first half sines, second half cosines, positions counted from ``start``.
 
     Source: ``funasr.modules.embedding.SinusoidalPositionEncoder`` (counts from 1 and takes the size of its input).
     """
@@ -108,7 +108,7 @@ class FeedForward(nn.Module):
 
 
 def depthwise_conv(x: Tensor, weight: Tensor, padding: tuple[int, int] = (0, 0)) -> Tensor:
-    """Depthwise convolution over time: ``x`` (B, T, D), ``weight`` (D, 1, K) -> ``(B, left + T + right - K + 1, D)``.
+    """Depthwise convolution over time: ``x`` (B, T, D), ``weight`` (D, 1, K) -> (B, left + T + right - K + 1, D).
 
     As an image of one row in channels-last order, which (B, T, D) already is: on CPU the kernels for that order
     are several times as fast as ``conv1d`` between two transpositions, with the same result.

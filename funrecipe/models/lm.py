@@ -148,7 +148,7 @@ class LanguageModel(nn.Module):
         return nll.masked_fill(~length_mask(token_lens + 1, targets.size(1)), 0.0), token_lens + 1
 
     def perplexity(self, tokens: Tensor, token_lens: Tensor) -> Tensor:
-        """exp of the mean nll per token, eos included, of each ``sentence`` (B,)."""
+        """exp of the mean nll per token, eos included, of each sentence (B,)."""
         nll, lens = self.nll(tokens, token_lens)
         return (nll.sum(1) / lens).exp()
 

@@ -22,7 +22,7 @@ ROWS_HINT = 64  # rows of the usual input, for which oneDNN chooses the layout
 
 
 class PackedLinear(nn.Module):
-    """``x W^T + b``, fp32 in and out, multiplied in ``dtype``; has no ``weight`` any more."""
+    """``x W^T + b``, fp32 in and out, multiplied in ``dtype``; no longer has a ``weight``."""
 
     def __init__(self, linear: nn.Linear, dtype: torch.dtype = torch.float32) -> None:
         super().__init__()
@@ -114,7 +114,7 @@ def _packed(linear: nn.Linear, precision: str) -> nn.Module:
 
 
 def cpu_precisions() -> frozenset[str]:
-    """What this CPU multiplies in; the one place that asks, so that a test can stand in for another CPU."""
+    """The precisions of this CPU; asked only here, so that a test can simulate another CPU."""
     able = {
         "fp32": True,
         "bf16": torch.backends.mkldnn.is_available() and torch.ops.mkldnn._is_mkldnn_bf16_supported(),

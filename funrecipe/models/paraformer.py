@@ -19,7 +19,7 @@ from funrecipe.models.sanm import ParaformerSANMDecoder, SANMEncoder
 ENCODERS = {"sanm": SANMEncoder, "conformer": ConformerEncoder, "data2vec_encoder": Data2VecEncoder}
 DECODERS = {"paraformer_decoder_sanm": ParaformerSANMDecoder, "paraformer_decoder_san": ParaformerSANDecoder}
 PREDICTORS = {"cif_predictor": CifPredictor, "cif_predictor_v2": CifPredictorV2}
-DEFAULT_CTC_WEIGHT = 0.5  # FunASR's, where a configuration is silent
+DEFAULT_CTC_WEIGHT = 0.5  # FunASR's, where the configuration has none
 DEFAULT_BERT_SIZE = 768
 
 
@@ -72,7 +72,7 @@ def build_paraformer(config: Mapping[str, Any], input_size: int, vocab_size: int
 def build_paraformer_bert(config: Mapping[str, Any], input_size: int, vocab_size: int) -> Paraformer:
     """A Paraformer that was trained to resemble BERT (FunASR: ParaformerBert).
 
-    It recognizes as any other; the projection to BERT's embeddings, ``pro_nn``, served its training and is only kept.
+    It recognizes like any other; the projection to BERT's embeddings, ``pro_nn``, was for training and is only kept.
     """
     model = build_paraformer(config, input_size, vocab_size)
     size = int((config.get("model_conf") or {}).get("embed_dims", DEFAULT_BERT_SIZE))

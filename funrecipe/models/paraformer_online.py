@@ -1,7 +1,7 @@
 """Paraformer-online: the Paraformer whose encoder works on chunks, of a whole utterance or of a stream.
 
 Source: ``funasr.models.e2e_asr_paraformer.ParaformerOnline`` and the ``forward_chunk`` methods under it (0.8.8).
-A stream goes window by window: left context, a chunk, right context. The window is encoded anew each time, because
+A stream goes window by window: left context, a chunk, right context. The window is encoded again each time, because
 every frame attends to all of it; what a cache can keep is kept: the projections of the first block, with look-back the
 keys and values of all earlier chunks, the running sum of the predictor, the memories and keys of the decoder.
 """
@@ -41,14 +41,14 @@ class StreamCache:
     """What one stream keeps between steps.
 
     Attributes:
-        left, chunk, right: frames of a window; the chunk is what a step adds, and what the predictor counts then.
+        left, chunk, right: frames of a window; the chunk is what a step adds, and what the predictor then counts.
         encoder_look_back, decoder_look_back: chunks; -1: all in the encoder, none in the decoder (as in FunASR).
         position: frames seen.
         embedded, projected: the window's last ``left + right`` frames, embedded and through the first q-k-v projection.
         encoder_keys: per block, keys and values of earlier chunks (look-back only).
-        held: encoder output (T, D) and alphas (T,) of the right context, which count only once it is decided
-            whether more frames come.
-        carry_alpha, carry_hidden: what the predictor has gathered for the next token, (D,).
+        held: encoder output (T, D) and alphas (T,) of the right context, which count only once it is known
+            whether more frames follow.
+        carry_alpha, carry_hidden: what the predictor has accumulated for the next token, (D,).
         encoder_out: the last window; memories: keys and values of it per decoder layer, once computed.
         decoder_keys: keys and values of earlier windows (look-back only); histories: inputs of the decoder's memories.
     """
@@ -97,7 +97,7 @@ class ParaformerOnline(Paraformer):
     def stream_start(
         self, chunk_size: tuple[int, int, int], encoder_look_back: int = 0, decoder_look_back: int = 0
     ) -> StreamCache:
-        """An empty stream. With encoder look-back the cached keys stand for the left context."""
+        """An empty stream. With encoder look-back the cached keys replace the left context."""
         left, chunk, right = chunk_size
         if encoder_look_back != 0:
             left = 0
@@ -115,7 +115,7 @@ class ParaformerOnline(Paraformer):
         )
 
     def stream_encode(self, feats: Tensor, cache: StreamCache) -> Tensor:
-        """Encode the cached frames and ``feats`` (1, T, F), T >= 0 -> ``(1, left + right + T, D)``."""
+        """Encode the cached frames and ``feats`` (1, T, F), T >= 0 -> (1, left + right + T, D)."""
         new = self.encoder.add_positions(feats, start=cache.position + 1)
         cache.position += feats.size(1)
         x = torch.cat((cache.embedded, new), dim=1)
@@ -137,7 +137,7 @@ class ParaformerOnline(Paraformer):
 
     @staticmethod
     def _attend(attention: SANMSelfAttention, projected: Tensor, cache: StreamCache, layer_index: int) -> Tensor:
-        """Self-attention and memory of a window; with look-back also over the cached keys, which are then moved on."""
+        """Self-attention and memory of a window; with look-back also over the cached keys, which are then shifted."""
         query, key, value = projected.chunk(3, dim=-1)
         memory = window_memory(attention.fsmn_block, value)
         if cache.encoder_look_back != 0:
@@ -204,7 +204,7 @@ class ParaformerOnline(Paraformer):
         return decoder.output_layer(decoder.after_norm(x)).log_softmax(dim=-1)
 
     def _move_memories_on(self, cache: StreamCache) -> None:
-        """Keys and values of the last window, behind those of earlier windows in reach of the look-back."""
+        """Keys and values of the last window, after those of earlier windows within the look-back."""
         layers = self.decoder.decoders
         cache.memories = [layer.src_attn.linear_k_v(cache.encoder_out).chunk(2, dim=-1) for layer in layers]
         if cache.decoder_look_back > 0:
@@ -234,7 +234,7 @@ def window_memory(memory: Memory, x: Tensor) -> Tensor:
 
 
 def continue_memory(memory: Memory, x: Tensor, histories: dict[int, Tensor], key: int) -> Tensor:
-    """The memory of ``x`` (1, U, D) behind what this memory read before; moves its history on."""
+    """The memory of ``x`` (1, U, D) after what this memory read before; updates its history."""
     before, after = memory.left_right
     history = histories.get(key)
     context = F.pad(x, (0, 0, before, after)) if history is None else torch.cat((history, x), dim=1)
@@ -243,7 +243,7 @@ def continue_memory(memory: Memory, x: Tensor, histories: dict[int, Tensor], key
 
 
 def read_taps(memory: Memory, context: Tensor) -> Tensor:
-    """The depthwise convolution of ``context (1, T + k - 1, D)``; faster than ``conv1d`` for so few frames."""
+    """The depthwise convolution of ``context`` (1, T + k - 1, D); faster than ``conv1d`` for so few frames."""
     taps = context.unfold(1, memory.kernel_size[0], 1).transpose(2, 3)
     return (taps * memory.weight[:, 0].T).sum(dim=2)
 

@@ -44,7 +44,7 @@ class ScaledPositionalEncoding(PositionalEncoding):
 
 
 class RelativePositionalEncoding(nn.Module):
-    """Scales the input and returns the table for the relative attention beside it.
+    """Scales the input and returns it with the table for relative attention.
 
     ``legacy``: T rows for the positions 4999, 4998, ...: ESPnet's first implementation, which shipped models use.
     Otherwise 2T - 1 rows for the distances T-1 ... -(T-1) (https://arxiv.org/abs/1901.02860, appendix B).

@@ -1,4 +1,4 @@
-"""From a configuration to a model: one function builds it, one checks what a component is given."""
+"""From a configuration to a model: one function builds it, one checks the settings of a component."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from funrecipe.errors import UsageError, did_you_mean
 from funrecipe.families import find_family, load_part
 
 SIMPLE_TYPES = {"int", "float", "bool", "str", "None"}
-MAX_LAYERS, MAX_SIZE = 512, 1_000_000  # what a setting may ask for before memory is taken
+MAX_LAYERS, MAX_SIZE = 512, 1_000_000  # upper bounds of settings, checked before memory is allocated
 POSITIVE = {"attention_heads", "output_size", "linear_units", "kernel_size", "num_blocks"}
 UNLIMITED = {"max_len", "maxlen", "max_position"}
-# ``INERT`` of a component class: keys that it takes but that must have this value; ``...``: any value, no effect.
+# ``INERT`` of a component class: keys that it accepts but that must have this value; ``...``: any value, no effect.
 Inert = Mapping[str, Any]
 
 
@@ -26,7 +26,7 @@ def build_model(config: Mapping[str, Any], vocab_size: int) -> nn.Module:
     The model has ``encode(feats, feat_lens)`` and carries ``model_conf``.
 
     Raises:
-        UsageError: a family, component or setting that is not known or not supported; names the key.
+        UsageError: an unknown or unsupported family, component or setting; names the key.
     """
     name = str(config.get("model") or "asr")
     family = find_family(name)
@@ -38,15 +38,15 @@ def build_model(config: Mapping[str, Any], vocab_size: int) -> nn.Module:
     except UsageError:
         raise
     except (ValueError, TypeError, ArithmeticError, AssertionError, LookupError, AttributeError, RuntimeError) as error:
-        # Whatever a network says of settings that do not go together is about the configuration.
+        # Errors of a network about settings that do not go together concern the configuration.
         said = str(error).split("\n")[0] or type(error).__name__
-        raise UsageError(f"no model can be built from this configuration: {said}", where="config.yaml") from None
+        raise UsageError(f"cannot build a model from this configuration: {said}", where="config.yaml") from None
     model.model_conf = dict(config.get("model_conf") or {})
     return model
 
 
 def input_size(config: Mapping[str, Any]) -> int:
-    """Columns of the features: ``input_size``, else what the front-end makes."""
+    """Columns of the features: ``input_size``, else what the front-end produces."""
     frontend_conf = config.get("frontend_conf") or {}
     return int(config.get("input_size") or int(frontend_conf.get("n_mels", 80)) * int(frontend_conf.get("lfr_m", 1)))
 
@@ -55,7 +55,7 @@ def build_component(config: Mapping[str, Any], key: str, classes: Mapping[str, t
     """The component that ``config[key]`` names, built from ``config[key + "_conf"]`` and ``fixed``.
 
     Raises:
-        UsageError: a name that is not in ``classes``, or a setting that the class does not take.
+        UsageError: a name that is not in ``classes``, or a setting that the class does not have.
     """
     name = config.get(key)
     if name not in classes:
@@ -68,7 +68,7 @@ def build_component(config: Mapping[str, Any], key: str, classes: Mapping[str, t
 
 
 def construct(cls: type, conf: Mapping[str, Any], section: str, **fixed: Any) -> Any:
-    """``cls(**conf, **fixed)`` after every key of ``conf`` was found among its arguments or its ``INERT`` settings."""
+    """``cls(**conf, **fixed)``, if every key of ``conf`` is an argument or one of its ``INERT`` settings."""
     parameters = parameters_of(cls)
     takes_any = any(p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters.values())
     inert: Inert = getattr(cls, "INERT", {})
@@ -90,7 +90,7 @@ def construct(cls: type, conf: Mapping[str, Any], section: str, **fixed: Any) ->
 
 
 def parameters_of(cls: type) -> dict[str, inspect.Parameter]:
-    """The arguments of a constructor, with those of its bases where it hands ``**kwargs`` on to them."""
+    """The arguments of a constructor, with those of its bases where it passes ``**kwargs`` on to them."""
     found: dict[str, inspect.Parameter] = {}
     for base in cls.__mro__:
         if "__init__" in vars(base):
@@ -120,9 +120,9 @@ def check_setting(key: str, value: Any, parameter: inspect.Parameter | None, sec
             wanted = " or ".join(sorted(kinds - {"None"}))
             raise UsageError(f"{key} is {value!r:.60}, not of type {wanted}", where=where)
     elif kinds <= SIMPLE_TYPES and kinds and not isinstance(value, (str, type(None), bool, int, float)):
-        raise UsageError(f"{key} is {value!r:.60}, not a text", where=where)
+        raise UsageError(f"{key} is {value!r:.60}, not a string", where=where)
     if is_number and key in POSITIVE and value < 1:
         raise UsageError(f"{key} is {value!r}, not 1 or more", where=where)
     limit = MAX_LAYERS if key.endswith(("blocks", "layers", "num_blocks", "num_layers")) else MAX_SIZE
     if is_number and abs(value) > limit and key not in UNLIMITED:
-        raise UsageError(f"{key} is {value!r}, more than any model has ({limit})", where=where)
+        raise UsageError(f"{key} is {value!r}, above the limit of {limit}", where=where)

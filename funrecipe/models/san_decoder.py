@@ -11,10 +11,10 @@ from funrecipe.models.transformer import TransformerDecoder
 class ParaformerSANDecoder(TransformerDecoder):
     """Transformer decoder without causality, fed with acoustic embeddings (FunASR: ParaformerDecoderSAN).
 
-    State-dict keys of :class:`TransformerDecoder`; ``embed`` serves the training sampler only.
+    State-dict keys of :class:`TransformerDecoder`; ``embed`` is only for the training sampler.
     """
 
-    INERT = TransformerDecoder.INERT | {"embeds_id": ...}  # whose output BERT was compared with
+    INERT = TransformerDecoder.INERT | {"embeds_id": ...}  # the layer whose output was compared with BERT's
 
     def forward(self, encoder_out: Tensor, encoder_out_lens: Tensor, embeds: Tensor, token_lens: Tensor) -> Tensor:
         """``encoder_out`` (B, T, D), ``embeds`` (B, U, D) and their lengths -> logits (B, U, V)."""

@@ -3,7 +3,7 @@
 Source: Gao et al. 2020, "SAN-M: Memory Equipped Self-Attention for End-to-End Speech Recognition";
 state-dict keys and arithmetic of ``funasr.models.{encoder.sanm_encoder,decoder.sanm_decoder}`` (0.8.8).
 
-Every module takes masks that may be None (nothing is padded). A mask is bool, True = take part. Padded frames never
+Every module takes masks that may be None (nothing is padded). A mask is bool, True = used. Padded frames never
 change a valid frame: attention does not see them, memories read zeros there, outputs are zero there.
 """
 
@@ -50,7 +50,7 @@ class Memory(nn.Conv1d):
 
     def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
         """``x`` (B, T, D), ``mask`` (B, T) -> (B, T, D); the caller masks the result."""
-        if x.size(1) == 0:  # an utterance without tokens; a convolution wants at least one step
+        if x.size(1) == 0:  # an utterance without tokens; a convolution needs at least one step
             return x
         if mask is not None:
             x = x * mask[:, :, None]
@@ -58,7 +58,7 @@ class Memory(nn.Conv1d):
 
 
 class SANMSelfAttention(nn.Module):
-    """Multi-head self-attention plus the memory of the values: ``(B, T, input_size) -> (B, T, size)``."""
+    """Multi-head self-attention plus the memory of the values: (B, T, input_size) -> (B, T, size)."""
 
     def __init__(
         self, heads: int, input_size: int, size: int, dropout_rate: float, kernel_size: int, shift: int = 0
@@ -141,8 +141,8 @@ class SANMEncoder(nn.Module):
     Keys: ``encoders0.0`` (input_size -> output_size), ``encoders.N`` (the other ``num_blocks - 1``), ``after_norm``.
 
     Attributes:
-        pad_invariant: True (default): frames past the length are zero. False: they hold what FunASR leaves there and
-            lets leak into the predictor and the last token of padded rows; for comparisons only.
+        pad_invariant: True (default): frames past the length are zero. False: they have the values that FunASR leaves
+            there and lets leak into the predictor and the last token of padded rows; for comparisons only.
         norm_eps: of every LayerNorm.
     """
 
@@ -186,7 +186,7 @@ class SANMEncoder(nn.Module):
         self.after_norm = LayerNorm(output_size, self.norm_eps)
 
     def forward(self, feats: Tensor, feat_lens: Tensor) -> tuple[Tensor, Tensor]:
-        """``feats`` (B, T, input_size), ``feat_lens`` (B,) -> (B, T, output_size), lengths; zero behind each."""
+        """``feats`` (B, T, input_size), ``feat_lens`` (B,) -> (B, T, output_size), lengths; zero past each."""
         mask = padding_mask(feat_lens, feats.size(1))
         encoder_out = self.run_blocks(self.add_positions(feats), mask)
         if mask is not None and self.pad_invariant:
@@ -256,7 +256,7 @@ class SANMDecoderLayer(nn.Module):
     def forward(
         self, x: Tensor, token_mask: Tensor | None, encoder_out: Tensor, attention_mask: Tensor | None
     ) -> Tensor:
-        """``x`` (B, U, D), ``token_mask`` (B, U), ``encoder_out`` (B, T, D'), mask ``(B, 1, U|1, T)``."""
+        """``x`` (B, U, D), ``token_mask`` (B, U), ``encoder_out`` (B, T, D'), mask (B, 1, U or 1, T)."""
         x = self.remember(x, token_mask)
         if self.src_attn is None:
             return x
@@ -360,7 +360,7 @@ class ParaformerSANMDecoder(nn.Module):
 
 
 def cross_attention_mask(encoder_out: Tensor, lens: Tensor | None, mask: Tensor | None = None) -> Tensor | None:
-    """``mask`` (B, U, T), or else that of ``lens`` (B,), as attention takes it: ``(B, 1, U|1, T)`` or None."""
+    """``mask`` (B, U, T), or else that of ``lens`` (B,), as attention takes it: (B, 1, U or 1, T) or None."""
     if mask is not None:
         return mask[:, None]
     frames = None if lens is None else padding_mask(lens, encoder_out.size(1))

@@ -41,12 +41,12 @@ class ChunkShape:
 
     @property
     def width(self) -> int:
-        """Positions that a chunk takes in the layout."""
+        """Positions that a chunk occupies in the layout."""
         return self.gap + self.size
 
 
 class ChunkLayout:
-    """Where the frames of utterances stand once they are laid out in chunks.
+    """The positions of the frames of utterances laid out in chunks.
 
     Attributes:
         lens: (B,) positions of each utterance.
@@ -64,7 +64,7 @@ class ChunkLayout:
         self.own = (self._offset >= shape.left) & (self._offset < shape.left + shape.stride)
 
     def split(self, x: Tensor) -> Tensor:
-        """(B, T, D) -> (B, T', D); zeros where a chunk reaches over the ends of its utterance."""
+        """(B, T, D) -> (B, T', D); zeros where a chunk reaches past the ends of its utterance."""
         source = self._chunk * self.shape.stride - self.shape.left + self._offset
         inside = (source >= 0) & (source < self.feat_lens[:, None]) & self.real
         return x[:, source.clamp(0, x.size(1) - 1)] * inside[:, :, None]
@@ -86,26 +86,26 @@ class ChunkLayout:
         return visible & length_mask(self.lens, len(self.real))[:, None, None, :]
 
     def decoder_mask(self, alphas: Tensor, token_lens: Tensor) -> Tensor:
-        """SCAMA: which positions each token may attend to, ``(B, max(token_lens), T')`` bool.
+        """SCAMA: which positions each token may attend to, (B, max(token_lens), T') bool.
 
         A token sees the whole chunk in which it fires and the own frames of ``decoder_look_back`` chunks before.
 
         Args:
-            alphas: ``(B, T' or T' + 1)`` of the predictor; token k fires where their running sum reaches k.
-            token_lens: (B,) int64; rows behind them see nothing.
+            alphas: (B, T' or T' + 1) of the predictor; token k fires where their running sum reaches k.
+            token_lens: (B,) int64; rows past them see nothing.
         """
         fires = self.firing_positions(alphas, token_lens)
         chunks = (self.lens + self.shape.width - 1).div(self.shape.width, rounding_mode="floor")[:, None]
         back = fires.div(self.shape.width, rounding_mode="floor")[:, :, None] - self._chunk
         nearest = (
             1 + (fires >= chunks * self.shape.width)[:, :, None].long()
-        )  # FunASR skips one chunk from behind the last
+        )  # FunASR skips one chunk counted from the last
         visible = (back == 0) | ((back >= nearest) & (back <= self.shape.decoder_look_back) & self.own)
         valid = length_mask(self.lens, len(self.real)) & self.real
         return visible & valid[:, None, :] & length_mask(token_lens, fires.size(1))[:, :, None]
 
     def firing_positions(self, alphas: Tensor, token_lens: Tensor) -> Tensor:
-        """``(B, max(token_lens))``: where each token fires; one that fires in the tail, behind the last position."""
+        """(B, max(token_lens)): where each token fires; one that fires in the tail, past the last position."""
         sums = alphas.double().cumsum(dim=1)
         numbers = torch.arange(1, int(token_lens.max()) + 1, device=alphas.device)
         fires = torch.searchsorted(sums, (numbers - FIRING_SLACK).expand(len(sums), -1).contiguous())

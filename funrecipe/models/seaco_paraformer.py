@@ -1,4 +1,4 @@
-"""SeACo-Paraformer: hotwords by a decoder of its own, whose choice replaces the recognizer's token by token.
+"""SeACo-Paraformer: hotwords through a separate decoder, whose choice replaces the recognizer's token by token.
 
 Source: Shi et al. 2023, "SeACo-Paraformer: A Non-Autoregressive ASR System with Flexible and Effective Hotword
 Customization Ability"; ``funasr.models.seaco_paraformer.model.SeacoParaformer`` (1.4.16).
@@ -57,7 +57,7 @@ class SeacoParaformer(Paraformer):
     """BiCif Paraformer with a hotword branch. Keys ``bias_encoder.*``, ``seaco_decoder.*``, ``hotword_output_layer.*``.
 
     Attributes:
-        no_bias_id: the token by which the hotword branch says that it has nothing to say.
+        no_bias_id: the token by which the hotword branch abstains.
     """
 
     decoder: ParaformerSANMDecoder
@@ -118,7 +118,7 @@ class SeacoParaformer(Paraformer):
     ) -> Tensor:
         """Log-probabilities (B, U, V); ``context`` from :meth:`encode_hotwords`, None: no hotwords.
 
-        Where the hotword branch says a token, its distribution stands in place of the recognizer's.
+        Where the hotword branch chooses a token, its distribution replaces the recognizer's.
         """
         hidden = self.decoder.hidden(encoder_out, encoder_out_lens, embeds, token_lens)
         log_probs = self.decoder.output_layer(hidden).log_softmax(dim=-1)

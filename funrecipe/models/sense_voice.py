@@ -1,6 +1,6 @@
 """SenseVoiceSmall: CTC recognition of five languages, with language, emotion and event from the same pass.
 
-Four query vectors stand before the features; what the CTC head says at their positions is the language, the emotion,
+Four query vectors precede the features; the CTC head's output at their positions is the language, the emotion,
 the event and whether the text is written with punctuation and digits. Positions from the fifth on are the text.
 
 Source: An et al. 2024, "FunAudioLLM"; ``funasr.models.sense_voice.model.SenseVoiceSmall`` (1.4.16).
@@ -22,14 +22,14 @@ from funrecipe.models.sanm import SANMEncoder, SANMEncoderLayer, SANMSelfAttenti
 
 QUERIES = 4  # positions before the text: language, emotion, event, text normalization
 QUERY_ROWS = 16
-# Row of ``embed`` by what is asked for. Rows 1 and 2 ask for emotion and event; 5, 6, 8, 9 and 10 are unused.
+# Row of ``embed`` by request. Rows 1 and 2 ask for emotion and event; 5, 6, 8, 9 and 10 are unused.
 LANGUAGE_ROWS = {"auto": 0, "zh": 3, "en": 4, "yue": 7, "ja": 11, "ko": 12, "nospeech": 13}
 EMOTION_EVENT_ROWS = (1, 2)
 ITN_ROWS = {"withitn": 14, "woitn": 15}
 
 
 class SenseVoiceEncoder(SANMEncoder):
-    """SAN-M encoder with ``tp_blocks`` blocks more behind ``after_norm``. Keys ``tp_encoders.N``, ``tp_norm``."""
+    """SAN-M encoder with ``tp_blocks`` more blocks after ``after_norm``. Keys ``tp_encoders.N``, ``tp_norm``."""
 
     norm_eps = 1e-5
 
@@ -91,7 +91,7 @@ class SenseVoice(nn.Module):
         """``feats`` (B, T, F), ``feat_lens`` (B,) -> (B, T + 4, D), lengths; zero past each length.
 
         Args:
-            language_rows, ``itn_rows`` (B,) rows of ``embed``; None: any language, without inverse normalization.
+            language_rows, itn_rows: (B,) rows of ``embed``; None: any language, without inverse normalization.
         """
         if language_rows is None:
             language_rows = torch.full_like(feat_lens, LANGUAGE_ROWS["auto"])

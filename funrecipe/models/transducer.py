@@ -96,7 +96,7 @@ class JointNetwork(nn.Module):
 
 
 class TransducerModel(nn.Module):
-    """``decoder`` is the prediction network, as in FunASR's keys; the auxiliary heads only serve training."""
+    """``decoder`` is the prediction network, as in FunASR's keys; the auxiliary heads are only for training."""
 
     blank_id = BLANK_ID
 

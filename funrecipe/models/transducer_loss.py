@@ -29,13 +29,13 @@ def transducer_loss(
     blank_id: int = BLANK_ID,
     fastemit_lambda: float = 0.0,
 ) -> Tensor:
-    """Negative log-probability of each label ``sequence`` (B,).
+    """Negative log-probability of each label sequence (B,).
 
     Args:
         joint_network: maps (T, 1, D) and (1, U + 1, H) to logits (T, U + 1, V).
-        encoder_out, ``encoder_out_lens`` (B, T, D), (B,), every length >= 1.
+        encoder_out, encoder_out_lens: (B, T, D), (B,), every length >= 1.
         prediction: (B, U + 1, H), the prediction network's output for blank and the labels.
-        labels, ``label_lens`` (B, U), padding of any value; (B,).
+        labels, label_lens: (B, U), padding of any value; (B,).
         fastemit_lambda: weight of FastEmit (arXiv:2010.11148): scales the gradient of emissions by 1 + lambda.
     """
     losses = []

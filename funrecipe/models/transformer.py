@@ -39,7 +39,7 @@ class TransformerEncoderLayer(nn.Module):
         self.normalize_before = normalize_before
 
     def forward(self, x: Tensor, mask: Tensor) -> Tensor:
-        """``x`` (B, T, D), mask: (B, 1 or T, T) -> (B, T, D)."""
+        """``x`` (B, T, D), ``mask`` (B, 1 or T, T) -> (B, T, D)."""
         if self.normalize_before:
             y = self.norm1(x)
             x = x + self.dropout(self.self_attn(y, y, mask))
@@ -147,7 +147,7 @@ class TransformerDecoderLayer(nn.Module):
     ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
         """One token of K hypotheses an utterance.
 
-        ``x`` (B, K, D); past: keys and values so far, each (B, K, U, D); memory: those of the encoder frames, each
+        ``x`` (B, K, D); ``past``: keys and values so far, each (B, K, U, D); ``memory``: those of the encoder, each
         (B, H, T, d); ``memory_mask`` (B, T). Returns (B, K, D) and the longer keys and values.
         """
         longer = past

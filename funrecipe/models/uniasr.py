@@ -60,7 +60,7 @@ class ScamaMemory:
 
 
 class JoinedEmbedding(nn.Module):
-    """Token and acoustic embedding through one feed-forward block: ``(..., size + encoder_size) -> (..., size)``."""
+    """Token and acoustic embedding through one feed-forward block: (..., size + encoder_size) -> (..., size)."""
 
     def __init__(self, size: int, encoder_size: int, units: int, dropout_rate: float) -> None:
         super().__init__()
@@ -169,7 +169,7 @@ class ScamaDecoder(nn.Module):
     def step(
         self, tokens: Tensor, state: list[Tensor], memory: ScamaMemory, position: int
     ) -> tuple[Tensor, list[Tensor]]:
-        """Log-probabilities (B, K, V) of the next token behind ``tokens`` (B, K), the last of K hypotheses each.
+        """Log-probabilities (B, K, V) of the next token after ``tokens`` (B, K), the last of K hypotheses each.
 
         The token at ``position`` reads that acoustic embedding (zeros past the last) and that row of the mask (the
         last row of its utterance from then on).
@@ -205,7 +205,7 @@ class StrideConv(nn.Module):
         self.pad, self.stride = tuple(pad), stride
 
     def forward(self, x: Tensor, lens: Tensor) -> tuple[Tensor, Tensor]:
-        """(B, T, D) (zero behind ``lens``) -> (B, T', D), lengths; zero behind them."""
+        """(B, T, D) (zero past ``lens``) -> (B, T', D), lengths; zero past them."""
         x = torch.relu(self.conv(F.pad(x.transpose(1, 2), self.pad))).transpose(1, 2)
         lens = (lens - 1).div(self.stride, rounding_mode="floor") + 1
         return x * length_mask(lens, x.size(1))[:, :, None], lens
@@ -214,8 +214,8 @@ class StrideConv(nn.Module):
 class UniASR(nn.Module):
     """Keys: ``encoder decoder predictor`` of the first pass, the same with a 2 of the second, and ``stride_conv``.
 
-    ``ctc`` and ``ctc2`` stand over the encoder outputs without chunks; they are trained where the configuration gives
-    them weight, and no search reads them.
+    ``ctc`` and ``ctc2`` follow the encoder outputs without chunks; they are trained where the configuration gives
+    them a weight; no search reads them.
     """
 
     def __init__(
@@ -253,7 +253,7 @@ class UniASR(nn.Module):
         return self.second_pass_from(encoder_out, layout, feats, shape_index)
 
     def second_pass_from(self, encoder_out: Tensor, layout: ChunkLayout, feats: Tensor, shape_index: int) -> Pass:
-        """The second pass on top of a first pass in chunk layout; ``feats`` are zero behind their lengths."""
+        """The second pass on top of a first pass in chunk layout; ``feats`` are zero past their lengths."""
         joined = torch.cat((feats[:, : int(layout.feat_lens.max())], layout.join(encoder_out)), dim=-1)
         x, x_lens = self.stride_conv(joined, layout.feat_lens)
         return predict(*self.encoder2.encode_chunks(x, x_lens, shape_index), self.predictor2)

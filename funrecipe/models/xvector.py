@@ -1,7 +1,7 @@
 """The x-vectors of FunASR 0.x: a ResNet-34, statistics pooling, linear layers; its state-dict keys.
 
 FunASR: ``ResNet34``, ``ResNet34_SP_L2Reg``, ``StatisticPooling``, ``DenseDecoder`` of task ``sv``. The embedding is the
-output of the first linear layer after the pooling; the layers behind it classify the speakers of the training set.
+output of the first linear layer after the pooling; the layers after it classify the speakers of the training set.
 """
 
 from __future__ import annotations
@@ -96,7 +96,7 @@ class ResNet34(nn.Module):
 
 
 class ResNet34OverTime(ResNet34):
-    """FunASR: ResNet34_SP_L2Reg. The bins become channels before the last ``layer`` (B, T, D) -> (B, C, T / 8)."""
+    """FunASR: ResNet34_SP_L2Reg. The bins become channels before the last layer. (B, T, D) -> (B, C, T / 8)."""
 
     INERT = {
         **ResNet34.INERT,

@@ -94,7 +94,7 @@ def _by_bucket(scoring: Scoring, values: np.ndarray, edges: Sequence[float], uni
 
 def _bucket_name(low: float, high: float | None, unit: str) -> str:
     if high is None:
-        return f"{low:g} {unit} or more"
+        return f"{low:g} {unit} and more"
     if unit == "tokens":
         return f"{low:g} {unit}" if high == low + 1 else f"{low:g}-{high - 1:g} {unit}"
     return f"{low:g}-{high:g} {unit}"

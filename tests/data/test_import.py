@@ -38,7 +38,7 @@ def test_a_folder_with_texts_beside_the_audio(tmp_path: Path) -> None:
     files = imported(source, tmp_path / "out")
     assert files["text"] == "c 好\nx_y 今天 天气\nx_y_2 hello world\n"
     assert files["wav.scp"].splitlines()[1] == f"x_y {source}/a/x y.wav"
-    assert files["left_out.tsv"] == f"{source}/d.wav\tit has no text, and others have\n"
+    assert files["left_out.tsv"] == f"{source}/d.wav\tit has no text, but others do\n"
     assert "segments" not in files and "utt2spk" not in files
     data = read_data_dir(tmp_path / "out")
     assert [u.audio for u in data.utterances][1] == f"{source}/a/x y.wav"
@@ -50,7 +50,7 @@ def test_a_folder_with_a_transcript_file_as_aishell_has(tmp_path: Path) -> None:
     transcript = str(tmp_path / "transcript.txt")
     files = imported(tmp_path / "wav", tmp_path / "out", "--transcript", transcript)
     assert files["text"] == "BAC009S0002W0122 而 对 楼市\n"
-    assert "there is no audio file named 'BAC009S0002W0123'" in files["left_out.tsv"]
+    assert "no such audio file 'BAC009S0002W0123'" in files["left_out.tsv"]
 
 
 def test_funasrs_jsonl_with_labels(tmp_path: Path) -> None:
@@ -66,7 +66,7 @@ def test_funasrs_jsonl_with_labels(tmp_path: Path) -> None:
     assert (files["text"], files["utt2lang"], files["utt2emotion"]) == ("u_1 你好\n", "u_1 zh\n", "u_1 HAPPY\n")
     reasons = [line.split("\t") for line in files["left_out.tsv"].splitlines()]
     assert [where.rpartition(":")[2] for where, _ in reasons] == ["2", "3", "4", "5"]
-    assert "there is no audio file 'gone.wav'" in reasons[0][1] and "not valid JSON" in reasons[2][1]
+    assert "no such audio file 'gone.wav'" in reasons[0][1] and "not valid JSON" in reasons[2][1]
 
 
 def test_a_table_of_common_voice_keeps_quotation_marks(tmp_path: Path) -> None:
@@ -85,7 +85,7 @@ def test_a_table_of_common_voice_keeps_quotation_marks(tmp_path: Path) -> None:
 def test_a_csv_with_columns_of_other_names(tmp_path: Path) -> None:
     wav(tmp_path / "audio/a.wav")
     (tmp_path / "t.csv").write_text('sound,words,name\na.wav,"one, two",n1\n')
-    with pytest.raises(UsageError, match="no column of the table is known to hold audio"):
+    with pytest.raises(UsageError, match="cannot tell which column holds the audio"):
         list(read_source(tmp_path / "t.csv", {}))
     with pytest.raises(UsageError, match="has no column 'sond'"):
         list(read_source(tmp_path / "t.csv", {"audio": "sond"}))
@@ -131,7 +131,7 @@ def test_nothing_to_import_and_a_full_folder_are_errors(tmp_path: Path) -> None:
         write_kaldi_dir(found, tmp_path / "src")
     with pytest.raises(DataError, match="no such source"):
         read_source(tmp_path / "nowhere", {})
-    with pytest.raises(DataError, match="not of a known kind"):
+    with pytest.raises(DataError, match="of an unknown kind"):
         read_source(wav(tmp_path / "x.wav"), {})
 
 

@@ -34,7 +34,7 @@ def test_a_plain_directory(make_dir):
     assert [(u.utt_id, u.audio) for u in data.utterances] == [("a", "/x/a c.wav"), ("b", "/x/b.wav")]
     assert data.texts == {"a": "你 好", "b": "hi"} and data.speakers == {"a": "s", "b": "t"}
     assert data.utterances[0].where.endswith("wav.scp:2")
-    assert [p.what for p in data.warnings] == ["not sorted from 'a' on (funrecipe needs no order; Kaldi does)"]
+    assert [p.what for p in data.warnings] == ["not sorted from 'a' on (Kaldi needs sorted lists, funrecipe does not)"]
 
 
 def test_without_text(make_dir):
@@ -51,7 +51,7 @@ def test_without_text(make_dir):
         (b"a \t /x/a.wav  \n", None),
         (b"\n\na /x/a.wav\n \t\n", "wav.scp:1: blank line (3 lines)"),
         (b"  a /x/a.wav", "wav.scp:1: blanks before the id"),
-        (b"a /x/a.wav\na /x/a.wav\n", "wav.scp:2: id 'a' repeats line 1"),
+        (b"a /x/a.wav\na /x/a.wav\n", "wav.scp:2: duplicate id 'a', first in line 1"),
     ],
 )
 def test_what_is_put_right_with_a_warning(make_dir, content, warning):
@@ -64,22 +64,22 @@ def test_what_is_put_right_with_a_warning(make_dir, content, warning):
 @pytest.mark.parametrize(
     ("lists", "error"),
     [
-        ({"wav_scp": "a x\na y\n"}, "wav.scp:2: id 'a' repeats line 1 with another value"),
+        ({"wav_scp": "a x\na y\n"}, "wav.scp:2: duplicate id 'a', first in line 1 with another value"),
         ({"wav_scp": "a x\n../a x\n"}, "wav.scp:2: id '../a' holds '/' or '..'"),
         ({"wav_scp": "a x\nb/c x\n"}, "wav.scp:2: id 'b/c' holds '/' or '..'"),
         ({"wav_scp": "a x\nb\x1b x\n"}, "wav.scp:2: id 'b\\x1b' holds a control or invisible character"),
         ({"wav_scp": "a x\nb\u3000c x\n"}, "wav.scp:2: id 'b\\u3000c' holds a control or invisible character"),
         ({"wav_scp": b"a x\nb \xff\xfe.wav\n"}, "wav.scp:2: not UTF-8 (byte 3 of the line)"),
-        ({"wav_scp": "a x\nb\n"}, "wav.scp:2: no path behind the id 'b'"),
+        ({"wav_scp": "a x\nb\n"}, "wav.scp:2: no path after the id 'b'"),
         ({"wav_scp": "a x\nb y\0z\n"}, "wav.scp:2: control character in the line of 'b'"),
         ({"wav_scp": "a x\n", "text": b"a \xe4\xbd\n"}, "text:1: not UTF-8 (byte 3 of the line)"),
-        ({"wav_scp": "a x\n", "text": "a x\na y\n"}, "text:2: id 'a' repeats line 1 with another value"),
+        ({"wav_scp": "a x\n", "text": "a x\na y\n"}, "text:2: duplicate id 'a', first in line 1 with another value"),
         ({"wav_scp": "r x\n", "segments": "a q 0 1\n"}, "segments:1: recording 'q' of 'a' is not in wav.scp"),
         ({"wav_scp": "r x\n", "segments": "a r 0\n"}, "segments:1: expected 'ID RECORDING START END', found 3 fields"),
         ({"wav_scp": "r x\n", "segments": "a r 2 1\n"}, "segments:1: 'a' lasts from '2' to '1' seconds"),
         ({"wav_scp": "r x\n", "segments": "a r 0 nan\n"}, "segments:1: 'a' lasts from '0' to 'nan' seconds"),
         ({"wav_scp": "a x\n", "utt2spk": "a s t\n"}, "utt2spk:1: expected two fields, found 3"),
-        ({"wav_scp": "\n"}, "wav.scp: no utterance that can be used"),
+        ({"wav_scp": "\n"}, "wav.scp: no usable utterance"),
     ],
 )
 def test_what_is_refused_with_file_and_line(make_dir, lists, error):

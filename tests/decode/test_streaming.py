@@ -155,7 +155,7 @@ def test_options_cannot_change_within_a_stream(recognizer):
 def test_a_stream_of_another_recognizer_is_refused(recognizer):
     cache = {}
     recognizer.feed(np.zeros(960, np.float32), cache, False)
-    with pytest.raises(UsageError, match="not that of a stream of this pipeline"):
+    with pytest.raises(UsageError, match="does not belong to a stream of this pipeline"):
         load_streaming_recognizer(open_model_folder(FOLDER)).feed(np.zeros(960, np.float32), cache, False)
 
 

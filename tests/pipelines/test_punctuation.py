@@ -44,7 +44,7 @@ def test_a_file_writes_the_original_file(punctuate, tmp_path):
 
 def test_a_file_that_contradicts_itself_is_an_error(punctuate, tmp_path):
     (tmp_path / "punc.txt").write_text("a 一\na 二\n")
-    with pytest.raises(DataError, match="punc.txt:2: id 'a' repeats line 1 with another value"):
+    with pytest.raises(DataError, match="punc.txt:2: duplicate id 'a', first in line 1 with another value"):
         punctuate(text_in=str(tmp_path / "punc.txt"))
 
 

@@ -374,7 +374,7 @@ def test_a_gpu_that_does_not_exist_stops_before_anything_starts(work: Path) -> N
 def test_a_checkpoint_that_does_not_exist_lists_those_that_do(work: Path) -> None:
     code, said = infer(work, "--checkpoint_dir", str(work / "model"), output="checkpoint")
     assert code == 3, said
-    assert "no checkpoint 'valid.cer_ctc.ave.pb'" in said and "there are: model.pb" in said
+    assert "no checkpoint 'valid.cer_ctc.ave.pb'" in said and "available: model.pb" in said
 
 
 def test_an_unsafe_checkpoint_is_refused_with_its_own_exit_code(work: Path) -> None:

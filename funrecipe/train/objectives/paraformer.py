@@ -40,7 +40,7 @@ def mix_in_targets(
     one ``torch.randperm(length)`` per utterance that needs any.
 
     Args:
-        embeds, ``target_embeds`` (B, U, D).
+        embeds, target_embeds: (B, U, D).
         wrong: (B,), errors of the first pass.
         text_lens: (B,).
     """
