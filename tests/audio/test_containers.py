@@ -216,7 +216,7 @@ def test_long_audio_is_read_in_blocks_and_segments_are_its_parts(kind, subtype, 
     np.testing.assert_allclose(
         read_audio(path, sample_rate_hz=rate_hz, start_s=19.75), whole[-rate_hz // 4 :], atol=within
     )
-    with pytest.raises(DataError, match="leaves the recording of 20.000 s"):
+    with pytest.raises(DataError, match="is outside the recording of 20.000 s"):
         read_audio(path, sample_rate_hz=rate_hz, start_s=19, end_s=21)
 
 

@@ -136,7 +136,7 @@ def test_segments(tmp_path, name):
     np.testing.assert_array_equal(read_audio(path, sample_rate_hz=RATE_HZ, start_s=0.75), whole[12000:])
     # Kaldi's extract-segments lets a segment reach 0.5 s behind the end.
     assert len(read_audio(path, sample_rate_hz=RATE_HZ, start_s=0.75, end_s=1.4)) == 4000
-    with pytest.raises(DataError, match="leaves the recording of 1.000 s"):
+    with pytest.raises(DataError, match="is outside the recording of 1.000 s"):
         read_audio(path, sample_rate_hz=RATE_HZ, start_s=0.75, end_s=1.6)
 
 

@@ -79,7 +79,7 @@ def test_a_table_of_common_voice_keeps_quotation_marks(tmp_path: Path) -> None:
     files = imported(tmp_path / "train.tsv", tmp_path / "out")
     assert files["text"] == 'cv_1 He said "no".\ncv_2 "open\n'
     assert files["utt2spk"] == "cv_1 spk_1\ncv_2 spk2\n"
-    assert files["left_out.tsv"].count("\n") == 2 and "number of fields" in files["left_out.tsv"]
+    assert files["left_out.tsv"].count("\n") == 2 and "as many fields as the header" in files["left_out.tsv"]
 
 
 def test_a_csv_with_columns_of_other_names(tmp_path: Path) -> None:

@@ -76,8 +76,8 @@ def test_what_is_put_right_with_a_warning(make_dir, content, warning):
         ({"wav_scp": "a x\n", "text": "a x\na y\n"}, "text:2: duplicate id 'a', first in line 1 with another value"),
         ({"wav_scp": "r x\n", "segments": "a q 0 1\n"}, "segments:1: recording 'q' of 'a' is not in wav.scp"),
         ({"wav_scp": "r x\n", "segments": "a r 0\n"}, "segments:1: expected 'ID RECORDING START END', found 3 fields"),
-        ({"wav_scp": "r x\n", "segments": "a r 2 1\n"}, "segments:1: 'a' lasts from '2' to '1' seconds"),
-        ({"wav_scp": "r x\n", "segments": "a r 0 nan\n"}, "segments:1: 'a' lasts from '0' to 'nan' seconds"),
+        ({"wav_scp": "r x\n", "segments": "a r 2 1\n"}, "segments:1: 'a' has invalid times: '2' to '1' seconds"),
+        ({"wav_scp": "r x\n", "segments": "a r 0 nan\n"}, "segments:1: 'a' has invalid times: '0' to 'nan' seconds"),
         ({"wav_scp": "a x\n", "utt2spk": "a s t\n"}, "utt2spk:1: expected two fields, found 3"),
         ({"wav_scp": "\n"}, "wav.scp: no usable utterance"),
     ],
@@ -103,7 +103,7 @@ def test_ten_errors_are_listed_and_the_rest_counted(make_dir):
     with pytest.raises(DataError) as caught:
         read_data_dir(folder)
     message = str(caught.value)
-    assert message.startswith("26 errors") and message.count("no path behind") == 10 and "and 16 more" in message
+    assert message.startswith("26 errors") and message.count("no path after") == 10 and "and 16 more" in message
 
 
 def test_pipes_need_permission(make_dir):

@@ -69,7 +69,7 @@ def test_values_are_checked_when_the_folder_is_opened(folder: Path, settings: di
 @pytest.mark.parametrize(
     ("settings", "said"),
     [
-        ({"encoder_conf__num_blocks": 1_000_000_000}, "num_blocks is 1000000000, more than any model has"),
+        ({"encoder_conf__num_blocks": 1_000_000_000}, "num_blocks is 1000000000, above the limit of 512"),
         ({"encoder_conf__output_size": "wide"}, "output_size is 'wide', not of type int"),
         ({"encoder_conf__dropout_rate": None}, "dropout_rate is None"),
         ({"encoder_conf__attention_heads": 0}, "attention_heads is 0, not 1 or more"),
