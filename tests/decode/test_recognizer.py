@@ -120,7 +120,7 @@ def test_another_precision_than_the_loaded_one_is_refused():
         ({"hotword": "你好"}, "hotword='你好' has no effect"),
         ({"decoding_mode": "fast"}, "decoding_mode='fast' has no effect"),
         ({"ctc_weight": 0.3}, "no CTC head"),
-        ({"lm_weight": 0.15}, "model folder has none"),
+        ({"lm_weight": 0.15}, "model folder has no language model"),
     ],
 )
 def test_options_that_cannot_be_honoured_are_refused(options, message):

@@ -189,7 +189,7 @@ def test_a_foreign_cache_is_refused(recognizer):
         ({"chunk_size": [5, -1, 5]}, "chunk_size is"),
         ({"encoder_chunk_look_back": "4"}, "encoder_chunk_look_back is"),
         ({"decoder_chunk_look_back": -2}, "decoder_chunk_look_back is"),
-        ({"encoder_look_back": 4}, "knows no 'encoder_look_back'"),
+        ({"encoder_look_back": 4}, "unexpected keyword argument 'encoder_look_back'"),
     ],
 )
 def test_wrong_options_are_named(param_dict, message):

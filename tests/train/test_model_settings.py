@@ -81,12 +81,12 @@ def test_in_chunks_ctc_hears_every_frame_once_and_the_first_decoder_counts_in_fu
     ("family", "conf", "message"),
     [
         ("rnnt_unified", {"auxiliary_lsm_weight": 0.1}, "no setting 'auxiliary_lsm_weight'.*\n.*did you mean"),
-        ("paraformer", {"transducer_weight": 1.0}, "no setting 'transducer_weight' of a model of family 'parafo"),
+        ("paraformer", {"transducer_weight": 1.0}, "'paraformer' have no setting 'transducer_weight'"),
         ("bicif_paraformer", {"use_1st_decoder_loss": True}, "use_1st_decoder_loss: True is not supported, only False"),
         ("asr", {"interctc_weight": 0.3}, "interctc_weight: 0.3 is not supported, only 0.0"),
         ("paraformer", {"share_embedding": True}, "share_embedding: True is not supported"),
         ("contextual_paraformer", {"label_bracket": True}, "label_bracket: True is not supported, only False"),
-        ("paraformer", {"use_1st_decoder_loss": True, "sampling_ratio": 0.0}, "changes nothing without a sampling_ra"),
+        ("paraformer", {"use_1st_decoder_loss": True, "sampling_ratio": 0.0}, "has no effect without a sampling_ra"),
         ("rnnt", {"sym_sos": "<sos>"}, "sym_sos: '<sos>' is not supported, only '<s>'"),
     ],
 )
@@ -106,5 +106,5 @@ def test_a_weight_of_a_part_that_the_model_lacks_is_refused(name):
         ctc = ctc2 = ctc_lin = att_decoder = lm_lin = None
 
     check_heads(Bare(), {name: 0.0})
-    with pytest.raises(UsageError, match=f"{name}: 0.3 weighs a part that this model does not have"):
+    with pytest.raises(UsageError, match=f"{name} is 0.3, but this model has no"):
         check_heads(Bare(), {name: 0.3})
