@@ -13,6 +13,7 @@ from typing import Any, Protocol, cast
 import numpy as np
 
 from funrecipe.errors import DataError, FunrecipeError, WorkerError
+from funrecipe.jobs.results import NO_MEMORY
 from funrecipe.jobs.shards import ShardEntry
 from funrecipe.processes import is_out_of_memory
 from funrecipe.recordings.joining import PieceRecognizer
@@ -193,5 +194,5 @@ def _reason(error: BaseException) -> str:
     if isinstance(error, FunrecipeError):
         return error.what
     if is_out_of_memory(error):
-        return "out of memory: too much audio in one piece; cut it (segments), or give the job more memory"
+        return f"{NO_MEMORY}: too much audio in one piece; cut it (segments), or give the job more memory"
     return f"{type(error).__name__}: {error}"

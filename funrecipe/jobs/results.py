@@ -40,6 +40,9 @@ MOST_OPEN = 400  # files that a merge has open at once
 PUBLISH_TRIES = 5
 
 
+NO_MEMORY = "out of memory"  # how the reason of such a failure begins
+
+
 @dataclass(frozen=True)
 class MergeReport:
     """What a merge published.
@@ -260,20 +263,35 @@ def merge_shards(
             where=str(output_dir),
             hint="run the same command again; what is decoded is kept",
         )
-    if len(failed) > max_failed:
-        unpublish(output_dir)
-        reasons = [f"{key}: {reason} ({audio})" for key, (audio, reason) in sorted(failed.items())]
-        raise IncompleteRunError(
-            f"{len(failed)} of {num_utterances} utterances failed, nothing was published:\n{list_problems(reasons)}",
-            where=str(output_dir / "failed.scp"),
-            hint=f"fix the audio and run the same command again, or pass --max_failed {len(failed)} to accept them",
-        )
+    _refuse_failures(failed, max_failed, num_utterances, output_dir)
     _publish(output_dir, folders, digest)
     for folder in folders:
         for attempt in folder.glob(f"{ATTEMPT}*"):  # of workers that were killed
             shutil.rmtree(attempt, ignore_errors=True)
     reasons_by_key = {key: reason for key, (_, reason) in failed.items()}
     return MergeReport(num_utterances, reasons_by_key, audio_s, decode_s, num_empty, num_multichannel, most_channels)
+
+
+def _refuse_failures(
+    failed: Mapping[str, tuple[str, str]], max_failed: int, num_utterances: int, output_dir: Path
+) -> None:
+    """Raise IncompleteRunError unless the failures are few enough to be accepted as deletions.
+
+    What failed for want of memory says nothing of its audio and is never accepted.
+    """
+    starved = [key for key, (_, reason) in failed.items() if reason.startswith(NO_MEMORY)]
+    if not starved and len(failed) <= max_failed:
+        return
+    unpublish(output_dir)
+    reasons = [f"{key}: {reason} ({audio})" for key, (audio, reason) in sorted(failed.items())]
+    hint = f"fix the audio and rerun, or pass --max_failed {len(failed)} to accept the failures"
+    if starved:
+        hint = f"{len(starved)} of them found no memory: rerun with fewer jobs (--njob) or more memory for each"
+    raise IncompleteRunError(
+        f"{len(failed)} of {num_utterances} utterances failed, nothing was published:\n{list_problems(reasons)}",
+        where=str(output_dir / "failed.scp"),
+        hint=hint,
+    )
 
 
 @dataclass

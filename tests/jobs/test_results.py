@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from funrecipe.errors import IncompleteRunError, WorkerError
 from funrecipe.jobs import results
-from funrecipe.jobs.results import ShardWriter, is_shard_accounted_for, is_shard_complete, merge_shards
+from funrecipe.jobs.results import NO_MEMORY, ShardWriter, is_shard_accounted_for, is_shard_complete, merge_shards
 from funrecipe.jobs.shard_files import load_records
 
 IDS = [f"utt{n}" for n in range(6)]
@@ -121,6 +121,16 @@ def test_merge_is_in_byte_order_whatever_the_shards(tmp_path: Path) -> None:
     merge_shards([(tmp_path / "1", ids[::2]), (tmp_path / "2", ids[1::2])], tmp_path / "out")
     keys = [line.split(b" ")[0] for line in (tmp_path / "out/1best_recog/text").read_bytes().splitlines()]
     assert keys == sorted(key.encode() for key in ids)
+
+
+def test_what_found_no_memory_is_never_published_as_a_deletion(tmp_path: Path) -> None:
+    with ShardWriter(tmp_path / "1", STAMPS) as writer:
+        for key in IDS[:-1]:
+            write(writer, key)
+        writer.fail("utt5", "/x.wav", f"{NO_MEMORY}: too much audio in one piece")
+    with pytest.raises(IncompleteRunError, match=r"(?s)utt5: out of memory.*fewer jobs"):
+        merge_shards([(tmp_path / "1", IDS)], tmp_path / "out", max_failed=6)
+    assert not (tmp_path / "out/1best_recog").exists()
 
 
 def test_failures_need_permission(tmp_path: Path) -> None:
