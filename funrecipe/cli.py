@@ -11,9 +11,11 @@ from __future__ import annotations
 import argparse
 import errno
 import importlib
+import math
 import os
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 from funrecipe.errors import DataError, FunrecipeError, UsageError, WorkerError, did_you_mean
 
@@ -57,10 +59,37 @@ ALIASES = {"shard": "plan"}  # earlier names of verbs
 def build_parser(verb: str) -> argparse.ArgumentParser:
     """The argument parser of one verb; imports that verb's module only."""
     parser = argparse.ArgumentParser(prog=f"funrecipe {verb}", description=VERBS[verb], allow_abbrev=False)
+    for kind, check in ((Path, _path), (int, _count), (float, _number)):  # what type=Path ... of the verbs mean
+        parser.register("type", kind, check)
     command = importlib.import_module(f"funrecipe.commands.{verb}")
     command.add_arguments(parser)
     parser.set_defaults(run=command.run)
     return parser
+
+
+def _path(value: str) -> Path:
+    """An empty value, as an unset variable of a script gives it, would be the working directory."""
+    if not value:
+        raise argparse.ArgumentTypeError("the path is empty: name a file or a folder")
+    return Path(value)
+
+
+def _count(value: str) -> int:
+    """Every whole number that a verb takes counts something."""
+    if not value.strip().isdecimal():
+        raise argparse.ArgumentTypeError(f"'{value}' is not a whole number of 0 or more")
+    return int(value)
+
+
+def _number(value: str) -> float:
+    """NaN compares as false with every limit, and would pass them all."""
+    try:
+        number = float(value)
+    except ValueError:
+        number = math.nan
+    if math.isnan(number):
+        raise argparse.ArgumentTypeError(f"'{value}' is not a number")
+    return number
 
 
 def usage() -> str:
