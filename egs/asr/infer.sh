@@ -35,7 +35,7 @@ declare_option audio_fs "" "sampling rate of raw .pcm and .raw files, in Hz; emp
 declare_option channel "" "channel of the audio to decode, from 1 on, or mix: the mean of all; empty: 1"
 # shellcheck source=utils/recordings.sh
 source "$recipe_root/utils/recordings.sh"
-declare_option textnorm_profile speechio "normalization of stage 3: speechio, funasr2023, strict or itn"
+declare_option textnorm_profile speechio "normalization of stage 3" "speechio|funasr2023|strict|itn"
 # Decoding; empty: as the model's decoding.yaml says. Sets the array "decoding" to the names.
 # shellcheck source=utils/decode_options.sh
 source "$recipe_root/utils/decode_options.sh"
@@ -75,21 +75,22 @@ fi
 run_record=() # a plan of pieces has other ids than the results
 if [ "$is_cut" = true ]; then digest=; else run_record=(--plan="$plan" --digest="$digest"); fi
 
-if { stage 2 || stage 3; } && [ ! -e "$data_dir/text" ]; then
+if { stage 2 || stage 3; } && [ ! -d "$data_dir" ]; then die "no data directory '$data_dir'" 3; fi
+if { stage 2 || stage 3; } && [ ! -e "$data_dir/text" ] && [ ! -L "$data_dir/text" ]; then
   log "$data_dir has no text: nothing to score"
   stop_stage=1
 fi
 
 if stage 2; then
   log "Stage 2: Computing WER ..."
-  funrecipe score --results="$results" --data_dir="$data_dir" "${run_record[@]}" \
+  funrecipe score --results="$results" --data_dir="$data_dir" --partial_text="$partial_text" "${run_record[@]}" \
     ${hotword_txt:+--hotwords="$hotword_txt"}
 fi
 
 if stage 3; then
   log "Stage 3: SpeechIO TIOBE textnorm, profile $textnorm_profile: computing WER/CER and alignment ..."
   funrecipe score --protocol=speechio --profile="$textnorm_profile" --results="$results" --data_dir="$data_dir" \
-    "${run_record[@]}"
+    --partial_text="$partial_text" "${run_record[@]}"
 fi
 
 if stage 4; then

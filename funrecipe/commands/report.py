@@ -30,6 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     from funrecipe.decode.hotwords import read_hotwords
+    from funrecipe.errors import DataError
     from funrecipe.files import write_text
     from funrecipe.jobs.run_record import read_run_record
     from funrecipe.score.report import RunFacts, render_html, render_markdown
@@ -38,6 +39,8 @@ def run(args: argparse.Namespace) -> None:
     from funrecipe.score.side_information import read_side_information
     from funrecipe.score.summary import analysis_json, summary_json
 
+    if args.data_dir and not args.data_dir.is_dir():
+        raise DataError(f"no data directory '{args.data_dir}'", where="--data_dir", hint="name that of the run")
     folder = ResultFolder.open(args.result_dir)
     record = read_run_record(folder.output_dir, args.digest)
     protocol = folder.summary().get("protocol", {})

@@ -41,7 +41,7 @@ def run(args: argparse.Namespace) -> None:
     meta = {**record.summary, **parse_meta(args.meta)}
     recog, before = Path(args.results or ""), []
     if args.results:
-        args.ref, args.hyp = take_texts(recog, Path(args.data_dir, "text"))
+        args.ref, args.hyp = take_texts(recog, Path(args.data_dir, "text"), is_partial=args.partial_text == "true")
         before = state_of_scores(recog)
         args.out, args.out_dir = str(recog / "text.cer"), args.results
 

@@ -137,7 +137,7 @@ def check_data_dir(data_dir: str | Path, *, allow_pipes: bool = False) -> DataDi
         raise DataError("no wav.scp in the data directory", where=str(folder), hint="one line per file: ID PATH")
     problems: list[Problem] = []
     recordings = _read_recordings(folder / "wav.scp", problems, allow_pipes=allow_pipes)
-    if (folder / "segments").exists():
+    if _is_listed(folder / "segments"):
         utterances = _read_segments(folder / "segments", recordings, problems)
     else:
         utterances = list(recordings.values())
@@ -145,12 +145,17 @@ def check_data_dir(data_dir: str | Path, *, allow_pipes: bool = False) -> DataDi
     if not utterances:
         problems.append(Problem("no usable utterance", str(folder / "wav.scp")))
     ids = {utterance.utt_id: utterance.utt_id for utterance in utterances}
-    source = folder / ("segments" if (folder / "segments").exists() else "wav.scp")
+    source = folder / ("segments" if _is_listed(folder / "segments") else "wav.scp")
     texts = _read_texts(folder / "text", ids, source, problems)
     speakers = _read_fields(folder / "utt2spk", ids, problems)
     durations_s = _read_durations(folder / "utt2dur", ids, problems)
     utterances.sort(key=attrgetter("utt_id"))
     return DataDir(folder, tuple(utterances), texts, speakers, durations_s, tuple(problems))
+
+
+def _is_listed(path: Path) -> bool:
+    """A link that leads nowhere is a list that cannot be read, not one that is not there."""
+    return os.path.lexists(path)
 
 
 def _raise_for_errors(problems: Iterable[Problem], where: Path, hint: str) -> None:
@@ -230,7 +235,7 @@ def _read_segments(path: Path, recordings: dict[str, Utterance], problems: list[
 
 
 def _read_texts(path: Path, ids: dict[str, str], source: Path, problems: list[Problem]) -> dict[str, str] | None:
-    if not path.exists():
+    if not _is_listed(path):
         return None
     lines = read_unique_lines(path, problems, keys=ids)
     texts = lines.values
@@ -245,7 +250,7 @@ def _read_texts(path: Path, ids: dict[str, str], source: Path, problems: list[Pr
 
 def _read_fields(path: Path, ids: dict[str, str], problems: list[Problem]) -> dict[str, str]:
     """A file of exactly two fields a line (``utt2spk``, ``utt2dur``); {} when it is not there."""
-    if not path.exists():
+    if not _is_listed(path):
         return {}
     lines = read_unique_lines(path, problems, keys=ids)
     fields: dict[str, Any] = {}

@@ -10,12 +10,14 @@ from funrecipe.errors import DataError, UsageError
 
 PROTOCOLS = ("strict", "speechio")
 DETAILS = ("full", "split", "totals")
-DEFAULTED = (PROTOCOLS, DETAILS)
+BOOLEAN = ("true", "false")
+DEFAULTED = (PROTOCOLS, DETAILS, BOOLEAN)
 CHOICES = {
     "protocol": PROTOCOLS,
     "detail": DETAILS,
     "tokens": ("mixed", "char", "word"),
     "missing": ("strict", "present", "error"),
+    "partial_text": BOOLEAN,
 }
 OPTIONS = {
     "results": "1best_recog of a run, scored in place against the text of --data_dir (stages 2 and 3)",
@@ -27,6 +29,7 @@ OPTIONS = {
     "out_dir": "folder of ref.txt, DETAILS.txt, RESULTS.txt, RESULTS.json (speechio)",
     "tokens": "CJK per character and other scripts per word (default), every character, or every word",
     "missing": "a reference without a hypothesis: all deletions (default), left out, or an error",
+    "partial_text": "results without a text in --data_dir: left out (default), or with false an error",
     "detail": "in the JSON: full: the analysis (default); split: the rate with S, D and I; totals: the total (fastest)",
     "data_dir": "Kaldi data directory with utt2spk, utt2set, utt2dur (default: that of the plan)",
     "utt2spk": "lines of 'id speaker', for a table and an interval by speaker",

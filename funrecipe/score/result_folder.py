@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from funrecipe.errors import DataError
+from funrecipe.errors import DataError, list_problems
 from funrecipe.files import atomic_write, sha256_of
 from funrecipe.score.read import read_texts
 
@@ -57,16 +57,21 @@ class ResultFolder:
             raise DataError(f"not JSON: {error}", where=str(path), hint=hint) from None
 
 
-def take_texts(recog: Path, reference: Path) -> tuple[Path, Path]:
+def take_texts(recog: Path, reference: Path, *, is_partial: bool = True) -> tuple[Path, Path]:
     """Copy the reference and the hypotheses of a run to ``text.ref`` and ``text.proc``, which are then scored.
 
+    Args:
+        is_partial: the reference may lack results, which are then not scored.
+
     Raises:
-        DataError: one of them is not there. WriteError: the folder cannot be written.
+        DataError: one of them is not there, or the reference lacks results. WriteError: the folder cannot be written.
     """
     if not (recog / "text").is_file():
         raise DataError(f"no {recog / 'text'}", where=str(recog), hint="run stage 1 first")
     if not reference.is_file():
         raise DataError("no reference", where=str(reference), hint="give a data directory with text")
+    if not is_partial:
+        _require_references(recog / "text", reference)
     pairs = {recog / "text.ref": reference, recog / "text.proc": recog / "text"}
     if not all(_is_copy(copy, source) for copy, source in pairs.items()):
         _remove(recog, (*STAGE_2, *STAGE_3))
@@ -74,6 +79,18 @@ def take_texts(recog: Path, reference: Path) -> tuple[Path, Path]:
             with atomic_write(copy, "wb") as target:
                 target.write(source.read_bytes())
     return recog / "text.ref", recog / "text.proc"
+
+
+def _require_references(results: Path, reference: Path) -> None:
+    """Stage 0 sees the lists of before decoding; a text that has been cut off since would score the rest."""
+    found, references = read_texts(results), read_texts(reference)
+    missing = [key for key in found if key not in references]
+    if missing:
+        raise DataError(
+            f"{len(missing)} of {len(found)} results have no text\n{list_problems(missing)}",
+            where=str(reference),
+            hint="complete it, or pass --partial_text true to score those that have one",
+        )
 
 
 def state_of_scores(recog: Path) -> list[str]:

@@ -203,3 +203,12 @@ def test_validate_starts_without_torch_or_audio_libraries(make_dir):
     )
     command = [sys.executable, "-c", program, "validate", "--data_dir", str(folder)]
     assert subprocess.run(command, env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1"}).returncode == 0
+
+
+@pytest.mark.parametrize("name", ["text", "segments", "utt2spk", "utt2dur"])
+def test_a_link_that_leads_nowhere_is_no_missing_list(make_dir, name):
+    folder = make_dir(wav_scp="a /x/a.wav\n")
+    (folder / name).symlink_to(folder / "gone")
+    with pytest.raises(DataError, match="cannot read the list") as raised:
+        check_data_dir(folder)
+    assert str(raised.value.where).endswith(name)

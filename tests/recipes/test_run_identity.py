@@ -123,6 +123,23 @@ def test_a_text_that_was_cut_off_is_refused(data: Path) -> None:
     assert code == 0 and "Scored 1 sentences" in said
 
 
+def test_a_text_that_is_cut_off_or_gone_after_decoding_is_not_scored(data: Path) -> None:
+    assert infer(data)[0] == 0
+    before = (data.parent / "out/1best_recog/text.cer").read_bytes()
+    lines = (data / "text").read_text().splitlines(keepends=True)
+    (data / "text").write_text(lines[0])
+    for stage in (2, 3):
+        code, said = infer(data, "--stage", stage)
+        assert (
+            code == 3 and "1 of 2 results have no text" in said and "--partial_text true" in said and "%WER" not in said
+        )
+    assert (data.parent / "out/1best_recog/text.cer").read_bytes() == before
+    data.rename(data.parent / "elsewhere")
+    for stage in (2, 3, 4):
+        code, said = infer(data, "--stage", stage)
+        assert code == 3 and "no data directory" in said, said
+
+
 def test_audio_that_changed_after_planning_is_not_decoded(data: Path) -> None:
     out = data.parent / "out"
     plan(data)
