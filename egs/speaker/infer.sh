@@ -71,13 +71,28 @@ find_speech() {
   if [ -e "$data_dir/reco2num_spk" ]; then cp -- "$data_dir/reco2num_spk" "$embedded_data"; fi
 }
 
+compute_der() {
+  local uem=$data_dir/uem
+  [ -e "$uem" ] || uem=
+  if [ -e "$data_dir/rttm" ]; then
+    log "Stage 3: Computing DER ..."
+    funrecipe der --ref="$data_dir/rttm" --hyp="$output_dir/rttm" --collar="$collar" \
+      --ignore_overlap="$ignore_overlap" ${uem:+--uem="$uem"} --out="$output_dir/der.json"
+  else
+    log "$data_dir has no rttm: nothing to score"
+  fi
+}
+
 if stage 1 && [ -n "$vad_model" ]; then
   log "Stage 1: Finding speech ..."
   given audio_fs channel
   find_speech
   if [ ! -s "$embedded_data/segments" ]; then
     log "there is no speech in $data_dir"
+    # What an earlier run made is never beside the result of this one.
+    rm -rf -- "$output_dir/1best_recog" "$output_dir"/xvector.* "$output_dir/scores" "$output_dir/der.json"
     : > "$output_dir/rttm" || die "cannot write in '$output_dir'" 5
+    if stage 3; then compute_der; fi
     exit 0
   fi
 fi
@@ -114,14 +129,4 @@ if stage 2 && [ "$task" = diarization ]; then
   funrecipe diarize --data_dir="$embedded_data" --allow_pipes="$allow_pipes" "${flags[@]}" -- "$text" "$output_dir/rttm"
 fi
 
-if stage 3 && [ "$task" = diarization ]; then
-  if [ -e "$data_dir/rttm" ]; then
-    log "Stage 3: Computing DER ..."
-    uem=$data_dir/uem
-    [ -e "$uem" ] || uem=
-    funrecipe der --ref="$data_dir/rttm" --hyp="$output_dir/rttm" --collar="$collar" \
-      --ignore_overlap="$ignore_overlap" ${uem:+--uem="$uem"} --out="$output_dir/der.json"
-  else
-    log "$data_dir has no rttm: nothing to score"
-  fi
-fi
+if stage 3 && [ "$task" = diarization ]; then compute_der; fi

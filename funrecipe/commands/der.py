@@ -27,17 +27,25 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
+    from funrecipe.errors import DataError
     from funrecipe.files import write_json
     from funrecipe.score.der import score_diarization
     from funrecipe.score.rttm import read_rttm, read_uem
 
     score = score_diarization(
         read_rttm(args.ref),
-        read_rttm(args.hyp),
+        {} if args.hyp.is_file() and not args.hyp.stat().st_size else read_rttm(args.hyp),  # empty: no speech was found
         parts=read_uem(args.uem) if args.uem else None,
         collar_s=args.collar,
         ignore_overlap=args.ignore_overlap == "true",
     )
+    if not score.total.speech_s:
+        raise DataError(
+            f"no speech of the references is scored, so there is no error rate ({score.total.false_alarm_s:.2f} s of "
+            "false alarm)",
+            where=str(args.ref),
+            hint="check --uem, or make --collar smaller",
+        )
     if args.out:
         write_json(args.out, score.as_json())
     print("\n".join(score.lines()))

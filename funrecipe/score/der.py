@@ -112,7 +112,7 @@ def score_diarization(
     Raises:
         UsageError: a negative collar, or no recording to score.
     """
-    if collar_s < 0:
+    if not 0 <= collar_s < math.inf:
         raise UsageError(f"the collar is {collar_s:g} s", where="collar", hint="give 0 s or more")
     names = sorted(set(refs) if parts is None else set(refs) | set(hyps) & set(parts))
     names = [name for name in names if parts is None or name in parts]

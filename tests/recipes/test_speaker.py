@@ -146,3 +146,19 @@ def test_what_a_speaker_model_does_not_use_is_refused_before_anything_starts(utt
 def test_the_second_stage_alone_wants_the_first(utterances, tmp_path):
     code, said = infer(tmp_path, "--data_dir", "data", "--output_dir", "none", "--stage", "2")
     assert code == 3 and "run stage 1 first" in said
+
+
+@pytest.mark.slow
+def test_recordings_without_speech_are_scored_and_nothing_of_an_earlier_run_stays(tmp_path):
+    (tmp_path / "data").mkdir()
+    soundfile.write(tmp_path / "data/quiet.wav", np.zeros(48000), 16000)
+    (tmp_path / "data/wav.scp").write_text("r quiet.wav\n")
+    write_rttm(tmp_path / "data/rttm", {"r": [SpeakerTurn(0.0, 2.0, "a")]})
+    (tmp_path / "out/1best_recog").mkdir(parents=True)
+    for name in ("der.json", "xvector.scp", "1best_recog/text"):
+        (tmp_path / "out" / name).write_text("of another run\n")
+    arguments = ["--task", "diarization", "--data_dir", "data", "--output_dir", "out", "--collar", "0"]
+    code, said = infer(tmp_path, *arguments, "--vad_model", str(ROOT / "egs/quickstart/vad"))
+    assert code == 0 and "%DER 100.00 [ 2.00 / 2.00 s, 2.00 missed" in said, said
+    assert json.loads((tmp_path / "out/der.json").read_text())["missing"] == ["r"]
+    assert not (tmp_path / "out/1best_recog").exists() and not (tmp_path / "out/xvector.scp").exists()

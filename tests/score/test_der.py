@@ -158,3 +158,22 @@ def test_the_command_prints_the_rate_and_writes_its_parts(tmp_path, capsys):
     assert (written["rate"], written["missed_s"], written["recordings"]["a"]["rate"]) == (20.0, 2.0, 20.0)
     assert main(["der", *arguments, "--collar", "-1"]) == 2
     assert main(["der", "--ref", str(tmp_path / "none"), "--hyp", str(tmp_path / "hyp")]) == 3
+
+
+def test_without_speech_of_the_reference_there_is_no_rate(tmp_path, capsys):
+    write_rttm(tmp_path / "ref", {"a": turns((0, 2, "x"))})
+    arguments = ["der", "--ref", str(tmp_path / "ref"), "--hyp", str(tmp_path / "ref"), "--out", str(tmp_path / "out")]
+    assert main([*arguments, "--collar", "5"]) == 3
+    said = capsys.readouterr()
+    assert "%DER" not in said.out and "there is no error rate" in said.err and not (tmp_path / "out").exists()
+    with pytest.raises(SystemExit, match="2"):
+        main([*arguments, "--collar", "nan"])
+    with pytest.raises(UsageError):
+        score_diarization({"a": turns((0, 2, "x"))}, {}, collar_s=math.nan)
+
+
+def test_an_empty_file_of_hypotheses_is_a_run_that_found_no_speech(tmp_path, capsys):
+    write_rttm(tmp_path / "ref", {"a": turns((0, 2, "x"))})
+    (tmp_path / "hyp").touch()
+    assert main(["der", "--ref", str(tmp_path / "ref"), "--hyp", str(tmp_path / "hyp"), "--collar", "0"]) == 0
+    assert capsys.readouterr().out.startswith("%DER 100.00 [ 2.00 / 2.00 s, 2.00 missed")
