@@ -64,7 +64,7 @@ class WavFrontend(nn.Module):
             UsageError: an unknown key.
             DataError: a bad or too narrow ``am.mvn``.
         """
-        conf = {key: value for key, value in frontend_conf.items() if key not in IGNORED_KEYS}
+        conf = {k: v for k, v in frontend_conf.items() if k not in IGNORED_KEYS and v is not None}
         rate = int(float(conf.get("fs", 16000)))
         for early, key in (("win_length", "frame_length"), ("hop_length", "frame_shift")):
             if early in conf:

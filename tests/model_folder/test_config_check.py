@@ -12,7 +12,7 @@ import torch
 import yaml
 
 from funrecipe.checkpoint import load_plain
-from funrecipe.decode.recognizer import load_model
+from funrecipe.decode.recognizer import load_model, load_recognizer
 from funrecipe.errors import DataError, FunrecipeError, UnsafeFileError, UsageError
 from funrecipe.model_folder import open_model_folder
 from funrecipe.model_folder.config_check import USED, WITHOUT_EFFECT, check_config
@@ -84,6 +84,10 @@ def test_values_of_components_are_checked_before_memory_is_taken(
 
 def test_a_rate_written_as_a_float_is_the_rate(folder: Path) -> None:
     assert open_model_folder(change(folder, frontend_conf__fs=16000.0)).sample_rate_hz == 16000
+
+
+def test_an_empty_setting_of_the_front_end_is_the_default(folder: Path) -> None:
+    load_recognizer(open_model_folder(change(folder, frontend_conf__frame_length=None, frontend_conf__fs=None)))
 
 
 @pytest.mark.parametrize(
