@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Make .venv with the pinned requirements: tools/setup.sh [--dev]. Idempotent: seconds when nothing changed.
-# --dev adds what the tests need; as root on Debian also chromium and sctk, whose tests are skipped where they are not.
+# --dev adds what the tests need; as root on Debian also chromium, sctk and Slurm, whose tests are skipped where they are not.
 # $FUNRECIPE_PYTHON names the Python to build the environment with (default python3).
 set -euo pipefail
 unset CDPATH # "cd" would go elsewhere, and say where
@@ -25,11 +25,12 @@ if [ -x .venv/bin/python ] && [ -f "$stamp" ] && [ "$(cat "$stamp")" = "$wanted"
   exit 0
 fi
 
-# For the tests that need a browser or NIST's scorer, and to make .venv at all; whatever cannot be had is said, not fatal.
+# For the tests that need a browser, NIST's scorer or a cluster, and to make .venv at all; whatever cannot be had is said, not fatal.
 install_debian_packages() {
   local missing=()
   command -v chromium > /dev/null || missing+=(chromium)
   [ -x /usr/lib/sctk/bin/sclite ] || missing+=(sctk)
+  command -v slurmctld > /dev/null || missing+=(slurmctld slurmd slurm-client munge iproute2)
   [ -x .venv/bin/python ] || "$base_python" -c 'import ensurepip' 2>/dev/null || missing+=(python3-venv)
   if [ ${#missing[@]} -eq 0 ] || [ "$(id -u)" -ne 0 ] || ! command -v apt-get > /dev/null; then return; fi
   echo "setup.sh: apt-get install ${missing[*]}"

@@ -149,7 +149,8 @@ class SlurmBackend:
         if self._silent_since is not None:
             seconds = format_duration(time.monotonic() - self._silent_since)
             return f"Slurm's controller does not answer since {seconds}, waiting for it"
-        waiting = [element for element in map(self._element, self._keys.values()) if element.is_waiting]
+        known = [self._elements[number] for number in self._keys.values() if number in self._elements]
+        waiting = [element for element in known if element.is_waiting]
         if not waiting:
             return ""
         reasons = sorted({element.reason for element in waiting if element.reason})[:2]

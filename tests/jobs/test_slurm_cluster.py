@@ -1,0 +1,188 @@
+"""The back end of Slurm on a real one: three nodes on this machine, where it can be started."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+SCRIPT = ROOT / "tests/jobs/slurm_cluster.sh"
+NEEDED = ("slurmctld", "slurmd", "munged", "sbatch", "squeue", "ip", "nsenter", "unshare")
+SECONDS = 300
+
+
+def reason_to_skip() -> str:
+    if os.geteuid() != 0:
+        return "a Slurm of several nodes takes root"
+    missing = [name for name in NEEDED if shutil.which(name) is None]
+    if missing:
+        return f"{missing[0]} is not installed (apt-get install slurmctld slurmd slurm-client munge iproute2)"
+    done = subprocess.run(["unshare", "--net", "--uts", "--mount", "--pid", "--fork", "true"], capture_output=True)
+    return "no namespaces may be made here" if done.returncode else ""
+
+
+pytestmark = pytest.mark.skipif(bool(reason_to_skip()), reason=reason_to_skip())
+
+
+class Site:
+    """A cluster, data, and a local run to compare with."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.environment = {**os.environ, "PYTHON": sys.executable, "SLURM_CONF": str(folder / "slurm/slurm.conf"),
+                            "XDG_CONFIG_HOME": str(folder / "config"), "OMP_NUM_THREADS": "1"}  # fmt: skip
+
+    def cluster(self, verb: str) -> None:
+        command = ["bash", str(SCRIPT), verb, str(self.folder / "slurm")]
+        subprocess.run(command, check=True, timeout=60, stdout=subprocess.DEVNULL)
+
+    def slurm(self, *command: str) -> str:
+        return subprocess.run(command, env=self.environment, capture_output=True, text=True, timeout=60).stdout
+
+    def start(self, output: str, *arguments: str) -> subprocess.Popen[str]:
+        command = ["bash", "egs/asr/infer.sh", "--model", str(self.folder / "model"), "--gpu_inference", "false",
+                   "--data_dir", str(self.folder / "data"), "--output_dir", str(self.folder / output), "--njob", "4",
+                   *arguments]  # fmt: skip
+        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+        return subprocess.Popen(command, cwd=ROOT, env=self.environment, start_new_session=True, **pipes)
+
+    def infer(self, output: str, *arguments: str) -> tuple[int, str]:
+        process = self.start(output, *arguments)
+        said, _ = process.communicate(timeout=SECONDS)
+        return process.returncode, said
+
+    def states(self) -> list[str]:
+        return self.slurm("squeue", "-h", "-r", "-o", "%T").split()
+
+    def wait_for(self, condition: Callable[[], bool], process: subprocess.Popen[str] | None = None) -> None:
+        deadline = time.monotonic() + SECONDS
+        while not condition():
+            if time.monotonic() > deadline or (process is not None and process.poll() is not None):
+                pytest.fail(f"did not get there: {process.communicate()[0] if process else self.states()}")
+            time.sleep(0.1)
+
+    def nodes(self) -> list[str]:
+        return self.slurm("sinfo", "-h", "-N", "-o", "%N").split()
+
+    def drain(self) -> None:
+        self.slurm("scontrol", "update", f"nodename={','.join(self.nodes())}", "state=drain", "reason=test")
+
+    def resume(self) -> None:
+        self.slurm("scontrol", "update", f"nodename={','.join(self.nodes())}", "state=resume")
+
+    def assert_same_as_local(self, output: str) -> None:
+        for name in ("text", "token", "text.cer"):
+            results = [(self.folder / run / "1best_recog" / name).read_bytes() for run in ("local", output)]
+            assert results[0] == results[1]
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    folder = tmp_path_factory.mktemp("slurm")
+    site = Site(folder)
+    source, data = ROOT / "egs/quickstart/data", folder / "data"
+    for place in (data, folder / "slurm"):
+        place.mkdir()
+    for name in ("text", "wav.scp"):
+        lines = (source / name).read_text().splitlines()[:8]
+        (data / name).write_text("".join(line.replace(" wav/", f" {source}/wav/") + "\n" for line in lines))
+    shutil.copytree(ROOT / "tests/data/paraformer_tiny_zh/model", folder / "model")
+    assert site.infer("local")[0] == 0
+    try:
+        site.cluster("start")
+    except subprocess.SubprocessError as error:
+        logs = "".join(path.read_text()[-500:] for path in (folder / "slurm/log").glob("*"))
+        site.cluster("stop")
+        pytest.skip(f"Slurm did not start: {error}\n{logs}")
+    yield site
+    site.cluster("stop")
+
+
+def test_arrays_give_the_results_of_a_local_run(site: Site) -> None:
+    """Four jobs where the largest array has indices up to 3."""
+    code, said = site.infer("array", "--backend", "slurm")
+    assert code == 0, said
+    assert "of 3 jobs" in said and "of 1 job\n" in said
+    site.assert_same_as_local("array")
+    hosts = {line for log in (site.folder / "array/log").glob("decode.*.log")
+             for line in log.read_text().splitlines() if line.startswith("# Running on")}  # fmt: skip
+    assert hosts and hosts <= {f"# Running on {node}" for node in site.nodes()}
+    assert not (site.folder / "array/slurm.json").exists()
+
+
+def test_a_job_that_fails_for_good_publishes_nothing_and_its_error_is_shown(site: Site) -> None:
+    """The weights change while the jobs wait."""
+    shutil.copytree(site.folder / "model", site.folder / "other_model")
+    site.drain()
+    process = site.start("failing", "--backend", "slurm", "--model", str(site.folder / "other_model"))
+    site.wait_for(lambda: site.states().count("PENDING") == 4, process)
+    with open(site.folder / "other_model/model.pb", "ab") as weights:
+        weights.write(b"another model")
+    site.resume()
+    said, _ = process.communicate(timeout=SECONDS)
+    assert process.returncode == 3 and "4 of 4 jobs failed" in said and "model.pb" in said
+    assert not (site.folder / "failing/1best_recog").exists() and not site.states()
+
+
+def test_a_job_that_takes_too_much_memory_is_told_from_the_state(site: Site) -> None:
+    if not Path("/sys/fs/cgroup/memory").is_dir():
+        pytest.skip("no control groups of version 1, with which this Slurm limits memory")
+    (site.folder / "small.yaml").write_text("mem: 60M\n")
+    code, said = site.infer("small", "--backend", "slurm", "--backend_opts", str(site.folder / "small.yaml"))
+    assert code == 5 and "OUT_OF_MEMORY on n" in said and "raise 'mem'" in said
+    assert not (site.folder / "small/1best_recog").exists()
+    assert site.infer("small", "--backend", "slurm")[0] == 0
+    site.assert_same_as_local("small")
+
+
+def test_a_signal_cancels_the_arrays(site: Site) -> None:
+    process = site.start("cancelled", "--backend", "slurm")
+    site.wait_for(lambda: "RUNNING" in site.states(), process)
+    process.send_signal(signal.SIGTERM)
+    said, _ = process.communicate(timeout=SECONDS)
+    assert process.returncode == 130, said
+    site.wait_for(lambda: not site.states())
+    assert not (site.folder / "cancelled/1best_recog").exists()
+    assert not (site.folder / "cancelled/slurm.json").exists()
+
+
+def test_a_run_that_was_left_is_taken_over_even_if_the_controller_is_restarted(site: Site) -> None:
+    site.drain()
+    arguments = ("--backend", "slurm", "--on_interrupt", "leave")
+    process = site.start("left", *arguments)
+    site.wait_for(lambda: site.states().count("PENDING") == 4, process)
+    process.send_signal(signal.SIGTERM)
+    said, _ = process.communicate(timeout=SECONDS)
+    assert process.returncode == 130 and "the same command takes them over" in said
+    assert site.states().count("PENDING") == 4
+    site.cluster("stop-controller")
+    again = site.start("left", *arguments)
+    site.cluster("start-controller")
+    site.wait_for(lambda: site.states().count("PENDING") == 4, again)
+    site.resume()
+    said, _ = again.communicate(timeout=SECONDS)
+    assert again.returncode == 0, said
+    assert "looking for arrays" in said and "Slurm: array " not in said, said
+    site.assert_same_as_local("left")
+
+
+def test_another_plan_is_refused_while_the_arrays_of_the_first_live(site: Site) -> None:
+    site.drain()
+    process = site.start("replaced", "--backend", "slurm", "--on_interrupt", "leave")
+    site.wait_for(lambda: site.states().count("PENDING") == 4, process)
+    process.send_signal(signal.SIGTERM)
+    process.communicate(timeout=SECONDS)
+    code, said = site.infer("replaced", "--backend", "slurm", "--njob", "2")
+    assert code == 3 and "still write here" in said and "scancel" in said
+    site.slurm("scancel", "-u", "root")
+    site.resume()
+    assert site.infer("replaced", "--backend", "slurm", "--njob", "2")[0] == 0
+    site.assert_same_as_local("replaced")
