@@ -65,7 +65,8 @@ class WavFrontend(nn.Module):
             DataError: a bad or too narrow ``am.mvn``.
         """
         conf = {k: v for k, v in frontend_conf.items() if k not in IGNORED_KEYS and v is not None}
-        rate = int(float(conf.get("fs", 16000)))
+        fs = str(conf.get("fs", 16000)).lower()  # FunASR also writes 16k
+        rate = int(float(fs.removesuffix("k")) * (1000 if fs.endswith("k") else 1))
         for early, key in (("win_length", "frame_length"), ("hop_length", "frame_shift")):
             if early in conf:
                 conf[key] = conf.pop(early) * 1000.0 / rate

@@ -82,8 +82,10 @@ def test_values_of_components_are_checked_before_memory_is_taken(
         load_model(open_model_folder(change(folder, **settings)), device="cpu")
 
 
-def test_a_rate_written_as_a_float_is_the_rate(folder: Path) -> None:
-    assert open_model_folder(change(folder, frontend_conf__fs=16000.0)).sample_rate_hz == 16000
+@pytest.mark.parametrize("fs", [16000.0, "16k", "16000"])
+def test_a_rate_written_as_a_float_or_with_a_k_is_the_rate(folder: Path, fs: Any) -> None:
+    recognizer = load_recognizer(open_model_folder(change(folder, frontend_conf__fs=fs)))
+    assert recognizer.sample_rate_hz == 16000
 
 
 def test_an_empty_setting_of_the_front_end_is_the_default(folder: Path) -> None:
