@@ -6,13 +6,14 @@
 #   parse_options "$@"
 #
 # Each option is then a variable of its name. Accepted: --njob 8, --njob=8, - and _ alike, --config FILE (lines of
-# name=value, read, never sourced), --help. A kind is "integer", "count" (0 or more), "positive" (1 or
-# more), a list of values such as "auto|true|false", or empty; a default of true or false makes the kind "true|false". Values may hold anything; only declared names can be set.
+# name=value, read, never sourced), --help. A kind is "integer", "count" (0 or more), "positive" (1 or more), a list of
+# values such as "auto|true|false", or empty; a default of true or false makes the kind "true|false". Values may contain
+# anything; only declared names can be set.
 # Exit code 2: unknown option (with the nearest name), missing value, value of the wrong kind, stray argument.
 
 option_names=()
 declare -A option_default option_help option_kind option_given=()
-declare -A option_default_text # what --help says instead of the default, for some options
+declare -A option_default_text # what --help prints instead of the default, for some options
 
 config_file="" config_names=,
 
@@ -27,7 +28,7 @@ declare_option() {
 
 # parse_options "$@": sets the declared variables; flags override --config, wherever it appears. The variables
 # config_file and config_names then hold the last such file and the options that have its values. --stage alone may be
-# beyond the default of --stop_stage: that stage is run.
+# past the default of --stop_stage: that stage is run.
 parse_options() {
   local -a names=() values=()
   local argument name i
@@ -69,11 +70,11 @@ parse_options() {
       stop_stage=$stage
       return
     fi
-    _options_fail "there is no stage from $stage to $stop_stage" "raise --stop_stage, or lower --stage"
+    _options_fail "no stage from $stage to $stop_stage" "raise --stop_stage, or lower --stage"
   fi
 }
 
-# _read_config FILE: blank lines, # comments, name=value; one pair of quotes around a value is taken off.
+# _read_config FILE: blank lines, # comments, name=value; one pair of quotes around a value is removed.
 _read_config() {
   local file=$1 line name value number=0
   [ -f "$file" ] && [ -r "$file" ] || _options_fail "no configuration file '$file'" "--config names a file of name=value lines"
@@ -113,7 +114,7 @@ _set_option() {
         _options_fail "$3: '$value' is not a whole number of 0 or more" "for example $3 ${option_default[$name]:-4}" ;;
     positive)
       [[ $value =~ ^0*[1-9][0-9]{0,8}$ || ( -z $value && -z ${option_default[$name]} ) ]] ||
-        _options_fail "$3: '$value' is not a whole number from 1" "for example $3 ${option_default[$name]:-4}" ;;
+        _options_fail "$3: '$value' is not a whole number of 1 or more" "for example $3 ${option_default[$name]:-4}" ;;
     *)
       [[ ( "|$kind|" == *"|$value|"* && -n $value && $value != *'|'* ) || ( -z $value && -z ${option_default[$name]} ) ]] ||
         _options_fail "$3: '$value' is not one of ${kind//|/, }" "for example $3 ${kind%%|*}" ;;
@@ -122,7 +123,7 @@ _set_option() {
   option_given[$name]=yes
 }
 
-# _is_option ARGUMENT: true if it looks like one of the declared options, and so is no value.
+# _is_option ARGUMENT: true if it looks like one of the declared options, and so is not a value.
 _is_option() {
   local name=${1#--}
   [ "$name" != "$1" ] || return 1

@@ -1,17 +1,17 @@
 # shellcheck shell=bash
-# What every recipe sources: strict mode, the Python to run, options, stages, a log line.
-# Stops on errors, unset variables and failing pipes; runs one command at a time and ends it when the recipe is ended.
+# Sourced by every recipe: strict mode, the Python to run, options, stages, log lines.
+# Stops on errors, unset variables and failing pipes; runs one command at a time and stops it when the recipe is stopped.
 
 set -euo pipefail
-unset CDPATH # "cd" would go elsewhere, and say where
+unset CDPATH # with it, "cd" may go elsewhere and print where
 recipe_root=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.." && pwd)
 export FUNRECIPE_ROOT=$recipe_root
-# Closed streams go nowhere: else the next file to be opened would take their place.
+# Closed streams are opened on /dev/null: otherwise the next file to be opened would take their place.
 { : 9<&0; } 2> /dev/null || exec < /dev/null
 { : 9>&1; } 2> /dev/null || exec > /dev/null
 { : 9>&2; } 2> /dev/null || exec 2> /dev/null
 
-# What the user's machine says is not ours: one order of bytes for every sort, UTF-8 for every Python, no settings of
+# Independent of the user's settings: one byte order for every sort, UTF-8 for every Python, no settings of
 # Python, and no module taken from the working directory (which an empty entry of PYTHONPATH means, too).
 for setting in ${!PYTHON@}; do
   case $setting in PYTHON | PYTHONPATH) ;; *) unset "$setting" ;; esac
@@ -47,8 +47,8 @@ recipe_child=
 run_python() {
   local code=0
   local shell=$BASHPID
-  command -v "$PYTHON" > /dev/null || die "there is no Python '$PYTHON': bash tools/setup.sh makes one, or set PYTHON to another"
-  FUNRECIPE_PARENT=$shell "$PYTHON" "$@" & # a command that looks at it ends when this shell is killed outright
+  command -v "$PYTHON" > /dev/null || die "no Python '$PYTHON': run bash tools/setup.sh, or set PYTHON to another"
+  FUNRECIPE_PARENT=$shell "$PYTHON" "$@" & # commands that check it end when this shell is killed outright
   recipe_child=$!
   wait "$recipe_child" || code=$?
   recipe_child=
@@ -72,8 +72,8 @@ trap '_end_recipe SIGINT' INT
 trap '_end_recipe SIGTERM' TERM
 trap '_end_recipe SIGHUP' HUP
 
-# only_run_in FOLDER: from here to the end no other run works in FOLDER, which is made. The commands of the recipe inherit
-# the lock (funrecipe/processes.py). A folder that was made here and got nothing in it goes again.
+# only_run_in FOLDER: from here to the end no other run may work in FOLDER, which is created. The commands of the recipe inherit
+# the lock (funrecipe/processes.py). A folder that was created here and stays empty is removed.
 only_run_in() {
   if [ ! -d "$1" ]; then
     recipe_made=$1
@@ -84,7 +84,7 @@ only_run_in() {
   run_python -m funrecipe.processes "$1"
 }
 
-# digest_of PLAN: prints which plan it is; nothing where there is none.
+# digest_of PLAN: prints the digest of the plan; nothing if there is none.
 digest_of() {
   if [ -f "$1" ] && [[ $(< "$1") =~ \"digest\":\ \"([0-9a-f]+)\" ]]; then printf '%s' "${BASH_REMATCH[1]}"; fi
 }

@@ -1,9 +1,9 @@
 # shellcheck shell=bash
-# Recordings that are cut into pieces, which are decoded as a run of their own and joined: options and steps for recipes.
+# Recordings are cut into pieces, which are decoded as a separate run and joined: options and steps for recipes.
 # Source this file among the declarations; after parse_options call choose_pieces.
 # shellcheck disable=SC2154,SC2034  # options are set by declare_option, variables are read by the recipe
 
-declare_option vad_model "" "voice activity detection, folder or id: long recordings are cut at speech and joined (docs/long_audio.md)"
+declare_option vad_model "" "voice activity detection, folder or id: long recordings are cut into speech segments and joined (docs/long_audio.md)"
 declare_option punc_model "" "punctuation of long recordings, folder or id; without vad_model they are cut where it is quiet"
 declare_option formats "" "of long recordings: txt, json, srt, vtt, textgrid, ctm, rttm, into output_dir/transcripts"
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Train a recognizer from nothing. Copy this folder to egs/CORPUS, write local/data.sh, set the values below.
+# Train a recognizer from scratch. Copy this folder to egs/CORPUS, write local/data.sh, set the values below.
 # All options: bash egs/CORPUS/run.sh --help. Stages and files: README.md
 # shellcheck disable=SC2154  # options are set by declare_option
 set -euo pipefail
@@ -9,7 +9,7 @@ recipe_dir=${recipe_dir%/*} root=${recipe_dir%/egs/*}
 [ -f "$root/utils/train_recipe.sh" ] || { echo "${0##*/}: funrecipe is not in '$root': set FUNRECIPE_ROOT to its folder" >&2; exit 2; }
 # shellcheck source=utils/train_recipe.sh
 source "$root/utils/train_recipe.sh"
-declare_option corpus "" "folder of the corpus, given to local/data.sh"
+declare_option corpus "" "folder of the corpus, passed to local/data.sh"
 
 # Values of this recipe; each can be given as an option too.
 set_default train_config "$recipe_root/egs/asr/conf/paraformer_base.yaml"

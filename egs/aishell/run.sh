@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # AISHELL-1 from a local copy: bash egs/aishell/run.sh --corpus /path/to/data_aishell
-# or from data directories that are ready: bash egs/aishell/run.sh --data_dir DIR --stage 1
+# or from existing data directories: bash egs/aishell/run.sh --data_dir DIR --stage 1
 # shellcheck disable=SC2154  # options are set by declare_option
 set -euo pipefail
 recipe_dir=$(readlink -f -- "${BASH_SOURCE[0]}")
@@ -9,7 +9,7 @@ recipe_dir=${recipe_dir%/*} root=${recipe_dir%/egs/*}
 [ -f "$root/utils/train_recipe.sh" ] || { echo "${0##*/}: funrecipe is not in '$root': set FUNRECIPE_ROOT to its folder" >&2; exit 2; }
 # shellcheck source=utils/train_recipe.sh
 source "$root/utils/train_recipe.sh"
-declare_option corpus "" "data_aishell: wav/{train,dev,test}/SPEAKER/ID.wav and transcript/; empty: data_dir is ready"
+declare_option corpus "" "data_aishell: wav/{train,dev,test}/SPEAKER/ID.wav and transcript/; empty: data_dir already exists"
 declare_option archive "" "data_aishell.tgz as published (OpenSLR 33), which stage -1 unpacks to --corpus"
 
 # Values of this recipe.
@@ -18,7 +18,7 @@ set_default nbest 10
 set_default criterion valid,acc,max
 set_default test_sets "validation test"
 
-# get_corpus: the archive holds an archive of each speaker.
+# get_corpus: the archive contains an archive of each speaker.
 get_corpus() {
   [ -n "$archive" ] && [ -n "$corpus" ] || die "stage -1 unpacks --archive data_aishell.tgz to --corpus FOLDER"
   mkdir -p "$corpus"

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Fine-tune a model and see whether that helped: bash egs/asr/finetune.sh --model M --data_dir D --output_dir O
+# Fine-tune a model and test whether it helped: bash egs/asr/finetune.sh --model M --data_dir D --output_dir O
 # Stages: 0 pre-flight of the data, 1 base model, 2 train, 3 average, 4 decode with base and tuned weights, 5 compare.
 # D has train/ and validation/ (or dev/), and test/ if there is one. Guide: docs/finetune.md
 # shellcheck disable=SC2154  # options are set by declare_option
@@ -22,7 +22,7 @@ declare_option token_list "" "with --target_config: tokens.txt, one token per li
 declare_option data_dir ./data "folder with train/ and validation/ (or dev/), each with wav.scp and text, and perhaps test/"
 declare_option output_dir ./checkpoint "folder for checkpoints, logs, averages and results"
 declare_option eval_dir "" "data directory decoded in stages 4 and 5; default DATA_DIR/test, else the validation set"
-declare_option guard_dir "" "data directories of general speech, or one per language, separated by commas: stages 4 and 5 also show what was forgotten there"
+declare_option guard_dir "" "data directories of general speech, or one per language, separated by commas: stages 4 and 5 also show how much accuracy was lost there"
 declare_option spliced 0 "number of extra training utterances, spliced from segments of the training set (little data)" count
 declare_option checkpoint_name "" "weights to decode with in stage 4; default: the average of the first best_model_criterion"
 declare_option njob 2 "number of decoding jobs in stage 4" integer
@@ -38,18 +38,18 @@ given "${settings[@]}"
 start=(--model="$model")
 if [ -n "$target_config" ]; then
   start=(--pretrained="$model" --config="$target_config" ${token_list:+--token_list="$token_list"})
-  [ "$spliced" -eq 0 ] || die "--spliced needs a base model that recognizes: leave it out" 2
+  [ "$spliced" -eq 0 ] || die "--spliced needs a base model that recognizes speech: leave it out" 2
 elif [ -n "$token_list" ]; then
-  die "--token_list changes nothing without --target_config" 2
+  die "--token_list has no effect without --target_config" 2
 fi
 train_flags=("${start[@]}" --data_dir="$data_dir" --output_dir="$output_dir" "${flags[@]}")
 if [ -n "$config_file" ]; then train_flags+=(--from_file="$config_file:$config_names"); fi # for the log
 if [ "$spliced" -gt 0 ]; then
-  [ -z "$more_train_dirs" ] || die "--spliced makes the further training set: leave out --more_train_dirs" 2
+  [ -z "$more_train_dirs" ] || die "--spliced creates the additional training set: leave out --more_train_dirs" 2
   [ "$dataset_type" != large ] || die "--spliced works with --dataset_type small only" 2
   if stage 2 && [ -f "$spliced_dir/text" ]; then
     there=$(wc -l < "$spliced_dir/text")
-    [ "$there" -eq "$spliced" ] || die "$spliced_dir has $there utterances of an earlier run: remove it, or --spliced $there" 2
+    [ "$there" -eq "$spliced" ] || die "$spliced_dir has $there utterances of an earlier run: remove it, or pass --spliced $there" 2
   fi
 fi
 if [ -z "$eval_dir" ]; then
@@ -124,7 +124,7 @@ if stage 4; then
 fi
 
 if stage 5 && [ -n "$target_config" ]; then
-  log "Stage 5: a pre-trained encoder recognizes nothing, so there is nothing to compare with"
+  log "Stage 5: a pre-trained encoder does not recognize speech, so there is nothing to compare with"
 elif stage 5; then
   log "Stage 5: Comparing ..."
   for i in "${!sets[@]}"; do

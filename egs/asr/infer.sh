@@ -14,25 +14,25 @@ source "$root/utils/recipe.sh"
 declare_option stage 0 "first stage to run" count
 declare_option stop_stage 2 "last stage to run" count
 declare_option model damo/speech_paraformer-large_asr_nat-zh-cn-16k-common-vocab8404-pytorch "model folder or id"
-declare_option data_dir ./data/test "folder with wav.scp and, to be scored, text"
+declare_option data_dir ./data/test "folder with wav.scp and, for scoring, text"
 declare_option output_dir ./results "folder of the results"
-declare_option batch_size 64 "most utterances decoded at once, by each job" positive
+declare_option batch_size 64 "maximum number of utterances decoded at once by each job" positive
 declare_option gpu_inference auto "auto: available GPUs of gpuid_list, otherwise CPU; true: require them; false: CPU" "auto|true|false"
-declare_option gpuid_list 0,1 "GPUs, one job each; a GPU may be named twice"
-declare_option njob 64 "number of CPU jobs; fewer where there are fewer utterances" positive
+declare_option gpuid_list 0,1 "GPUs, one job each; a GPU may be listed twice"
+declare_option njob 64 "number of CPU jobs, at most one per utterance" positive
 declare_option ncpu "" "threads of each job; empty: cores / jobs" positive
 # shellcheck source=utils/back_ends.sh
 source "$recipe_root/utils/back_ends.sh"
 declare_option checkpoint_dir "" "folder of a fine-tuning run, whose weights replace the model's"
-declare_option checkpoint_name valid.cer_ctc.ave.pb "weights in checkpoint_dir; if this default is not there, the average that the run itself chose"
-declare_option resume true "keep what an interrupted run of the same plan decoded"
+declare_option checkpoint_name valid.cer_ctc.ave.pb "weights in checkpoint_dir; if this default does not exist, the average chosen by the run"
+declare_option resume true "keep the results of an interrupted run of the same plan"
 declare_option max_failed 0 "publish results if at most N utterances fail (scored as deletions)" count
 declare_option validate true "check lists, ids and texts first (stage 0)"
-declare_option partial_text false "score although text lacks utterances of wav.scp"
+declare_option partial_text false "score even if text lacks utterances of wav.scp"
 declare_option allow_pipes false "run the commands that wav.scp names"
-declare_option allow_ffmpeg false "let an installed ffmpeg read m4a, aac, amr, wma, webm and what else libsndfile does not"
+declare_option allow_ffmpeg false "let an installed ffmpeg read m4a, aac, amr, wma, webm and other formats that libsndfile does not"
 declare_option audio_fs "" "sampling rate of raw .pcm and .raw files, in Hz; empty: the model's" positive
-declare_option channel "" "channel of the audio to decode, from 1 on, or mix: the mean of all; empty: 1"
+declare_option channel "" "channel of the audio to decode, counted from 1, or mix: the mean of all; empty: 1"
 # shellcheck source=utils/recordings.sh
 source "$recipe_root/utils/recordings.sh"
 declare_option textnorm_profile speechio "normalization of stage 3" "speechio|funasr2023|strict|itn"
@@ -46,7 +46,7 @@ choose_pieces # with --vad_model the pieces of recordings are decoded, as a run 
 plan=$decoded/plan.json
 digest=
 
-[ -n "$data_dir" ] && [ -n "$output_dir" ] || die "--data_dir and --output_dir want a folder"
+[ -n "$data_dir" ] && [ -n "$output_dir" ] || die "--data_dir and --output_dir must name a folder"
 if [ "$stop_stage" -ge 1 ]; then only_run_in "$output_dir"; fi
 
 if stage 0 && [ "$validate" = true ]; then

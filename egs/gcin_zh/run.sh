@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Train a Mandarin recognizer of a small domain from nothing, in minutes, on a CPU: bash egs/gcin_zh/run.sh
-# Data: Debian's package gcin-voice, 2,358 syllables spoken by two people, joined to sentences. See README.md.
+# Train a Mandarin recognizer of a small domain from scratch, in minutes, on a CPU: bash egs/gcin_zh/run.sh
+# Data: Debian's package gcin-voice, 2,358 syllables spoken by two people, joined into sentences. See README.md.
 # shellcheck disable=SC2154  # options are set by declare_option
 set -euo pipefail
 recipe_dir=$(readlink -f -- "${BASH_SOURCE[0]}")
@@ -11,7 +11,7 @@ recipe_dir=${recipe_dir%/*} root=${recipe_dir%/egs/*}
 source "$root/utils/train_recipe.sh"
 declare_option voice_dir "" "folder of recorded syllables; empty: gcin-voice from the Debian archive"
 declare_option sentences 1500 "training sentences" integer
-declare_option seed 1 "of sentences and joins" integer
+declare_option seed 1 "random seed of sentences and joins" integer
 data_dir=$recipe_dir/data exp_dir=$recipe_dir/exp test_sets="test unseen"
 
 # prepare_data: train and validation use 85 % of the recordings; test has new sentences of those, unseen of all recordings.

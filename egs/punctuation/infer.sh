@@ -14,17 +14,17 @@ source "$root/utils/recipe.sh"
 declare_option stage 1 "first stage to run" count
 declare_option stop_stage 2 "last stage to run" count
 declare_option model damo/punc_ct-transformer_zh-cn-common-vocab272727-pytorch "model folder or id"
-declare_option data_dir ./data "folder with punc.txt (key text); to be scored, punc.ref (the same with marks)"
+declare_option data_dir ./data "folder with punc.txt (key text) and, for scoring, punc.ref (the same with punctuation)"
 declare_option output_dir ./results "folder of the results"
 declare_option njob 64 "number of processes; at most one per core" positive
 declare_option checkpoint_dir "" "folder of a fine-tuning run, whose weights replace the model's"
 declare_option checkpoint_name punc.pb "weights in checkpoint_dir"
-declare_option text_rules 0.7 "how marks are written" "0.7|0.8|1.4"
+declare_option text_rules 0.7 "rules for writing punctuation, by FunASR version" "0.7|0.8|1.4"
 parse_options "$@"
 
 results=$output_dir/final_res
 cores=$(nproc)
-[ -n "$data_dir" ] && [ -n "$output_dir" ] || die "--data_dir and --output_dir want a folder"
+[ -n "$data_dir" ] && [ -n "$output_dir" ] || die "--data_dir and --output_dir must name a folder"
 
 if stage 1; then
   log "Stage 1: Punctuating ..."

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Long recordings: joins utterances of the embedded sample with silence, finds the speech, decodes, writes subtitles.
+# Long recordings: join utterances of the embedded sample with silence, find the speech, decode, write subtitles.
 # bash egs/quickstart/long.sh [options of egs/asr/infer.sh]
 [ -n "${BASH_VERSION:-}" ] || exec bash "$0" "$@" # started with sh
 set -euo pipefail

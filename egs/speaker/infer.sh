@@ -13,28 +13,28 @@ source "$root/utils/recipe.sh"
 
 declare_option stage 0 "first stage to run" count
 declare_option stop_stage 3 "last stage to run" count
-declare_option task verification "an embedding per utterance, and trials; or who speaks when" "verification|diarization"
+declare_option task verification "verification: an embedding per utterance, and trials; diarization: who speaks when" "verification|diarization"
 declare_option model damo/speech_campplus_sv_zh-cn_16k-common "model folder or id"
 declare_option data_dir ./data/test "folder with wav.scp; trials; for diarization segments, reco2num_spk, rttm"
 declare_option output_dir ./results "folder of the results"
-declare_option batch_size 64 "most utterances read ahead by each job" positive
+declare_option batch_size 64 "maximum number of utterances read ahead by each job" positive
 declare_option gpu_inference auto "auto: available GPUs of gpuid_list, otherwise CPU; true: require them; false: CPU" "auto|true|false"
-declare_option gpuid_list 0,1 "GPUs, one job each; a GPU may be named twice"
-declare_option njob 64 "number of CPU jobs; fewer where there are fewer utterances" positive
+declare_option gpuid_list 0,1 "GPUs, one job each; a GPU may be listed twice"
+declare_option njob 64 "number of CPU jobs, at most one per utterance" positive
 declare_option ncpu "" "threads of each job; empty: cores / jobs" positive
 # shellcheck source=utils/back_ends.sh
 source "$recipe_root/utils/back_ends.sh"
-declare_option resume true "keep what an interrupted run of the same plan embedded"
+declare_option resume true "keep the results of an interrupted run of the same plan"
 declare_option max_failed 0 "publish results if at most N utterances fail" count
 declare_option validate true "check the lists first (stage 0)"
 declare_option allow_pipes false "run the commands that wav.scp names"
-declare_option allow_ffmpeg false "let an installed ffmpeg read m4a, aac, amr, wma, webm and what else libsndfile does not"
+declare_option allow_ffmpeg false "let an installed ffmpeg read m4a, aac, amr, wma, webm and other formats that libsndfile does not"
 declare_option audio_fs "" "sampling rate of raw .pcm and .raw files, in Hz; empty: the model's" positive
-declare_option channel "" "channel of the audio to take, from 1 on, or mix: the mean of all; empty: 1"
-declare_option vad_model "" "for diarization: finds the speech of whole recordings; empty: segments of data_dir, or all is speech"
-declare_option num_speakers "" "speakers of each recording; empty: data_dir/reco2num_spk, else estimated" positive
-declare_option collar 0.25 "seconds around each reference boundary that DER leaves out"
-declare_option ignore_overlap false "leave overlapping speech out of DER"
+declare_option channel "" "channel of the audio to use, counted from 1, or mix: the mean of all; empty: 1"
+declare_option vad_model "" "for diarization: VAD model that finds the speech; empty: segments of data_dir, else everything is speech"
+declare_option num_speakers "" "number of speakers of each recording; empty: data_dir/reco2num_spk, else estimated" positive
+declare_option collar 0.25 "seconds around each reference boundary that are not scored"
+declare_option ignore_overlap false "do not score overlapping speech"
 parse_options "$@"
 
 text=$output_dir/1best_recog/text
@@ -48,10 +48,10 @@ if [ "$task" = diarization ]; then
 fi
 if [ -n "$vad_model" ]; then
   [ "$task" = diarization ] || die "--vad_model is for --task diarization"
-  [ ! -e "$data_dir/segments" ] || die "$data_dir has segments of speech: leave out --vad_model"
+  [ ! -e "$data_dir/segments" ] || die "$data_dir already has segments: leave out --vad_model"
 fi
 
-[ -n "$data_dir" ] && [ -n "$output_dir" ] || die "--data_dir and --output_dir want a folder"
+[ -n "$data_dir" ] && [ -n "$output_dir" ] || die "--data_dir and --output_dir must name a folder"
 if [ "$stop_stage" -ge 1 ]; then only_run_in "$output_dir"; fi
 
 if stage 0 && [ "$validate" = true ]; then
@@ -113,7 +113,7 @@ elif [ "$stop_stage" -ge 2 ] && [ -e "$plan" ]; then
   funrecipe plan --check=true --output_dir="$output_dir" --windows="$windows" "${flags[@]}"
 fi
 
-if { stage 2 || stage 3; } && [ ! -e "$text" ]; then die "there is no $text: run stage 1 first" 3; fi
+if { stage 2 || stage 3; } && [ ! -e "$text" ]; then die "no $text: run stage 1 first" 3; fi
 
 if stage 2 && [ "$task" = verification ]; then
   log "Stage 2: Writing vectors ..."

@@ -2,7 +2,7 @@
 # Decode and score SpeechIO test sets, one table at the end:
 #   bash egs/speechio/run.sh --model M --output_dir results/speechio datasets/SPEECHIO_ASR_ZH000*
 # A set is a folder with wav.scp and trans.txt, or with metadata.tsv (ID AUDIO DURATION TEXT). Every option that is not
-# listed here goes to egs/asr/infer.sh.
+# listed here is passed to egs/asr/infer.sh.
 # shellcheck disable=SC2154  # options are set by declare_option
 set -euo pipefail
 recipe_dir=$(readlink -f -- "${BASH_SOURCE[0]}")
@@ -14,7 +14,7 @@ source "$root/utils/recipe.sh"
 
 declare_option output_dir ./results/speechio "one folder per set, RESULTS.md and results.json"
 declare_option max_duration "" "leave out longer utterances, in seconds; the leaderboard's rule is 59.9"
-declare_option max_num_utts "" "the first utterances of each set only" count
+declare_option max_num_utts "" "use only the first N utterances of each set" count
 declare_option textnorm_profile speechio "normalization: speechio, funasr2023, strict or itn"
 
 sets=() infer_options=() own_options=()
@@ -29,7 +29,7 @@ while [ $# -gt 0 ]; do
   if [ $# -gt 0 ]; then shift; fi
 done
 parse_options "${own_options[@]}"
-[ ${#sets[@]} -gt 0 ] || die "no test set: name one or more SPEECHIO_ASR_ZH000NN folders"
+[ ${#sets[@]} -gt 0 ] || die "no test set: give one or more SPEECHIO_ASR_ZH000NN folders"
 
 here=$recipe_root/egs/speechio
 for set in "${sets[@]}"; do

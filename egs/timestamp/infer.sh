@@ -16,7 +16,7 @@ declare_option stop_stage 1 "last stage to run" count
 declare_option model damo/speech_timestamp_prediction-v1-16k-offline "model folder or id"
 declare_option data_dir ./data/test "folder with wav.scp and text.txt (or text)"
 declare_option output_dir ./results "folder of the results"
-declare_option batch_size 1 "most recordings aligned at once" positive
+declare_option batch_size 1 "maximum number of recordings aligned at once" positive
 declare_option gpu_inference auto "use the GPU if there is one (auto, true), or the CPU (false)" "auto|true|false"
 declare_option ncpu "" "threads on the CPU; empty: all cores" positive
 declare_option checkpoint_dir "" "folder of a fine-tuning run, whose weights replace the model's"
@@ -25,7 +25,7 @@ declare_option max_failed 0 "succeed if at most N recordings cannot be read" cou
 declare_option allow_pipes false "run the commands that wav.scp names"
 parse_options "$@"
 
-[ -n "$data_dir" ] && [ -n "$output_dir" ] || die "--data_dir and --output_dir want a folder"
+[ -n "$data_dir" ] && [ -n "$output_dir" ] || die "--data_dir and --output_dir must name a folder"
 text=$data_dir/text.txt
 [ -e "$text" ] || text=$data_dir/text
 gpu=true

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Train the small Mandarin Paraformer of the quick start from nothing: bash egs/tiny_zh/run.sh --corpus AISHELL_SAMPLE
-# An hour on two CPU cores. What it uses, why, and what it gives: README.md, RESULTS.md beside this file.
+# Train the small Mandarin Paraformer of the quick start from scratch: bash egs/tiny_zh/run.sh --corpus AISHELL_SAMPLE
+# An hour on two CPU cores. What it uses, why, and what it gives: README.md, RESULTS.md next to this file.
 # shellcheck disable=SC2154  # options are set by declare_option
 set -euo pipefail
 recipe_dir=$(readlink -f -- "${BASH_SOURCE[0]}")
@@ -10,16 +10,16 @@ recipe_dir=${recipe_dir%/*} root=${recipe_dir%/egs/*}
 # shellcheck source=utils/train_recipe.sh
 source "$root/utils/train_recipe.sh"
 declare_option corpus "" "real speech: a folder with train/, validation/ and test/, each with wav.scp and text"
-declare_option real_copies 4 "how often an epoch has each real recording (each time at another speed)" integer
-declare_option aligner "$recipe_root/egs/quickstart/model" "model that tells where characters end, for splicing"
-declare_option spliced 1500 "utterances joined from pieces of the real ones" integer
+declare_option real_copies 4 "how often each real recording occurs in an epoch (each time at a different speed)" integer
+declare_option aligner "$recipe_root/egs/quickstart/model" "model that finds where characters end, for splicing"
+declare_option spliced 1500 "number of utterances joined from pieces of the real ones" integer
 declare_option voice_dir "" "folder of recorded syllables; empty: gcin-voice from the Debian archive"
-declare_option joined 835 "sentences joined from those syllables" integer
-declare_option synthetic 600 "sentences spoken by Kokoro-82M (pip and npm are needed)" integer
-declare_option more_data "" "further data directories, separated by blanks"
+declare_option joined 835 "number of sentences joined from those syllables" integer
+declare_option synthetic 600 "number of sentences spoken by Kokoro-82M (needs pip and npm)" integer
+declare_option more_data "" "additional data directories, separated by blanks"
 declare_option words "" "word list with frequencies; empty: jieba's"
 declare_option open_gram "" "folder of open-gram's word n-grams (lm_sc.t3g, pydict_sc.bin); empty: sunpinyin-data from the Debian archive"
-declare_option characters 2700 "most frequent characters of the word list that the token list gets" integer
+declare_option characters 2700 "number of most frequent characters of the word list to put in the token list" integer
 data_dir=$recipe_dir/data exp_dir=$recipe_dir/exp test_sets="validation test"
 kokoro_dir() { printf '%s/kokoro' "$data_dir"; }
 
@@ -68,7 +68,7 @@ prepare_data() {
   for folder in validation test; do ln -sfn "$(cd "$corpus/$folder" && pwd)" "$data_dir/$folder"; done
 }
 
-# choose_characters: those that the search may write although nobody says them in the training data
+# choose_characters: those that the search may output although they do not occur in the training data
 choose_characters() {
   find_words
   further_characters=$("$PYTHON" "$recipe_dir/local/frequent_characters.py" "$words" --count "$characters")

@@ -14,14 +14,14 @@ source "$root/utils/recipe.sh"
 declare_option stage 0 "first stage to run" count
 declare_option stop_stage 2 "last stage to run" count
 declare_option model damo/speech_fsmn_vad_zh-cn-16k-common-pytorch "model folder or id"
-declare_option data_dir ./data/test "folder with wav.scp; to be scored, rttm or segments.ref (key [[start_ms, end_ms], ...])"
+declare_option data_dir ./data/test "folder with wav.scp and, for scoring, rttm or segments.ref (key [[start_ms, end_ms], ...])"
 declare_option output_dir ./results "folder of the results"
-declare_option batch_size 1 "most recordings read ahead by each job" positive
+declare_option batch_size 1 "maximum number of recordings read ahead by each job" positive
 declare_option gpu_inference auto "auto: available GPUs of gpuid_list, otherwise CPU; true: require them; false: CPU" "auto|true|false"
-declare_option gpuid_list 0,1 "GPUs, one job each; a GPU may be named twice"
-declare_option njob 64 "number of CPU jobs; fewer where there are fewer recordings" positive
+declare_option gpuid_list 0,1 "GPUs, one job each; a GPU may be listed twice"
+declare_option njob 64 "number of CPU jobs, at most one per recording" positive
 declare_option ncpu "" "threads of each job; empty: cores / jobs" positive
-declare_option backend local "what runs the jobs"
+declare_option backend local "back end that runs the jobs"
 declare_option stall_timeout_s 1800 "seconds without progress after which a job is ended; 0: never" count
 declare_option checkpoint_dir "" "folder of a fine-tuning run, whose weights replace the model's"
 declare_option checkpoint_name valid.cer_ctc.ave.pb "weights in checkpoint_dir"
@@ -33,7 +33,7 @@ declare_option audio_fs "" "sampling rate of raw .pcm files, in Hz" positive
 parse_options "$@"
 
 plan=$output_dir/plan.json
-[ -n "$data_dir" ] && [ -n "$output_dir" ] || die "--data_dir and --output_dir want a folder"
+[ -n "$data_dir" ] && [ -n "$output_dir" ] || die "--data_dir and --output_dir must name a folder"
 if [ "$stop_stage" -ge 1 ]; then only_run_in "$output_dir"; fi
 
 if stage 0 && [ "$validate" = true ]; then

@@ -81,7 +81,7 @@ def test_a_python_that_cannot_run_us_is_named(tmp_path: Path) -> None:
     bare.write_text(f'#!/bin/sh\nexec "{sys.executable}" -S "$@"\n')
     bare.chmod(0o755)
     recipe = ["bash", str(ROOT / "egs/asr/infer.sh"), "--data_dir", "data", "--model", "m"]
-    for python, said in [(str(bare), "has no package '"), ("/no/python", "there is no Python '/no/python'")]:
+    for python, said in [(str(bare), "has no package '"), ("/no/python", "no Python '/no/python'")]:
         result = subprocess.run(
             recipe, cwd=tmp_path, env={**os.environ, "PYTHON": python}, capture_output=True, text=True
         )
@@ -92,7 +92,7 @@ def test_a_python_that_cannot_run_us_is_named(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("python", "said"),
     [
-        ("/no/python", "there is no Python '/no/python'"),
+        ("/no/python", "no Python '/no/python'"),
         ("#!/bin/sh\nexit 1\n", "older than Python 3.11"),
         ('#!/bin/sh\ncase "$*" in *venv*) exit 1;; esac\n', "apt-get install python3-venv"),
     ],

@@ -181,7 +181,7 @@ def test_a_killed_trainer_is_said_and_nothing_is_decoded(stand_in: Path) -> None
     result = subprocess.run(["bash", str(RECIPE)], cwd=stand_in, env=environment, capture_output=True, text=True)
     assert result.returncode == 137
     assert "the training process was killed (signal 9)" in result.stderr
-    assert "run the same command again to resume from the last checkpoint" in result.stderr
+    assert "rerun to resume from the last checkpoint" in result.stderr
     assert " launch " not in noted.read_text()
 
 

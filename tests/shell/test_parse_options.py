@@ -134,7 +134,7 @@ def test_a_flag_counts_more_than_the_config_file_wherever_it_stands(tmp_path: Pa
         (("--njob", "9" * 20), "is not a whole number"),  # bash would compare nothing, and run no stage
         (("--max_failed", "-1"), "'-1' is not a whole number of 0 or more"),
         (("--stage", "3", "--stop_stage", "2"), "no stage from 3 to 2"),
-        (("--batch", "0"), "'0' is not a whole number from 1"),
+        (("--batch", "0"), "'0' is not a whole number of 1 or more"),
         (("--stage", "0", "--stop_stage", "-1"), "no stage from 0 to -1"),
         (("stray",), "unexpected argument 'stray'"),
         (("--config", "/does/not exist"), "no configuration file '/does/not exist'"),
