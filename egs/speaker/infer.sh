@@ -88,8 +88,8 @@ if stage 1 && [ -n "$vad_model" ]; then
   given audio_fs channel
   find_speech
   if [ ! -s "$embedded_data/segments" ]; then
-    log "there is no speech in $data_dir"
-    # What an earlier run made is never beside the result of this one.
+    log "no speech in $data_dir"
+    # Results of an earlier run must not stay next to those of this one.
     rm -rf -- "$output_dir/1best_recog" "$output_dir"/xvector.* "$output_dir/scores" "$output_dir/der.json"
     : > "$output_dir/rttm" || die "cannot write in '$output_dir'" 5
     if stage 3; then compute_der; fi
