@@ -99,7 +99,7 @@ class SlurmBackend:
         self._silent_since: float | None = None
         self._limited_since: float | None = None
         self._array_limit: int | None = None
-        self._is_left = False
+        self._is_left = self._has_hurried = False
         self._at_once = ""  # the part of --array that says how many elements may run at once
 
     def start(self) -> None:
@@ -130,7 +130,7 @@ class SlurmBackend:
                 self._begin(["scontrol", "show", "config"], self._learned)
             else:
                 self._submit(self._queue[0])
-        elif self._call is None and self._keys and now >= self._next_ask:
+        elif self._call is None and self._keys and (now >= self._next_ask or self._is_news_due()):
             self._begin(squeue_command(sorted({array for array, _ in self._keys})), self._asked)
         self.poll_s = 0.2 if self._call is not None else 1.0
         is_busy = self._call is not None or bool(self._keys) or bool(self._queue)
@@ -138,8 +138,16 @@ class SlurmBackend:
             slurm_record.remove(self.plan.output_dir)
         return is_busy
 
+    def _is_news_due(self) -> bool:
+        """All workers have said that they ended, which Slurm is asked about before its turn, once."""
+        if self._has_hurried or self._queue:
+            return False
+        folders = map(self.plan.shard_folder, self._keys.values())
+        self._has_hurried = all(read_status(folder).code is not None for folder in folders)
+        return self._has_hurried
+
     def running(self) -> Collection[int]:
-        return [number for number in self._keys.values() if self._element(number).is_running]
+        return [number for number in self._keys.values() if self._element(number).state == "RUNNING"]
 
     def _element(self, number: int) -> Element:
         """What Slurm said last; before its first word a job waits."""
@@ -148,7 +156,7 @@ class SlurmBackend:
     def notice(self) -> str:
         if self._silent_since is not None:
             seconds = format_duration(time.monotonic() - self._silent_since)
-            return f"Slurm's controller does not answer since {seconds}, waiting for it"
+            return f"Slurm's controller does not answer ({seconds} so far), waiting for it"
         known = [self._elements[number] for number in self._keys.values() if number in self._elements]
         waiting = [element for element in known if element.is_waiting]
         if not waiting:
@@ -157,8 +165,10 @@ class SlurmBackend:
         return f"{count(len(waiting), 'job')} waiting in Slurm" + (f" ({', '.join(reasons)})" if reasons else "")
 
     def stop(self, number: int, reason: str) -> None:
+        if number in self._reasons:
+            return
         keys = [key for key, known in self._keys.items() if known == number]
-        self._reasons.setdefault(number, reason)
+        self._reasons[number] = reason
         self._scancel([f"{array}_{index}" for array, index in keys])
 
     def leave(self) -> None:
@@ -262,6 +272,7 @@ class SlurmBackend:
         for number in submission.numbers:
             self._keys[array, number - submission.offset] = number
             self._elements.pop(number, None)
+        self._has_hurried = False
         self._ask_soon()
 
     # Asking

@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# A Slurm of three nodes on this machine, for tests: slurm_cluster.sh start|stop|stop-controller|start-controller FOLDER
-# Everything is in FOLDER, nothing in /etc. A node is a network, host name, process and mount namespace with 2 CPUs and
-# 4 GB, which control groups enforce where the machine has their first version. It takes root and Debian's packages
-# slurmctld, slurmd, slurm-client and munge.
+# A Slurm of three nodes on this machine, for tests: slurm_cluster.sh VERB FOLDER [NODE]
+# Verbs: start, stop, stop-controller, start-controller, cut (a node is gone). Everything is in FOLDER, nothing in /etc.
+# A node is a network, host name, process and mount namespace with 2 CPUs and 4 GB, which control groups enforce where
+# the machine has their first version. It takes root and Debian's packages slurmctld, slurmd, slurm-client and munge.
 set -euo pipefail
 verb=$1 home=$2
 export SLURM_CONF=$home/slurm.conf
@@ -132,5 +132,6 @@ case $verb in
     done
     ;;
   start-controller) slurmctld ;;
-  *) echo "slurm_cluster.sh: start, stop, stop-controller or start-controller, not '$verb'" >&2; exit 2 ;;
+  cut) kill -KILL "$(cat "$home/run/$3.pid")" ;; # with its first process all of a node end
+  *) echo "slurm_cluster.sh: not a verb: '$verb'" >&2; exit 2 ;;
 esac

@@ -40,8 +40,8 @@ class Site:
         self.environment = {**os.environ, "PYTHON": sys.executable, "SLURM_CONF": str(folder / "slurm/slurm.conf"),
                             "XDG_CONFIG_HOME": str(folder / "config"), "OMP_NUM_THREADS": "1"}  # fmt: skip
 
-    def cluster(self, verb: str) -> None:
-        command = ["bash", str(SCRIPT), verb, str(self.folder / "slurm")]
+    def cluster(self, verb: str, *node: str) -> None:
+        command = ["bash", str(SCRIPT), verb, str(self.folder / "slurm"), *node]
         subprocess.run(command, check=True, timeout=60, stdout=subprocess.DEVNULL)
 
     def slurm(self, *command: str) -> str:
@@ -186,3 +186,26 @@ def test_another_plan_is_refused_while_the_arrays_of_the_first_live(site: Site) 
     site.resume()
     assert site.infer("replaced", "--backend", "slurm", "--njob", "2")[0] == 0
     site.assert_same_as_local("replaced")
+
+
+def test_what_a_node_that_is_gone_had_and_what_is_requeued_is_decoded_on_others(site: Site) -> None:
+    """The last test: the node does not come back."""
+    process = site.start("cut", "--backend", "slurm")
+    site.wait_for(lambda: site.states().count("RUNNING") == 4, process)
+    first, *_, last = site.slurm("squeue", "-h", "-r", "-o", "%i %N").splitlines()
+    gone = first.split()[1]
+    site.cluster("cut", gone)
+    site.slurm("scontrol", "update", f"nodename={gone}", "state=down", "reason=test")
+    site.slurm("scontrol", "requeue", last.split()[0])
+    site.wait_for(lambda: "PENDING" in site.states(), process)
+
+    def is_over() -> bool:
+        """Slurm holds what it requeues back for two minutes, which nothing here has to wait for."""
+        for element in site.slurm("squeue", "-h", "-r", "-t", "PENDING", "-o", "%i").split():
+            site.slurm("scontrol", "update", f"jobid={element}", "starttime=now")
+        return process.poll() is not None
+
+    site.wait_for(is_over)
+    said, _ = process.communicate(timeout=SECONDS)
+    assert process.returncode == 0, said
+    site.assert_same_as_local("cut")
