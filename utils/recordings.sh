@@ -7,10 +7,12 @@ declare_option vad_model "" "voice activity detection, folder or id: long record
 declare_option punc_model "" "punctuation of long recordings, folder or id; without vad_model they are cut where it is quiet"
 declare_option formats "" "of long recordings: txt, json, srt, vtt, textgrid, ctm, rttm, into output_dir/transcripts"
 
-# choose_pieces: sets is_cut, and decoded_data and decoded: what is decoded, and in which folder.
+# choose_pieces: sets is_cut, and decoded_data and decoded: what is decoded, and in which folder. Later stages alone take
+# the run that is there.
 choose_pieces() {
   is_cut=false decoded_data=$data_dir decoded=$output_dir
-  if [ -n "$vad_model$punc_model$formats" ]; then
+  if [ -n "$vad_model$punc_model$formats" ] ||
+    { [ "$stage" -ge 2 ] && [ ! -e "$output_dir/plan.json" ] && [ -e "$output_dir/pieces/plan.json" ]; }; then
     is_cut=true decoded_data=$output_dir/pieces/data decoded=$output_dir/pieces
   fi
 }

@@ -67,13 +67,13 @@ if stage 1; then
     funrecipe merge --plan="$plan" --digest="$digest" --max_failed="$max_failed"
   fi
   join_recordings
-elif [ "$stop_stage" -ge 2 ] && [ -e "$plan" ]; then
+elif [ "$stop_stage" -ge 2 ] && [ -e "$plan" ] && has_pieces; then
   asked model checkpoint_dir checkpoint_name audio_fs channel "${decoding[@]}"
   funrecipe plan --check=true --output_dir="$decoded" "${flags[@]}"
   digest=$(digest_of "$plan")
 fi
 run_record=() # a plan of pieces has other ids than the results
-if [ "$is_cut" = true ]; then digest=; else run_record=(--plan="$plan" --digest="$digest"); fi
+if [ "$is_cut" = true ]; then run_record=(--digest="$digest"); else run_record=(--plan="$plan" --digest="$digest"); fi
 
 if { stage 2 || stage 3; } && [ ! -d "$data_dir" ]; then die "no data directory '$data_dir'" 3; fi
 if { stage 2 || stage 3; } && [ ! -e "$data_dir/text" ] && [ ! -L "$data_dir/text" ]; then
@@ -98,4 +98,4 @@ if stage 4; then
   funrecipe report --data_dir="$data_dir" --digest="$digest" ${hotword_txt:+--hotwords="$hotword_txt"} -- "$output_dir"
 fi
 
-if [ -e "$plan" ]; then funrecipe status --data_dir="$decoded_data" -- "$decoded"; fi
+if [ -e "$plan" ] && has_pieces; then funrecipe status --data_dir="$decoded_data" -- "$decoded"; fi

@@ -24,7 +24,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> None:
     from funrecipe.errors import IncompleteRunError, list_problems
     from funrecipe.files import temporary_name, write_text
-    from funrecipe.jobs.results import RESULTS, unpublish
+    from funrecipe.jobs.earlier_plans import switch_plans
+    from funrecipe.jobs.results import DIGEST_NAME, RESULTS, unpublish
+    from funrecipe.jobs.run_record import digest_of_results
     from funrecipe.recordings.formats import parse_formats, write_formats
     from funrecipe.recordings.join_list import RESULT_FILES, WITH_PUNCTUATION, join_results
     from funrecipe.recordings.transcript import RecordingTranscript
@@ -51,11 +53,16 @@ def run(args: argparse.Namespace) -> None:
     try:
         for name, value in {**RESULT_FILES, **(WITH_PUNCTUATION if punctuator else {})}.items():
             write_text(new / name, (f"{result.key} {value(result)}\n" for result in good))
+        if digest := digest_of_results(args.results):
+            write_text(new / DIGEST_NAME, f"{digest}\n")
         write_text(args.output_dir / "failed_recordings", (f"{line}\n" for line in bad))
         if formats:
             (args.output_dir / "transcripts").mkdir(exist_ok=True)
         for result in good:
             write_formats(result, args.output_dir / "transcripts", formats)
+        switch_plans(
+            args.output_dir, work_digest=""
+        )  # a run without pieces in the same folder: these are not its results
         unpublish(args.output_dir)
         os.replace(new, args.output_dir / RESULTS)
     finally:

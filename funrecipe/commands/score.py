@@ -29,7 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> None:
     from funrecipe.decode.hotwords import read_hotwords
     from funrecipe.jobs.results import forget_reports
-    from funrecipe.jobs.run_record import read_run_record
+    from funrecipe.jobs.run_record import check_results, read_run_record
     from funrecipe.score import stage2, stage3
     from funrecipe.score.options import check_options
     from funrecipe.score.read import read_texts
@@ -41,6 +41,8 @@ def run(args: argparse.Namespace) -> None:
     meta = {**record.summary, **parse_meta(args.meta)}
     recog, before = Path(args.results or ""), []
     if args.results:
+        if args.digest:
+            check_results(recog, args.digest)
         args.ref, args.hyp = take_texts(recog, Path(args.data_dir, "text"), is_partial=args.partial_text == "true")
         before = state_of_scores(recog)
         args.out, args.out_dir = str(recog / "text.cer"), args.results

@@ -72,11 +72,19 @@ def check_published(plan: Plan) -> None:
     if (plan.output_dir / UNFINISHED).exists():
         what = f"the last stage 1 in {plan.output_dir} did not end, and what is published there is older"
         raise DataError(what, where=str(plan.output_dir / RESULTS), hint=AGAIN)
-    published = plan.output_dir / RESULTS / DIGEST_NAME
+    check_results(plan.output_dir / RESULTS, plan.digest)
+
+
+def check_results(results: Path, digest: str) -> None:
+    """Raises DataError if the folder says that its results are of another plan."""
+    found = digest_of_results(results)
+    if found and found != digest:
+        raise DataError(f"the results are of plan {found[:12]}, not {digest[:12]}", where=str(results), hint=AGAIN)
+
+
+def digest_of_results(results: Path) -> str:
+    """The plan that published results are of; empty where they do not say it."""
     try:
-        digest = published.read_text(encoding="utf-8", errors="replace").strip()
+        return (results / DIGEST_NAME).read_text(encoding="utf-8", errors="replace").strip()
     except OSError:
-        return
-    if digest != plan.digest:
-        what = f"the results are of plan {digest[:12]}, not {plan.digest[:12]}"
-        raise DataError(what, where=str(published.parent), hint=AGAIN)
+        return ""

@@ -38,7 +38,12 @@ def lines(path):
 
 def tree(folder):
     names = ("1best_recog", "transcripts")
-    return {str(p.relative_to(folder)): p.read_bytes() for name in names for p in sorted((folder / name).iterdir())}
+    return {
+        str(p.relative_to(folder)): p.read_bytes()
+        for name in names
+        for p in sorted((folder / name).iterdir())
+        if p.name != "plan.digest"
+    }
 
 
 @pytest.fixture(scope="module")
@@ -109,6 +114,16 @@ def test_recordings_without_speech_need_no_decoding(work, tmp_path):
     assert done.returncode == 0, done.stdout + done.stderr
     assert lines(tmp_path / "out/1best_recog/text") == {"c": ""}
     assert (tmp_path / "out/transcripts/c.srt").read_text() == ""
+
+
+def test_recordings_without_speech_say_nothing_of_an_earlier_run(work, tmp_path):
+    for name, recording in (("first", "a"), ("second", "c")):
+        (tmp_path / "data").mkdir(exist_ok=True)
+        (tmp_path / "data/wav.scp").write_text(f"{name} {work}/data/{recording}.wav\n")
+        done = infer(tmp_path, "--output_dir", tmp_path / "out", "--njob", "1")
+        assert done.returncode == 0, done.stdout + done.stderr
+    assert lines(tmp_path / "out/1best_recog/text") == {"second": ""}
+    assert "utterances  " not in done.stdout
 
 
 def test_without_a_vad_and_with_punctuation(work, tmp_path):

@@ -140,6 +140,23 @@ def test_a_text_that_is_cut_off_or_gone_after_decoding_is_not_scored(data: Path)
         assert code == 3 and "no data directory" in said, said
 
 
+def test_runs_with_and_without_pieces_in_one_folder_are_told_apart(data: Path) -> None:
+    out, cut, whole = data.parent / "out", ("--formats", "txt", "--beam_size", 2), ("--beam_size", 1)
+    assert infer(data, *whole)[0] == 0
+    of_whole = (out / "1best_recog/text").read_bytes()
+    assert infer(data, *cut)[0] == 0
+    assert not (out / "plan.json").exists()  # its results are not what is published
+    for options in (whole, ("--model", QUICKSTART / "model"), ("--formats", "txt", *whole)):
+        code, said = infer(data, "--stage", 2, *options)
+        assert code == 3 and "the results here are of plan" in said and "%WER" not in said, said
+    assert infer(data, "--stage", 2)[0] == 0 and infer(data, "--stage", 2, *cut)[0] == 0
+    code, said = infer(data, *whole)  # decoded before, and taken back
+    assert code == 0 and (out / "1best_recog/text").read_bytes() == of_whole
+    for stage in (2, 4):
+        code, said = infer(data, "--stage", stage, *cut)
+        assert code == 3 and "%WER" not in said, said
+
+
 def test_audio_that_changed_after_planning_is_not_decoded(data: Path) -> None:
     out = data.parent / "out"
     plan(data)
