@@ -26,16 +26,16 @@ VERBS: dict[str, str] = {
     "launch": "start one worker per shard of a plan and wait for all of them",
     "decode": "decode one shard (the worker)",
     "merge": "join shard outputs into 1best_recog/, or refuse when an utterance is missing",
-    "status": "how far a run is: utterances, real-time factor, failures, CER",
+    "status": "show the progress of a run: utterances, real-time factor, failures, CER",
     "score": "error rates of hypotheses against references",
     "embed": "speaker embeddings of a list, as Kaldi vectors",
-    "diarize": "who speaks when, from the embeddings of a run -> RTTM",
+    "diarize": "find who speaks when, from the embeddings of a run -> RTTM",
     "verify": "scores of pairs of embeddings, equal error rate",
     "der": "diarization error rate of RTTM files",
     "score_vad": "voice activity against a reference: miss, false alarm, detection cost",
     "score_punc": "punctuation against a reference: precision, recall, F1 of every mark",
-    "punctuate": "marks for a list of texts",
-    "align": "when each token of known texts is spoken",
+    "punctuate": "add punctuation to a list of texts",
+    "align": "give the time of each token of known texts",
     "normalize": "normalize text with a named profile",
     "report": "one self-contained HTML page and RESULTS.md of a scored run",
     "compare": "paired significance of two scored runs",
@@ -140,7 +140,7 @@ def _run(argv: Sequence[str] | None) -> int:
     verb, rest = ALIASES.get(argv[0], argv[0]), argv[1:]
     if verb not in VERBS:
         guess = did_you_mean(verb, VERBS)
-        print(f"funrecipe: no verb '{verb}'{f' ({guess})' if guess else ''}", file=sys.stderr)
+        print(f"funrecipe: unknown verb '{verb}'{f' ({guess})' if guess else ''}", file=sys.stderr)
         print("Try 'funrecipe --help'.", file=sys.stderr)
         return 2
     try:

@@ -45,7 +45,7 @@ def run(args: argparse.Namespace) -> int:
         raise DataError(
             f"no epoch of this run has {name}",
             where=str(args.output_dir),
-            hint=f"it has {', '.join(known)}" if known else "is this the output_dir of a training run?",
+            hint=f"it has {', '.join(known)}" if known else "check that this is the output_dir of a training run",
         )
     written = average_best(args.output_dir, history, phase=phase, key=key, mode=mode, nbest=[nbest])
     if not written:

@@ -21,9 +21,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--ignore_overlap",
         choices=("true", "false"),
         default="false",
-        help="leave out where several reference speakers speak (default: %(default)s)",
+        help="do not score where several reference speakers overlap (default: %(default)s)",
     )
-    add("--out", type=Path, help="JSON to write: the rate and its parts, of all and of each recording")
+    add("--out", type=Path, help="JSON to write: the rate and its parts, in total and for each recording")
 
 
 def run(args: argparse.Namespace) -> None:

@@ -8,9 +8,18 @@ from pathlib import Path
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
-    add("--data_dir", type=Path, required=True, help="of the run: its segments say where in a recording a line is")
-    add("--num_speakers", type=int, help="speakers of each recording (default: data_dir/reco2num_spk, else estimated)")
-    add("--allow_pipes", choices=("true", "false"), default="false", help="wav.scp may name commands (none is run)")
+    add(
+        "--data_dir",
+        type=Path,
+        required=True,
+        help="data directory of the run; its segments give the place of each line in its recording",
+    )
+    add(
+        "--num_speakers",
+        type=int,
+        help="number of speakers of each recording (default: data_dir/reco2num_spk, else estimated)",
+    )
+    add("--allow_pipes", choices=("true", "false"), default="false", help="allow commands in wav.scp (none is run)")
     add("results", metavar="TEXT", type=Path, help="1best_recog/text of the run")
     add("rttm", metavar="RTTM", type=Path, help="file to write")
 

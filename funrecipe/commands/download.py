@@ -23,7 +23,7 @@ def run(args: argparse.Namespace) -> int:
     if row is not None:
         print(f"{row.id}: {row.family}, {row.language}, license {row.license}")
         if row.unsupported:
-            print(f"note: funrecipe does not run this model: {row.unsupported}")
+            print(f"note: funrecipe does not support this model: {row.unsupported}")
     dest = args.dest or models_dir() / model_id
     client = HubClient(hub_url(args.hub_url), say=lambda line: print(line, flush=True))
     # The name space as it was typed: the hub answers to the old and to the new one.

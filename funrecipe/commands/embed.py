@@ -14,9 +14,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--device", default="cpu", help="cpu (default), cuda, cuda:1 ...")
     add("--audio_fs", type=int, help="sampling rate of raw .pcm files, in Hz")
     add("--allow_pipes", choices=BOOLEAN, default="false", help="run commands that wav.scp names")
-    add(
-        "--max_failed", type=int, default=0, metavar="N", help="publish although up to N recordings failed (default: 0)"
-    )
+    add("--max_failed", type=int, default=0, metavar="N", help="publish if at most N recordings failed (default: 0)")
     add(
         "data", metavar="DATA", type=Path, help="wav.scp or a data directory; without --model 1best_recog/text of a run"
     )

@@ -19,9 +19,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", type=Path, required=True, help="the new folder")
     parser.add_argument("--format", choices=("onnx",), default="onnx")
     parser.add_argument("--quantize", choices=("int8",), help="also write model_quant.onnx")
-    parser.add_argument("--data_dir", type=Path, required=True, help="real audio to compare both models on (wav.scp)")
     parser.add_argument(
-        "--utterances", type=int, default=DEFAULT_UTTERANCES, help="how many of them (default: %(default)s; 0: all)"
+        "--data_dir", type=Path, required=True, help="data directory with real audio to compare both models on"
+    )
+    parser.add_argument(
+        "--utterances",
+        type=int,
+        default=DEFAULT_UTTERANCES,
+        help="number of utterances to compare (default: %(default)s; 0: all)",
     )
     parser.add_argument("--overwrite", action="store_true", help="replace an exported folder")
 
@@ -38,7 +43,7 @@ def run(args: argparse.Namespace) -> int:
         print(f"{args.out}: {precision}: {equality}")
     if not report["fp32"].holds:
         raise DataError(
-            "the exported model does not say what the model says",
+            "the exported model and the original give different results",
             where=str(args.out),
             hint="export.json lists the utterances that differ; the folder is kept for inspection",
         )

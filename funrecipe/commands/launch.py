@@ -9,21 +9,21 @@ from pathlib import Path
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--plan", type=Path, required=True, help="plan.json, or the folder that holds it")
     parser.add_argument("--digest", help="refuse any plan but this one")
-    parser.add_argument("--backend", default="local", help="what runs the jobs (default: %(default)s)")
+    parser.add_argument("--backend", default="local", help="back end that runs the jobs (default: %(default)s)")
     parser.add_argument("--backend_opts", type=Path, help="settings of Slurm (default: ~/.config/funrecipe/slurm.yaml)")
     parser.add_argument("--launcher", default="", help="a Kaldi-style launcher, with its options")
-    parser.add_argument("--max_retries", type=int, default=1, help="of a failed job, on another node of Slurm")
+    parser.add_argument("--max_retries", type=int, default=1, help="retries of a failed job, on another Slurm node")
     parser.add_argument(
         "--on_interrupt",
         choices=("cancel", "leave"),
-        help="what becomes of Slurm's jobs on Ctrl-C (default: ask on a terminal, else cancel)",
+        help="what to do with Slurm's jobs on Ctrl-C (default: ask on a terminal, else cancel)",
     )
     parser.add_argument(
         "--stall_timeout_s",
         type=float,
         default=1800,
         metavar="SECONDS",
-        help="end a job that makes no progress for so long; 0: never (default: %(default)s)",
+        help="stop a job after this long without progress; 0: never (default: %(default)s)",
     )
 
 
@@ -38,4 +38,4 @@ def run(args: argparse.Namespace) -> None:
     options = BackendOptions(args.backend_opts, args.launcher, args.max_retries, args.on_interrupt or "")
     report = launch(plan, args.backend, stall_timeout_s=args.stall_timeout_s, options=options)
     if not report.num_jobs:
-        print(f"all {plan.num_utterances} utterances are decoded already")
+        print(f"all {plan.num_utterances} utterances are already decoded")

@@ -17,7 +17,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=int,
         default=0,
         metavar="N",
-        help="publish although up to N utterances could not be decoded (default: %(default)s)",
+        help="publish if at most N utterances could not be decoded (default: %(default)s)",
     )
 
 

@@ -20,7 +20,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--data_dir", type=Path, help="Kaldi data directory")
     add("--output_dir", type=Path, required=True)
     add("--njob", type=positive, default=64, help="shards, one job each; on this machine's CPU (default: %(default)s)")
-    add("--batch_size", type=positive, default=64, help="most utterances in a batch (default: %(default)s)")
+    add(
+        "--batch_size", type=positive, default=64, help="maximum number of utterances in a batch (default: %(default)s)"
+    )
     add("--gpu_inference", choices=("auto", *BOOLEAN), default="auto")
     add("--gpuid_list", default="0,1", help="GPUs of this machine to use, one job each (default: %(default)s)")
     add("--ncpu", type=positive, help="threads per job (default: cores / jobs)")
@@ -30,14 +32,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=DEFAULT_NAME,
         help="weights in it (default: %(default)s, else the run's own average)",
     )
-    add("--resume", choices=BOOLEAN, default="true", help="keep what an interrupted run of this plan decoded")
-    add("--backend", default="local", help="what will run the jobs (default: %(default)s)")
+    add("--resume", choices=BOOLEAN, default="true", help="keep the results of an interrupted run of this plan")
+    add("--backend", default="local", help="back end that will run the jobs (default: %(default)s)")
     add("--allow_pipes", choices=BOOLEAN, default="false", help="run commands that wav.scp names")
     add("--audio_fs", type=positive, help="sampling rate of raw .pcm files, in Hz")
-    add("--channel", help="channel of the audio to decode, from 1 on, or mix: the mean of all (default: 1)")
+    add("--channel", help="channel of the audio to decode, counted from 1, or mix: the mean of all (default: 1)")
     add("--allow_ffmpeg", choices=BOOLEAN, default="false", help="let ffmpeg read m4a, aac, amr, wma, webm, ...")
     add_option_arguments(parser)
-    add("--check", choices=BOOLEAN, default="false", help="plan nothing: refuse options that are not those of the plan")
+    add(
+        "--check",
+        choices=BOOLEAN,
+        default="false",
+        help="do not plan; refuse options that differ from those of the plan",
+    )
 
 
 def positive(text: str) -> int:

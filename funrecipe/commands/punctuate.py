@@ -19,11 +19,11 @@ CHUNK_TEXTS = 16
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("--model", required=True, help="punctuation model: folder or id")
-    add("--weights", type=Path, help="a checkpoint in place of the model's")
-    add("--text_rules", default="0.7", help="how marks are written: 0.7, 0.8 or 1.4 (default: %(default)s)")
+    add("--weights", type=Path, help="a checkpoint to use instead of the model's")
+    add("--text_rules", default="0.7", help="rules for writing punctuation: 0.7, 0.8 or 1.4 (default: %(default)s)")
     add("--njob", type=int, default=1, help="processes (default: %(default)s)")
     add("texts", metavar="TEXTS", type=Path, help="lines 'key text'")
-    add("output_dir", metavar="OUT_DIR", type=Path, help="gets infer.out: lines 'key <tab> text', sorted")
+    add("output_dir", metavar="OUT_DIR", type=Path, help="folder for infer.out: lines 'key <tab> text', sorted")
 
 
 def run(args: argparse.Namespace) -> None:

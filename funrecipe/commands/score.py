@@ -1,6 +1,6 @@
 """``funrecipe score``: error rates of hypotheses against references, matched by utterance id.
 
-Stage 2 (``--protocol strict``, the default) writes ``text.cer`` and a JSON file beside it; stage 3
+Stage 2 (``--protocol strict``, the default) writes ``text.cer`` and a JSON file next to it; stage 3
 (``--protocol speechio``) writes SpeechIO's ``DETAILS.txt`` and ``RESULTS.txt``, and the strict result where it differs.
 """
 
@@ -81,6 +81,6 @@ def parse_meta(pairs: list[str]) -> dict[str, str]:
     for pair in pairs:
         key, separator, value = pair.partition("=")
         if not separator or not key:
-            raise UsageError(f"--meta wants KEY=VALUE, not '{pair}'", where="--meta")
+            raise UsageError(f"--meta needs KEY=VALUE, not '{pair}'", where="--meta")
         meta[key] = value
     return meta

@@ -8,8 +8,8 @@ from pathlib import Path
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
-    add("--ref", type=Path, required=True, help="lines 'key text' with marks")
-    add("--hyp", type=Path, required=True, help="the same of the results, such as infer.out")
+    add("--ref", type=Path, required=True, help="lines 'key text' with punctuation")
+    add("--hyp", type=Path, required=True, help="the same for the results, such as infer.out")
     add("--out", type=Path, help="JSON to write")
 
 

@@ -9,9 +9,9 @@ from pathlib import Path
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("--ref", type=Path, required=True, help="lines 'key [[start_ms, end_ms], ...]', or an RTTM file *.rttm")
-    add("--hyp", type=Path, required=True, help="the same of the results, such as 1best_recog/text")
+    add("--hyp", type=Path, required=True, help="the same for the results, such as 1best_recog/text")
     add("--reco2dur", type=Path, help="seconds of each recording (default: up to the last segment of either side)")
-    add("--out", type=Path, help="JSON to write: the rates, of all and of each recording")
+    add("--out", type=Path, help="JSON to write: the rates, in total and for each recording")
 
 
 def run(args: argparse.Namespace) -> None:

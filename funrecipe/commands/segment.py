@@ -13,7 +13,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
     add = parser.add_argument
     add("--data_dir", type=Path, required=True, help="folder with the wav.scp of the recordings")
-    add("--vad_model", help="folder or id; left out: pieces are cut where it is quiet")
+    add("--vad_model", help="VAD model: folder or id; without it, pieces are cut where it is quiet")
     add(
         "--max_piece_s",
         type=float,
@@ -22,7 +22,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add("--njob", type=int, default=1, help="processes (default: %(default)s)")
     add("--audio_fs", type=int, help="sampling rate of raw .pcm files, in Hz")
-    add("--channel", default="1", help="channel to take, from 1 on, or mix (default: %(default)s)")
+    add("--channel", default="1", help="channel to use, counted from 1, or mix (default: %(default)s)")
     add("--allow_pipes", choices=BOOLEAN, default="false", help="run commands that wav.scp names")
     add("--allow_ffmpeg", choices=BOOLEAN, default="false", help="let ffmpeg read what libsndfile does not")
     add("piece_dir", metavar="OUT_DIR", type=Path, help="folder to write: wav.scp, segments, pieces")

@@ -11,10 +11,12 @@ from funrecipe.errors import list_problems
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--data_dir", type=Path, required=True, help="folder with wav.scp and perhaps text, segments")
+    parser.add_argument(
+        "--data_dir", type=Path, required=True, help="folder with wav.scp and optionally text, segments"
+    )
     parser.add_argument("--fix", type=Path, metavar="OUT_DIR", help="write a clean copy of what can be used to OUT_DIR")
     parser.add_argument(
-        "--allow_pipes", choices=("true", "false"), default="false", help="take wav.scp entries that are commands"
+        "--allow_pipes", choices=("true", "false"), default="false", help="accept wav.scp entries that are commands"
     )
     parser.add_argument(
         "--partial_text", choices=("true", "false"), default="false", help="accept a text that lacks utterances"

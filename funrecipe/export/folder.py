@@ -41,9 +41,9 @@ def export_folder(
     """
     check_packages(target)
     if folder.weights.suffix == ".onnx":
-        raise UsageError("this folder is an export already", where=str(folder.path), hint="give the original folder")
+        raise UsageError("this folder is already an export", where=str(folder.path), hint="give the original folder")
     if not waves:
-        raise DataError("there is no audio to compare the models on", hint="--data_dir with a wav.scp")
+        raise DataError("no audio to compare the models on", hint="give --data_dir with a wav.scp")
     if target.exists() and any(target.iterdir()) and not (overwrite and (target / REPORT).is_file()):
         raise DataError("the target is not empty", where=str(target), hint="--overwrite replaces an exported folder")
     new = temporary_name(target)

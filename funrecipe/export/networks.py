@@ -161,7 +161,7 @@ class ExportedCTC(nn.Module):
     def __init__(self, model: nn.Module) -> None:
         super().__init__()
         self.model = model
-        # Convolutions take at least so many frames; more of them, past every length, change nothing.
+        # Convolutions need at least this many frames; more of them, past every length, change nothing.
         self.reach = getattr(getattr(model.encoder, "embed", None), "min_frames", 1)
 
     def forward(self, speech: Tensor, speech_lengths: Tensor) -> tuple[Tensor, ...]:

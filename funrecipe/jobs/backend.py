@@ -1,6 +1,6 @@
 """What runs the jobs of a plan: the contract that ``launch`` has with a back end, and what any of them starts.
 
-A back end knows nothing about models or results. It starts ``worker_command`` for each job wherever it likes, with
+A back end is independent of models and results. It starts ``worker_command`` for each job wherever it likes, with
 ``worker_environment`` and a device of the plan's kind, and says how each ended in the engine's own terms. Whether a
 job is finished is not its word: that is what the files of the shard prove.
 """

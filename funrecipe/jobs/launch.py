@@ -176,7 +176,7 @@ class _Run:
             time.sleep(wait_s)
             if is_shard_accounted_for(folder, self.plan.stamps(job.number)):
                 return outcome
-        return Outcome(1, "it ended well, but its results are not whole")
+        return Outcome(1, "it succeeded, but its results are incomplete")
 
 
 def _says_leave() -> bool:

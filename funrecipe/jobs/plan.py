@@ -165,7 +165,7 @@ def read_plan(path: Path, digest: str | None = None) -> Plan:
     """The header of a plan: ``plan.json``, or the folder that holds it.
 
     Raises:
-        DataError: there is no plan, it is damaged, of another version of the format, or not the one of ``digest``.
+        DataError: no plan, it is damaged, of another version of the format, or not the one of ``digest``.
     """
     path = path / PLAN_NAME if path.is_dir() else path
     header = _read_header(path)
@@ -190,7 +190,7 @@ def _read_header(path: Path) -> dict[str, Any]:
         header = json.loads(path.read_text(encoding="utf-8", errors="surrogateescape"))
     except FileNotFoundError:
         hint = "stage 1 of infer.sh (funrecipe plan) makes it"
-        raise DataError("there is no plan", where=str(path), hint=hint) from None
+        raise DataError("no plan", where=str(path), hint=hint) from None
     except OSError as error:
         raise DataError(f"cannot read the plan: {error.strerror}", where=str(path)) from None
     except (ValueError, RecursionError) as error:

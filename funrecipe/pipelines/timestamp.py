@@ -112,7 +112,7 @@ def _texts_of(text_in: Any, keys: list[str], *, is_single: bool) -> dict[str, st
             return {keys[0]: next(iter(texts.values()))}
         missing = [key for key in keys if key not in texts]
         if missing:
-            raise DataError(f"there is no text for '{missing[0]}' ({len(missing)} in all)", where=str(text_in))
+            raise DataError(f"no text for '{missing[0]}' ({len(missing)} in all)", where=str(text_in))
         return texts
     given = [text_in] if is_single else text_in
     if not isinstance(given, (list, tuple)) or not all(isinstance(text, str) for text in given):

@@ -53,7 +53,7 @@ class Punctuated:
 
 
 class Punctuator:
-    """Punctuates. Holds no state between calls, so threads may share it.
+    """Punctuates. Keeps no state between calls, so threads may share it.
 
     Args:
         network: the model; word_ids: its vocabulary; marks: its ``punc_list``.
@@ -133,7 +133,7 @@ class Punctuator:
         return [self.marks[mark_id] for mark_id in ids]
 
     def _pieces(self, words: Sequence[str], known: int) -> list[tuple[list[str], list[int]]]:
-        """``words`` cut behind the ends of sentences, each piece with its marks. Pieces may be empty."""
+        """``words`` cut after the ends of sentences, each piece with its marks. Pieces may be empty."""
         pieces: list[tuple[list[str], list[int]]] = []
         start = 0
         for stop in range(WORDS_AT_ONCE, len(words) + WORDS_AT_ONCE, WORDS_AT_ONCE):
@@ -167,15 +167,13 @@ class Punctuator:
 def check_rules(rules: str) -> None:
     """Raise a UsageError unless ``rules`` is one of ``RULES``."""
     if rules not in RULES:
-        raise UsageError(
-            f"there are no text rules '{rules}'", where="text_rules", hint=f"give one of {', '.join(RULES)}"
-        )
+        raise UsageError(f"unknown text rules '{rules}'", where="text_rules", hint=f"give one of {', '.join(RULES)}")
 
 
 def load_punctuator(
     folder: ModelFolder, *, device: torch.device | str = "cpu", weights: Path | None = None
 ) -> Punctuator:
-    """Everything that punctuation with a model folder takes.
+    """Everything needed to punctuate with a model folder.
 
     Raises:
         UsageError: not a punctuation model.

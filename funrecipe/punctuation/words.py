@@ -1,6 +1,6 @@
 """What the network takes for a word: a character that is not ASCII, or a run of ASCII characters between blanks.
 
-Models with ``seg_jieba: true`` know Chinese words instead of characters; the package jieba finds them.
+Models with ``seg_jieba: true`` use Chinese words instead of characters; the package jieba finds them.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def word_splitter(user_dictionary: Path | None) -> Splitter:
         import jieba
     except ImportError:
         hint = "pip install 'funrecipe[jieba]'"
-        raise UsageError("this punctuation model knows Chinese words, which jieba finds", hint=hint) from None
+        raise UsageError("this punctuation model needs Chinese words, which jieba finds", hint=hint) from None
     jieba.setLogLevel(logging.WARNING)
     tokenizer = jieba.Tokenizer()
     tokenizer.load_userdict(str(user_dictionary))

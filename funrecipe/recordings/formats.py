@@ -165,7 +165,7 @@ def parse_formats(names: str) -> list[str]:
     for name in found:
         if name not in FORMATS:
             hint = did_you_mean(name, FORMATS) or f"give some of: {', '.join(FORMATS)}"
-            raise UsageError(f"there is no format '{name}'", where="--formats", hint=hint)
+            raise UsageError(f"unknown format '{name}'", where="--formats", hint=hint)
     return found
 
 

@@ -43,7 +43,7 @@ def join_results(
         for name in ("text", "token", "score", "timestamp")
     }
     if has_pieces and not (results / "text").exists():
-        raise DataError("there are no results of the pieces", where=str(results), hint="decode them first")
+        raise DataError("no results of the pieces", where=str(results), hint="decode them first")
     for key in sorted({*recordings, *failed}):
         if key in failed:
             yield CutRecording(key, error=failed[key])

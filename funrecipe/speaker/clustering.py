@@ -29,7 +29,7 @@ def cluster(embeddings: np.ndarray, n_speakers: int | None = None) -> np.ndarray
         UsageError: a number of speakers below one, or scikit-learn is not installed.
     """
     if n_speakers is not None and n_speakers < 1:
-        raise UsageError(f"{n_speakers} speakers", hint="give a number from 1, or none for an estimate")
+        raise UsageError(f"{n_speakers} speakers", hint="give 1 or more, or nothing for an estimate")
     embeddings = np.asarray(embeddings, np.float64)
     if len(embeddings) < MIN_WINDOWS:
         return np.zeros(len(embeddings), np.int64)
@@ -95,7 +95,7 @@ def k_means(points: np.ndarray, count: int) -> np.ndarray:
         from sklearn.cluster import KMeans
     except ModuleNotFoundError:
         raise UsageError(
-            "finding speakers takes scikit-learn, which is not installed", hint="pip install 'funrecipe[speakers]'"
+            "finding speakers needs scikit-learn, which is not installed", hint="pip install 'funrecipe[speakers]'"
         ) from None
     return np.asarray(KMeans(count, n_init=10, random_state=SEED).fit_predict(points), np.int64)
 

@@ -54,7 +54,7 @@ def publish(found: Embeddings, output_dir: Path, *, max_failed: int = 0) -> None
 
     Raises:
         IncompleteRunError: more failures than ``max_failed``; only ``failed.scp`` is written, and vectors of an earlier
-            run are taken away.
+            run are removed.
         WriteError: the folder cannot be written.
     """
     failed = output_dir / "failed.scp"
@@ -71,6 +71,6 @@ def publish(found: Embeddings, output_dir: Path, *, max_failed: int = 0) -> None
         raise IncompleteRunError(
             f"{len(found.failed)} of {total} utterances failed, nothing was published:\n{list_problems(reasons)}",
             where=str(failed),
-            hint=f"fix the audio, or accept it: --max_failed {len(found.failed)}",
+            hint=f"fix the audio and rerun, or pass --max_failed {len(found.failed)} to accept the failures",
         )
     write_vectors(output_dir, VECTORS, found.vectors)

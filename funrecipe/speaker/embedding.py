@@ -60,7 +60,7 @@ class ConfiguredFrontend(nn.Module):
 
 
 class SpeakerModel:
-    """Embeds waveforms. Holds no state between calls, so threads may share it.
+    """Embeds waveforms. Keeps no state between calls, so threads may share it.
 
     Attributes:
         sample_rate_hz: of the waveforms; embedding_size: E; family: of the network; min_samples: shortest waveform.
@@ -92,7 +92,7 @@ class SpeakerModel:
         if waveforms.shape[1] < self.min_samples:
             shortest_ms, length_ms = (1000 * n / self.sample_rate_hz for n in (self.min_samples, waveforms.shape[1]))
             raise DataError(
-                f"{length_ms:.0f} ms of audio are too short for a speaker embedding, which takes {shortest_ms:.0f} ms"
+                f"{length_ms:.0f} ms of audio are too short for a speaker embedding, which needs {shortest_ms:.0f} ms"
             )
         parts = [np.zeros((0, self.embedding_size), np.float32)]
         for start in range(0, len(waveforms), WINDOW_BATCH):
@@ -100,7 +100,7 @@ class SpeakerModel:
             parts.append(self.network(self.features(batch.to(self.device))).float().cpu().numpy())
         embeddings = np.concatenate(parts)
         if not np.isfinite(embeddings).all():
-            raise DataError("the speaker embedding is not finite: the weights are damaged, or the audio is not audio")
+            raise DataError("the speaker embedding is not finite: the weights are damaged, or the audio is invalid")
         return embeddings
 
 
@@ -117,7 +117,7 @@ def load_speaker_model(
         raise UsageError(
             f"a model of family '{folder.family}' has no speaker embeddings",
             where=str(folder.path),
-            hint=f"families that have: {', '.join(SPEAKER_FAMILIES)}",
+            hint=f"families that have them: {', '.join(SPEAKER_FAMILIES)}",
         )
     path = weights or folder.weights
     state = {name.removeprefix(WRAPPER_PREFIX): tensor for name, tensor in load_state_dict(path).items()}

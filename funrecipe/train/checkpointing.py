@@ -30,7 +30,7 @@ START_ANEW = "choose another output_dir, or start over with --resume false"
 
 @dataclass
 class Position:
-    """Where a run stands; everything that ``checkpoint.pb`` keeps besides tensors."""
+    """Where a run stands; everything that ``checkpoint.pb`` keeps in addition to tensors."""
 
     epoch: int = 1
     next_batch: int = 0

@@ -75,7 +75,7 @@ def check_effect(options: Any, flags: Mapping[str, Any], defaults: Mapping[str, 
     """Refuse a flag that differs from its default and has no effect, because what it belongs to is off."""
     for name, (needed, is_on) in NEEDS.items():
         if name in flags and getattr(options, name) != defaults[name] and not is_on(options):
-            raise UsageError(f"{name} changes nothing without {needed}")
+            raise UsageError(f"{name} has no effect without {needed}")
 
 
 def ranks_by_loss(config: Mapping[str, Any], model_conf: Mapping[str, Any]) -> bool:

@@ -51,7 +51,7 @@ class VadState:
 
 
 class VoiceActivityDetector:
-    """Finds speech in recordings and streams. Holds no state between calls, so threads may share it.
+    """Finds speech in recordings and streams. Keeps no state between calls, so threads may share it.
 
     Args:
         frontend: features; network: their posteriors; options: how segments are made of these.
@@ -75,7 +75,7 @@ class VoiceActivityDetector:
         self.frontend = OnlineFrontend(frontend)
         shift_ms = 1000 * self.frontend.samples_per_frame / sample_rate_hz
         if shift_ms != options.frame_in_ms:
-            hint = f"the front-end makes a frame every {shift_ms:g} ms"
+            hint = f"the front-end produces a frame every {shift_ms:g} ms"
             raise UsageError(f"frame_in_ms is {options.frame_in_ms}", where="vad_post_conf", hint=hint)
 
     def segments(self, waveform: np.ndarray, options: VadOptions | None = None) -> list[list[int]]:
@@ -175,7 +175,7 @@ def load_detector(
     options: Mapping[str, Any] | None = None,
     weights: Path | None = None,
 ) -> VoiceActivityDetector:
-    """Everything that detection with a model folder takes.
+    """Everything needed to detect speech with a model folder.
 
     Args:
         options: ``VadOptions`` by name, over the folder's ``vad_post_conf``.

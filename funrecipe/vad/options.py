@@ -33,10 +33,10 @@ class VadOptions:
 
     Attributes:
         detect_mode: 1: all utterances of the recording; 0: stop after the first, or after a long silence before it.
-        max_end_silence_time: so much silence, counted from when the last word began to fade, ends a segment.
-        max_start_silence_time: so much silence at the start ends the detection (``detect_mode`` 0 only).
+        max_end_silence_time: this much silence, counted from when the last word began to fade, ends a segment.
+        max_start_silence_time: this much silence at the start ends the detection (``detect_mode`` 0 only).
         window_size_ms: frames are smoothed over this window.
-        sil_to_speech_time_thres: so much speech in the window starts speech.
+        sil_to_speech_time_thres: this much speech in the window starts speech.
         speech_to_sil_time_thres: as little speech as this in the window ends it.
         speech_2_noise_ratio: exponent of the silence probability: above 1 more frames are speech.
         speech_noise_thres: by how much speech must be more probable than silence, -1 to 1.

@@ -134,7 +134,7 @@ def test_targets_are_not_overwritten_and_need_audio(exported, waves, tmp_path: P
         export_folder(folder, target, waves, quantized=False)
     with pytest.raises(DataError, match="no audio"):
         export_folder(folder, tmp_path / "x", {}, quantized=False)
-    with pytest.raises(UsageError, match="an export already"):
+    with pytest.raises(UsageError, match="already an export"):
         export_folder(open_model_folder(target), tmp_path / "x", waves, quantized=False)
     assert not (tmp_path / "x").exists()
 

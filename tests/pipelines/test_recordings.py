@@ -54,8 +54,8 @@ def test_lists_and_files(transcribe, recording, tmp_path):
     ("options", "message"),
     [
         ({"formats": "srt"}, "formats need an output_dir"),
-        ({"formats": "doc"}, "there is no format 'doc'"),
-        ({"text_rules": "3"}, "there are no text rules"),
+        ({"formats": "doc"}, "unknown format 'doc'"),
+        ({"text_rules": "3"}, "unknown text rules"),
         ({"beam": 3}, "unknown key 'beam'"),
         ({"weights": "x.pb"}, "weights cannot be given"),
     ],

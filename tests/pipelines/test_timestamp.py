@@ -70,7 +70,7 @@ def test_wrong_calls(align, call, error, message):
 
 def test_recordings_without_a_text_are_named(align, tmp_path):
     (tmp_path / "text.txt").write_text(f"x {TEXT}\ny {TEXT}\n")
-    with pytest.raises(DataError, match="there is no text for 'BAC009S0150W0014'"):
+    with pytest.raises(DataError, match="no text for 'BAC009S0150W0014'"):
         align(audio_in=FIRST, text_in=tmp_path / "text.txt")
 
 

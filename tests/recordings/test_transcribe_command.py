@@ -78,9 +78,9 @@ def test_files_of_the_same_name_do_not_overwrite_each_other(tmp_path):
     ("arguments", "message"),
     [
         (["--formats", "txt,srt"], "2 formats cannot be printed"),
-        (["--formats", "doc"], "there is no format 'doc'"),
+        (["--formats", "doc"], "unknown format 'doc'"),
         (["--max_piece_s", "1"], "max_piece_s is 1"),
-        (["--text_rules", "3"], "there are no text rules '3'"),
+        (["--text_rules", "3"], "unknown text rules '3'"),
         (["--vad_model", PUNCTUATION], "does not detect voice activity"),
         (["--beam_size", "0"], "beam_size is 0"),
     ],

@@ -194,5 +194,5 @@ def test_models_that_do_not_fit_together_are_refused():
         load_transcriber(RecordingModels(recognizer, recognizer))
     with pytest.raises(UsageError, match="does not punctuate"):
         load_transcriber(RecordingModels(recognizer, None, recognizer))
-    with pytest.raises(UsageError, match="there are no text rules"):
+    with pytest.raises(UsageError, match="unknown text rules"):
         load_transcriber(RecordingModels(recognizer), text_rules="2")

@@ -88,7 +88,7 @@ def _read_names(path: Path, known: Mapping[str, int]) -> dict[str, str]:
     for key, line in unique_lines(read_list_file(path, problems), path, problems).items():
         names[key] = line.value.strip().removeprefix("<|").removesuffix("|>")
         if names[key] not in known:
-            problems.append(Problem(f"'{names[key]}' is not a label that the model knows", f"{path}:{line.number}"))
+            problems.append(Problem(f"'{names[key]}' is not a label of the model", f"{path}:{line.number}"))
     if errors := [str(problem) for problem in problems if problem.is_error]:
         raise DataError(
             f"{len(errors)} lines cannot be used\n{list_problems(errors)}",

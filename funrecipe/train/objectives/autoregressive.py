@@ -55,7 +55,7 @@ def rnnt_loss(model: nn.Module, batch: Batch, generator: torch.Generator) -> Los
     """Transducer loss, mean over utterances (Graves 2012), and the losses of the heads that only training uses.
 
     A unified model adds what its encoder gives under chunk masks: the transducer, the CTC and the attention loss are
-    sums over both branches (FunASR ``UnifiedTransducerModel``), the language model's loss knows no encoder.
+    sums over both branches (FunASR ``UnifiedTransducerModel``), the language model's loss uses no encoder.
     """
     conf = TransducerConf.of(model)
     labels = batch.text.clamp(min=0)
