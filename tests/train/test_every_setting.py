@@ -273,16 +273,16 @@ def test_no_setting_is_without_a_row() -> None:
 @pytest.mark.parametrize(
     ("settings", "said"),
     [
-        ({"lora_alpha": 64.0}, "lora_alpha changes nothing without --lora_rank"),
-        ({"dataset_conf": {"shuffle": False}}, "dataset_conf changes nothing without --dataset_type large"),
-        ({"scheduler_conf": {"warmup_steps": 3}}, "scheduler_conf changes nothing without --scheduler"),
+        ({"lora_alpha": 64.0}, "lora_alpha has no effect without --lora_rank"),
+        ({"dataset_conf": {"shuffle": False}}, "dataset_conf has no effect without --dataset_type large"),
+        ({"scheduler_conf": {"warmup_steps": 3}}, "scheduler_conf has no effect without --scheduler"),
         ({"early_stopping_criterion": ["valid", "acc", "max"]}, "without --patience"),
         ({"noise_probability": 0.9}, "without --noise_scp"),
         ({"model_conf": {"ctc_wieght": 0.3}}, "no setting 'ctc_wieght'"),
         ({"specaug": "specaug", "specaug_conf": {"num_time_msk": 0.3}}, "num_time_msk"),
         ({**LARGE, "dataset_conf": {"shufle": False}}, "no setting 'shufle'"),
         ({**LARGE, "dataset_conf": {"shuffle_conf": {"size": 3}}}, "no setting 'size'"),
-        ({**LARGE, "cache_mb": 7}, "cache_mb changes nothing without --dataset_type small"),
+        ({**LARGE, "cache_mb": 7}, "cache_mb has no effect without --dataset_type small"),
     ],
 )  # fmt: skip
 def test_a_setting_that_would_do_nothing_is_refused(settings: dict[str, Any], said: str, observed: Any) -> None:
