@@ -20,6 +20,7 @@ PARAFORMER = frozenset(
     {"beam_size", "nbest", "ctc_weight", "lm_weight", "ngram_weight", "penalty", "minlenratio", "timestamp"}
 )
 TRANSDUCER = frozenset({"beam_size", "search_type", "score_norm"}) | FUSION
+SPEAKERS = "egs/speaker/infer.sh, or pipeline(task='speaker-verification')"
 SPEAKER = frozenset({"windows"})
 UNIASR = frozenset(
     {"decoding_mode", "decoding_ind", "token_num_relax", "beam_size", "nbest", "penalty", "lm_weight", "ngram_weight"}
@@ -44,6 +45,7 @@ class Family:
         decoding_modes: values of ``decoding_mode`` and the options that only they use; the first is the default.
         stream_options: the decode options that ``stream`` uses.
         has_times: whether ``search`` gives the time of every token without being asked.
+        instead: what a model that does not recognize speech is used with.
         unsupported: why a family that is known by name does not run here.
     """
 
@@ -59,6 +61,7 @@ class Family:
     decoding_modes: Mapping[str, frozenset[str]] = field(default_factory=dict)
     stream_options: frozenset[str] = NONE
     has_times: bool = False
+    instead: str | None = None
     unsupported: str | None = None
 
 
@@ -185,19 +188,34 @@ FAMILIES: dict[str, Family] = {
         zoo_modes=("sense_voice",),
         options=frozenset({"language", "use_itn", "ban_emo_unk", "output"}),
     ),
-    "e2evad": Family("voice activity detection (FSMN)", build="fsmn_vad:build_fsmn_vad"),
-    "punc": Family("punctuation (CT-Transformer)", build="ct_transformer:build_ct_transformer"),
-    "campplus": Family("speaker embeddings (CAM++)", build="campplus:build_campplus", options=SPEAKER),
-    "eres2netv2": Family("speaker embeddings (ERes2NetV2)", build="eres2netv2:build_eres2netv2", options=SPEAKER),
-    "sv": Family("speaker embeddings (x-vector)", build="xvector:build_xvector", options=SPEAKER),
+    "e2evad": Family(
+        "voice activity detection (FSMN)",
+        build="fsmn_vad:build_fsmn_vad",
+        instead="egs/vad/infer.sh, pipeline(task='voice-activity-detection') or a recognizer's --vad_model",
+    ),
+    "punc": Family(
+        "punctuation (CT-Transformer)",
+        build="ct_transformer:build_ct_transformer",
+        instead="egs/punctuation/infer.sh, pipeline(task='punctuation') or a recognizer's --punc_model",
+    ),
+    "campplus": Family(
+        "speaker embeddings (CAM++)", build="campplus:build_campplus", options=SPEAKER, instead=SPEAKERS
+    ),
+    "eres2netv2": Family(
+        "speaker embeddings (ERes2NetV2)", build="eres2netv2:build_eres2netv2", options=SPEAKER, instead=SPEAKERS
+    ),
+    "sv": Family("speaker embeddings (x-vector)", build="xvector:build_xvector", options=SPEAKER, instead=SPEAKERS),
     "lm": Family(
         "language model for shallow fusion and perplexity",
         objective="autoregressive:language_model_loss",
+        instead="a recognizer: --lm_weight with the model as lm.pb in its folder, or funrecipe perplexity",
     ),
     "mfcca": Family("multi-channel recognition", unsupported="multi-channel multi-talker recognition"),
     "sa_asr": Family("speaker-attributed recognition", unsupported="speaker-attributed recognition"),
     "timestamp_prediction": Family(
-        "timestamps of a known text", build="timestamp_prediction:build_timestamp_predictor"
+        "timestamps of a known text",
+        build="timestamp_prediction:build_timestamp_predictor",
+        instead="egs/timestamp/infer.sh, or pipeline(task='speech-timestamp')",
     ),
     "bat": Family("boundary-aware transducer", unsupported="boundary-aware transducer"),
     "data2vec": Family(
@@ -227,6 +245,16 @@ def find_family(name: str) -> Family:
     if family.unsupported:
         raise UsageError(f"models of family '{name}' are not supported ({family.unsupported})")
     return family
+
+
+def not_a_recognizer(name: str, where: str | None = None) -> UsageError:
+    """The error for a model of a known family that does not recognize speech: what it is, what to use it with."""
+    family = find_family(name)
+    return UsageError(
+        f"a model of family '{name}' does not recognize speech: {family.summary}",
+        where=where,
+        hint=f"use it with {family.instead}" if family.instead else f"recognizers: {', '.join(names_with('search'))}",
+    )
 
 
 def load_part(entry: str, package: str) -> Any:

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from funrecipe.decode.hypothesis import TokenHypothesis
 from funrecipe.decode.options import DecodeOptions, check_supported
 from funrecipe.errors import UsageError
-from funrecipe.families import find_family, load_part, names_with
+from funrecipe.families import find_family, load_part, not_a_recognizer
 from funrecipe.model_folder import ModelFolder
 
 
@@ -31,11 +31,7 @@ def make_search(model: nn.Module, folder: ModelFolder, options: DecodeOptions) -
     """
     family = find_family(folder.family)
     if family.search is None:
-        raise UsageError(
-            f"models of family '{folder.family}' cannot be decoded",
-            where=str(folder.path),
-            hint=f"other tasks: docs/pipeline.md; families that can: {', '.join(names_with('search'))}",
-        )
+        raise not_a_recognizer(folder.family, str(folder.path))
     check_supported(options, folder.family)
     is_exported = folder.weights.suffix == ".onnx"
     if is_exported and family.export_search is None:

@@ -49,11 +49,17 @@ def resolve_model(model: str | Path, *, pretrained: bool = False) -> Path:
     for candidate in _candidates(model_id):
         if any((candidate / name).is_file() for name in DESCRIPTIONS):
             return candidate
-    guess = did_you_mean(model_id, zoo()) if row is None else None
-    raise DataError(
-        f"the model '{text}' is not on disk" + (f", and the zoo does not have it ({guess})" if guess else ""),
-        hint=f"funrecipe download {model_id}\n  on disk: {', '.join(models_on_disk()) or 'none'}",
-    )
+    raise _not_on_disk(text, model_id, known=row is not None)
+
+
+def _not_on_disk(text: str, model_id: str, *, known: bool) -> DataError:
+    """An id of the zoo can be downloaded; anything else is a typo of one, or a folder that is not there."""
+    there = f"\n  on disk: {', '.join(models_on_disk()) or 'none'}"
+    if known:
+        return DataError(f"the model '{text}' is not on disk", hint=f"funrecipe download {model_id}{there}")
+    guess = did_you_mean(model_id, zoo())
+    hint = guess or f"correct the path; for an id outside the zoo: funrecipe download {model_id}"
+    return DataError(f"no model folder '{text}', and the zoo has no such id", hint=hint + there)
 
 
 def models_on_disk() -> list[str]:

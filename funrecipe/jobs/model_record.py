@@ -12,6 +12,7 @@ from typing import Any
 from funrecipe.decode.hotwords import read_hotwords, spell_hotwords
 from funrecipe.decode.options import DecodeOptions, check_supported
 from funrecipe.errors import DataError
+from funrecipe.families import find_family, not_a_recognizer
 from funrecipe.hub import open_model
 from funrecipe.identity import fingerprint, strict_stamp
 from funrecipe.model_folder import ModelFolder, open_model_folder
@@ -52,6 +53,8 @@ def choose_model(
     folder = open_model(model)
     defaults = DecodeOptions.from_mapping(folder.decoding, where=f"{folder.path}/decoding.yaml")
     asked = DecodeOptions(**options).over(defaults)
+    if find_family(folder.family).search is None and asked.windows is None:  # speaker runs set it
+        raise not_a_recognizer(folder.family, str(folder.path))
     check_supported(asked, folder.family)
     if words := read_hotwords(asked.hotword):
         spell_hotwords(words, folder.tokenizer)

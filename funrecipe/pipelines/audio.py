@@ -45,7 +45,9 @@ class AudioSources:
         """Sources by key if ``audio_in`` is a list or a ``wav.scp``, which needs an ``output_dir``; else None."""
         if isinstance(audio_in, (str, os.PathLike)) and str(audio_in).endswith(".scp"):
             if output_dir is None:
-                raise UsageError("a list of audio needs an output_dir", where=str(audio_in))
+                raise UsageError(
+                    "a list of audio needs an output_dir", where=str(audio_in), hint="pass output_dir=FOLDER"
+                )
             return {u.utt_id: u for u in read_scp(Path(audio_in), allow_pipes=self.allow_pipes)}
         return name_sources(audio_in) if isinstance(audio_in, (list, tuple)) else None
 

@@ -177,3 +177,13 @@ def test_supported_rows_are_those_that_decode_and_their_options_are_used():
         assert (decodes or row.family in (*SPEAKER_FAMILIES, *OTHER_TASKS)) == (row.unsupported is None), row
         if decodes:
             check_supported(DecodeOptions.from_mapping(row.decode, where=row.id), row.family)
+
+
+def test_a_typo_is_not_offered_for_download_and_a_folder_that_is_missing_is_called_one(caches):
+    with pytest.raises(DataError, match="no model folder(.|\n)*did you mean") as caught:
+        hub.resolve_model(LARGE + "x")
+    assert "download" not in str(caught.value)
+    with pytest.raises(DataError, match="no model folder 'exp/model'(.|\n)*correct the path"):
+        hub.resolve_model("exp/model")
+    with pytest.raises(DataError, match=f"is not on disk(.|\n)*funrecipe download {LARGE}"):
+        hub.resolve_model(LARGE)

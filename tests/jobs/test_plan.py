@@ -352,3 +352,9 @@ def test_the_fingerprint_covers_ngrams_and_hot_words(tmp_path: Path, caplog: pyt
     (folder / "decoding.yaml").write_text("beam_sise: 3\n")
     with pytest.raises(UsageError, match="beam_sise"):
         record()
+
+
+def test_a_folder_of_another_task_is_named_when_a_run_is_planned() -> None:
+    vad = Path(__file__).resolve().parents[2] / "egs/quickstart/vad"
+    with pytest.raises(UsageError, match="does not recognize speech: voice activity(.|\n)*egs/vad/infer.sh"):
+        choose_model(str(vad), None, "", {})

@@ -107,5 +107,5 @@ def test_a_setting_that_the_network_does_not_have_is_named(tmp_path):
 def test_a_recognizer_is_not_a_speaker_model_and_the_reverse():
     with pytest.raises(UsageError, match="family 'paraformer' has no speaker embeddings"):
         load_speaker_model(open_model_folder(PARITY / "paraformer"))
-    with pytest.raises(UsageError, match="family 'campplus' cannot be decoded"):
+    with pytest.raises(UsageError, match="family 'campplus' does not recognize speech"):
         load_recognizer(open_model_folder(PARITY / "campplus"))
