@@ -1,4 +1,4 @@
-"""What was computed from a file and is kept to save computing it again; whatever is damaged or gone is made anew."""
+"""What was computed from a file, kept for the next time; whatever is damaged or missing is recomputed."""
 
 from __future__ import annotations
 

@@ -219,4 +219,6 @@ def _starts_like_a_checkpoint(path: Path | str) -> bool:
 
 
 def _not_a_checkpoint(path: Path | str, reason: str) -> DataError:
-    return DataError(f"not a readable checkpoint: {reason}", where=str(path), hint="damaged or cut off: get it again")
+    return DataError(
+        f"not a readable checkpoint: {reason}", where=str(path), hint="get the file again: it is damaged or cut off"
+    )

@@ -21,7 +21,7 @@ from funrecipe.errors import DataError, FunrecipeError, UsageError, WorkerError,
 
 VERBS: dict[str, str] = {
     "validate": "check a Kaldi data directory, file:line for every problem",
-    "import": "make a data directory of a folder of audio, a jsonl, a table or lhotse cuts",
+    "import": "make a data directory from a folder of audio, a jsonl, a table or lhotse cuts",
     "plan": "plan a run: balanced shards, kind of device, model, options -> plan.json and split/",
     "launch": "start one worker per shard of a plan and wait for all of them",
     "decode": "decode one shard (the worker)",
@@ -46,7 +46,7 @@ VERBS: dict[str, str] = {
     "splice": "create extra training data by splicing segments of a training set",
     "pack": "one checkpoint of a training run as a model folder",
     "segment": "recordings of a data directory -> their pieces, to be decoded",
-    "join": "results of pieces -> those of the recordings, subtitles",
+    "join": "join results of pieces into those of their recordings, write subtitles",
     "transcribe": "audio files of any length to text and subtitles",
     "export": "a model folder as ONNX, checked on real audio",
     "perplexity": "how well a language model predicts a text",

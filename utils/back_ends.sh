@@ -3,9 +3,9 @@
 
 declare_option backend local "what runs the jobs: local, slurm, or launcher"
 declare_option backend_opts "" "settings of Slurm: YAML with partition, time, mem, ...; empty: ~/.config/funrecipe/slurm.yaml"
-declare_option launcher "" "with --backend launcher: a script of Kaldi's kind with its options, like 'queue.pl --mem 4G'"
-declare_option max_retries 1 "how often Slurm tries a failed job again, on another node" count
-declare_option on_interrupt "" "what Ctrl-C does to jobs of Slurm; empty: ask on a terminal, else cancel" "cancel|leave"
+declare_option launcher "" "with --backend launcher: a Kaldi-style launcher with its options, such as 'queue.pl --mem 4G'"
+declare_option max_retries 1 "number of retries of a failed Slurm job, on another node" count
+declare_option on_interrupt "" "what Ctrl-C does to Slurm jobs; empty: ask on a terminal, else cancel" "cancel|leave"
 declare_option stall_timeout_s 1800 "seconds without progress after which a job is ended; 0: never" count
 
 # launch_jobs PLAN DIGEST: run the jobs of the plan that are not finished.

@@ -49,7 +49,7 @@ declare_setting scheduler 'from the model, else null' 'learning rate schedule: w
 declare_setting scheduler_conf 'from the model, else {}' 'settings of the schedule'
 declare_setting grad_clip 'from the model, else 5.0' 'gradients are clipped to this norm; 0: no clipping'
 declare_setting grad_clip_type 'from the model, else 2.0' 'order of that norm'
-declare_setting precision 'from the model, else fp32' 'fp32, bf16, fp16 (GPU only), or auto: bf16 where the device multiplies it faster, otherwise fp32'
+declare_setting precision 'from the model, else fp32' 'fp32, bf16, fp16 (GPU only), or auto: bf16 where the device is faster with it, otherwise fp32'
 declare_setting seed 'from the model, else 0' 'random seed'
 declare_setting best_model_criterion 'from the model, else [["valid", "acc", "max"]]' '[[phase, value, min|max], ...]: what ranks epochs for averaging; [[valid, loss, min]] if there is no accuracy'
 declare_setting val_scheduler_criterion 'from the model, else ["valid", "loss"]' '[phase, value] that the schedule reducelronplateau watches'

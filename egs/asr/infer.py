@@ -14,7 +14,7 @@ PARAMS = {
     "model": "damo/speech_paraformer-large_asr_nat-zh-cn-16k-common-vocab8404-pytorch",  # id, or a model folder
     "data_dir": "./data/test",  # holds wav.scp and, to be scored, text
     "output_dir": "./results",
-    "batch_size": 64,  # most utterances decoded at once, by each job
+    "batch_size": 64,  # maximum number of utterances that each job decodes at once
     "ctc_weight": None,  # of models with a CTC module; None: as decoding.yaml says
     "njob": 1,  # jobs per GPU, or CPU jobs where ngpu is 0
     "ngpu": 1,  # GPUs to use, 0 for the CPU; a machine without a GPU uses the CPU

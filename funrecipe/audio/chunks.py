@@ -89,7 +89,7 @@ def chunk_parts(file: BinaryIO, start: int, stop: int, reader: str, *, is_entry:
     if samples.size is None and reader not in ("riff", "rifx", "rf64"):
         raise DataError("its header does not say how long it is (written through a pipe?)", hint="write it to a file")
     if samples.size == 0 and left > 0 and not _may_follow(file, samples.start, stop, LAYOUTS[reader]):
-        raise DataError(f"its header says no samples, but {left} bytes follow: the recording was interrupted")
+        raise DataError(f"its header states 0 samples, but {left} bytes follow: the recording was interrupted")
     if samples.size is not None and samples.size > left:
         raise DataError(f"the file is cut off: {left} of {samples.size} bytes of samples")
     size = left if samples.size is None else samples.size

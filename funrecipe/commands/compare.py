@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("first", metavar="A", help="output_dir or 1best_recog of a scored run; with --ref a file of hypotheses")
-    add("second", metavar="B", help="the same of the other system")
+    add("second", metavar="B", help="the same for the other system")
     add("--ref", help="references; A and B are then files of hypotheses")
     add("--tokens", default="mixed", choices=("mixed", "char", "word"))
     add("--profile", metavar="NAME", help="normalize both sides first (default: none)")

@@ -1,4 +1,4 @@
-"""``funrecipe status``: how far a run is, and in the end its summary."""
+"""``funrecipe status``: the progress of a run, and its summary once it has ended."""
 
 from __future__ import annotations
 

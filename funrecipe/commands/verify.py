@@ -1,4 +1,4 @@
-"""``funrecipe verify TRIALS XVECTOR.SCP [SCORES]``: the cosine of every pair, and error rates where it is known."""
+"""``funrecipe verify TRIALS XVECTOR.SCP [SCORES]``: the cosine of every pair, and error rates given labels."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Does an exported model say what the model says? On real audio, token by token and number by number."""
+"""Does an exported model give the same output as the original? On real audio, token by token and number by number."""
 
 from __future__ import annotations
 

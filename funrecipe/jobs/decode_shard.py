@@ -89,7 +89,7 @@ def decode_shard(
 
     Args:
         read: gives the waveform (S,) of an entry at the recognizer's rate, or raises.
-        batch_size: most utterances in a batch.
+        batch_size: maximum number of utterances in a batch.
         batch_audio_s: most seconds in a batch, each utterance counted as long as the longest.
         on_batch: called after every batch (heartbeat).
     Raises:

@@ -1,4 +1,4 @@
-"""The back end that runs jobs with a launcher of Kaldi's kind: ``run.pl``, ``queue.pl``, ``slurm.pl``, a site's own.
+"""The back end that runs jobs with a Kaldi-style launcher: ``run.pl``, ``queue.pl``, ``slurm.pl``, a site's own.
 
 Such a launcher is called as ``CMD [options] JOB=1:4 log.JOB.log command ...``, runs the command once per number in
 place of the word JOB, and ends with 0 when all have. It says nothing before, so progress is what the workers report.

@@ -52,7 +52,7 @@ def refuse_living(output_dir: Path, digest: str, environment: dict[str, str], *,
         raise DataError(what, where=where, hint=f"if they have ended, remove {output_dir / RECORD_NAME}") from None
     named = ", ".join(ids)
     if answer.is_unreachable:
-        raise DataError(f"Slurm does not answer whether its arrays {named} still write here", where=where, hint=hint)
+        raise DataError(f"Slurm does not say whether its arrays {named} are still writing here", where=where, hint=hint)
     if any(not element.has_ended for element in read_squeue(answer.output).values()):
         raise DataError(f"arrays {named} of Slurm, of an earlier plan, still write here", where=where, hint=hint)
     remove(output_dir)

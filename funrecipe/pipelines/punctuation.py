@@ -78,7 +78,7 @@ class Punctuation:
     def _feed(self, text: Any, cache: Any) -> tuple[str, list[str]]:
         if not self._punctuator.network.realtime:
             raise UsageError(
-                "this model punctuates whole texts, it does not take them piece by piece",
+                "this model punctuates whole texts and does not take them piece by piece",
                 where="param_dict['cache']",
                 hint="leave the cache out, or use a model with vad_realtime in its name",
             )

@@ -56,7 +56,7 @@ def pipeline(
         ngpu: 1 decodes on the GPU if there is one, else on the CPU; 0 on the CPU.
         ncpu: threads of torch on the CPU, for the whole process.
         output_dir: where calls write ``1best_recog/{text,token,score,...}`` and ``failed.scp``.
-        batch_size: most utterances decoded at once.
+        batch_size: maximum number of utterances decoded at once.
         param_dict: defaults of what a call's ``param_dict`` may say.
         mode: ModelScope's name of a way to decode; checked against the model.
         model_revision: refused when the model on disk was downloaded as another one.

@@ -1,4 +1,4 @@
-"""The values that epochs are judged by: do they exist, which epoch is better, when is it enough."""
+"""The values that epochs are judged by: do they exist, which epoch is better, when to stop."""
 
 from __future__ import annotations
 

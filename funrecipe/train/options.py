@@ -117,7 +117,7 @@ class TrainOptions:
     grad_clip: float = setting(5.0, "gradients are clipped to this norm; 0: no clipping")
     grad_clip_type: float = setting(2.0, "order of that norm")
     precision: str = setting(
-        "fp32", "fp32, bf16, fp16 (GPU only), or auto: bf16 where the device multiplies it faster, otherwise fp32"
+        "fp32", "fp32, bf16, fp16 (GPU only), or auto: bf16 where the device is faster with it, otherwise fp32"
     )
     seed: int = setting(0, "random seed")
     # validation, checkpoints

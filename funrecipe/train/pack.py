@@ -1,4 +1,4 @@
-"""A checkpoint of a training run as a model folder to give away."""
+"""A checkpoint of a training run as a model folder to distribute."""
 
 from __future__ import annotations
 

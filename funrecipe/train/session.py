@@ -68,7 +68,7 @@ def starting_point(options: TrainOptions) -> ModelFolder:
         raise UsageError("give either --model (a model folder) or --config (from scratch)")
     if options.pretrained and options.model:
         raise UsageError(
-            "pretrained changes nothing with --model, which has weights of its own",
+            "pretrained has no effect with --model, which has its own weights",
             hint="give --config, the configuration of the model to build on the pre-trained encoder",
         )
     if options.model:

@@ -135,7 +135,7 @@ class LengthSortedSampler:
         world_size: int = 1,
     ) -> None:
         if not costs:
-            raise UsageError("no utterance to make batches of")
+            raise UsageError("no utterances to batch")
         self.costs, self.batch_bins, self.by_count = list(costs), batch_bins, by_count
         self.seed, self.shuffle, self.rank, self.world_size = seed, shuffle, rank, world_size
 

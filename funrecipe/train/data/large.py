@@ -160,7 +160,7 @@ def _read_sounds(scp: str) -> Iterator[tuple[str, str, float]]:
 def _sound_ms(source: str | io.BytesIO, sample_rate_hz: int) -> float:
     """By the header where that is exact, else by decoding all of it. Raises DataError."""
     if isinstance(source, str) and source.endswith("|"):
-        raise DataError("a command, and training reads files only", where=source)
+        raise DataError("the audio is a command; training reads only files", where=source)
     seconds = length_s(source, audio_fs=sample_rate_hz)
     if seconds is None:
         seconds = len(read_audio(source, sample_rate_hz=sample_rate_hz)) / sample_rate_hz

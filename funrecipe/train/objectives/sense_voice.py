@@ -24,7 +24,7 @@ def sense_voice_loss(model: nn.Module, batch: Batch, generator: torch.Generator)
         DataError: the batch has no labels.
     """
     if batch.labels is None:
-        raise DataError("training data of SenseVoice need labels", where=", ".join(batch.keys[:3]))
+        raise DataError("SenseVoice training data needs labels", where=", ".join(batch.keys[:3]))
     conf = ObjectiveConf.of(model)
     language_rows, itn_rows = query_rows(model, batch.labels, generator)
     encoder_out, lens = model.encode(batch.feats, batch.feat_lens, language_rows, itn_rows)
