@@ -23,6 +23,7 @@ DECLARE_SETTING = """settings=()
 declare_setting() {
   settings+=("$1")
   declare_option "$1" "" "$3"
+  # shellcheck disable=SC2034  # read by parse_options.sh
   option_default_text[$1]=$2
 }
 """

@@ -97,6 +97,7 @@ _read_config() {
     fi
     _known_option "$name" "$file:$number: $name"
     _set_option "$name" "$value" "$file:$number: $name"
+    # shellcheck disable=SC2034  # read by finetune.sh
     config_file=$file config_names=${config_names//,$name,/,}$name,
   done < "$file"
 }

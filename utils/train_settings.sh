@@ -5,6 +5,7 @@ settings=()
 declare_setting() {
   settings+=("$1")
   declare_option "$1" "" "$3"
+  # shellcheck disable=SC2034  # read by parse_options.sh
   option_default_text[$1]=$2
 }
 declare_setting more_train_dirs '[]' 'additional training sets, each a folder with wav.scp and text'
