@@ -44,7 +44,7 @@ fi
 if stage 1; then
   log "Stage 1: Detecting ..."
   given checkpoint_dir ncpu audio_fs
-  funrecipe plan --model="$model" --data_dir="$data_dir" --output_dir="$output_dir" --batch_size="$batch_size" \
+  funrecipe plan --task=vad --model="$model" --data_dir="$data_dir" --output_dir="$output_dir" --batch_size="$batch_size" \
     --gpu_inference="$gpu_inference" --gpuid_list="$gpuid_list" --njob="$njob" --checkpoint_name="$checkpoint_name" \
     --resume="$resume" --allow_pipes="$allow_pipes" --backend="$backend" "${flags[@]}"
   digest=$(digest_of "$plan") # every step from here on is about this plan

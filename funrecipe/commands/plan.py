@@ -13,6 +13,7 @@ BOOLEAN = ("true", "false")
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     from funrecipe.decode.options import add_option_arguments
+    from funrecipe.jobs.model_record import TASKS
     from funrecipe.model_folder.checkpoints import DEFAULT_NAME
 
     add = parser.add_argument
@@ -20,17 +21,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--data_dir", type=Path, help="Kaldi data directory")
     add("--output_dir", type=Path, required=True)
     add("--njob", type=positive, default=64, help="shards, one job each; on this machine's CPU (default: %(default)s)")
-    add(
-        "--batch_size", type=positive, default=64, help="maximum number of utterances in a batch (default: %(default)s)"
-    )
+    add("--batch_size", type=positive, default=64, help="maximum utterances in a batch (default: %(default)s)")
     add("--gpu_inference", choices=("auto", *BOOLEAN), default="auto")
     add("--gpuid_list", default="0,1", help="GPUs of this machine to use, one job each (default: %(default)s)")
     add("--ncpu", type=positive, help="threads per job (default: cores / jobs)")
     add("--checkpoint_dir", type=Path, help="folder of a fine-tuning run")
     add(
-        "--checkpoint_name",
-        default=DEFAULT_NAME,
-        help="weights in it (default: %(default)s, else the run's own average)",
+        "--checkpoint_name", default=DEFAULT_NAME, help="weights in it (default: %(default)s, or the run's own average)"
     )
     add("--resume", choices=BOOLEAN, default="true", help="keep the results of an interrupted run of this plan")
     add("--backend", default="local", help="back end that will run the jobs (default: %(default)s)")
@@ -38,13 +35,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--audio_fs", type=positive, help="sampling rate of raw .pcm files, in Hz")
     add("--channel", help="channel of the audio to decode, counted from 1, or mix: the mean of all (default: 1)")
     add("--allow_ffmpeg", choices=BOOLEAN, default="false", help="let ffmpeg read m4a, aac, amr, wma, webm, ...")
+    add("--task", choices=TASKS, default=TASKS[0], help="what the model is expected to do (default: %(default)s)")
     add_option_arguments(parser)
-    add(
-        "--check",
-        choices=BOOLEAN,
-        default="false",
-        help="do not plan; refuse options that differ from those of the plan",
-    )
+    add("--check", choices=BOOLEAN, default="false", help="do not plan; refuse options that differ from the plan's")
 
 
 def positive(text: str) -> int:
@@ -72,7 +65,11 @@ def run(args: argparse.Namespace) -> None:
         if "hotword" not in plan.options:
             options.pop("hotword", None)  # whose recall in these results is asked for
         args.model = args.model or (args.checkpoint_dir and plan.model.path)
-        model = choose_model(args.model, args.checkpoint_dir, args.checkpoint_name, options) if args.model else None
+        model = (
+            choose_model(args.model, args.checkpoint_dir, args.checkpoint_name, options, args.task)
+            if args.model
+            else None
+        )
         make_plan.refuse_contradictions(plan, make_plan.contradictions(plan, model, options, args.audio_fs, channel))
         return
     for name in ("model", "data_dir"):
@@ -89,7 +86,7 @@ def run(args: argparse.Namespace) -> None:
         allow_pipes=args.allow_pipes == "true",
         allow_ffmpeg=args.allow_ffmpeg == "true",
     )
-    model = choose_model(args.model, args.checkpoint_dir, args.checkpoint_name, options)
+    model = choose_model(args.model, args.checkpoint_dir, args.checkpoint_name, options, args.task)
     _, lines = make_plan.make_plan(data, model, options, wishes, args.output_dir)
     print("\n".join(lines))
 

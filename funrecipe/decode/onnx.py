@@ -127,7 +127,7 @@ class OnnxParaformerSearch(OnnxSearch):
 class OnnxHotwordSearch(OnnxParaformerSearch):
     """With hotwords, whose vectors come from a graph of their own."""
 
-    honours: ClassVar[frozenset[str]] = frozenset({"hotword"})
+    used: ClassVar[frozenset[str]] = frozenset({"hotword"})
 
     def __init__(self, model: OnnxModel, folder: ModelFolder, options: DecodeOptions) -> None:
         super().__init__(model, folder, options)

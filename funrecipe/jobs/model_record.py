@@ -18,6 +18,9 @@ from funrecipe.identity import fingerprint, strict_stamp
 from funrecipe.model_folder import ModelFolder, open_model_folder
 from funrecipe.model_folder.checkpoints import find_checkpoint
 
+RECOGNITION = "recognition"
+TASKS = (RECOGNITION, "vad")  # what a run's model is expected to do
+
 
 @dataclass(frozen=True)
 class ModelRecord:
@@ -41,7 +44,11 @@ class ModelRecord:
 
 
 def choose_model(
-    model: str, checkpoint_dir: Path | None, checkpoint_name: str, options: Mapping[str, Any]
+    model: str,
+    checkpoint_dir: Path | None,
+    checkpoint_name: str,
+    options: Mapping[str, Any],
+    task: str = RECOGNITION,
 ) -> ModelRecord:
     """The model with the weights in use. Hotwords that the vocabulary cannot spell are reported now, as the logs of the
     workers are not read.
@@ -53,7 +60,7 @@ def choose_model(
     folder = open_model(model)
     defaults = DecodeOptions.from_mapping(folder.decoding, where=f"{folder.path}/decoding.yaml")
     asked = DecodeOptions(**options).over(defaults)
-    if find_family(folder.family).search is None and asked.windows is None:  # speaker runs set it
+    if task == RECOGNITION and find_family(folder.family).search is None and asked.windows is None:  # of speaker runs
         raise not_a_recognizer(folder.family, str(folder.path))
     check_supported(asked, folder.family)
     if words := read_hotwords(asked.hotword):

@@ -55,5 +55,5 @@ def test_the_best_of_a_beam_is_the_greedy_result(waves):
 
 
 def test_a_chunk_shape_that_is_not_there():
-    with pytest.raises(UsageError, match="knows 2 chunk shapes"):
+    with pytest.raises(UsageError, match="has 2 chunk shapes"):
         load_recognizer(open_model_folder(FOLDER), options=DecodeOptions(decoding_ind=2))

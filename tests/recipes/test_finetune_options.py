@@ -149,7 +149,7 @@ def test_every_setting_arrives_at_each_stage_that_needs_it(name: str, calls) -> 
 @pytest.mark.parametrize(
     ("flags", "said"),
     [
-        (("--num_processes", "0"), "at least 1"),
+        (("--num_processes", "0"), "must be 1 or more"),
         (("--num_processes", "2", "--num_gpus", "2"), "leave out --num_processes"),
         (("--node_rank", "1"), "--num_nodes 1"),
         (("--num_nodes", "2"), "--master HOST:PORT"),

@@ -111,7 +111,7 @@ def test_shifted_keys_do_not_train_on_wrong_texts(data: Path) -> None:
 
 def test_empty_lists_are_an_error(data: Path) -> None:
     (data / "train" / "wav.scp").write_text("")
-    with pytest.raises(DataError, match="no utterance"):
+    with pytest.raises(DataError, match="no usable utterance"):
         train(scratch(data, data.parent / "out"))
 
 

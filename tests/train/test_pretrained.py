@@ -81,7 +81,7 @@ def test_an_encoder_that_does_not_fit_names_its_tensors(corpus: Path, pretrained
 
 
 def test_it_is_refused_beside_a_model_and_cannot_recognize(corpus: Path, pretrained: Path) -> None:
-    with pytest.raises(UsageError, match="pretrained changes nothing with --model"):
+    with pytest.raises(UsageError, match="pretrained has no effect with --model"):
         train(flags(corpus, pretrained, model=str(pretrained), config=""))
     with pytest.raises(UsageError, match="it does not recognize by itself"):
         build_model(open_model_folder(pretrained).config, 9)
