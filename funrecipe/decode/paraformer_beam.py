@@ -42,8 +42,7 @@ def paraformer_beam_search(
     Returns:
         Every ended hypothesis of each utterance, best first; none where no token was predicted.
     """
-    default = LEAST_SHARE_WITH_CTC if options.ctc_weight > 0 else LEAST_SHARE
-    least = ((options.minlenratio or default) * token_lens).long()
+    least = (options.minlenratio * token_lens).long() if options.minlenratio else default_least(token_lens, options)
     is_early = torch.arange(log_probs.size(1), device=log_probs.device) < least.unsqueeze(1)
     log_probs = log_probs.clone()
     log_probs[..., EOS_ID].masked_fill_(is_early, -torch.inf)
@@ -51,3 +50,10 @@ def paraformer_beam_search(
     ctc = CTCPrefixScorer(ctc_log_probs, ctc_lens, EOS_ID) if options.ctc_weight > 0 else None
     search = JointBeamSearch(scorers, ctc, options, vocab_size=log_probs.size(-1), eos_id=EOS_ID)
     return search.run(token_lens.tolist(), log_probs.device)
+
+
+def default_least(token_lens: Tensor, options: BeamOptions) -> Tensor:
+    """The least number of tokens (B,) of a text; the last of ``token_lens`` positions is that of its end."""
+    share = LEAST_SHARE_WITH_CTC if options.ctc_weight > 0 else LEAST_SHARE
+    tokens = token_lens - 1
+    return torch.where(tokens > 0, (share * tokens).long().clamp(min=1), 0)
