@@ -18,7 +18,7 @@ def run(args: argparse.Namespace) -> None:
     from funrecipe.errors import DataError
     from funrecipe.files import write_json
     from funrecipe.score.read import read_texts
-    from funrecipe.score.segments import VadErrors, read_segments, score_recordings
+    from funrecipe.score.segments import VadErrors, read_segments, require_results, score_recordings
 
     durations_ms = {}
     for key, seconds in read_texts(str(args.reco2dur)).items() if args.reco2dur else ():
@@ -26,7 +26,9 @@ def run(args: argparse.Namespace) -> None:
             durations_ms[key] = round(1000 * float(seconds))
         except ValueError:
             raise DataError(f"'{seconds}' is not a number of seconds", where=f"{args.reco2dur}: {key}") from None
-    errors = score_recordings(read_segments(args.ref), read_segments(args.hyp), durations_ms)
+    references, found = read_segments(args.ref), read_segments(args.hyp)
+    require_results(references, args.hyp, found)
+    errors = score_recordings(references, found, durations_ms)
     total = sum(errors.values(), VadErrors())
     if args.out:
         recordings = {key: found.as_json() for key, found in errors.items()}

@@ -13,7 +13,7 @@ from typing import Any
 
 from funrecipe.errors import UsageError, did_you_mean
 
-CANCEL, LEAVE = "cancel", "leave"
+LEAVE = "leave"
 
 
 @dataclass(frozen=True)

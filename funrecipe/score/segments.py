@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from funrecipe.errors import DataError
+from funrecipe.errors import DataError, IncompleteRunError
 from funrecipe.score.read import read_texts
 from funrecipe.score.rttm import read_rttm
 
@@ -105,6 +105,21 @@ def score_recordings(
         last_ms = max([end for _, end in (*reference, *hypothesis)], default=0)
         errors[key] = score_segments(reference, hypothesis, (durations_ms or {}).get(key, last_ms))
     return errors
+
+
+def require_results(references: Mapping[str, Segments], hyp: Path | str, found: Mapping[str, Segments]) -> None:
+    """Refuse a list of results without lines for all recordings; an RTTM file has none where no speech was found.
+
+    Raises:
+        IncompleteRunError: names the first recording without results.
+    """
+    missing = sorted(set(references) - set(found))
+    if missing and not str(hyp).endswith("rttm"):
+        raise IncompleteRunError(
+            f"no results for '{missing[0]}' ({len(missing)} of {len(references)} recordings)",
+            where=str(hyp),
+            hint="detect them too; a recording without speech has the line 'key []'",
+        )
 
 
 def read_segments(path: Path | str) -> dict[str, list[tuple[int, int]]]:

@@ -4,6 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from funrecipe.cli import main
 from funrecipe.errors import DataError
 from funrecipe.score.punctuation import ANY, score_punctuation, split_marks
 from funrecipe.score.segments import VadErrors, read_segments, score_recordings, score_segments
@@ -40,6 +41,20 @@ def test_a_recording_without_results_is_missed_and_one_without_reference_is_an_e
     assert errors["a"] == VadErrors(1000, 3000, 1000, 0)
     with pytest.raises(DataError, match="no reference for 'b'"):
         score_recordings({"a": []}, {"b": []})
+
+
+def test_no_rate_is_printed_while_a_recording_has_no_results(tmp_path, capsys):
+    ref, hyp, rttm = tmp_path / "ref", tmp_path / "hyp", tmp_path / "hyp.rttm"
+    ref.write_text("a [[0, 1000]]\nb []\n")
+    hyp.write_text("a [[0, 1000]]\n")
+    assert main(["score_vad", "--ref", str(ref), "--hyp", str(hyp)]) == 4
+    printed = capsys.readouterr()
+    assert "miss" not in printed.out and "no results for 'b' (1 of 2 recordings)" in printed.err
+    hyp.write_text("a [[0, 1000]]\nb []\n")
+    rttm.write_text("SPEAKER a 1 0.0 1.0 <NA> <NA> x <NA> <NA>\n")
+    for results in (hyp, rttm):
+        assert main(["score_vad", "--ref", str(ref), "--hyp", str(results)]) == 0
+        assert "miss 0.00 %" in capsys.readouterr().out
 
 
 def test_segments_are_read_from_both_kinds_of_files(tmp_path):

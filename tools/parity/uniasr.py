@@ -15,7 +15,6 @@ from funrecipe.models.uniasr import Pass, ScamaDecoder, UniASR
 from tools.parity.case import Case
 from tools.parity.online import load_model
 
-TOLERANCE = 3e-4
 BLANK_ID = 0
 
 
