@@ -14,6 +14,8 @@ from typing import Any
 from funrecipe.errors import UsageError, did_you_mean
 
 NONE: frozenset[str] = frozenset()
+RECOGNITION = "recognition"
+TASKS = (RECOGNITION, "vad", "speaker")  # what the jobs of a run can do
 FUSION = frozenset({"lm_weight", "ngram_weight", "hotword"})
 JOINT = FUSION | {"ctc_weight", "penalty", "maxlenratio", "minlenratio"}
 PARAFORMER = frozenset(
@@ -45,6 +47,8 @@ class Family:
         decoding_modes: values of ``decoding_mode`` and the options that only they use; the first is the default.
         stream_options: the decode options that ``stream`` uses.
         has_times: whether ``search`` gives the time of every token without being asked.
+        task: what jobs do with it.
+        task: what jobs do with it.
         instead: what a model that does not recognize speech is used with.
         unsupported: why a family that is known by name does not run here.
     """
@@ -61,8 +65,13 @@ class Family:
     decoding_modes: Mapping[str, frozenset[str]] = field(default_factory=dict)
     stream_options: frozenset[str] = NONE
     has_times: bool = False
+    task: str = RECOGNITION
     instead: str | None = None
     unsupported: str | None = None
+
+
+def _speaker_family(kind: str, build: str) -> Family:
+    return Family(f"speaker embeddings ({kind})", build=build, options=SPEAKER, task="speaker", instead=SPEAKERS)
 
 
 FAMILIES: dict[str, Family] = {
@@ -191,6 +200,7 @@ FAMILIES: dict[str, Family] = {
     "e2evad": Family(
         "voice activity detection (FSMN)",
         build="fsmn_vad:build_fsmn_vad",
+        task="vad",
         instead="egs/vad/infer.sh, pipeline(task='voice-activity-detection') or a recognizer's --vad_model",
     ),
     "punc": Family(
@@ -198,13 +208,9 @@ FAMILIES: dict[str, Family] = {
         build="ct_transformer:build_ct_transformer",
         instead="egs/punctuation/infer.sh, pipeline(task='punctuation') or a recognizer's --punc_model",
     ),
-    "campplus": Family(
-        "speaker embeddings (CAM++)", build="campplus:build_campplus", options=SPEAKER, instead=SPEAKERS
-    ),
-    "eres2netv2": Family(
-        "speaker embeddings (ERes2NetV2)", build="eres2netv2:build_eres2netv2", options=SPEAKER, instead=SPEAKERS
-    ),
-    "sv": Family("speaker embeddings (x-vector)", build="xvector:build_xvector", options=SPEAKER, instead=SPEAKERS),
+    "campplus": _speaker_family("CAM++", "campplus:build_campplus"),
+    "eres2netv2": _speaker_family("ERes2NetV2", "eres2netv2:build_eres2netv2"),
+    "sv": _speaker_family("x-vector", "xvector:build_xvector"),
     "lm": Family(
         "language model for shallow fusion and perplexity",
         objective="autoregressive:language_model_loss",

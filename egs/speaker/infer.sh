@@ -100,7 +100,7 @@ fi
 if stage 1; then
   log "Stage 1: Embedding ..."
   given ncpu audio_fs channel
-  funrecipe plan --model="$model" --data_dir="$embedded_data" --output_dir="$output_dir" --batch_size="$batch_size" \
+  funrecipe plan --task=speaker --model="$model" --data_dir="$embedded_data" --output_dir="$output_dir" --batch_size="$batch_size" \
     --gpu_inference="$gpu_inference" --gpuid_list="$gpuid_list" --njob="$njob" --windows="$windows" \
     --resume="$resume" --allow_pipes="$allow_pipes" --allow_ffmpeg="$allow_ffmpeg" --backend="$backend" "${flags[@]}"
   digest=$(digest_of "$plan") # every step from here on is about this plan
@@ -110,7 +110,7 @@ if stage 1; then
   funrecipe merge --plan="$plan" --digest="$digest" --max_failed="$max_failed"
 elif [ "$stop_stage" -ge 2 ] && [ -e "$plan" ]; then
   asked model audio_fs channel
-  funrecipe plan --check=true --output_dir="$output_dir" --windows="$windows" "${flags[@]}"
+  funrecipe plan --task=speaker --check=true --output_dir="$output_dir" --windows="$windows" "${flags[@]}"
 fi
 
 if { stage 2 || stage 3; } && [ ! -e "$text" ]; then die "no $text: run stage 1 first" 3; fi

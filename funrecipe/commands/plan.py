@@ -13,7 +13,7 @@ BOOLEAN = ("true", "false")
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     from funrecipe.decode.options import add_option_arguments
-    from funrecipe.jobs.model_record import TASKS
+    from funrecipe.families import TASKS
     from funrecipe.model_folder.checkpoints import DEFAULT_NAME
 
     add = parser.add_argument

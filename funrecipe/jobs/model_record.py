@@ -11,15 +11,12 @@ from typing import Any
 
 from funrecipe.decode.hotwords import read_hotwords, spell_hotwords
 from funrecipe.decode.options import DecodeOptions, check_supported
-from funrecipe.errors import DataError
-from funrecipe.families import find_family, not_a_recognizer
+from funrecipe.errors import DataError, UsageError
+from funrecipe.families import RECOGNITION, find_family, not_a_recognizer
 from funrecipe.hub import open_model
 from funrecipe.identity import fingerprint, strict_stamp
 from funrecipe.model_folder import ModelFolder, open_model_folder
 from funrecipe.model_folder.checkpoints import find_checkpoint
-
-RECOGNITION = "recognition"
-TASKS = (RECOGNITION, "vad")  # what a run's model is expected to do
 
 
 @dataclass(frozen=True)
@@ -60,8 +57,15 @@ def choose_model(
     folder = open_model(model)
     defaults = DecodeOptions.from_mapping(folder.decoding, where=f"{folder.path}/decoding.yaml")
     asked = DecodeOptions(**options).over(defaults)
-    if task == RECOGNITION and find_family(folder.family).search is None and asked.windows is None:  # of speaker runs
+    family = find_family(folder.family)
+    if task == RECOGNITION and family.search is None:
         raise not_a_recognizer(folder.family, str(folder.path))
+    if family.task != task:
+        raise UsageError(
+            f"a model of family '{folder.family}' is for {family.task}, not for {task}",
+            where=str(folder.path),
+            hint="give a model for this recipe (docs/models.md), or use the recipe for this model",
+        )
     check_supported(asked, folder.family)
     if words := read_hotwords(asked.hotword):
         spell_hotwords(words, folder.tokenizer)

@@ -358,3 +358,6 @@ def test_a_folder_of_another_task_is_named_when_a_run_is_planned() -> None:
     vad = Path(__file__).resolve().parents[2] / "egs/quickstart/vad"
     with pytest.raises(UsageError, match="does not recognize speech: voice activity(.|\n)*egs/vad/infer.sh"):
         choose_model(str(vad), None, "", {})
+    recognizer = vad.parent / "model"
+    with pytest.raises(UsageError, match="family 'paraformer' is for recognition, not for speaker"):
+        choose_model(str(recognizer), None, "", {"windows": False}, "speaker")
