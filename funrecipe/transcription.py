@@ -44,7 +44,7 @@ class Transcript:
     """What was recognized in one recording.
 
     Attributes:
-        text: human-readable: blanks only where the language has them.
+        text: human-readable: spaces only where the language has them.
         tokens: of the model's vocabulary.
         score: the search's score; scores of utterances of different length do not compare.
         timestamps_ms: (start, end) of each token, where the model has them.
@@ -67,8 +67,8 @@ class Transcript:
 class Transcripts:
     """What the worker's loop writes to: transcripts in memory and, where there is one, the files of ``writer``."""
 
-    def __init__(self, writer: ShardWriter | None = None, *, spells_blanks: bool | None = None) -> None:
-        self._writer, self._spells_blanks = writer, spells_blanks
+    def __init__(self, writer: ShardWriter | None = None, *, spells_spaces: bool | None = None) -> None:
+        self._writer, self._spells_spaces = writer, spells_spaces
         self.done: dict[str, Any] = {}
         self.by_key: dict[str, Transcript] = {}
 
@@ -76,7 +76,7 @@ class Transcripts:
         if self._writer is not None:
             self._writer.write(key, tokens=tokens, text=text, score=score, **rest)
         times = rest.get("timestamp_ms")
-        # A list file has a blank between all words; here blanks stand only where the language has them.
+        # A list file has a space between all words; here spaces stand only where the language has them.
         transcript = self._transcript(tokens, score)
         self.by_key[key] = replace(
             transcript,
@@ -86,7 +86,7 @@ class Transcripts:
         )
 
     def _transcript(self, tokens: Sequence[str], score: float) -> Transcript:
-        return Transcript(postprocess(tokens, spells_blanks=self._spells_blanks).text, tuple(tokens), score)
+        return Transcript(postprocess(tokens, spells_spaces=self._spells_spaces).text, tuple(tokens), score)
 
     def fail(self, key: str, audio: str, reason: str) -> None:
         if self._writer is not None:
@@ -148,7 +148,7 @@ class LoadedModel:
         def read(key: str) -> np.ndarray:
             return read_audio(sources[key], sample_rate_hz=self.sample_rate_hz, audio_fs=audio_fs)
 
-        results = Transcripts(spells_blanks=recognizer.tokenizer.spells_blanks or None)
+        results = Transcripts(spells_spaces=recognizer.tokenizer.spells_spaces or None)
         self.decode_into(results, recognizer, dict.fromkeys(sources, ""), read, batch_size=batch_size)
         return [results.by_key[key] for key in sources]
 

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """compute_wer.py REF HYP OUT: the old command line of stage 2, on top of `funrecipe score`.
 
-Tokens are what blanks separate. References without a hypothesis are deletions; --missing present leaves them out.
+Tokens are what spaces separate. References without a hypothesis are deletions; --missing present leaves them out.
 """
 
 import argparse

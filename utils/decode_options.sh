@@ -13,7 +13,7 @@ declare_option decoding_ind "" 'index of the chunk shape of a streaming or two-p
 declare_option decoding_mode "" 'UniASR: fast, normal, offline; asr: joint, ctc_greedy, ctc_prefix; rnnt: full_utt, simu_chunk; only asr, rnnt, rnnt_unified, uniasr'
 declare_option search_type "" 'search of a transducer; only rnnt, rnnt_unified' 'default|tsd|alsd|maes'
 declare_option score_norm "" 'order transducer hypotheses by score per token; only rnnt, rnnt_unified' 'true|false'
-declare_option hotword_txt "" 'file of hotwords, one per line, or the words separated by blanks; only asr, contextual_paraformer, neatcontextual_paraformer, rnnt, rnnt_unified, seaco_paraformer'
+declare_option hotword_txt "" 'file of hotwords, one per line, or the words separated by spaces; only asr, contextual_paraformer, neatcontextual_paraformer, rnnt, rnnt_unified, seaco_paraformer'
 declare_option clas_scale "" 'weight of the hotwords in a contextual model; only contextual_paraformer, neatcontextual_paraformer'
 declare_option language "" 'spoken language; only sense_voice' 'auto|zh|en|yue|ja|ko|nospeech'
 declare_option use_itn "" 'write punctuation and digits; only sense_voice' 'true|false'

@@ -26,7 +26,7 @@ declare_option max_epoch "" "number of epochs; empty: from train_config" integer
 declare_option lm_max_epoch "" "the same for the language model" integer
 declare_option nbest 5 "number of epochs to average" integer
 declare_option criterion valid,cer_decode,min "what ranks epochs: phase,value,min|max"
-declare_option test_sets test "folders of data_dir to decode, separated by blanks"
+declare_option test_sets test "folders of data_dir to decode, separated by spaces"
 declare_option njob 2 "number of decoding jobs" integer
 declare_option gpu_inference auto "decode on GPUs in stage 5" "auto|true|false"
 declare_option beam_size "" "hypotheses kept in stage 5; empty: from the model's decoding.yaml" integer

@@ -16,7 +16,7 @@ declare_option spliced 1500 "number of utterances joined from pieces of the real
 declare_option voice_dir "" "folder of recorded syllables; empty: gcin-voice from the Debian archive"
 declare_option joined 835 "number of sentences joined from those syllables" integer
 declare_option synthetic 600 "number of sentences spoken by Kokoro-82M (needs pip and npm)" integer
-declare_option more_data "" "additional data directories, separated by blanks"
+declare_option more_data "" "additional data directories, separated by spaces"
 declare_option words "" "word list with frequencies; empty: jieba's"
 declare_option open_gram "" "folder of open-gram's word n-grams (lm_sc.t3g, pydict_sc.bin); empty: sunpinyin-data from the Debian archive"
 declare_option characters 2700 "number of most frequent characters of the word list to put in the token list" integer

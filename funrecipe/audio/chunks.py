@@ -23,7 +23,7 @@ UNKNOWN_SIZE = 0x7F000000  # SoX, ffmpeg and others write a value from here on w
 W64_GUID = b"\xf3\xac\xd3\x11\x8c\xd1\x00\xc0\x4f\x8e\xdb\x8a"  # follows the four letters of most chunk names
 LINEAR = (1, 3, 6, 7)  # WAVE format tags of a fixed number of bytes per sample: PCM, float, A-law, mu-law
 MPEG_TAGS = (0x50, 0x55)
-# What an entry of a Kaldi archive begins with, after its id and a blank.
+# What an entry of a Kaldi archive begins with, after its id and a space.
 NEXT_ENTRY = re.compile(
     rb"[^\x00-\x20\x7f] (RIFF.{4}WAVE|RIFX.{4}WAVE|RF64.{4}WAVE|fLaC\x00\x00\x00\x22|fLaC\x80\x00\x00\x22|OggS\x00\x02"
     rb"|NIST_1A\n|FORM.{4}AIF|\x00B[FDC][MV][23]? |AUDIO[\x01-\x08]|ID3[\x02-\x04])",

@@ -25,7 +25,7 @@ class Cmvn(NamedTuple):
 
 
 def read_cmvn(path: Path | str) -> Cmvn:
-    """Read an ``am.mvn``; blank lines and trailing blanks are ignored.
+    """Read an ``am.mvn``; blank lines and trailing spaces are ignored.
 
     Raises:
         DataError: not readable, a component missing, counts that disagree, or numbers that are not finite.

@@ -22,7 +22,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _split_lines(lines: Iterable[bytes], source: str) -> Iterator[tuple[str, str]]:
-    """Key and text of every line, blanks at both ends of the text removed."""
+    """Key and text of every line, spaces at both ends of the text removed."""
     for number, raw in enumerate(lines, start=1):
         try:
             fields = raw.decode("utf-8-sig" if number == 1 else "utf-8").strip().split(maxsplit=1)

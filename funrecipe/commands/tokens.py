@@ -14,7 +14,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--space",
         choices=("auto", "true", "false"),
         default="auto",
-        help="add a token <space> for the blanks between words; auto: if most letters are of a script that has them",
+        help="add a token <space> for the spaces between words; auto: if most letters are of a script that has them",
     )
     parser.add_argument("--extra_characters", "--further_characters", default="", help="characters to add to the list")
 

@@ -1,6 +1,6 @@
 """One Kaldi list file (``wav.scp``, ``text``, ``segments``, ...) -> numbered lines, and their problems.
 
-A line is ``key``, blanks or tabs, ``value``; the value may hold blanks. Nothing here raises for a bad
+A line is ``key``, spaces or tabs, ``value``; the value may hold spaces. Nothing here raises for a bad
 line: every problem is collected with ``file:line``, so that one run shows them all.
 """
 
@@ -18,7 +18,7 @@ from funrecipe.files import special_file
 
 BLANKS = " \t"
 CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")  # all but the tab
-# The form of nearly every line: an id, one blank, a value that neither begins nor ends with a blank.
+# The form of nearly every line: an id, one space, a value that neither begins nor ends with a space.
 PLAIN_LINE = re.compile(r"([^ /\x00-\x1f\x7f]+) ([^ \x00-\x1f\x7f](?:[^\x00-\x1f\x7f]*[^ \x00-\x1f\x7f])?)\n?")
 
 
@@ -69,7 +69,7 @@ class UniqueLines:
 def read_list_file(path: Path, problems: list[Problem]) -> list[ListLine]:
     """The usable lines of ``path`` in file order; problems are appended to ``problems``.
 
-    Handled with one warning per file: byte order mark, CRLF, blank lines, leading blanks.
+    Handled with one warning per file: byte order mark, CRLF, blank lines, leading spaces.
     An error each: bytes that are not UTF-8, control characters, an unsafe key.
 
     Raises:
@@ -185,7 +185,7 @@ def _parse_line(
         odd.setdefault("blank line", []).append(number)
         return None
     if text[0] in BLANKS:
-        odd.setdefault("blanks before the id", []).append(number)
+        odd.setdefault("spaces before the id", []).append(number)
     line = ListLine(number, *_split_key(body))
     if (fault := _fault_of(line)) is None:
         return line

@@ -26,7 +26,7 @@ NOTHING = ("", "None")  # FunASR's recipes pass the word None for no hotwords
 
 
 def read_hotwords(source: str | None, *, allow_network: bool = False) -> list[str]:
-    """Hotwords of a file (one per line), a URL of such a file, or a string of words separated by blanks.
+    """Hotwords of a file (one per line), a URL of such a file, or a string of words separated by spaces.
 
     FunASR's runtime takes ``WORD WEIGHT``, or a JSON object of them: the weights, which are not used here, are left
     out with a warning.

@@ -110,7 +110,7 @@ class DecodeOptions:
     )
     score_norm: bool | None = _option(bool, "order transducer hypotheses by score per token", neutral=(False,))
     hotword: str | None = _option(
-        str, "file of hotwords, one per line, or the words separated by blanks", neutral=("",), flag="hotword_txt"
+        str, "file of hotwords, one per line, or the words separated by spaces", neutral=("",), flag="hotword_txt"
     )
     clas_scale: float | None = _option(
         float, "weight of the hotwords in a contextual model", low=0, high=1, neutral=(1.0,)

@@ -103,7 +103,7 @@ class Recognizer:
 
     def text_of(self, tokens: Sequence[str]) -> str:
         """Post-processed words of some tokens, joined by a space."""
-        return " ".join(postprocess(tokens, spells_blanks=self.tokenizer.spells_blanks or None).words)
+        return " ".join(postprocess(tokens, spells_spaces=self.tokenizer.spells_spaces or None).words)
 
 
 def load_model(

@@ -184,13 +184,13 @@ class StreamingRecognizer:
         state.score += score
         tokens = self._tokenizer.tokens_of(new_ids)
         if not is_final:
-            return StreamUpdate(tokens, streaming_text(tokens, self._tokenizer.spells_blanks), score)
+            return StreamUpdate(tokens, streaming_text(tokens, self._tokenizer.spells_spaces), score)
         cache.clear()
         all_tokens = self._tokenizer.tokens_of(state.token_ids)
-        spells_blanks = self._tokenizer.spells_blanks
-        words = postprocess(all_tokens, spells_blanks=spells_blanks or None).words
+        spells_spaces = self._tokenizer.spells_spaces
+        words = postprocess(all_tokens, spells_spaces=spells_spaces or None).words
         total = Hypothesis(all_tokens, " ".join(words), state.score)
-        return StreamUpdate(tokens, streaming_text(tokens, spells_blanks), score, total)
+        return StreamUpdate(tokens, streaming_text(tokens, spells_spaces), score, total)
 
     def _state(self, cache: MutableMapping[str, Any], options: StreamOptions) -> StreamState:
         if not cache:
@@ -288,14 +288,14 @@ def check_streams(folder: ModelFolder) -> str:
     return entry
 
 
-def streaming_text(tokens: list[str], spells_blanks: bool = False) -> str:
+def streaming_text(tokens: list[str], spells_spaces: bool = False) -> str:
     """The text of some tokens of a stream: ``@@`` joins pieces, a Latin word is followed by a space.
 
     A token's text does not depend on its neighbors, so texts of consecutive calls can be concatenated
-    (FunASR: Speech2TextParaformerOnline). Where the vocabulary spells blanks, these are used.
+    (FunASR: Speech2TextParaformerOnline). Where the vocabulary spells spaces, these are used.
     """
     tokens = [token for token in tokens if token not in SPECIAL or token == UNKNOWN]
-    if spells_blanks:
+    if spells_spaces:
         return "".join(tokens).replace(SPACE, " ").replace(WORD_MARK, " ")
     return "".join(t[:-2] if t.endswith("@@") else t + " " if t.isascii() and t.isalpha() else t for t in tokens)
 

@@ -27,7 +27,7 @@ from funrecipe.jobs.status import clear_status, read_status
 TERM_GRACE_S = 15.0  # such scripts take a moment to end their jobs in the queue
 LOG_NAME = "launcher.log"
 _PASSED_ON = ("PYTHONPATH", "PYTHONUTF8", "PYTHONUNBUFFERED", "PYTHONSAFEPATH", "LC_ALL", *THREAD_VARIABLES)
-# Launchers put the command into a shell script, with quotes only around what has blanks.
+# Launchers put the command into a shell script, with quotes only around what has spaces.
 _PLAIN = re.compile(r"[\w@%+=:,./ -]*")
 
 

@@ -390,7 +390,7 @@ def _publish(output_dir: Path, folders: Sequence[Path], digest: str) -> None:
 
 
 def _merge_lines(parts: Sequence[Path], target: Path) -> bool:
-    """Merge files sorted by id into one; True if it has lines. Whole lines sort as their ids do: the blank that ends
+    """Merge files sorted by id into one; True if it has lines. Whole lines sort as their ids do: the space that ends
     an id sorts before any character of one."""
     while len(parts) > MOST_OPEN:
         merged = target.with_name(f"{target.name}.{len(parts)}")

@@ -97,7 +97,7 @@ class SpeechRecognition:
     ) -> list[dict[str, Any]]:
         """Decode ``sources``; results in their order."""
         places = {key: place_of(source) for key, source in sources.items()}
-        spells_blanks = recognizer.tokenizer.spells_blanks or None
+        spells_spaces = recognizer.tokenizer.spells_spaces or None
 
         def decode_into(results: Transcripts) -> Transcripts:
             with progress_bar(len(places)) as advance:
@@ -112,12 +112,12 @@ class SpeechRecognition:
             return results
 
         if output_dir is None:
-            results = decode_into(Transcripts(spells_blanks=spells_blanks))
+            results = decode_into(Transcripts(spells_spaces=spells_spaces))
         else:
             # A stamp of its own: nothing that an earlier call, perhaps of another model, left there is kept.
             stamp = uuid.uuid4().hex
             with self._file_lock, ShardWriter(output_dir, dict.fromkeys(sources, stamp)) as writer:
-                results = decode_into(Transcripts(writer, spells_blanks=spells_blanks))
+                results = decode_into(Transcripts(writer, spells_spaces=spells_spaces))
                 writer.write_rtf(self.folder.frames_per_second)
         self._sources.tell_channels(len(sources))
         return [as_fields(key, results.by_key[key]) for key in sources]

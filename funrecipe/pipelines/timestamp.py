@@ -50,7 +50,7 @@ class SpeechTimestamp:
 
         Args:
             audio_in, audio_fs, output_dir: as in :class:`funrecipe.pipelines.SpeechRecognition`.
-            text_in: the text, words separated by blanks; a list of texts for a list of audio; the path of a file of
+            text_in: the text, words separated by spaces; a list of texts for a list of audio; the path of a file of
                 ``key text`` lines for a ``*.scp``.
 
         Returns:

@@ -1,7 +1,7 @@
 """Words and marks -> text, by the rules of three versions of FunASR.
 
 ``0.7``  Chinese marks everywhere; the text ends with 。 or ？.
-``0.8``  after an ASCII word ``, . ?``; a capital letter after 。 and ？; a blank before an ASCII word that begins a
+``0.8``  after an ASCII word ``, . ?``; a capital letter after 。 and ？; a space before an ASCII word that begins a
          piece; a text that ends with an ASCII word gets ``.``, one that ends with a Chinese character stays so.
 ``1.4``  as 0.8, and the last of these gets 。, too.
 """

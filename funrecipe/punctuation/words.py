@@ -1,4 +1,4 @@
-"""What the network takes for a word: a character that is not ASCII, or a run of ASCII characters between blanks.
+"""What the network takes for a word: a character that is not ASCII, or a run of ASCII characters between spaces.
 
 Models with ``seg_jieba: true`` use Chinese words instead of characters; the package jieba finds them.
 """
@@ -22,7 +22,7 @@ def split_words(text: str) -> list[str]:
 
 
 def is_latin(word: str) -> bool:
-    """Whether a word begins with an ASCII character: a blank sets it off from another such word."""
+    """Whether a word begins with an ASCII character: a space sets it off from another such word."""
     return word[0].isascii()
 
 

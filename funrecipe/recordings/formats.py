@@ -242,7 +242,7 @@ def _clock(time_ms: int, separator: str) -> str:
 
 
 def _field(name: str) -> str:
-    """A name in a format whose fields are separated by blanks."""
+    """A name in a format whose fields are separated by spaces."""
     return "_".join(name.split()) or "_"
 
 

@@ -67,7 +67,7 @@ class RecordingTranscript:
         duration_ms: its length.
         segments: in order of time.
         sentences: in order of time.
-        text: the punctuated text; without punctuation the texts of the segments, a blank between them.
+        text: the punctuated text; without punctuation the texts of the segments, a space between them.
         has_punctuation: whether a punctuation model was used.
         has_word_times: whether the recognizer gave times; else words are spread evenly over their segments.
     """
@@ -87,7 +87,7 @@ class RecordingTranscript:
 
 
 def written(words: Sequence[Word]) -> str:
-    """Words as people write them: blanks around words of scripts that have them, marks after their words."""
+    """Words as people write them: spaces around words of scripts that have them, marks after their words."""
     text = ""
     for word in words:
         if text and word.text and not (_is_glued(text[-1]) and _is_glued(word.text[0])):
@@ -97,5 +97,5 @@ def written(words: Sequence[Word]) -> str:
 
 
 def _is_glued(character: str) -> bool:
-    """Whether no blank stands between such characters: Chinese and Japanese, digits, marks of these scripts."""
+    """Whether no space stands between such characters: Chinese and Japanese, digits, marks of these scripts."""
     return is_unspaced(character) or character.isdigit() or character in HALF_WIDTH

@@ -15,7 +15,7 @@ def words_of(
     start_ms: int,
     end_ms: int,
 ) -> list[Word]:
-    """The words of ``text`` (separated by blanks), every one inside the piece from ``start_ms`` to ``end_ms``.
+    """The words of ``text`` (separated by spaces), every one inside the piece from ``start_ms`` to ``end_ms``.
 
     Args:
         tokens: what the text was made of.

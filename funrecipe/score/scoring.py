@@ -224,7 +224,7 @@ def tokenize_and_encode(
 
 
 def _single_words(refs: Sequence[str], hyps: Sequence[str]) -> tuple[list[int], list[str], list[str]]:
-    """Counts by words of the pairs that need no alignment, and the other pairs; texts without blanks are one word."""
+    """Counts by words of the pairs that need no alignment, and the other pairs; texts without spaces are one word."""
     counts = [0, 0, 0, 0]
     other_refs, other_hyps = [], []
     for ref, hyp in zip(refs, hyps):

@@ -1,12 +1,12 @@
-"""What counts as one token: a word between blanks, a character, or both mixed.
+"""What counts as one token: a word between spaces, a character, or both mixed.
 
 ========  ======================================================================
 unit      tokens of "我下载了 ChatGPT app"
 ========  ======================================================================
-word      我下载了 · ChatGPT · app                 (blanks separate; WER)
+word      我下载了 · ChatGPT · app                 (spaces separate; WER)
 char      我 · 下 · 载 · 了 · C · h · a · t · …    (every code point; SpeechIO's CER)
 mixed     我 · 下 · 载 · 了 · ChatGPT · app        (CJK per character, anything else
-                                                   up to a blank or CJK; MER)
+                                                   up to a space or CJK; MER)
 ========  ======================================================================
 
 Blanks between CJK characters never matter in ``char`` and ``mixed``. A token

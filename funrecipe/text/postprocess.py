@@ -39,7 +39,7 @@ class Sentence:
 
     Attributes:
         words: what the recipe writes, joined by a space.
-        text: human-readable, with blanks only after Latin words.
+        text: human-readable, with spaces only after Latin words.
         timestamp_ms: ``[start, end]`` per word if the tokens had them, else None.
     """
 
@@ -49,13 +49,13 @@ class Sentence:
 
 
 def postprocess(
-    tokens: Sequence[str], timestamp_ms: Sequence[Sequence[int]] | None = None, *, spells_blanks: bool | None = None
+    tokens: Sequence[str], timestamp_ms: Sequence[Sequence[int]] | None = None, *, spells_spaces: bool | None = None
 ) -> Sentence:
     """Words of raw model tokens.
 
     Args:
         timestamp_ms: ``[start, end]`` per token, or per token that is not special.
-        spells_blanks: whether the vocabulary marks where a word begins (``Tokenizer.spells_blanks``), so that letters
+        spells_spaces: whether the vocabulary marks where a word begins (``Tokenizer.spells_spaces``), so that letters
             are joined as they are; None: where one of ``tokens`` does.
 
     Raises:
@@ -69,15 +69,15 @@ def postprocess(
             raise ValueError(f"{len(given)} time stamps for {len(tokens)} tokens")
         all_given = len(given) == len(tokens)
         spans = [span for token, span in zip(tokens, given) if token not in SPECIAL] if all_given else given
-    if spells_blanks is None:
-        spells_blanks = any(token == SPACE or token.startswith(WORD_MARK) for token in kept)
-    words = _join_spelled(kept, spans) if spells_blanks else _merge_letters(_join_pieces(kept, spans))
+    if spells_spaces is None:
+        spells_spaces = any(token == SPACE or token.startswith(WORD_MARK) for token in kept)
+    words = _join_spelled(kept, spans) if spells_spaces else _merge_letters(_join_pieces(kept, spans))
     text = "".join(word.text + " " * word.blank_after for word in words).strip()
     return Sentence([w.text for w in words], text, None if timestamp_ms is None else [w.span for w in words])
 
 
 def _join_spelled(tokens: Sequence[str], spans: Sequence[Span]) -> list[_Word]:
-    """Words of a vocabulary with ``<space>`` or ``▁``; characters of scripts without blanks are words of their own."""
+    """Words of a vocabulary with ``<space>`` or ``▁``; characters of scripts without spaces are words of their own."""
     words: list[_Word] = []
     begins = True
     for token, span in zip(_join_bytes(tokens), spans):

@@ -51,12 +51,12 @@ def strip_tags(text: str) -> str:
 
 
 def spaced(text: str) -> str:
-    """``text`` as a text list has it: a blank around every CJK character, single blanks elsewhere."""
+    """``text`` as a text list has it: a space around every CJK character, single spaces elsewhere."""
     return " ".join(_ALONE.sub(r" \1 ", text).split())
 
 
 def unspaced(text: str) -> str:
-    """``text`` without the blanks between CJK characters that text lists have."""
+    """``text`` without the spaces between CJK characters that text lists have."""
     return _BETWEEN.sub("", text.strip())
 
 

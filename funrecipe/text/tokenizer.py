@@ -32,12 +32,12 @@ class Tokenizer:
         self.has_word_pieces = has_word_pieces(self.tokens)
 
     @property
-    def spells_blanks(self) -> bool:
+    def spells_spaces(self) -> bool:
         """Whether tokens mark where a word begins (``<space>``, ``▁``), so that letters between them are one word."""
         return self.space is not None or self.has_word_pieces
 
     def tokenize(self, text: str) -> list[str]:
-        """Tokens of a text; words are separated by blanks, Chinese needs none. May hold tokens that have no id."""
+        """Tokens of a text; words are separated by spaces, Chinese needs none. May hold tokens that have no id."""
         if self.space is not None and not self.seg_dict:
             return [self._known_case(character) for character in split_characters(text, self.space)]
         if self.has_word_pieces:
@@ -85,7 +85,7 @@ class Tokenizer:
         return pieces if pieces[:1] != [WORD_MARK] or WORD_MARK in self.ids else pieces[1:]
 
     def _spell_mixed(self, word: str) -> list[str]:
-        """A word of Chinese and other letters without a blank between: spell the parts."""
+        """A word of Chinese and other letters without a space between: spell the parts."""
         parts: list[str] = []
         for character in word:
             if parts and _is_in_word(character) and _is_in_word(parts[-1][-1]):

@@ -1,4 +1,4 @@
-"""What a text is made of: characters, marks, and the blanks that only some scripts have between words."""
+"""What a text is made of: characters, marks, and the spaces that only some scripts have between words."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ import unicodedata
 from collections.abc import Sequence
 
 WORD_MARK = "\u2581"  # begins the piece that begins a word
-SPACE = "<space>"  # a blank, in ESPnet's character lists
+SPACE = "<space>"  # a space, in ESPnet's character lists
 
-# Scripts written without blanks between words: Han with its extensions, kana, bopomofo.
+# Scripts written without spaces between words: Han with its extensions, kana, bopomofo.
 _UNSPACED = (
     "\u2e80-\u2fff\u3005-\u3007\u3021-\u3029\u3040-\u312f\u31a0-\u31bf\u31f0-\u31ff\u3400-\u9fff\uf900-\ufaff"
     "\U00020000-\U0003ffff"
 )
 _IS_UNSPACED = re.compile(f"[{_UNSPACED}]")
-# A blank that the reader of the text needs: between letters or digits of spaced scripts.
+# A space that the reader of the text needs: between letters or digits of spaced scripts.
 _BLANK_BETWEEN_WORDS = re.compile(rf"(?<=[^\s{_UNSPACED}])\s+(?=[^\s{_UNSPACED}])")
 INNER_MARKS = frozenset("'’-")  # don't, well-known
 
@@ -26,17 +26,17 @@ def is_mark(character: str) -> bool:
 
 
 def is_unspaced(character: str) -> bool:
-    """Whether a character belongs to a script without blanks between words (Han, kana)."""
+    """Whether a character belongs to a script without spaces between words (Han, kana)."""
     return _IS_UNSPACED.match(character) is not None
 
 
-def has_blank_between_words(text: str) -> bool:
-    """Whether dropping the blanks of ``text`` would glue words together."""
+def has_space_between_words(text: str) -> bool:
+    """Whether dropping the spaces of ``text`` would glue words together."""
     return _BLANK_BETWEEN_WORDS.search(text) is not None
 
 
 def space_token(tokens: Sequence[str]) -> str | None:
-    """The token of a character list that stands for a blank: ``<space>``, or ``▁`` where no longer piece begins so."""
+    """The token of a character list that stands for a space: ``<space>``, or ``▁`` where no longer piece begins so."""
     known = set(tokens)
     if SPACE in known:
         return SPACE

@@ -36,9 +36,9 @@ def token_list(tmp_path: Path, texts: dict[str, str], *flags: str) -> list[str]:
 
 def heard(tokens: list[str], text: str) -> str:
     """What a recognizer without errors writes."""
-    spells_blanks = Tokenizer(tokens).spells_blanks or None
+    spells_spaces = Tokenizer(tokens).spells_spaces or None
     return " ".join(
-        postprocess([tokens[i] for i in ReferenceTokenizer(tokens)(text)], spells_blanks=spells_blanks).words
+        postprocess([tokens[i] for i in ReferenceTokenizer(tokens)(text)], spells_spaces=spells_spaces).words
     )
 
 
@@ -65,7 +65,7 @@ def test_what_is_said_comes_back_with_the_token_list_of_its_language(tmp_path: P
 def test_a_list_of_mostly_chinese_texts_says_which_blanks_it_loses(tmp_path: Path, caplog) -> None:
     texts = {"u1": "今天天气很好", "u2": "他说 thank you 再见", "u3": "我们走吧"}
     assert "<space>" not in token_list(tmp_path, texts)
-    assert "1 of 3 texts hold blanks between words" in caplog.text and "--space true" in caplog.text
+    assert "1 of 3 texts hold spaces between words" in caplog.text and "--space true" in caplog.text
 
 
 def test_the_blank_is_a_token_where_it_is_asked_for(tmp_path: Path) -> None:
@@ -92,7 +92,7 @@ def test_tokens_that_spell_blanks_are_joined_into_words(tokens: list[str], words
 
 def test_a_single_word_of_a_vocabulary_with_blanks_is_not_an_abbreviation() -> None:
     assert postprocess(["h", "i"]).words == ["HI"]
-    assert postprocess(["h", "i"], spells_blanks=True).words == ["hi"]
+    assert postprocess(["h", "i"], spells_spaces=True).words == ["hi"]
 
 
 def test_the_text_for_people_has_blanks_between_words_of_letters_only() -> None:
@@ -106,7 +106,7 @@ def test_joined_words_span_their_tokens() -> None:
 
 @settings(max_examples=200, deadline=None)
 @given(st.lists(st.text("abcdefg", min_size=1, max_size=5), min_size=1, max_size=6))
-def test_words_of_letters_survive_every_list_that_spells_blanks(words: list[str]) -> None:
+def test_words_of_letters_survive_every_list_that_spells_spaces(words: list[str]) -> None:
     text = " ".join(words)
     for space in ("<space>", "▁"):
         tokens = ["<blank>", "<s>", "</s>", space, *"abcdefg", "<unk>"]

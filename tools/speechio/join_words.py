@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""join_words.py TEXT RAW_REC: written text from recognized words: no blanks beside Chinese characters.
+"""join_words.py TEXT RAW_REC: written text from recognized words: no spaces beside Chinese characters.
 
 The leaderboard's normalizer knows 女儿 and 2023年, but not 女 儿 and 2 0 2 3 年.
 """

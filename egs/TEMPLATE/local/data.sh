@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # data.sh CORPUS DATA_DIR: write DATA_DIR/{train,validation,test}/{wav.scp,text} for a copy of the corpus.
 #   wav.scp   ID PATH        (path absolute, or relative to the folder of wav.scp)
-#   text      ID TRANSCRIPT  (blanks between characters do not matter)
+#   text      ID TRANSCRIPT  (spaces between characters do not matter)
 # Replace the loop. As it is, it takes a corpus that has these folders and files already.
 set -euo pipefail
 unset CDPATH # "cd" would go elsewhere, and say where

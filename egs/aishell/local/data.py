@@ -2,7 +2,7 @@
 """data.py CORPUS DATA_DIR: AISHELL-1 as DATA_DIR/{train,validation,test}/{wav.scp,text,utt2spk}.
 
 CORPUS is ``data_aishell`` as published: ``wav/{train,dev,test}/SPEAKER/ID.wav`` and
-``transcript/aishell_transcript_v0.8.txt``. Texts get a blank between characters. Recordings without a transcript (the
+``transcript/aishell_transcript_v0.8.txt``. Texts get a space between characters. Recordings without a transcript (the
 corpus has some) are left out and counted.
 """
 
@@ -22,7 +22,7 @@ TRANSCRIPT = Path("transcript") / "aishell_transcript_v0.8.txt"
 
 
 def read_transcript(path: Path) -> dict[str, str]:
-    """Id -> characters with a blank between them; the published lines have blanks between words."""
+    """Id -> characters with a space between them; the published lines have spaces between words."""
     problems: list[Problem] = []
     lines = unique_lines(read_list_file(path, problems), path, problems)
     return {key: " ".join("".join(line.value.split())) for key, line in lines.items()}

@@ -48,7 +48,7 @@ function node(tag, className, text) {
   return made;
 }
 
-// Latin words need a blank between them, Chinese characters do not.
+// Latin words need a space between them, Chinese characters do not.
 function isWide(token) {
   return /^[\u2e80-\u9fff\uac00-\ud7af\uf900-\ufaff\uff00-\uffef]|^[\ud840-\ud8bf]/.test(token);
 }

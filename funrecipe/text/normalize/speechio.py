@@ -77,7 +77,7 @@ def _load_opencc(cc_mode: str) -> Callable[[str], str]:
 
 
 def normalize(text: str, flags: SpeechioFlags) -> str:
-    """``text`` as the tool prints it, blanks at both ends included (punctuation becomes a blank)."""
+    """``text`` as the tool prints it, spaces at both ends included (punctuation becomes a space)."""
     if flags.cc_mode:
         text = _load_opencc(flags.cc_mode)(text)
     if flags.to_banjiao:

@@ -2,7 +2,7 @@
 
 The order is: width, compatibility and simplified forms → spaces joined → numbers (one pass of one compiled pattern, see
 ``_RULES``) → punctuation and symbols out → upper case → spaces only between Latin words → fillers, erhua, variants.
-The result holds only letters, hanzi, single blanks between Latin words, and apostrophes inside them, so that
+The result holds only letters, hanzi, single spaces between Latin words, and apostrophes inside them, so that
 normalizing it again changes nothing.
 """
 

@@ -1,4 +1,4 @@
-"""Written forms that mean the same: full and half width, compatibility characters, blanks, case, punctuation."""
+"""Written forms that mean the same: full and half width, compatibility characters, spaces, case, punctuation."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ _BESIDE_SIGN = re.compile(
     r"| +(?=[/~*×÷=<>≤≥≠≈²³])|(?<=[/~*×÷=<>≤≥≠≈]) +|(?<=[%‰]) +(?=[-—–])|(?<=°[CF]) +(?=[-—–])|(?<=°) +(?=[CFcf]\b)"
     r"|(?<=[0-9]) (?=[xX] [0-9])|(?<=[0-9] [xX]) (?=[0-9])"
 )
-# Scripts written without blanks: hanzi with their extensions, kana, and their punctuation.
+# Scripts written without spaces: hanzi with their extensions, kana, and their punctuation.
 _UNSPACED = "、-】々〇ぁ-ヿ㐀-䶿一-鿿\U00020000-\U000323af"
 _BESIDE_HANZI = re.compile(f"(?<=[{_UNSPACED}]) +| +(?=[{_UNSPACED}])")
 _HANZI_OR_DIGIT = re.compile(f"[0-9{_UNSPACED}]")
@@ -70,7 +70,7 @@ def unify_forms(text: str) -> str:
 
 
 def join_spaces(text: str) -> str:
-    """Without blanks, except between Latin words and between numbers; without thousands separators."""
+    """Without spaces, except between Latin words and between numbers; without thousands separators."""
     if " " in text or not text.isprintable():
         text = _join_spaces(text)
     return _THOUSANDS_COMMA.sub(lambda m: m[0].replace(",", ""), text) if "," in text else text
@@ -91,7 +91,7 @@ def _join_spaces(text: str) -> str:
 
 
 def keep_letters(text: str) -> str:
-    """Upper case, nothing but letters and single blanks between Latin words; apostrophes inside words stay."""
+    """Upper case, nothing but letters and single spaces between Latin words; apostrophes inside words stay."""
     text = text.upper()
     if not text.isascii() and not unicodedata.is_normalized("NFKC", text):
         text = unicodedata.normalize("NFKC", text)

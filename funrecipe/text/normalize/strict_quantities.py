@@ -24,7 +24,7 @@ from funrecipe.text.normalize.strict_units import (
 NUMBER = r"(?:[0-9]+(?:\.[0-9]+)?|(?<![0-9A-Za-z])\.[0-9]+)"
 _TO = "[-~—–到至]"
 _MULTIPLE = "[十百千万亿]+|[wW](?![A-Za-z])"
-# After a blank these are a unit only where no other Latin word follows; "in" is an English word there.
+# After a space these are a unit only where no other Latin word follows; "in" is an English word there.
 _SHORT_UNITS = "in(?![A-Za-z])|(?:s|h|t|l|L|g|m|V|W|J|ha|mi|us|kn) [A-Za-z0-9]"
 
 MONEY = (

@@ -205,7 +205,7 @@ def report_findings(found: Inspection, tokenizer: ReferenceTokenizer, options: T
         log.info(line)
     if tokenizer.glued:
         log.warning(
-            "%s: %d texts hold blanks between words, which this vocabulary cannot spell: results will have none. "
+            "%s: %d texts hold spaces between words, which this vocabulary cannot spell: results will have none. "
             "'funrecipe tokens' makes a list with <space>", data_dir, tokenizer.glued,
         )  # fmt: skip
     if warning := length_warning(found.items):

@@ -12,7 +12,7 @@ from funrecipe.model_folder import ModelFolder
 from funrecipe.text.rich import unspaced
 from funrecipe.text.tokenizer import UNKNOWN, Tokenizer
 from funrecipe.text.units import (
-    has_blank_between_words,
+    has_space_between_words,
     has_word_pieces,
     is_mark,
     space_token,
@@ -24,7 +24,7 @@ Split = Callable[[str], list[str]]
 
 @dataclass(frozen=True)
 class CharacterSplitter:
-    """One token per character. ``space``: the token for a blank between words; None: such blanks are lost."""
+    """One token per character. ``space``: the token for a space between words; None: such spaces are lost."""
 
     space: str | None = None
 
@@ -83,7 +83,7 @@ class ReferenceTokenizer:
 
     Attributes:
         unknown: what became ``<unk>``: characters, or words of a vocabulary that spells words by ``seg_dict``.
-        glued: texts with blanks between words that the vocabulary cannot spell.
+        glued: texts with spaces between words that the vocabulary cannot spell.
     """
 
     tokens: Sequence[str]
@@ -104,7 +104,7 @@ class ReferenceTokenizer:
 
     def __call__(self, text: str) -> tuple[int, ...]:
         ids = []
-        if self.drops_blanks and has_blank_between_words(text):
+        if self.drops_blanks and has_space_between_words(text):
             self.glued += 1
         for token in self.split(text):
             if (known := self.ids.get(token, self.ids.get(token.upper()))) is not None:

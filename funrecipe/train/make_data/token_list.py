@@ -11,7 +11,7 @@ from funrecipe.data.kaldi_dir import read_data_dir
 from funrecipe.errors import DataError
 from funrecipe.files import write_text
 from funrecipe.text.tokenizer import UNKNOWN
-from funrecipe.text.units import SPACE, has_blank_between_words, inner_marks, is_mark, is_unspaced, split_characters
+from funrecipe.text.units import SPACE, has_space_between_words, inner_marks, is_mark, is_unspaced, split_characters
 
 log = logging.getLogger(__name__)
 SPECIAL = ("<blank>", "<s>", "</s>")
@@ -30,8 +30,8 @@ def write_token_list(
     Args:
         min_count: characters that occur less often become unknown.
         extra: characters to add to those of the texts.
-        space: whether the list gets ``<space>`` and the marks inside words, so that blanks between words are kept;
-            None: if most letters are of a script that has such blanks. Logs what a list without it loses.
+        space: whether the list gets ``<space>`` and the marks inside words, so that spaces between words are kept;
+            None: if most letters are of a script that has such spaces. Logs what a list without it loses.
 
     Raises:
         DataError: there is no text.
@@ -40,17 +40,17 @@ def write_token_list(
     if not texts:
         raise DataError("no text to take tokens from", where=str(data_dir))
     counts = count_characters(texts.values())
-    blanks = sum(has_blank_between_words(text) for text in texts.values())
+    spaced_texts = sum(has_space_between_words(text) for text in texts.values())
     if space is None:
         spaced = sum(n for c, n in counts.items() if not is_unspaced(c) and c.isalpha())
-        space = blanks > 0 and 2 * spaced > sum(n for c, n in counts.items() if c.isalpha())
+        space = spaced_texts > 0 and 2 * spaced > sum(n for c, n in counts.items() if c.isalpha())
     if space:
         counts += Counter(mark for text in texts.values() for mark in inner_marks(text.lower()))
-        log.info("%s: %d of %d texts hold blanks between words: the list has %s", path, blanks, len(texts), SPACE)
-    elif blanks:
+        log.info("%s: %d of %d texts hold spaces between words: the list has %s", path, spaced_texts, len(texts), SPACE)
+    elif spaced_texts:
         log.warning(
-            "%d of %d texts hold blanks between words (English in Chinese?), which are lost in training and in results:"
-            " --space true keeps them with a token %s", blanks, len(texts), SPACE,
+            "%d of %d texts hold spaces between words (English in Chinese?), which are lost in training and in results:"
+            " --space true keeps them with a token %s", spaced_texts, len(texts), SPACE,
         )  # fmt: skip
     characters = {c for c, n in counts.items() if n >= min_count} | set(extra)
     tokens = [*SPECIAL, *([SPACE] if space else []), *sorted(characters), UNKNOWN]
