@@ -49,46 +49,32 @@ def positive(text: str) -> int:
 
 def run(args: argparse.Namespace) -> None:
     from funrecipe.audio.channels import check_channel
-    from funrecipe.data.kaldi_dir import read_data_dir
     from funrecipe.errors import UsageError
-    from funrecipe.jobs import make_plan
-    from funrecipe.jobs.launch import check_backend
-    from funrecipe.jobs.model_record import choose_model
-    from funrecipe.jobs.plan import read_plan
-    from funrecipe.jobs.run_record import check_published
+    from funrecipe.jobs.make_plan import Wishes, check_plan, plan_run
 
-    options = decode_options(args)
+    asked = {name: getattr(args, name) for name in ("checkpoint_dir", "checkpoint_name", "task")}
+    asked["options"] = decode_options(args)
     channel = None if args.channel is None else check_channel(args.channel)
     if args.check == "true":
-        plan = read_plan(args.output_dir)
-        check_published(plan)
-        if "hotword" not in plan.options:
-            options.pop("hotword", None)  # whose recall in these results is asked for
-        args.model = args.model or (args.checkpoint_dir and plan.model.path)
-        model = (
-            choose_model(args.model, args.checkpoint_dir, args.checkpoint_name, options, args.task)
-            if args.model
-            else None
-        )
-        make_plan.refuse_contradictions(plan, make_plan.contradictions(plan, model, options, args.audio_fs, channel))
+        check_plan(args.output_dir, args.model, audio_fs=args.audio_fs, channel=channel, **asked)
         return
     for name in ("model", "data_dir"):
         if getattr(args, name) is None:
             raise UsageError(f"--{name} is missing", where=f"--{name}")
-    check_backend(args.backend)
-    make_plan.begin(args.output_dir)
-    data = read_data_dir(args.data_dir, allow_pipes=args.allow_pipes == "true")
-    wishes = make_plan.Wishes(
-        **{name: getattr(args, name) for name in ("njob", "batch_size", "gpu_inference", "gpuid_list", "ncpu")},
-        **{name: getattr(args, name) for name in ("backend", "audio_fs")},
+    wishes = Wishes(
+        njob=args.njob,
+        batch_size=args.batch_size,
+        gpu_inference=args.gpu_inference,
+        gpuid_list=args.gpuid_list,
+        ncpu=args.ncpu,
+        backend=args.backend,
         resume=args.resume == "true",
+        audio_fs=args.audio_fs,
         channel=channel or 1,
         allow_pipes=args.allow_pipes == "true",
         allow_ffmpeg=args.allow_ffmpeg == "true",
     )
-    model = choose_model(args.model, args.checkpoint_dir, args.checkpoint_name, options, args.task)
-    _, lines = make_plan.make_plan(data, model, options, wishes, args.output_dir)
-    print("\n".join(lines))
+    print("\n".join(plan_run(args.model, args.data_dir, args.output_dir, wishes=wishes, **asked)))
 
 
 def decode_options(args: argparse.Namespace) -> dict[str, Any]:

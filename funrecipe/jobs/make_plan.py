@@ -4,24 +4,26 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from funrecipe.data.kaldi_dir import DataDir
+from funrecipe.data.kaldi_dir import DataDir, read_data_dir
 from funrecipe.errors import DataError
+from funrecipe.families import RECOGNITION
 from funrecipe.identity import code_version
 from funrecipe.jobs import slurm_record
 from funrecipe.jobs.earlier_plans import switch_plans
-from funrecipe.jobs.launch import LOCAL
+from funrecipe.jobs.launch import LOCAL, check_backend
 from funrecipe.jobs.local import layout_of
-from funrecipe.jobs.model_record import ModelRecord
-from funrecipe.jobs.plan import Plan, plan_jobs, write_plan
+from funrecipe.jobs.model_record import ModelRecord, choose_model
+from funrecipe.jobs.plan import Plan, plan_jobs, read_plan, write_plan
 from funrecipe.jobs.resources import lay_out
 from funrecipe.jobs.results import RESULTS, UNFINISHED, unpublish
+from funrecipe.jobs.run_record import check_published
 from funrecipe.jobs.shards import balance, make_entries
 from funrecipe.jobs.wording import count, format_duration
+from funrecipe.model_folder.checkpoints import DEFAULT_NAME
 from funrecipe.processes import only_run_in
 
 
@@ -42,10 +44,59 @@ class Wishes:
     allow_ffmpeg: bool = False
 
 
-def begin(output_dir: Path) -> None:
-    """From here until a merge succeeds, what is published in the folder may not be what stage 1 was asked for."""
-    if (output_dir / RESULTS).exists():
+def plan_run(
+    model: str,
+    data_dir: Path,
+    output_dir: Path,
+    *,
+    options: dict[str, Any],
+    wishes: Wishes,
+    checkpoint_dir: Path | None = None,
+    checkpoint_name: str = DEFAULT_NAME,
+    task: str = RECOGNITION,
+) -> list[str]:
+    """Plan the decoding of a data directory by a model (folder or id); lines about the plan for the user.
+
+    Args:
+        options: decode options, only those that were asked for.
+        checkpoint_dir: folder of a fine-tuning run, whose ``checkpoint_name`` are the weights.
+        task: what the model is expected to do (``families.TASKS``).
+
+    Raises:
+        UsageError, DataError, WriteError: as :func:`read_data_dir`, :func:`choose_model` and :func:`make_plan`.
+    """
+    check_backend(wishes.backend)
+    if (output_dir / RESULTS).exists():  # until a merge succeeds, it may not be what stage 1 was asked for
         (output_dir / UNFINISHED).touch()
+    data = read_data_dir(data_dir, allow_pipes=wishes.allow_pipes)
+    _, lines = make_plan(
+        data, choose_model(model, checkpoint_dir, checkpoint_name, options, task), options, wishes, output_dir
+    )
+    return lines
+
+
+def check_plan(
+    output_dir: Path,
+    model: str | None,
+    *,
+    options: dict[str, Any],
+    checkpoint_dir: Path | None = None,
+    checkpoint_name: str = DEFAULT_NAME,
+    task: str = RECOGNITION,
+    audio_fs: int | None = None,
+    channel: int | str | None = None,
+) -> None:
+    """Raises DataError if the published results are not of the plan in ``output_dir``, or that plan contradicts what
+    is asked for. Arguments as for :func:`plan_run`; None: nothing was said."""
+    plan = read_plan(output_dir)
+    check_published(plan)
+    if "hotword" not in plan.options:  # then their recall in these results is asked for
+        options = {name: value for name, value in options.items() if name != "hotword"}
+    model = model or (plan.model.path if checkpoint_dir else None)
+    record = choose_model(model, checkpoint_dir, checkpoint_name, options, task) if model else None
+    if found := contradictions(plan, record, options, audio_fs, channel):
+        what = f"the results here are of plan {plan.digest[:12]}, with other options:\n  " + "\n  ".join(found)
+        raise DataError(what, where=str(plan.output_dir), hint="run stage 1 with these options, or leave them out")
 
 
 def make_plan(
@@ -119,13 +170,6 @@ def contradictions(
     if channel is not None and channel != plan.channel:
         found.append(f"channel: {plan.channel} was used, {channel} is asked for")
     return found
-
-
-def refuse_contradictions(plan: Plan, found: Sequence[str]) -> None:
-    """Raises DataError if there are any."""
-    if found:
-        what = f"the results here are of plan {plan.digest[:12]}, with other options:\n  " + "\n  ".join(found)
-        raise DataError(what, where=str(plan.output_dir), hint="run stage 1 with these options, or leave them out")
 
 
 def _devices(num_utterances: int, wishes: Wishes, weights: Path) -> tuple[str, str, int]:
