@@ -20,7 +20,6 @@ from funrecipe.export.networks import ExportedHotwords
 from funrecipe.families import find_family, load_part, names_with
 from funrecipe.files import write_json, write_text
 from funrecipe.model_folder import ModelFolder
-from funrecipe.models.conformer import ConformerEncoder
 from funrecipe.models.registry import build_model, input_size
 from funrecipe.models.sense_voice import ITN_ROWS, LANGUAGE_ROWS
 
@@ -48,10 +47,6 @@ def export_network(folder: ModelFolder) -> nn.Module:
     if family.export.endswith("ExportedCTC") and model.ctc is None:
         raise UsageError("a model without a CTC head cannot be exported", where=str(folder.path),
                          hint="its attention decoder works token by token and is not one graph")  # fmt: skip
-    if isinstance(model.encoder, ConformerEncoder):
-        raise UsageError("a Conformer encoder cannot be exported", where=str(folder.path),
-                         hint="its relative positions are shifted utterance by utterance; SAN-M, Transformer and "
-                         "data2vec encoders can be")  # fmt: skip
     load_weights(model, folder.weights)
     return load_part(family.export, "export")(model.eval().requires_grad_(False)).eval()
 

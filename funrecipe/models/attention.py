@@ -11,6 +11,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from funrecipe.models.layers import length_mask
+
 
 class MultiHeadedAttention(nn.Module):
     """Scaled dot-product attention. FunASR: MultiHeadedAttention (keys linear_{q,k,v,out})."""
@@ -91,7 +93,7 @@ class RelativeAttention(MultiHeadedAttention):
 
     def project_positions(self, table: Tensor) -> Tensor:
         """(rows, D) -> (H, D / H, rows); cacheable."""
-        return self.linear_pos(table).unflatten(-1, (self.heads, self.head_dim)).permute(1, 2, 0)
+        return self.linear_pos(table).view(-1, self.heads, self.head_dim).permute(1, 2, 0)
 
     def relate(
         self,
@@ -108,18 +110,21 @@ class RelativeAttention(MultiHeadedAttention):
         if self.legacy:
             shifted = shift_legacy_ragged(by_position, shift_lens)
         else:
-            shifted = shift_relative(by_position, keys.size(2))
+            shifted = shift_relative(by_position)
         bias = (shifted / math.sqrt(self.head_dim)).masked_fill(~mask.unsqueeze(1), -torch.inf)
         return self.attend(q + self.pos_bias_u.unsqueeze(1), keys, values, bias)
 
 
-def shift_relative(x: Tensor, keys: int) -> Tensor:
-    """out[i, j] = x[i, U - 1 - i + j]. x: (..., U, U + keys - 1) -> (..., U, keys)."""
-    queries, columns = x.shape[-2:]
-    if queries == 1:
+def shift_relative(x: Tensor) -> Tensor:
+    """out[i, j] = x[i, U - 1 - i + j]. x: (B, H, U, U + T - 1) -> (B, H, U, T)."""
+    queries, keys = x.size(2), x.size(3) - x.size(2) + 1
+    if torch.jit.is_tracing():  # a graph may be given one query or more
+        x = F.pad(x, (0, 1))
+    elif queries == 1:
         return x
-    flat = x.flatten(-2)[..., queries - 1 : queries * columns - 1]
-    return flat.unflatten(-1, (queries, columns - 1))[..., :keys]
+    columns = x.size(3)
+    flat = x.flatten(2)[..., queries - 1 : queries * columns - 1]
+    return flat.view(x.size(0), x.size(1), queries, columns - 1)[..., :keys]
 
 
 def shift_legacy(x: Tensor) -> Tensor:
@@ -133,9 +138,26 @@ def shift_legacy(x: Tensor) -> Tensor:
 
 def shift_legacy_ragged(x: Tensor, lens: Tensor | None) -> Tensor:
     """shift_legacy within the first ``lens[b]`` frames of each utterance. ``x`` (B, H, T, T)."""
+    if lens is not None and torch.jit.is_tracing():
+        return gather_legacy_ragged(x, lens)
     if lens is None or bool((lens == x.size(-1)).all()):
         return shift_legacy(x)
     shifted = torch.zeros_like(x)
     for row, frames in enumerate(lens.tolist()):
         shifted[row, :, :frames, :frames] = shift_legacy(x[row, :, :frames, :frames])
     return shifted
+
+
+def gather_legacy_ragged(x: Tensor, lens: Tensor) -> Tensor:
+    """shift_legacy_ragged without a loop over utterances, for graphs; several times as slow in torch."""
+    frames = x.size(-1)
+    steps = torch.arange(frames, device=x.device)
+    size = lens[:, None, None]
+    element = size + steps[:, None] * size + steps  # of the utterance's scores with a column in front, re-read
+    row = element.div(size + 1, rounding_mode="floor")
+    column = element - row * (size + 1) - 1
+    is_inside = length_mask(lens, frames)
+    kept = (column >= 0) & is_inside[:, :, None] & is_inside[:, None]
+    source = torch.where(kept, row * frames + column, 0).flatten(1)
+    gathered = x.flatten(2).gather(2, source[:, None].expand(-1, x.size(1), -1))
+    return gathered.view_as(x).masked_fill(~kept[:, None], 0.0)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
@@ -179,7 +180,8 @@ class ConformerEncoder(nn.Module):
         """``feats`` (B, T, F), ``feat_lens`` (B,) -> (B, T', D), (B,). Padding is zero if pad_invariant."""
         embedded = self.embed(feats, feat_lens, self.pad_invariant)
         x, lens = embedded.x, embedded.lens
-        if self.pad_invariant and len(x) > 1 and self.legacy and x.size(1) > LEGACY_TABLE_POSITIONS:
+        is_long = self.legacy and not torch.jit.is_tracing() and x.size(1) > LEGACY_TABLE_POSITIONS
+        if self.pad_invariant and len(x) > 1 and is_long:
             # beyond its table the legacy encoding counts from the longest utterance, so each is computed by itself
             alone = [self(feats[i : i + 1, :n], feat_lens[i : i + 1])[0][0] for i, n in enumerate(feat_lens.tolist())]
             return pad_sequence(alone, batch_first=True), lens

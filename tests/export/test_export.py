@@ -32,6 +32,7 @@ CASES = (
     "paraformer",
     "bicif_paraformer",
     "transformer",
+    "conformer",
     "sensevoice_small",
     "contextual_paraformer",
     "seaco_paraformer",
@@ -160,8 +161,15 @@ def test_what_cannot_be_exported_says_so() -> None:
             export_network(open_model_folder(PARITY / "uniasr"))
         except UsageError as error:
             raise UsageError(f"{error.what} {error.hint}") from None
-    with pytest.raises(UsageError, match="Conformer encoder"):
-        export_network(open_model_folder(PARITY / "conformer"))
+
+
+def test_both_kinds_of_relative_positions_can_be_exported(tmp_path: Path, waves) -> None:
+    folder = shutil.copytree(PARITY / "conformer", tmp_path / "latest")
+    text = (folder / "config.yaml").read_text("utf-8")
+    (folder / "config.yaml").write_text(text.replace("pos_enc_layer_type", "rel_pos_type: latest, pos_enc_layer_type"))
+    # 1700 samples give the convolutions one frame, 1600 none
+    further = {f"{samples}": waves["u0"][:samples] for samples in (1600, 1700)}
+    assert export_folder(open_model_folder(folder), tmp_path / "onnx", waves | further, quantized=False)["fp32"].holds
 
 
 def test_every_exportable_family_decodes_what_it_exports() -> None:

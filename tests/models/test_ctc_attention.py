@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from funrecipe.errors import UsageError
-from funrecipe.models.attention import shift_legacy, shift_relative
+from funrecipe.models.attention import gather_legacy_ragged, shift_legacy, shift_legacy_ragged, shift_relative
 from funrecipe.models.conformer import ConformerEncoder
 from funrecipe.models.lm import build_language_model
 from funrecipe.models.registry import build_model
@@ -106,7 +106,7 @@ def test_an_utterance_shorter_than_the_convolutions_has_no_frames():
 def test_relative_shift_reads_each_distance():
     # column c of row i stands for the distance U - 1 - c, and a key j lies i - j behind the query i
     scores = torch.arange(5.0).expand(3, 5)
-    distances = 2 - shift_relative(scores, 3)
+    distances = 2 - shift_relative(scores[None, None])[0, 0]
     assert distances.tolist() == [[0, -1, -2], [1, 0, -1], [2, 1, 0]]
 
 
@@ -117,6 +117,11 @@ def test_legacy_shift_is_the_relative_one_up_to_the_diagonal():
     for query in range(4):
         for key in range(query + 1):
             assert shifted[query, key] == scores[query, 3 - (query - key)]
+
+
+def test_the_legacy_shift_of_graphs_is_the_one_of_torch():
+    scores, lens = torch.randn(3, 2, 7, 7), torch.tensor([7, 1, 4])
+    assert torch.equal(gather_legacy_ragged(scores, lens), shift_legacy_ragged(scores, lens))
 
 
 def test_decoder_steps_equal_teacher_forcing():
