@@ -9,7 +9,7 @@ BOOLEAN = ("true", "false")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    from funrecipe.recordings.pieces import DEFAULT_MAX_PIECE_S
+    from funrecipe.decode.options import DEFAULT_MAX_PIECE_S
 
     add = parser.add_argument
     add("--data_dir", type=Path, required=True, help="folder with the wav.scp of the recordings")
@@ -36,8 +36,8 @@ def run(args: argparse.Namespace) -> None:
     from funrecipe.hub import open_model
     from funrecipe.identity import code_version, file_stamp, value_digest
     from funrecipe.recordings.cut_list import CutOptions, cut_recordings
+    from funrecipe.recordings.cutting import NEVER_S
     from funrecipe.recordings.piece_list import PIECES, write_piece_dir
-    from funrecipe.recordings.pieces import NEVER_S
 
     if args.njob < 1:
         raise UsageError(f"--njob must be 1 or more, got {args.njob}")

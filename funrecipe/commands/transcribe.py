@@ -88,10 +88,7 @@ def transcripts(args: argparse.Namespace, keys: dict[str, str]) -> Iterator[Reco
     from funrecipe.audio.io import stream_audio
     from funrecipe.decode.options import options_given
     from funrecipe.recordings.load import load_transcriber
-    from funrecipe.recordings.pieces import DEFAULT_MAX_PIECE_S, NEVER_S
 
-    options = options_given(args)
-    max_piece_s = DEFAULT_MAX_PIECE_S if options.max_piece_s is None else options.max_piece_s or NEVER_S
     device = args.device
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
@@ -101,8 +98,7 @@ def transcripts(args: argparse.Namespace, keys: dict[str, str]) -> Iterator[Reco
         transcriber = load_transcriber(
             open_models(args),
             device=device,
-            options=options,
-            max_piece_s=max_piece_s,
+            options=options_given(args),
             text_rules=args.text_rules,
             n_speakers=args.n_speakers,
             on_progress=bar.update,

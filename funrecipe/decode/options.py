@@ -19,6 +19,7 @@ from funrecipe.families import FAMILIES, find_family, names_with
 logger = logging.getLogger(__name__)
 
 INFINITY = float("inf")
+DEFAULT_MAX_PIECE_S = 30.0
 # Options that FunASR's command lines write next to those of the search; flags set these, not a model.
 RUNTIME_KEYS = frozenset({"num_workers", "seed", "log_level", "ngpu", "ncpu", "batch_size", "dtype"})
 
@@ -146,7 +147,7 @@ class DecodeOptions:
     )
     max_piece_s: float | None = _option(
         float,
-        "cut audio longer than this many seconds into pieces (default 30; 0: never)",
+        f"cut audio longer than this many seconds into pieces (default {DEFAULT_MAX_PIECE_S:g}; 0: never)",
         low=0,
         is_for_search=False,
     )

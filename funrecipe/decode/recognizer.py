@@ -16,7 +16,7 @@ from funrecipe.audio.frontend import WavFrontend
 from funrecipe.checkpoint import load_weights
 from funrecipe.decode.hypothesis import EMPTY, Hypothesis, TokenHypothesis
 from funrecipe.decode.onnx import OnnxModel, load_onnx
-from funrecipe.decode.options import DecodeOptions
+from funrecipe.decode.options import DEFAULT_MAX_PIECE_S, DecodeOptions
 from funrecipe.decode.search import Search, make_search
 from funrecipe.errors import UsageError
 from funrecipe.model_folder import ModelFolder
@@ -27,8 +27,6 @@ from funrecipe.text.postprocess import postprocess
 from funrecipe.text.tokenizer import Tokenizer
 
 __all__ = ["Hypothesis", "Recognizer", "TokenHypothesis", "load_model", "load_recognizer", "make_recognizer"]
-
-DEFAULT_MAX_PIECE_S = 30.0
 
 
 class Recognizer:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Protocol
 
-from funrecipe.recordings.pieces import join_words
+from funrecipe.recordings.joining import join_words
 from funrecipe.recordings.transcript import HALF_WIDTH, RecordingTranscript, Segment, Sentence, Word, written
 from funrecipe.recordings.word_times import words_of
 from funrecipe.text.units import is_unspaced
@@ -30,7 +30,7 @@ class Recognized:
     """A piece of a recording and what a recognizer heard in it.
 
     Attributes:
-        start_ms, end_ms, heard_from_ms, cut_ms: as in :class:`funrecipe.recordings.pieces.Piece`.
+        start_ms, end_ms, heard_from_ms, cut_ms: as in :class:`funrecipe.recordings.cutting.Piece`.
         heard_to_ms: where its samples end.
         timestamp_ms: ``[start, end]`` of every token, from ``heard_from_ms``.
     """

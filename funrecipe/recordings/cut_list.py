@@ -15,8 +15,8 @@ from funrecipe.audio.io import read_audio, stream_audio
 from funrecipe.data.kaldi_dir import Utterance
 from funrecipe.errors import DataError
 from funrecipe.model_folder import open_model_folder
+from funrecipe.recordings.cutting import Cutter, QuietCutter
 from funrecipe.recordings.piece_list import CutRecording, PieceTimes
-from funrecipe.recordings.pieces import Cutter, QuietCutter
 
 
 @dataclass(frozen=True)

@@ -1,19 +1,26 @@
-"""Long audio -> pieces that a recognizer takes at once, without voice activity detection.
+"""Long audio -> pieces that a recognizer takes at once, cut by loudness; how long they may be and how they overlap.
 
 Attention grows with the square of the length, and models were trained on utterances of some seconds. So audio longer
-than a limit is cut in its pauses, and what is as quiet as the background for longer than a pause is left out. Where
-somebody speaks on past the limit it is cut at the lowest energy, with an overlap that
+than a limit is cut. :func:`cut` has a whole waveform: it cuts in pauses and leaves out what is as quiet as the
+background for longer than a pause. :class:`QuietCutter` reads a recording in blocks and keeps everything. Where
+somebody speaks on past the limit, both cut at the lowest energy with an overlap, which
 :mod:`funrecipe.recordings.joining` takes out of the texts again. Where it is cut depends on the audio and the limit
-alone.
+alone. The segments of a VAD are in :mod:`funrecipe.recordings.vad_pieces`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 
+from funrecipe.decode.options import DEFAULT_MAX_PIECE_S
+from funrecipe.errors import UsageError
+
+MIN_MAX_PIECE_S = 4.0  # of recordings that are cut as they are read
+NEVER_S = 1e6  # no recording is so long
 FRAME_MS = 10
 SMOOTHING_MS = 200
 FLOOR = 1e-10  # mean square of digital silence, so that it has a logarithm
@@ -27,34 +34,105 @@ MARGIN_MS = 150  # background kept at either end of a piece,
 SILENCE_DB = -75.0  # but not digital silence, in which models that were trained on rooms hear words
 SHORTEST_PIECE_S = 1.0  # shorter ones are taken together with a neighbor
 LONGEST_PAUSE_INSIDE_S = 1.0
-MAX_OVERLAP_S = 4.0
+MAX_OVERLAP_S = 4.0  # and no more than a quarter of a piece
 
 
 @dataclass(frozen=True)
-class Piece:
-    """Samples ``start`` to ``end``; ``overlap`` of them were in the piece before as well (0: it begins in a pause)."""
+class Part:
+    """Samples ``start`` to ``end``; ``overlap`` of them were in the part before as well (0: it begins in a pause)."""
 
     start: int
     end: int
     overlap: int = 0
 
 
-def cut(waveform: np.ndarray, sample_rate_hz: int, max_piece_s: float) -> list[Piece]:
+@dataclass(frozen=True)
+class Piece:
+    """A part of a recording with its samples.
+
+    Attributes:
+        start_ms, end_ms: where somebody speaks, in the recording.
+        samples: (S,), with a little of what is before and after.
+        heard_from_ms: where ``samples`` begin.
+        cut_ms: where the piece before was cut, in the middle of what both have heard; None: they do not overlap.
+    """
+
+    start_ms: int
+    end_ms: int
+    samples: np.ndarray
+    heard_from_ms: int
+    cut_ms: int | None = None
+
+
+class Cutter(Protocol):
+    """What makes pieces of a recording."""
+
+    def cut(self, blocks: Iterable[np.ndarray]) -> Iterator[Piece]:
+        """Pieces in order, each as soon as it is complete; ``blocks`` are samples (S,) of one recording."""
+        ...
+
+
+class QuietCutter:
+    """Pieces of at most ``max_piece_s``, cut where it is quietest in their second half."""
+
+    def __init__(self, sample_rate_hz: int, max_piece_s: float = DEFAULT_MAX_PIECE_S) -> None:
+        if not max_piece_s >= MIN_MAX_PIECE_S:
+            hint = f"give at least {MIN_MAX_PIECE_S:g} seconds"
+            raise UsageError(f"max_piece_s is {max_piece_s:g}", where="--max_piece_s", hint=hint)
+        self.rate_hz, self._frame = sample_rate_hz, sample_rate_hz * FRAME_MS // 1000
+        self._limit, self._half = _limits(max_piece_s, sample_rate_hz)
+        self.max_samples = self._limit * self._frame
+
+    def cut(self, blocks: Iterable[np.ndarray]) -> Iterator[Piece]:
+        """See :class:`Cutter`."""
+        held = np.zeros(0, np.float32)
+        start, cut = 0, None  # of ``held`` in the recording; of the last cut
+        for block in blocks:
+            held = np.concatenate((held, block))
+            while len(held) > self.max_samples:
+                lowest = _quietest(levels(held[: self.max_samples], self._frame), 0, self._limit, self._half)
+                yield self._piece(held[: (lowest + self._half) * self._frame], start, cut)
+                cut = start + lowest * self._frame
+                kept_from = (lowest - self._half) * self._frame
+                start, held = start + kept_from, held[kept_from:]
+        if len(held):
+            yield self._piece(held, start, cut)
+
+    def _piece(self, samples: np.ndarray, start: int, cut: int | None) -> Piece:
+        def ms(sample: int) -> int:
+            return round(1000 * sample / self.rate_hz)
+
+        return Piece(ms(start), ms(start + len(samples)), samples, ms(start), None if cut is None else ms(cut))
+
+    def cut_piece(self, piece: Piece) -> Iterator[Piece]:
+        """A piece that is too long, as several ones; another one as it is."""
+        if len(piece.samples) <= self.max_samples:
+            yield piece
+            return
+        offset_ms = piece.heard_from_ms
+        for part in self.cut([piece.samples]):
+            start_ms = max(piece.start_ms, offset_ms + part.start_ms)
+            end_ms = min(piece.end_ms, offset_ms + part.end_ms)
+            cut_ms = None if part.cut_ms is None else offset_ms + part.cut_ms
+            yield Piece(start_ms, end_ms, part.samples, offset_ms + part.heard_from_ms, cut_ms)
+
+
+def cut(waveform: np.ndarray, sample_rate_hz: int, max_piece_s: float) -> list[Part]:
     """The pieces of a waveform (S,), in order; one alone where it is not longer than ``max_piece_s``.
 
     None is longer than ``max_piece_s`` seconds (which is more than 0). What no piece covers is as quiet as the
     background around it; a recording without any speech has no piece.
     """
-    samples, limit = len(waveform), int(max_piece_s * sample_rate_hz)
-    if samples <= limit:
-        return [Piece(0, samples)]
+    samples = len(waveform)
+    if samples <= int(max_piece_s * sample_rate_hz):
+        return [Part(0, samples)]
     frame = sample_rate_hz * FRAME_MS // 1000
     levels_db = levels(waveform, frame)
-    half = int(min(MAX_OVERLAP_S, max_piece_s / 4) * 1000 / FRAME_MS) // 2
+    limit, half = _limits(max_piece_s, sample_rate_hz)
     return [
-        Piece(start * frame, min(samples, end * frame), overlap * frame)
-        for first, last in _utterances(levels_db, limit // frame)
-        for start, end, overlap in _cut_on(levels_db, first, last, limit // frame, half)
+        Part(start * frame, min(samples, end * frame), overlap * frame)
+        for first, last in _utterances(levels_db, limit)
+        for start, end, overlap in _cut_on(levels_db, first, last, limit, half)
     ]
 
 
@@ -132,8 +210,20 @@ def _cut_on(levels_db: np.ndarray, start: int, end: int, limit: int, half: int) 
     """
     overlap = 0
     while end - start > limit:
-        earliest = start + limit // 2
-        lowest = earliest + int(np.argmin(levels_db[earliest : start + limit - half]))
+        lowest = _quietest(levels_db, start, limit, half)
         yield start, lowest + half, overlap
         start, overlap = lowest - half, 2 * half
     yield start, end, overlap
+
+
+def _limits(max_piece_s: float, sample_rate_hz: int) -> tuple[int, int]:
+    """Frames of the longest piece, and of half an overlap."""
+    frame = sample_rate_hz * FRAME_MS // 1000
+    half = int(min(MAX_OVERLAP_S, max_piece_s / 4) * 1000 / FRAME_MS) // 2
+    return int(max_piece_s * sample_rate_hz) // frame, half
+
+
+def _quietest(levels_db: np.ndarray, start: int, limit: int, half: int) -> int:
+    """The quietest frame of the second half of the ``limit`` frames from ``start``, with room for half an overlap."""
+    earliest = start + limit // 2
+    return earliest + int(np.argmin(levels_db[earliest : start + limit - half]))

@@ -1,6 +1,6 @@
-"""Long audio through a recognizer of utterances: cut, recognize the pieces in batches, join what they say.
+"""Long audio through a recognizer of utterances: cut, recognize the parts in batches, join what they say.
 
-Two pieces that overlap have heard some words twice, and the words at a cut are the least certain. They are joined where
+Two parts that overlap have heard some words twice, and the words at a cut are the least certain. They are joined where
 their tokens agree: at the match in the middle of the best alignment of the end of one with the beginning of the other.
 """
 
@@ -15,7 +15,8 @@ import numpy as np
 
 from funrecipe.decode.hypothesis import EMPTY, Hypothesis
 from funrecipe.processes import is_out_of_memory
-from funrecipe.recordings.cutting import Piece, cut
+from funrecipe.recordings.cutting import MAX_OVERLAP_S, Part, cut
+from funrecipe.recordings.transcript import Word
 
 TOKENS_PER_S = 10  # most that an overlap is searched for
 MATCH, OTHERWISE = 2, -1  # of a token that agrees, and of one that has no counterpart
@@ -38,7 +39,7 @@ class PieceRecognizer:
     Args:
         recognizer: of utterances; one without ``max_piece_s`` is given audio of any length.
         batch_audio_s: most seconds of audio recognized at once, padding counted.
-        batch_size: most pieces.
+        batch_size: most waveforms, or parts of one.
 
     Attributes:
         batch_samples: ``batch_audio_s`` in samples, or less, once memory did not suffice for so much.
@@ -86,24 +87,23 @@ class PieceRecognizer:
     def _transcribe_long(self, waveform: np.ndarray) -> Hypothesis:
         pieces = cut(waveform, self.sample_rate_hz, self.recognizer.max_piece_s)
         hypotheses: dict[int, Hypothesis] = {}
-        for batch in self._batches(pieces):
+        for batch in self.batches([part.end - part.start for part in pieces]):
             found = self._within_memory([waveform[pieces[i].start : pieces[i].end] for i in batch])
             hypotheses.update(zip(batch, found, strict=True))
         ordered = [hypotheses[number] for number in range(len(pieces))]
         return join_hypotheses(pieces, ordered, self.recognizer, self.sample_rate_hz)
 
-    def _batches(self, pieces: Sequence[Piece]) -> Iterator[list[int]]:
-        """Numbers of the pieces to recognize together, of similar length."""
-        order = sorted(range(len(pieces)), key=lambda i: (pieces[i].start - pieces[i].end, i))
+    def batches(self, lengths: Sequence[int]) -> Iterator[list[int]]:
+        """Which of some waveforms to recognize together, by their numbers: those of similar length, longest first."""
+        order = sorted(range(len(lengths)), key=lambda i: (-lengths[i], i))
         while order:
-            length = max(1, pieces[order[0]].end - pieces[order[0]].start)
-            count = max(1, min(self._batch_size, self.batch_samples // length))
+            count = max(1, min(self._batch_size, self.batch_samples // max(1, lengths[order[0]])))
             yield order[:count]
             order = order[count:]
 
 
 def join_hypotheses(
-    pieces: Sequence[Piece], hypotheses: Sequence[Hypothesis], recognizer: Recognizer, sample_rate_hz: int
+    pieces: Sequence[Part], hypotheses: Sequence[Hypothesis], recognizer: Recognizer, sample_rate_hz: int
 ) -> Hypothesis:
     """One hypothesis of what the pieces of a recording say, times counted from its beginning.
 
@@ -152,6 +152,24 @@ def _joined(sequences: Sequence[Sequence[str]], overlaps_s: Sequence[float]) -> 
         drop, skip = seam(ours, list(sequence[:most]))
         joined = joined[: len(joined) - drop] + [(number, position) for position in range(skip, len(sequence))]
     return joined
+
+
+def join_words(before: list[Word], after: list[Word], cut_ms: int) -> tuple[list[Word], list[Word]]:
+    """The words of two overlapping pieces without what both have heard.
+
+    They are joined at their :func:`seam`. Where nothing agrees, the words before the cut are those of the first piece
+    and the others those of the second.
+    """
+    reach_ms = round(1000 * MAX_OVERLAP_S / 2)
+    tail = next((i for i, word in enumerate(before) if word.end_ms > cut_ms - reach_ms), len(before))
+    head = next((i for i, word in enumerate(after) if word.start_ms >= cut_ms + reach_ms), len(after))
+    drop, skip = seam([word.text for word in before[tail:]], [word.text for word in after[:head]])
+    if skip:
+        return before[: len(before) - drop], after[skip:]
+    return (
+        [word for word in before if word.start_ms + word.end_ms < 2 * cut_ms],
+        [word for word in after if word.start_ms + word.end_ms >= 2 * cut_ms],
+    )
 
 
 def seam(left: Sequence[str], right: Sequence[str]) -> tuple[int, int]:

@@ -14,7 +14,7 @@ from funrecipe.errors import UsageError
 from funrecipe.families import FAMILIES
 from funrecipe.model_folder import ModelFolder
 from funrecipe.punctuation.punctuator import check_rules, load_punctuator
-from funrecipe.recordings.pieces import DEFAULT_MAX_PIECE_S, QuietCutter
+from funrecipe.recordings.cutting import NEVER_S, QuietCutter
 from funrecipe.recordings.transcriber import BATCH_AUDIO_S, BATCH_SIZE, RecordingTranscriber, SpeakerHook
 from funrecipe.recordings.vad_pieces import VadCutter
 from funrecipe.vad.detector import load_detector
@@ -35,7 +35,6 @@ def load_transcriber(
     *,
     device: torch.device | str = "cpu",
     options: DecodeOptions | None = None,
-    max_piece_s: float = DEFAULT_MAX_PIECE_S,
     text_rules: str = "1.4",
     n_speakers: int | None = None,
     batch_size: int = BATCH_SIZE,
@@ -44,8 +43,7 @@ def load_transcriber(
     """Load all models.
 
     Args:
-        options: of the recognizer.
-        max_piece_s: the longest piece of audio that is recognized in one go.
+        options: of the recognizer; pieces are at most as long as its ``max_piece_s``.
         text_rules: how punctuation is written.
         n_speakers: how many speakers there are; None: estimated.
 
@@ -55,6 +53,7 @@ def load_transcriber(
     """
     check_rules(text_rules)
     recognizer = load_timed_recognizer(models.recognizer, device=device, options=options)
+    max_piece_s = min(recognizer.max_piece_s, NEVER_S)
     if models.vad is None:
         cutter: QuietCutter | VadCutter = QuietCutter(recognizer.sample_rate_hz, max_piece_s)
     else:

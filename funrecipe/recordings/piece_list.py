@@ -4,7 +4,7 @@
 
     piece recording start_ms end_ms heard_from_ms heard_to_ms cut_ms
 
-with times from the start of the recording, as in :class:`funrecipe.recordings.pieces.Piece`, ``-`` for no cut.
+with times from the start of the recording, as in :class:`funrecipe.recordings.cutting.Piece`, ``-`` for no cut.
 """
 
 from __future__ import annotations

@@ -15,7 +15,8 @@ import numpy as np
 
 from funrecipe.errors import DataError
 from funrecipe.recordings.assemble import Punctuates, Recognized, assemble
-from funrecipe.recordings.pieces import Cutter, Piece
+from funrecipe.recordings.cutting import Cutter, Piece
+from funrecipe.recordings.joining import PieceRecognizer, Recognizer
 from funrecipe.recordings.transcript import RecordingTranscript
 
 # Padding counted. On a CPU half of what decoding a list takes: memory then grows by 9 % from 10 to 60 minutes of audio,
@@ -23,21 +24,6 @@ from funrecipe.recordings.transcript import RecordingTranscript
 BATCH_AUDIO_S = {"cpu": 25.0, "cuda": 1200.0}
 BATCH_SIZE = 64
 HELD_BATCHES = 4  # so many batches of pieces are held, so that those of one batch are of similar length
-
-
-class Hypothesis(Protocol):
-    tokens: Sequence[str]
-    text: str
-    score: float
-    timestamp_ms: Sequence[Sequence[int]] | None
-
-
-class Recognizer(Protocol):
-    """What is needed of ``decode.recognizer.Recognizer``."""
-
-    sample_rate_hz: int
-
-    def transcribe(self, waveforms: Sequence[np.ndarray]) -> Sequence[Hypothesis]: ...
 
 
 class SpeakerFinder(Protocol):
@@ -103,8 +89,9 @@ class RecordingTranscriber:
         on_progress: Callable[[float], None] = lambda seconds: None,
     ) -> None:
         self.recognizer, self.cutter = recognizer, cutter
+        self._pieces = PieceRecognizer(recognizer, batch_audio_s=batch_audio_s, batch_size=batch_size)
         self.punctuator, self.text_rules, self.speaker_hook = punctuator, text_rules, speaker_hook
-        self.batch_audio_s, self.batch_size, self.on_progress = batch_audio_s, batch_size, on_progress
+        self.on_progress = on_progress
 
     def transcribe(
         self, recordings: Iterable[tuple[str, Iterable[np.ndarray]]]
@@ -123,15 +110,11 @@ class RecordingTranscriber:
             for piece in self._pieces_of(recording, blocks):
                 waiting.append((recording, len(recording.pieces)))
                 recording.pieces.append(piece)
-                if sum(len(r.pieces[i].samples) for r, i in waiting) > HELD_BATCHES * self._batch_samples:
+                if sum(len(r.pieces[i].samples) for r, i in waiting) > HELD_BATCHES * self._pieces.batch_samples:
                     self._recognize(waiting)
             yield from self._finished(open_recordings)
         self._recognize(waiting)
         yield from self._finished(open_recordings)
-
-    @property
-    def _batch_samples(self) -> int:
-        return int(self.batch_audio_s * self.recognizer.sample_rate_hz)
 
     def _pieces_of(self, recording: _Recording, blocks: Iterable[np.ndarray]) -> Iterator[Piece]:
         samples = 0
@@ -153,14 +136,11 @@ class RecordingTranscriber:
         """Recognize all pieces that wait, longest first, and forget their samples."""
         todo = [(recording, i) for recording, i in waiting if recording.error is None]
         waiting.clear()
-        todo.sort(key=lambda item: -len(item[0].pieces[item[1]].samples))
-        while todo:
-            longest = max(1, len(todo[0][0].pieces[todo[0][1]].samples))
-            count = max(1, min(self.batch_size, self._batch_samples // longest))
-            batch, todo = todo[:count], todo[count:]
+        for numbers in self._pieces.batches([len(recording.pieces[i].samples) for recording, i in todo]):
+            batch = [todo[number] for number in numbers]
             pieces = [recording.pieces[i] for recording, i in batch]
             for (recording, i), piece, hypothesis in zip(
-                batch, pieces, self.recognizer.transcribe([piece.samples for piece in pieces]), strict=True
+                batch, pieces, self._pieces.transcribe([piece.samples for piece in pieces]), strict=True
             ):
                 if recording.speakers is not None:
                     recording.speakers.add(piece.heard_from_ms / 1000, piece.samples)

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 
 import numpy as np
 
-from funrecipe.recordings.pieces import Piece, QuietCutter, cut_piece
+from funrecipe.recordings.cutting import Piece, QuietCutter
 from funrecipe.vad.detector import OPEN, VoiceActivityDetector
 from funrecipe.vad.options import VadOptions
 
@@ -17,7 +17,7 @@ DEFAULT_PAD_MS = 100
 
 
 class VadCutter:
-    """A :class:`funrecipe.recordings.pieces.Cutter`: one piece per segment, the longest ones cut where it is quiet."""
+    """A :class:`funrecipe.recordings.cutting.Cutter`: one piece per segment, the longest ones cut where it is quiet."""
 
     def __init__(
         self,
@@ -30,7 +30,7 @@ class VadCutter:
         self.quiet = QuietCutter(detector.sample_rate_hz, max_piece_s)
 
     def cut(self, blocks: Iterable[np.ndarray]) -> Iterator[Piece]:
-        """See :class:`funrecipe.recordings.pieces.Cutter`. Holds the open segment only."""
+        """See :class:`funrecipe.recordings.cutting.Cutter`. Holds the open segment only."""
         rate_hz, options = self.detector.sample_rate_hz, self.options
         back_ms = options.window_size_ms + options.lookback_time_start_point + self.pad_ms + SPARE_MS
         state = self.detector.start(options)
@@ -48,7 +48,7 @@ class VadCutter:
                     to_ms = end_ms + (0 if was_cut else self.pad_ms)
                     first, stop = (ms * rate_hz // 1000 - held_from for ms in (from_ms, to_ms))
                     piece = Piece(open_ms, end_ms, held[first : min(stop, len(held))], from_ms)
-                    yield from cut_piece(piece, self.quiet)
+                    yield from self.quiet.cut_piece(piece)
                     open_ms, last_end_ms = None, end_ms
             now_ms = (held_from + len(held)) * 1000 // rate_hz
             keep_ms = min(now_ms, now_ms if open_ms is None else open_ms) - back_ms

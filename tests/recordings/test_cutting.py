@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from funrecipe.recordings.cutting import Piece, background, cut, levels
+from funrecipe.recordings.cutting import Part, background, cut, levels
 
 RATE_HZ = 8000
 
@@ -22,7 +22,7 @@ def quiet(seconds, level, seed=1):
 @pytest.mark.parametrize("seconds", [0.0, 0.003, 7.0, 30.0])
 def test_short_audio_is_one_piece(seconds):
     wave = speech(seconds)
-    assert cut(wave, RATE_HZ, 30.0) == [Piece(0, len(wave))]
+    assert cut(wave, RATE_HZ, 30.0) == [Part(0, len(wave))]
 
 
 @pytest.mark.parametrize("level", [0.0, 1e-4, 1e-3])

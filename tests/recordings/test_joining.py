@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from funrecipe.decode.hypothesis import EMPTY, Hypothesis
-from funrecipe.recordings.cutting import Piece
+from funrecipe.recordings.cutting import Part
 from funrecipe.recordings.joining import PieceRecognizer, join_hypotheses, seam
 
 RATE_HZ = 1000
@@ -109,7 +109,7 @@ def test_tags_are_those_of_the_piece_that_says_most_and_texts_are_joined():
         fields = {"text": text, "language": language, "emotion": None, "event": "Speech"}
         return Hypothesis(tokens, " ".join(text), -1.0, rich=fields)
 
-    pieces = [Piece(0, 5000), Piece(4000, 9000, 1000), Piece(9000, 12000)]
+    pieces = [Part(0, 5000), Part(4000, 9000, 1000), Part(9000, 12000)]
     joined = join_hypotheses(
         pieces, [rich("你好，世", "zh"), rich("世界。再来", "yue"), rich("ok", "en")], Speller(), 1000
     )

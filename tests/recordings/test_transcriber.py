@@ -7,11 +7,12 @@ import numpy as np
 import pytest
 
 from funrecipe.audio.io import read_audio
+from funrecipe.decode.options import DecodeOptions
 from funrecipe.errors import DataError, UsageError
 from funrecipe.model_folder import open_model_folder
+from funrecipe.recordings.cutting import Piece
 from funrecipe.recordings.formats import as_json
 from funrecipe.recordings.load import RecordingModels, load_timed_recognizer, load_transcriber
-from funrecipe.recordings.pieces import Piece
 from funrecipe.recordings.transcriber import Failure, RecordingTranscriber
 
 ROOT = Path(__file__).parents[2]
@@ -182,7 +183,7 @@ def test_any_recognizer_of_the_zoo_can_be_used(tmp_path):
     folder = open_model_folder(ROOT / "tests" / "data" / "parity" / "conformer")
     assert load_timed_recognizer(folder).search.timed
     models = RecordingModels(folder, None, open_model_folder(ROOT / "tests/data/parity/punc_ct_transformer"))
-    chain = load_transcriber(models, max_piece_s=5.0)
+    chain = load_transcriber(models, options=DecodeOptions(max_piece_s=5.0))
     (result,) = chain.transcribe([("a", [np.random.default_rng(0).normal(0, 0.05, 16000 * 7).astype(np.float32)])])
     assert len(result.segments) == 2
     assert result.segments[0].end_ms == result.segments[1].start_ms
