@@ -55,6 +55,10 @@ class SlurmOptions:
     max_jobs: int = 0
     extra: tuple[str, ...] = field(default=())
 
+    @property
+    def asks_for_gpus(self) -> bool:
+        return any(entry.startswith("--gpus") for entry in self.extra)
+
 
 _WORD = re.compile(r"[^\s-]\S*")
 _TIME = re.compile(r"\d+(:\d+){0,2}|\d+-\d+(:\d+){0,2}|UNLIMITED|INFINITE", re.IGNORECASE)

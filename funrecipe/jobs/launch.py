@@ -31,6 +31,7 @@ from funrecipe.jobs.plan import Job, Plan
 from funrecipe.jobs.progress import ProgressBar
 from funrecipe.jobs.results import is_shard_accounted_for, is_shard_complete, unpublish
 from funrecipe.jobs.slurm import SlurmBackend
+from funrecipe.jobs.slurm_work import DecodingWork
 from funrecipe.jobs.stall import StallWatch
 from funrecipe.jobs.status import read_status
 from funrecipe.processes import only_run_in
@@ -44,7 +45,7 @@ ANSWER_S = 30.0
 LOCAL = "local"
 BACKENDS: dict[str, Callable[[Plan, Sequence[Job], BackendOptions], Backend]] = {
     LOCAL: lambda plan, jobs, _options: LocalBackend(plan, jobs),
-    "slurm": SlurmBackend,
+    "slurm": lambda plan, jobs, options: SlurmBackend(DecodingWork(plan), [job.number for job in jobs], options),
     "launcher": LauncherBackend,
 }
 
@@ -124,21 +125,10 @@ class _Run:
 
     def run(self) -> None:
         (self.plan.output_dir / "log").mkdir(parents=True, exist_ok=True)
-        with _interruptible() as interrupted, ProgressBar(self.plan.num_utterances) as bar:
-            try:
-                self.backend.start()
-                while self.backend.poll():
-                    if interrupted:
-                        self._leave_or_not(interrupted[0])
-                        raise Interrupted(
-                            f"stopped by {signal.Signals(interrupted[0]).name}", hint="run the same command to resume"
-                        )
-                    self._look(bar)
-                    time.sleep(self.backend.poll_s)
-                self._watched.update(job.number for job in self.jobs)
-                self._look(bar)
-            finally:
-                self.backend.cancel()
+        with ProgressBar(self.plan.num_utterances) as bar:
+            wait_for_jobs(self.backend, lambda: self._look(bar), self.on_interrupt)
+            self._watched.update(job.number for job in self.jobs)
+            self._look(bar)
         outcomes = {job.number: self._outcome(job) for job in self.jobs}
         failed = [job for job in self.jobs if outcomes[job.number].code != 0]
         if failed:
@@ -160,12 +150,6 @@ class _Run:
         notice = self.watch.notice() or self.backend.notice()
         bar.update(finished, sum(status.failed for status in self.statuses.values()), notice)
 
-    def _leave_or_not(self, number: int) -> None:
-        """On an interruption: jobs of an engine may run on; by ``on_interrupt``, or as the user says at a terminal."""
-        is_asked = not self.on_interrupt and number == signal.SIGINT and self.backend.can_leave
-        if self.on_interrupt == LEAVE or (is_asked and _says_leave()):
-            self.backend.leave()
-
     def _outcome(self, job: Job) -> Outcome:
         """What the back end says, and a job that ended well has a shard that is whole."""
         outcome = self.backend.outcomes.get(job.number, Outcome(1, "it was not run"))
@@ -177,6 +161,30 @@ class _Run:
             if is_shard_accounted_for(folder, self.plan.stamps(job.number)):
                 return outcome
         return Outcome(1, "it succeeded, but its results are incomplete")
+
+
+def wait_for_jobs(backend: Backend, look: Callable[[], None], on_interrupt: str) -> None:
+    """Start the jobs and wait for their ends; ``look`` is called now and then. Raises Interrupted, as ``launch``."""
+    with _interruptible() as interrupted:
+        try:
+            backend.start()
+            while backend.poll():
+                if interrupted:
+                    _leave_or_not(backend, on_interrupt, interrupted[0])
+                    raise Interrupted(
+                        f"stopped by {signal.Signals(interrupted[0]).name}", hint="run the same command to resume"
+                    )
+                look()
+                time.sleep(backend.poll_s)
+        finally:
+            backend.cancel()
+
+
+def _leave_or_not(backend: Backend, on_interrupt: str, number: int) -> None:
+    """On an interruption: jobs of an engine may run on; by ``on_interrupt``, or as the user says at a terminal."""
+    is_asked = not on_interrupt and number == signal.SIGINT and backend.can_leave
+    if on_interrupt == LEAVE or (is_asked and _says_leave()):
+        backend.leave()
 
 
 def _says_leave() -> bool:

@@ -20,11 +20,8 @@ from pathlib import Path
 from funrecipe.errors import UsageError
 from funrecipe.files import atomic_write
 from funrecipe.jobs import joblog, slurm_record
-from funrecipe.jobs.backend import Outcome, worker_command, worker_environment
+from funrecipe.jobs.backend import Outcome, worker_environment
 from funrecipe.jobs.backend_options import BackendOptions, SlurmOptions, read_slurm_options
-from funrecipe.jobs.plan import Job, Plan
-from funrecipe.jobs.resources import worker_memory_bytes
-from funrecipe.jobs.results import is_shard_accounted_for
 from funrecipe.jobs.slurm_client import (
     Answer,
     Call,
@@ -40,22 +37,11 @@ from funrecipe.jobs.slurm_client import (
 )
 from funrecipe.jobs.slurm_record import Array
 from funrecipe.jobs.slurm_states import FORGOTTEN, explain, is_for_ever, is_limit, is_worth_a_retry
+from funrecipe.jobs.slurm_work import SlurmWork
 from funrecipe.jobs.status import clear_status, read_status
 from funrecipe.jobs.wording import count, format_duration
 
 SCRIPT_NAME = "slurm.sh"
-# The worker's log is opened here and not by Slurm, whose names of logs cannot count beyond an array's indices.
-SCRIPT = """\
-#!/bin/bash
-# One element of an array: arguments are what to add to its index, working directory, folder of the logs, command.
-number=$(($1 + SLURM_ARRAY_TASK_ID))
-folder=$2
-logs=$3
-shift 3
-exec >> "$logs/decode.$number.log" 2>&1 || exit 5
-cd "$folder" || exit 5
-exec "$@" --job "$number"
-"""
 FIRST_ASK_S, LAST_ASK_S, ASK_GROWTH = 1.0, 30.0, 1.5
 RETRY_SUBMIT_S = 10.0
 DEFAULT_ARRAY_LIMIT = 1000  # Slurm's own
@@ -77,13 +63,15 @@ class SlurmBackend:
 
     can_leave = True
 
-    def __init__(self, plan: Plan, jobs: Sequence[Job], options: BackendOptions) -> None:
+    def __init__(
+        self, work: SlurmWork, numbers: Sequence[int], options: BackendOptions, slurm: SlurmOptions | None = None
+    ) -> None:
         require_commands()
-        self.plan, self.options = plan, options
-        self.slurm: SlurmOptions = read_slurm_options(options.opts_file)
+        self.work, self.options = work, options
+        self.slurm = slurm or read_slurm_options(options.opts_file)
         self.outcomes: dict[int, Outcome] = {}
         self.poll_s = 0.2
-        self._numbers = [job.number for job in jobs]
+        self._numbers = list(numbers)
         self._environment = client_environment(os.environ)
         self._arrays: list[Array] = []
         self._keys: dict[Key, int] = {}  # what has not ended, as far as we know -> job
@@ -104,13 +92,13 @@ class SlurmBackend:
 
     def start(self) -> None:
         """Take over what a record says, and queue the rest."""
-        self._arrays = [array for array in slurm_record.read(self.plan.output_dir, self.plan.digest) if array.numbers]
+        self._arrays = [array for array in slurm_record.read(self.work.output_dir, self.work.digest) if array.numbers]
         wanted = set(self._numbers)
         for array in self._arrays:
             for number in wanted.intersection(array.numbers):
                 self._keys[array.id, number - array.offset] = number
         with atomic_write(self._script) as file:
-            file.write(SCRIPT)
+            file.write(self.work.script)
         if self._arrays:
             _say(f"looking for arrays {', '.join(array.id for array in self._arrays)} of this run")
             self._begin(squeue_command(array.id for array in self._arrays), self._found_again)
@@ -135,14 +123,14 @@ class SlurmBackend:
         self.poll_s = 0.2 if self._call is not None else 1.0
         is_busy = self._call is not None or bool(self._keys) or bool(self._queue)
         if not is_busy and not self._is_left:
-            slurm_record.remove(self.plan.output_dir)
+            slurm_record.remove(self.work.output_dir)
         return is_busy
 
     def _is_news_due(self) -> bool:
         """All workers have said that they ended, which Slurm is asked about before its turn, once."""
         if self._has_hurried or self._queue:
             return False
-        folders = map(self.plan.shard_folder, self._keys.values())
+        folders = map(self.work.status_folder, self._keys.values())
         self._has_hurried = all(read_status(folder).code is not None for folder in folders)
         return self._has_hurried
 
@@ -187,13 +175,13 @@ class SlurmBackend:
         arrays = sorted({array for array, _ in self._keys})
         self._keys, self._queue = {}, []
         if not arrays or self._scancel(arrays):
-            slurm_record.remove(self.plan.output_dir)
+            slurm_record.remove(self.work.output_dir)
 
     # Submitting
 
     @property
     def _script(self) -> Path:
-        return self.plan.output_dir / "log" / SCRIPT_NAME
+        return self.work.output_dir / "log" / SCRIPT_NAME
 
     def _learned(self, answer: Answer) -> None:
         """The size of arrays, from the controller's settings, before the first is submitted."""
@@ -215,39 +203,35 @@ class SlurmBackend:
 
     def _submit(self, submission: _Submission) -> None:
         for number in submission.numbers:
-            joblog.begin(self.plan.log_path(number))
-            clear_status(self.plan.shard_folder(number))
-        threads = self.plan.ncpu or self.slurm.cpus or 1
-        environment = worker_environment(self._environment, threads)
+            joblog.begin(self.work.log_path(number))
+            clear_status(self.work.status_folder(number))
+        environment = worker_environment(self._environment, self.work.request(self.slurm).threads)
         environment.pop("CUDA_VISIBLE_DEVICES", None)  # of this machine; Slurm sets that of the node
         self._begin(self._sbatch_command(submission), self._submitted, environment)
 
     def _sbatch_command(self, submission: _Submission) -> list[str]:
-        slurm, plan = self.slurm, self.plan
+        slurm, request = self.slurm, self.work.request(self.slurm)
         indices = index_list(number - submission.offset for number in submission.numbers)
-        gres = slurm.gres or ("gpu:1" if plan.device == "cuda" and not _asks_for_gpus(slurm) else "")
         exclude = ",".join(filter(None, [slurm.exclude, *sorted(submission.avoid)]))
-        memory = slurm.mem or f"{-(-worker_memory_bytes(Path(plan.model.weights).stat().st_size) // 1_000_000)}M"
         named = {
             "partition": slurm.partition,
             "account": slurm.account,
             "qos": slurm.qos,
             "time": slurm.time,
-            "gres": gres,
+            "gres": request.gres,
             "constraint": slurm.constraint,
             "exclude": exclude,
-            "mem": "" if any(entry.startswith("--mem-per") for entry in slurm.extra) else memory,
+            "mem": "" if any(entry.startswith("--mem-per") for entry in slurm.extra) else request.mem,
         }
         return [
-            *("sbatch", "--parsable", f"--array={indices}{self._at_once}", "--nodes=1", "--ntasks=1"),
-            f"--cpus-per-task={slurm.cpus or plan.ncpu or 1}",
-            f"--job-name=funrecipe-{plan.digest[:8]}",
+            *("sbatch", "--parsable", f"--array={indices}{self._at_once}"),
+            *(f"--nodes={request.nodes}", f"--ntasks={request.nodes}", f"--cpus-per-task={request.cpus}"),
+            f"--job-name=funrecipe-{self.work.digest[:8]}",
             *("--requeue", "--export=ALL", "--chdir=/", "--output=/dev/null", "--error=/dev/null"),
             *(f"--{name}={value}" for name, value in named.items() if value),
             *slurm.extra,
             str(self._script),
-            *(str(submission.offset), os.getcwd(), str(plan.output_dir / "log")),
-            *worker_command(plan, []),
+            *self.work.arguments(submission.offset),
         ]
 
     def _submitted(self, answer: Answer) -> None:
@@ -268,7 +252,7 @@ class SlurmBackend:
             )
         _say(f"array {array} of {count(len(submission.numbers), 'job')}")
         self._arrays.append(Array(array, submission.offset, submission.numbers))
-        slurm_record.write(self.plan.output_dir, self.plan.digest, self._arrays)
+        slurm_record.write(self.work.output_dir, self.work.digest, self._arrays)
         for number in submission.numbers:
             self._keys[array, number - submission.offset] = number
             self._elements.pop(number, None)
@@ -355,23 +339,22 @@ class SlurmBackend:
             return
         del self._keys[key]
         self._missing.discard(number)
-        folder = self.plan.shard_folder(number)
-        if element.state == FORGOTTEN and is_shard_accounted_for(folder, self.plan.stamps(number)):
+        if element.state == FORGOTTEN and self.work.is_done(number):
             element = Element("COMPLETED")
         if element.state == "COMPLETED":
             self.outcomes[number] = Outcome(0)  # which the files of the shard prove, or not
             return
-        code = read_status(folder).code or 1
+        code = read_status(self.work.status_folder(number)).code or 1
         retried = self._retries.get(number, 0)
         is_hopeless = element.state == "FAILED" and code in USER_MISTAKES
         may_retry = is_worth_a_retry(element) and not is_hopeless and number not in self._reasons
         if may_retry and retried < self.options.max_retries:
             self._retries[number] = retried + 1
             avoid = frozenset([element.node] if re.fullmatch(r"[\w.-]+", element.node) else [])
-            self._log(number, f"{explain(element)}, trying again")
+            self._log(number, f"{self._explain(element)}, trying again")
             self._queue += self._split([number], avoid)
             return
-        reason = self._reasons.get(number) or explain(element, code)
+        reason = self._reasons.get(number) or self._explain(element, code)
         if retried:
             reason += f", after {retried} {'retry' if retried == 1 else 'retries'}"
         self._log(number, reason if element.state != "FAILED" else "")
@@ -397,15 +380,18 @@ class SlurmBackend:
             self._scancel([f"{array}_{index}" for array, index in held])
         for key, number in held.items():
             element = self._elements[number]
-            reason = explain(element)
+            reason = self._explain(element)
             self._log(number, reason)
             self.outcomes[number] = Outcome(1, reason)
             del self._keys[key]
 
+    def _explain(self, element: Element, code: int | None = None) -> str:
+        return explain(element, self.work.advice, code)
+
     def _log(self, number: int, what: str) -> None:
         """Last words for a worker that could not say any."""
         if what:
-            with open(self.plan.log_path(number), "a", encoding="utf-8") as log:
+            with open(self.work.log_path(number), "a", encoding="utf-8") as log:
                 log.write(f"error: Slurm: {what}\n")
 
     def _scancel(self, ids: Sequence[str]) -> bool:
@@ -422,7 +408,3 @@ class SlurmBackend:
 
 def _say(what: str) -> None:
     print(f"Slurm: {what}", file=sys.stderr, flush=True)
-
-
-def _asks_for_gpus(slurm: SlurmOptions) -> bool:
-    return any(entry.startswith("--gpus") for entry in slurm.extra)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 
 from funrecipe.jobs.slurm_client import Element
 
@@ -16,7 +17,7 @@ _FOR_EVER = re.compile(
 # Limits of the account: others' jobs may end and make room, but budgets may also be spent.
 _LIMIT = re.compile(r"Assoc|QOS")
 FORGOTTEN = "FORGOTTEN"  # our word for what Slurm does not name any more
-_ADVICE = {
+ADVICE: Mapping[str, str] = {
     "OUT_OF_MEMORY": "raise 'mem' in --backend_opts, or lower --batch_size",
     "TIMEOUT": "raise 'time' in --backend_opts, or use more jobs (--njob)",
     "DEADLINE": "raise 'time' in --backend_opts, or use more jobs (--njob)",
@@ -42,14 +43,14 @@ def is_worth_a_retry(element: Element) -> bool:
     return element.state in _RETRIED
 
 
-def explain(element: Element, code: int | None = None) -> str:
+def explain(element: Element, advice: Mapping[str, str] = ADVICE, code: int | None = None) -> str:
     """An element that has ended, or that will never start, in a line."""
     on = f" on {element.node}" if element.node else ""
     if element.is_waiting:
-        advice = "see: squeue; change the settings in --backend_opts, or release it: scontrol release"
-        return f"{element.state}: Slurm holds it ({element.reason}): {advice}"
+        do = "see: squeue; change the settings in --backend_opts, or release it: scontrol release"
+        return f"{element.state}: Slurm holds it ({element.reason}): {do}"
     if element.state == "FAILED" and code is not None:
         cause = f", {element.reason}" if element.reason not in ("", "NonZeroExitCode") else ""
         return f"exit code {code}{on}{cause}"
-    cause = _ADVICE.get(element.state, element.reason)
+    cause = advice.get(element.state, element.reason)
     return f"{element.state}{on}" + (f": {cause}" if cause else "")

@@ -12,12 +12,13 @@ from pathlib import Path
 import pytest
 
 from funrecipe.errors import DataError, UsageError
-from funrecipe.jobs import slurm, slurm_record
+from funrecipe.jobs import slurm, slurm_record, slurm_work
 from funrecipe.jobs.backend_options import BackendOptions, read_slurm_options
 from funrecipe.jobs.model_record import ModelRecord
 from funrecipe.jobs.plan import Job, Plan
 from funrecipe.jobs.slurm_client import read_squeue
 from funrecipe.jobs.slurm_states import is_for_ever
+from funrecipe.jobs.slurm_work import DecodingWork
 from funrecipe.jobs.status import JobStatus, write_status
 
 FAKE = Path(__file__).with_name("fake_slurm.py")
@@ -78,8 +79,8 @@ def run(plan: Plan, jobs: list[int] | None = None, **options: object) -> slurm.S
 
 
 def started(plan: Plan, jobs: list[int] | None = None, **options: object) -> slurm.SlurmBackend:
-    chosen = [job for job in plan.jobs if jobs is None or job.number in jobs]
-    backend = slurm.SlurmBackend(plan, chosen, BackendOptions(**options))
+    numbers = [job.number for job in plan.jobs] if jobs is None else jobs
+    backend = slurm.SlurmBackend(DecodingWork(plan), numbers, BackendOptions(**options))
     backend.start()
     return backend
 
@@ -246,7 +247,7 @@ def test_a_limit_of_the_account_is_waited_for_a_while_only(cluster, plan: Plan, 
 
 def test_an_element_that_vanishes_has_not_succeeded(cluster: Cluster, plan: Plan, monkeypatch) -> None:
     """A pending element that is cancelled alone is in no list."""
-    monkeypatch.setattr(slurm, "is_shard_accounted_for", lambda folder, stamps: folder.name == "output.1")
+    monkeypatch.setattr(slurm_work, "is_shard_accounted_for", lambda folder, stamps: folder.name == "output.1")
     monkeypatch.setattr(Plan, "stamps", lambda self, number: {})
     cluster.says(states={"0": {"1": [""], "2": ["PENDING||Priority", ""], "3": [""]}}, sacct=["100_3|TIMEOUT|n2"])
     backend = run(plan)
@@ -333,7 +334,7 @@ def test_reasons_may_hold_anything() -> None:
 def test_without_slurm_the_user_is_told(plan: Plan, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(UsageError, match="'sbatch' is not on this machine's PATH"):
-        slurm.SlurmBackend(plan, plan.jobs, BackendOptions())
+        slurm.SlurmBackend(DecodingWork(plan), [1], BackendOptions())
 
 
 def test_a_recipe_on_slurm_gives_the_results_of_a_local_one(cluster: Cluster, tmp_path: Path) -> None:
