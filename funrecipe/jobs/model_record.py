@@ -74,9 +74,13 @@ def choose_model(
 
 
 def record_model(folder: ModelFolder, weights: Path, hotword: str | None) -> ModelRecord:
-    """The model folder with ``weights`` laid over it; nothing is copied."""
+    """The model folder with ``weights`` laid over it; nothing is copied. Raises DataError where a file is empty."""
+    files = _files(folder, weights, hotword)
+    for name, path in files.items():
+        if path is not None and name != "hotword" and path.is_file() and not path.stat().st_size:
+            raise DataError("the file is empty", where=str(path), hint="copy or download the model again")
     digests = fingerprint(
-        _files(folder, weights, hotword),
+        files,
         {"config": folder.config, "tokens": folder.tokens, "decoding": folder.decoding},
     )
     return ModelRecord(

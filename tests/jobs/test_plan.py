@@ -197,6 +197,15 @@ def test_a_model_that_changed_after_planning_is_refused(name: str, tmp_path: Pat
         pass
 
 
+@pytest.mark.parametrize("name", ["am.mvn", "model.pb"])
+def test_an_empty_file_of_the_model_is_refused_when_planning(name: str, tmp_path: Path) -> None:
+    folder = shutil.copytree(TINY, tmp_path / "model")
+    (folder / name).write_bytes(b"")
+    with pytest.raises(DataError, match="the file is empty") as caught:
+        record_model(open_model_folder(folder), folder / "model.pb", None)
+    assert caught.value.where == str(folder / name)
+
+
 def test_a_model_that_changes_while_it_is_loaded_is_refused(tmp_path: Path) -> None:
     folder = shutil.copytree(TINY, tmp_path / "model")
     record = record_model(open_model_folder(folder), folder / "model.pb", None)
