@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from funrecipe.errors import UsageError, did_you_mean
@@ -27,6 +27,17 @@ SPEAKER = frozenset({"windows"})
 UNIASR = frozenset(
     {"decoding_mode", "decoding_ind", "token_num_relax", "beam_size", "nbest", "penalty", "lm_weight", "ngram_weight"}
 )
+# Keys of model_conf. Source: the arguments of FunASR 0.8.8's model classes and where their forward uses them.
+LOSS_SETTINGS = frozenset({"lsm_weight", "length_normalized_loss"})
+CIF_SETTINGS = LOSS_SETTINGS | {"ctc_weight", "predictor_weight", "predictor_bias", "sampling_ratio"}
+HOTWORD_SETTINGS = frozenset(
+    {"sample_rate", "double_rate", "min_hw_length", "max_hw_length"}
+    | {"inner_dim", "bias_encoder_type", "use_decoder_embedding"}
+)
+TRANSDUCER_SETTINGS = LOSS_SETTINGS | {
+    *("transducer_weight", "fastemit_lambda", "auxiliary_ctc_weight", "auxiliary_ctc_dropout_rate"),
+    *("auxiliary_att_weight", "auxiliary_lm_loss_weight", "auxiliary_lm_loss_smoothing"),
+}
 
 
 @dataclass(frozen=True)
@@ -48,9 +59,17 @@ class Family:
         stream_options: the decode options that ``stream`` uses.
         has_times: whether ``search`` gives the time of every token without being asked.
         task: what jobs do with it.
-        task: what jobs do with it.
         instead: what a model that does not recognize speech is used with.
         unsupported: why a family that is known by name does not run here.
+        classes_1x: what FunASR 1.x calls it in ``config.yaml``, the name of version 1.4 first.
+        settings: the keys of ``model_conf`` that its training uses; None: they are checked where the model is built.
+        fixed_settings: further keys, with the one value that is supported (``...``: any value, without effect).
+        has_accuracy: whether its training counts right tokens; otherwise epochs are ranked by the loss.
+        validation: decode options of validation in training.
+        has_tokens, has_cmvn: whether its folder needs a token list, ``am.mvn``.
+        folder_mode: what ``configuration.json`` calls it by default; None: as the family.
+        threshold: the cosine from which two recordings count as of one speaker, of the released models.
+        starts_training: an encoder that fine-tuning can begin from, although it does not run by itself.
     """
 
     summary: str
@@ -68,82 +87,125 @@ class Family:
     task: str = RECOGNITION
     instead: str | None = None
     unsupported: str | None = None
+    classes_1x: tuple[str, ...] = ()
+    settings: frozenset[str] | None = None
+    fixed_settings: Mapping[str, Any] = field(default_factory=dict)
+    has_accuracy: bool = True
+    validation: Mapping[str, Any] = field(default_factory=dict)
+    has_tokens: bool = True
+    has_cmvn: bool = True
+    folder_mode: str | None = None
+    threshold: float | None = None
+    starts_training: bool = False
 
 
-def _speaker_family(kind: str, build: str) -> Family:
-    return Family(f"speaker embeddings ({kind})", build=build, options=SPEAKER, task="speaker", instead=SPEAKERS)
+def _speaker_family(kind: str, build: str, threshold: float, *classes_1x: str) -> Family:
+    return Family(
+        f"speaker embeddings ({kind})",
+        build=build,
+        options=SPEAKER,
+        task="speaker",
+        instead=SPEAKERS,
+        has_tokens=False,
+        has_cmvn=False,  # the features have the mean of the utterance subtracted, or no normalization
+        threshold=threshold,
+        classes_1x=classes_1x,
+    )
 
 
+_PARAFORMER = Family(
+    "non-autoregressive, CIF predictor",
+    build="paraformer:build_paraformer",
+    search="paraformer:ParaformerSearch",
+    objective="paraformer:paraformer_loss",
+    export="networks:ExportedParaformer",
+    export_search="onnx:OnnxParaformerSearch",
+    zoo_modes=("paraformer",),
+    options=PARAFORMER,
+    classes_1x=("Paraformer",),
+    settings=CIF_SETTINGS | {"use_1st_decoder_loss"},
+)
+_CONTEXTUAL = replace(
+    _PARAFORMER,
+    summary="Paraformer with hotwords (CLAS)",
+    build="contextual_paraformer:build_contextual_paraformer",
+    search="paraformer:ContextualParaformerSearch",
+    export="networks:ExportedContextualParaformer",
+    export_search="onnx:OnnxHotwordSearch",
+    options=PARAFORMER | {"hotword", "clas_scale"},
+    classes_1x=("ContextualParaformer",),
+    settings=CIF_SETTINGS | HOTWORD_SETTINGS,
+)
+_TRANSDUCER = Family(
+    "transducer",
+    build="transducer:build_transducer",
+    search="transducer:TransducerRecognition",
+    stream="transducer:TransducerSteps",
+    objective="autoregressive:rnnt_loss",
+    zoo_modes=("rnnt",),
+    options=TRANSDUCER | {"nbest", "decoding_mode"},
+    decoding_modes={"full_utt": NONE, "simu_chunk": NONE},
+    stream_options=TRANSDUCER,
+    classes_1x=("Transducer",),
+    settings=TRANSDUCER_SETTINGS,
+    has_accuracy=False,
+    validation={"beam_size": 1},
+)
 FAMILIES: dict[str, Family] = {
-    "paraformer": Family(
-        "non-autoregressive, CIF predictor",
-        build="paraformer:build_paraformer",
-        search="paraformer:ParaformerSearch",
-        objective="paraformer:paraformer_loss",
-        export="networks:ExportedParaformer",
-        export_search="onnx:OnnxParaformerSearch",
-        zoo_modes=("paraformer",),
-        options=PARAFORMER,
-    ),
-    "paraformer_bert": Family(
-        "Paraformer trained with a BERT teacher",
+    "paraformer": _PARAFORMER,
+    "paraformer_bert": replace(
+        _PARAFORMER,
+        summary="Paraformer trained with a BERT teacher",
         build="paraformer:build_paraformer_bert",
-        search="paraformer:ParaformerSearch",
-        export="networks:ExportedParaformer",
-        export_search="onnx:OnnxParaformerSearch",
-        zoo_modes=("paraformer",),
-        options=PARAFORMER,
+        objective=None,
+        classes_1x=(),
+        settings=None,
     ),
-    "bicif_paraformer": Family(
-        "Paraformer with timestamps by a second CIF",
+    "bicif_paraformer": replace(
+        _PARAFORMER,
+        summary="Paraformer with timestamps by a second CIF",
         build="bicif_paraformer:build_bicif_paraformer",
         search="paraformer:BiCifParaformerSearch",
-        objective="paraformer:paraformer_loss",
         export="networks:ExportedBiCifParaformer",
-        export_search="onnx:OnnxParaformerSearch",
         has_times=True,
-        zoo_modes=("paraformer",),
-        options=PARAFORMER,
+        classes_1x=("BiCifParaformer",),
+        settings=CIF_SETTINGS,
     ),
-    "contextual_paraformer": Family(
-        "Paraformer with hotwords (CLAS)",
-        build="contextual_paraformer:build_contextual_paraformer",
-        search="paraformer:ContextualParaformerSearch",
-        export="networks:ExportedContextualParaformer",
-        export_search="onnx:OnnxHotwordSearch",
-        objective="paraformer:paraformer_loss",
-        zoo_modes=("paraformer",),
-        options=PARAFORMER | {"hotword", "clas_scale"},
+    "contextual_paraformer": _CONTEXTUAL,
+    "neatcontextual_paraformer": replace(
+        _CONTEXTUAL,
+        summary="Paraformer with hotwords (CLAS), the name of later releases",
+        classes_1x=("NeatContextualParaformer",),
     ),
-    "neatcontextual_paraformer": Family(
-        "Paraformer with hotwords (CLAS), the name of later releases",
-        build="contextual_paraformer:build_contextual_paraformer",
-        search="paraformer:ContextualParaformerSearch",
-        export="networks:ExportedContextualParaformer",
-        export_search="onnx:OnnxHotwordSearch",
-        objective="paraformer:paraformer_loss",
-        zoo_modes=("paraformer",),
-        options=PARAFORMER | {"hotword", "clas_scale"},
-    ),
-    "seaco_paraformer": Family(
-        "Paraformer with timestamps and hotwords by a decoder of their own (SeACo)",
+    "seaco_paraformer": replace(
+        _CONTEXTUAL,
+        summary="Paraformer with timestamps and hotwords by a decoder of their own (SeACo)",
         build="seaco_paraformer:build_seaco_paraformer",
         search="paraformer:SeacoParaformerSearch",
         export="networks:ExportedSeacoParaformer",
-        export_search="onnx:OnnxHotwordSearch",
         objective="seaco:seaco_loss",
         has_times=True,
-        zoo_modes=("paraformer",),
         options=PARAFORMER | {"hotword"},
+        classes_1x=("SeacoParaformer",),
+        settings=LOSS_SETTINGS
+        | HOTWORD_SETTINGS
+        | {"predictor_bias", "sampling_ratio", "seaco_weight", "seaco_lsm_weight", "seaco_length_normalized_loss"}
+        | {"train_decoder", "NO_BIAS", "bias_encoder_bid", "bias_encoder_dropout_rate"},
+        fixed_settings=dict.fromkeys(("ctc_weight", "predictor_weight", "seaco_length_normal"), ...),
     ),
-    "paraformer_online": Family(
-        "Paraformer over chunks of 600 ms",
+    "paraformer_online": replace(
+        _PARAFORMER,
+        summary="Paraformer over chunks of 600 ms",
         build="paraformer_online:build_paraformer_online",
         search="paraformer_online:ChunkedParaformerSearch",
         stream="paraformer_online:ParaformerOnlineSteps",
-        objective="paraformer:paraformer_loss",
+        export=None,
+        export_search=None,
         zoo_modes=("paraformer_streaming", "paraformer_fake_streaming"),
+        folder_mode="paraformer_streaming",
+        classes_1x=("ParaformerStreaming",),
         options=PARAFORMER - {"timestamp"} | {"decoding_ind"},
+        settings=CIF_SETTINGS | {"use_1st_decoder_loss", "decoder_attention_chunk_type"},
     ),
     "uniasr": Family(
         "two passes, chunked and whole, in one model (SCAMA)",
@@ -152,6 +214,11 @@ FAMILIES: dict[str, Family] = {
         objective="chunked:uniasr_loss",
         zoo_modes=("uniasr",),
         options=UNIASR,
+        classes_1x=("UniASR",),
+        settings=LOSS_SETTINGS
+        | {"ctc_weight", "predictor_weight", "decoder_attention_chunk_type"}
+        | {"ctc_weight2", "predictor_weight2", "loss_weight_model1", "decoder_attention_chunk_type2"}
+        | {"enable_maas_finetune", "freeze_encoder2", "encoder1_encoder2_joint_training"},
     ),
     "asr": Family(
         "CTC/attention: Conformer, Transformer, SAN-M or data2vec encoder",
@@ -163,28 +230,16 @@ FAMILIES: dict[str, Family] = {
         zoo_modes=("asr",),
         options=JOINT | {"beam_size", "nbest", "decoding_mode", "timestamp"},
         decoding_modes={"joint": JOINT, "ctc_greedy": NONE, "ctc_prefix": NONE},
+        classes_1x=("Conformer", "Transformer"),
+        settings=LOSS_SETTINGS | {"ctc_weight"},
+        validation={"beam_size": 1},
     ),
-    "rnnt": Family(
-        "transducer",
-        build="transducer:build_transducer",
-        search="transducer:TransducerRecognition",
-        stream="transducer:TransducerSteps",
-        objective="autoregressive:rnnt_loss",
-        zoo_modes=("rnnt",),
-        options=TRANSDUCER | {"nbest", "decoding_mode"},
-        decoding_modes={"full_utt": NONE, "simu_chunk": NONE},
-        stream_options=TRANSDUCER,
-    ),
-    "rnnt_unified": Family(
-        "transducer trained for whole utterances and for chunks",
-        build="transducer:build_transducer",
-        search="transducer:TransducerRecognition",
-        stream="transducer:TransducerSteps",
-        objective="autoregressive:rnnt_loss",
-        zoo_modes=("rnnt",),
-        options=TRANSDUCER | {"nbest", "decoding_mode"},
-        decoding_modes={"full_utt": NONE, "simu_chunk": NONE},
-        stream_options=TRANSDUCER,
+    "rnnt": _TRANSDUCER,
+    "rnnt_unified": replace(
+        _TRANSDUCER,
+        summary="transducer trained for whole utterances and for chunks",
+        folder_mode="rnnt",
+        classes_1x=("UnifiedTransducer",),
     ),
     "sense_voice": Family(
         "SenseVoiceSmall: recognition with language, emotion and event tags",
@@ -196,24 +251,40 @@ FAMILIES: dict[str, Family] = {
         has_times=True,
         zoo_modes=("sense_voice",),
         options=frozenset({"language", "use_itn", "ban_emo_unk", "output"}),
+        classes_1x=("SenseVoiceSmall",),
+        settings=LOSS_SETTINGS,
+        has_accuracy=False,
     ),
     "e2evad": Family(
         "voice activity detection (FSMN)",
         build="fsmn_vad:build_fsmn_vad",
         task="vad",
+        has_tokens=False,
+        folder_mode="offline",
+        classes_1x=("FsmnVADStreaming", "FsmnVAD"),
         instead="egs/vad/infer.sh, pipeline(task='voice-activity-detection') or a recognizer's --vad_model",
     ),
     "punc": Family(
         "punctuation (CT-Transformer)",
         build="ct_transformer:build_ct_transformer",
+        classes_1x=("CTTransformer", "CTTransformerStreaming"),
         instead="egs/punctuation/infer.sh, pipeline(task='punctuation') or a recognizer's --punc_model",
     ),
-    "campplus": _speaker_family("CAM++", "campplus:build_campplus"),
-    "eres2netv2": _speaker_family("ERes2NetV2", "eres2netv2:build_eres2netv2"),
-    "sv": _speaker_family("x-vector", "xvector:build_xvector"),
+    "campplus": _speaker_family("CAM++", "campplus:build_campplus", 0.31, "CAMPPlus"),
+    "eres2netv2": _speaker_family(
+        "ERes2NetV2",
+        "eres2netv2:build_eres2netv2",
+        0.36,
+        *("ERes2NetV2", "iic/speech_eres2netv2_sv_zh-cn_16k-common"),  # 1.x also registers the name of its release
+    ),
+    "sv": _speaker_family("x-vector", "xvector:build_xvector", 0.9465),
     "lm": Family(
         "language model for shallow fusion and perplexity",
         objective="autoregressive:language_model_loss",
+        classes_1x=("TransformerLM",),
+        settings=NONE,
+        fixed_settings={"ignore_id": 0},
+        has_accuracy=False,
         instead="a recognizer: --lm_weight with the model as lm.pb in its folder, or funrecipe perplexity",
     ),
     "mfcca": Family("multi-channel recognition", unsupported="multi-channel multi-talker recognition"),
@@ -221,11 +292,14 @@ FAMILIES: dict[str, Family] = {
     "timestamp_prediction": Family(
         "timestamps of a known text",
         build="timestamp_prediction:build_timestamp_predictor",
+        classes_1x=("MonotonicAligner",),
         instead="egs/timestamp/infer.sh, or pipeline(task='speech-timestamp')",
     ),
-    "bat": Family("boundary-aware transducer", unsupported="boundary-aware transducer"),
+    "bat": Family("boundary-aware transducer", unsupported="boundary-aware transducer", classes_1x=("BAT",)),
     "data2vec": Family(
         "self-supervised encoder",
+        has_tokens=False,
+        starts_training=True,
         unsupported="it does not recognize by itself, fine-tune it: egs/asr/finetune.sh --target_config",
     ),
     "sond": Family("speaker diarization", unsupported="diarization"),

@@ -40,8 +40,8 @@ def load_model(plan: Plan) -> tuple[Recognizer, str]:
 
     from funrecipe.decode.options import DecodeOptions
     from funrecipe.decode.recognizer import load_recognizer
+    from funrecipe.families import find_family
     from funrecipe.jobs.model_record import checked_model
-    from funrecipe.speaker.embedding import SPEAKER_FAMILIES
     from funrecipe.speaker.worker import load_worker
     from funrecipe.vad.detector import load_detector
     from funrecipe.vad.worker import VadWorker
@@ -52,9 +52,10 @@ def load_model(plan: Plan) -> tuple[Recognizer, str]:
     with checked_model(plan.model) as folder:
         options, weights = DecodeOptions(**plan.options), Path(plan.model.weights)
         recognizer: Recognizer
-        if folder.family in SPEAKER_FAMILIES:
+        task = find_family(folder.family).task
+        if task == "speaker":
             recognizer = load_worker(folder, device=device, in_windows=bool(options.windows), weights=weights)
-        elif folder.family == "e2evad":
+        elif task == "vad":
             recognizer = VadWorker(load_detector(folder, device=device, weights=weights))
         else:
             recognizer = load_recognizer(folder, device=device, options=options, weights=weights)

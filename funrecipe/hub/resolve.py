@@ -7,10 +7,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from funrecipe.errors import DataError, UsageError, did_you_mean
+from funrecipe.families import names_with
 from funrecipe.model_folder import ModelFolder, open_model_folder
 from funrecipe.model_folder.zoo import NAMESPACES, canonical_id, find_row, zoo
 
-PRETRAINED = ("data2vec",)  # families of encoders that training can start from
 DESCRIPTIONS = ("configuration.json", "config.yaml")
 
 
@@ -43,7 +43,7 @@ def resolve_model(model: str | Path, *, pretrained: bool = False) -> Path:
         raise DataError(f"no model folder '{text}'", hint="give a folder or an id such as damo/NAME")
     model_id = canonical_id(text)
     row = find_row(model_id)
-    if row is not None and row.unsupported and not (pretrained and row.family in PRETRAINED):
+    if row is not None and row.unsupported and not (pretrained and row.family in names_with("starts_training")):
         reason = f"the model '{row.id}' is not supported: {row.unsupported}"
         raise UsageError(reason, hint=_supported_alternative(row.mode))
     for candidate in _candidates(model_id):

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from funrecipe.errors import DataError
+from funrecipe.families import FAMILIES, Family
 from funrecipe.model_folder.config_check import check_config
 from funrecipe.model_folder.files import read_config, read_json, read_token_file, read_yaml
 from funrecipe.model_folder.funasr_1x import is_1x, to_0x
@@ -49,15 +50,9 @@ FOREIGN_LAYOUTS = (
     ("meta.yaml", "an ESPnet model zoo folder"),
     ("*.jit", "a TorchScript export"),
 )
-WITHOUT_TOKENS = {"data2vec", "e2evad", "sv", "campplus", "eres2netv2"}
-WITHOUT_CMVN = {
-    "sv",
-    "campplus",
-    "eres2netv2",
-}  # their features have the mean of the utterance subtracted, or no normalization
 # input_layer -> length of an encoder frame in feature frames (models/input_layers.py has the strides)
 SUBSAMPLING = {"conv2d": 4, "conv2dpad": 4, "conv2d2": 2, "conv2d6": 6, "conv2d8": 8}
-MODE_OF_FAMILY = {"paraformer_online": "paraformer_streaming", "rnnt_unified": "rnnt", "e2evad": "offline"}
+UNKNOWN = Family("")  # of another package, or misspelled: refused where a model is built
 
 
 @dataclass(frozen=True)
@@ -151,18 +146,19 @@ def open_model_folder(path: str | Path) -> ModelFolder:
     layout, config, token_list, weights = _read_description(folder, configuration, named)
     family = str(config.get("model") or "asr")
     bpe_model = _optional(folder, named.get("bpe_model"), *_basename(config.get("bpemodel")), *BPE_MODELS)
-    required = family not in WITHOUT_TOKENS and bpe_model is None
+    row = FAMILIES.get(family, UNKNOWN)
+    required = row.has_tokens and bpe_model is None
     tokens = _read_tokens(folder, token_list, named.get("tokens"), required=required)
     if not tokens and bpe_model is not None:
         tokens = tuple(read_pieces(bpe_model))
     config["token_list"] = list(tokens)
-    mode = _model_config(configuration).get("mode") or MODE_OF_FAMILY.get(family, family)
+    mode = _model_config(configuration).get("mode") or row.folder_mode or family
     decoding = _optional(folder, named.get("decoding"), "decoding.yaml")
     lm_weights = _optional(folder, named.get("lm_weights"), "lm/lm.pb", "lm.pb", is_needed=False)
     lm_config = _optional(folder, named.get("lm_config"), "lm/lm.yaml", "lm.yaml", is_needed=False)
     is_lm = weights == lm_weights
     cmvn = _optional(folder, named.get("cmvn"), *_basename(config.get("cmvn_file")), "am.mvn", f"{weights.stem}.mvn")
-    if cmvn is None and config.get("frontend") and family not in WITHOUT_CMVN:
+    if cmvn is None and config.get("frontend") and row.has_cmvn:
         logger.warning("%s: no am.mvn, so features are not normalized", folder)
     return ModelFolder(
         path=folder,

@@ -11,31 +11,9 @@ from __future__ import annotations
 from typing import Any
 
 from funrecipe.errors import UsageError
+from funrecipe.families import FAMILIES
 
-MODELS = {
-    "Paraformer": "paraformer",
-    "ParaformerStreaming": "paraformer_online",
-    "BiCifParaformer": "bicif_paraformer",
-    "ContextualParaformer": "contextual_paraformer",
-    "NeatContextualParaformer": "neatcontextual_paraformer",
-    "SeacoParaformer": "seaco_paraformer",
-    "UniASR": "uniasr",
-    "SenseVoiceSmall": "sense_voice",
-    "Conformer": "asr",
-    "Transformer": "asr",
-    "Transducer": "rnnt",
-    "UnifiedTransducer": "rnnt_unified",
-    "BAT": "bat",
-    "MonotonicAligner": "timestamp_prediction",
-    "TransformerLM": "lm",
-    "CTTransformer": "punc",
-    "CTTransformerStreaming": "punc",
-    "FsmnVADStreaming": "e2evad",
-    "FsmnVAD": "e2evad",
-    "CAMPPlus": "campplus",
-    "ERes2NetV2": "eres2netv2",
-    "iic/speech_eres2netv2_sv_zh-cn_16k-common": "eres2netv2",  # registered under the name of its release
-}
+MODELS = {name: family for family, row in FAMILIES.items() for name in row.classes_1x}
 ENCODERS = {
     "SANMEncoder": "sanm",
     "SANMEncoderChunkOpt": "sanm_chunk_opt",

@@ -1,7 +1,4 @@
-"""Which keys of ``model_conf`` a family uses, for the most part in its loss. Any other key is refused by name.
-
-Source: the arguments of FunASR 0.8.8's model classes and where their ``forward`` uses them.
-"""
+"""The values of ``model_conf``, whose keys a family's row names (``families.py``). Any other key is refused by name."""
 
 from __future__ import annotations
 
@@ -9,38 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from funrecipe.errors import UsageError, did_you_mean
+from funrecipe.families import FAMILIES
 
-ATTENTION = frozenset({"lsm_weight", "length_normalized_loss"})
-PARAFORMER = ATTENTION | {"ctc_weight", "predictor_weight", "predictor_bias", "sampling_ratio"}
-HOTWORDS = frozenset(
-    {"sample_rate", "double_rate", "min_hw_length", "max_hw_length"}
-    | {"inner_dim", "bias_encoder_type", "use_decoder_embedding"}
-)
-TRANSDUCER = ATTENTION | {
-    *("transducer_weight", "fastemit_lambda", "auxiliary_ctc_weight", "auxiliary_ctc_dropout_rate"),
-    *("auxiliary_att_weight", "auxiliary_lm_loss_weight", "auxiliary_lm_loss_smoothing"),
-}
-TWO_PASSES = frozenset(
-    {"ctc_weight2", "predictor_weight2", "loss_weight_model1", "decoder_attention_chunk_type2"}
-    | {"enable_maas_finetune", "freeze_encoder2", "encoder1_encoder2_joint_training"}
-)
-USED: dict[str, frozenset[str]] = {
-    "asr": ATTENTION | {"ctc_weight"},
-    "paraformer": PARAFORMER | {"use_1st_decoder_loss"},
-    "paraformer_online": PARAFORMER | {"use_1st_decoder_loss", "decoder_attention_chunk_type"},
-    "bicif_paraformer": PARAFORMER,
-    "contextual_paraformer": PARAFORMER | HOTWORDS,
-    "neatcontextual_paraformer": PARAFORMER | HOTWORDS,
-    "seaco_paraformer": ATTENTION
-    | HOTWORDS
-    | {"predictor_bias", "sampling_ratio", "seaco_weight", "seaco_lsm_weight", "seaco_length_normalized_loss"}
-    | {"train_decoder", "NO_BIAS", "bias_encoder_bid", "bias_encoder_dropout_rate"},
-    "uniasr": ATTENTION | TWO_PASSES | {"ctc_weight", "predictor_weight", "decoder_attention_chunk_type"},
-    "rnnt": TRANSDUCER,
-    "rnnt_unified": TRANSDUCER,
-    "sense_voice": ATTENTION,
-    "lm": frozenset(),
-}
 # Keys that the classes accept and that have one value here; ``...``: any value, without effect in FunASR, too.
 FIXED: dict[str, Any] = {
     **dict.fromkeys(("report_cer", "report_wer", "sym_space", "sym_blank", "extract_feats_in_collect_stats"), ...),
@@ -50,29 +17,26 @@ FIXED: dict[str, Any] = {
     # Of the older contextual class, which samples hotwords inside the model; here both sample like the newer one.
     **{"batch_rate": ..., "use_1st_decoder_loss": False},
 }
-FIXED_IN_FAMILY: dict[str, dict[str, Any]] = {
-    "lm": {"ignore_id": 0},
-    "seaco_paraformer": dict.fromkeys(("ctc_weight", "predictor_weight", "seaco_length_normal"), ...),
-}
 
 
 def check_model_conf(family: str, conf: Mapping[str, Any]) -> None:
-    """Refuse settings that training would not use; a family without a row in ``USED`` checks its settings itself.
+    """Refuse settings that training would not use, where the family's row names those that it uses.
 
     Raises:
         UsageError: a key that the family does not have, or an unsupported value.
     """
-    if family not in USED:
+    row = FAMILIES.get(family)
+    if row is None or row.settings is None:
         return
-    fixed = {**FIXED, **FIXED_IN_FAMILY.get(family, {})}
+    fixed = {**FIXED, **row.fixed_settings}
     for name, value in conf.items():
-        if name in USED[family]:
+        if name in row.settings:
             check_value(name, value)
             continue
         if name not in fixed:
             raise UsageError(
                 f"model_conf: models of family '{family}' have no setting '{name}'",
-                hint=did_you_mean(name, USED[family]) or f"settings: {', '.join(sorted(USED[family]))}",
+                hint=did_you_mean(name, row.settings) or f"settings: {', '.join(sorted(row.settings))}",
             )
         if fixed[name] is not ... and value != fixed[name]:
             raise UsageError(f"model_conf: {name}: {value!r} is not supported, only {fixed[name]!r}")

@@ -14,11 +14,11 @@ from funrecipe.audio.fbank import Fbank
 from funrecipe.audio.frontend import WavFrontend
 from funrecipe.checkpoint import fit_state_dict, load_state_dict
 from funrecipe.errors import DataError, UsageError
+from funrecipe.families import names_with
 from funrecipe.model_folder import ModelFolder
 from funrecipe.models.registry import build_model
 from funrecipe.models.uninitialized import Uninitialized
 
-SPEAKER_FAMILIES = ("campplus", "eres2netv2", "sv")
 WINDOW_BATCH = 32  # fixed, so that an embedding never depends on what else a run does
 CLASSIFIER = "decoder.output_dense.weight"  # of an x-vector model
 WRAPPER_PREFIX = "model."  # FunASR 1.x wraps ERes2NetV2 in a class of its own
@@ -113,11 +113,11 @@ def load_speaker_model(
         UsageError: a family without speaker embeddings, or a setting that is not supported.
         DataError, UnsafeFileError: weights that do not fit or are not safe.
     """
-    if folder.family not in SPEAKER_FAMILIES:
+    if folder.family not in names_with("threshold"):
         raise UsageError(
             f"a model of family '{folder.family}' has no speaker embeddings",
             where=str(folder.path),
-            hint=f"families that have them: {', '.join(SPEAKER_FAMILIES)}",
+            hint=f"families that have them: {', '.join(names_with('threshold'))}",
         )
     path = weights or folder.weights
     state = {name.removeprefix(WRAPPER_PREFIX): tensor for name, tensor in load_state_dict(path).items()}

@@ -6,11 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from funrecipe.families import find_family
 from funrecipe.model_folder import ModelFolder
 from funrecipe.model_folder.files import read_json
-
-# Thresholds of the released models; a folder's configuration.json (``model.yesOrno_thr``) wins.
-THRESHOLDS = {"campplus": 0.31, "eres2netv2": 0.36, "sv": 0.9465}
 
 
 @dataclass(frozen=True)
@@ -47,4 +45,6 @@ def threshold_of(folder: ModelFolder) -> float:
     path = folder.path / "configuration.json"
     model = (read_json(path) if path.is_file() else {}).get("model")
     said = model.get("yesOrno_thr") if isinstance(model, dict) else None
-    return float(said) if isinstance(said, (int, float)) and -1 < said < 1 else THRESHOLDS[folder.family]
+    if isinstance(said, (int, float)) and -1 < said < 1:
+        return float(said)
+    return find_family(folder.family).threshold or 0.0

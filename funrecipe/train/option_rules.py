@@ -7,6 +7,7 @@ from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 from funrecipe.errors import UsageError, did_you_mean
+from funrecipe.families import FAMILIES
 
 POSITIVE = ("batch_bins", "max_epoch", "accum_grad", "keep_nbest_models", "passes_per_epoch", "log_interval",
             "prefetch_batches", "max_tokens", "lora_alpha", "grad_clip_type", "process_timeout_s", "lr")  # fmt: skip
@@ -80,9 +81,9 @@ def check_effect(options: Any, flags: Mapping[str, Any], defaults: Mapping[str, 
 
 def ranks_by_loss(config: Mapping[str, Any], model_conf: Mapping[str, Any]) -> bool:
     """Whether this model's training has no accuracy, so that epochs are ranked by the loss unless told otherwise."""
-    family = config.get("model")
-    ctc_alone = family == "asr" and float(model_conf.get("ctc_weight", 0.5)) == 1
-    return ctc_alone or family in ("rnnt", "rnnt_unified", "lm", "sense_voice")
+    row = FAMILIES.get(str(config.get("model")))
+    ctc_alone = config.get("model") == "asr" and float(model_conf.get("ctc_weight", 0.5)) == 1
+    return ctc_alone or (row is not None and not row.has_accuracy)
 
 
 def numbers(conf: Mapping[str, Any]) -> dict[str, Any]:

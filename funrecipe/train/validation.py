@@ -20,12 +20,6 @@ from funrecipe.train.distributed import Ranks, agree_on_names, sum_over_ranks
 from funrecipe.train.objectives.output import LossOutput
 
 # Families whose own default is a beam search; validation wants speed.
-GREEDY = {
-    "asr": DecodeOptions(beam_size=1),
-    "rnnt": DecodeOptions(beam_size=1),
-    "rnnt_unified": DecodeOptions(beam_size=1),
-}
-
 Loss = Callable[[nn.Module, Batch, torch.Generator], LossOutput]
 Transcribe = Callable[[nn.Module, Batch], list[list[int]]]
 
@@ -110,11 +104,13 @@ class Evaluator:
 
 def transcriber(folder: ModelFolder) -> Transcribe | None:
     """Greedy decoding with the family's own search, giving token ids; None where the family has no search."""
-    if folder.family not in FAMILIES or FAMILIES[folder.family].search is None:
+    row = FAMILIES.get(folder.family)
+    if row is None or row.search is None:
         return None
+    options = DecodeOptions(**row.validation)
 
     def transcribe(model: nn.Module, batch: Batch) -> list[list[int]]:
-        search = make_search(model, folder, GREEDY.get(folder.family, DecodeOptions()))
+        search = make_search(model, folder, options)
         return [list(nbest[0].ids) if nbest else [] for nbest in search.decode(batch.feats, batch.feat_lens)]
 
     return transcribe

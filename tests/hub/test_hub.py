@@ -168,13 +168,12 @@ OTHER_TASKS = ("e2evad", "punc", "timestamp_prediction")  # they run through pip
 
 def test_supported_rows_are_those_that_decode_and_their_options_are_used():
     from funrecipe.decode.options import DecodeOptions, check_supported
-    from funrecipe.families import FAMILIES
-    from funrecipe.speaker.embedding import SPEAKER_FAMILIES
+    from funrecipe.families import FAMILIES, names_with
 
     for row in zoo().values():
         family = FAMILIES.get(row.family)
         decodes = family is not None and family.search is not None
-        assert (decodes or row.family in (*SPEAKER_FAMILIES, *OTHER_TASKS)) == (row.unsupported is None), row
+        assert (decodes or row.family in (*names_with("threshold"), *OTHER_TASKS)) == (row.unsupported is None), row
         if decodes:
             check_supported(DecodeOptions.from_mapping(row.decode, where=row.id), row.family)
 

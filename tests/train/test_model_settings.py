@@ -12,8 +12,9 @@ import torch
 
 from funrecipe.checkpoint import load_state_dict
 from funrecipe.errors import UsageError
+from funrecipe.families import names_with
 from funrecipe.model_folder import open_model_folder
-from funrecipe.model_folder.model_settings import HEADS, USED, check_heads, check_model_conf
+from funrecipe.model_folder.model_settings import HEADS, check_heads, check_model_conf
 from funrecipe.models.registry import build_model
 from funrecipe.train.data.batching import Batch
 from funrecipe.train.objectives.compute import compute_loss
@@ -95,7 +96,7 @@ def test_what_training_would_not_use_is_refused_by_name(family, conf, message):
         check_model_conf(family, conf)
 
 
-@pytest.mark.parametrize("family", USED)
+@pytest.mark.parametrize("family", names_with("settings"))
 def test_what_has_no_effect_in_funasr_either_is_taken(family):
     check_model_conf(family, {"report_cer": True, "sym_space": "<space>", "extract_feats_in_collect_stats": False})
 
