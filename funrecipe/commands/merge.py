@@ -27,6 +27,7 @@ def run(args: argparse.Namespace) -> None:
     from funrecipe.jobs.plan import read_plan
     from funrecipe.jobs.results import RESULTS, UNFINISHED, merge_shards
     from funrecipe.processes import only_run_in
+    from funrecipe.score.scoring import warning_of_empty
 
     if args.max_failed < 0:
         raise UsageError(f"--max_failed must be 0 or more, got {args.max_failed}", where="--max_failed")
@@ -43,15 +44,5 @@ def run(args: argparse.Namespace) -> None:
     if report.num_multichannel:
         note = channels_note(report.num_multichannel, num_decoded, report.most_channels, plan.channel)
         print(f"note: {note}; --channel chooses another")
-    if warning := warn_of_empty(report.num_empty, num_decoded):
+    if warning := warning_of_empty(report.num_empty, num_decoded):
         print(warning)
-
-
-def warn_of_empty(num_empty: int, num_decoded: int) -> str | None:
-    """The warning for more than a tenth of the decoded utterances having no text, or None."""
-    if 10 * num_empty <= num_decoded:
-        return None
-    return (
-        f"WARNING: {num_empty} of {num_decoded} hypotheses are empty ({100 * num_empty / num_decoded:.0f} %):"
-        " check the audio and the search options (ctc_weight, lm_weight, ngram_weight, penalty)"
-    )

@@ -61,7 +61,7 @@ def run(args: argparse.Namespace) -> None:
         audio=_audio(record.entries(), data_dir),
         durations_s=side.durations_s,
         speaker_of=side.speaker_of,
-        workers={worker.number: (worker.audio_s, worker.decode_s) for worker in record.workers()},
+        workers=record.workers(),
         speechio=folder.speechio(),
     )
     out_dir = args.out_dir or folder.output_dir

@@ -15,17 +15,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
-    from funrecipe.errors import DataError
     from funrecipe.files import write_json
-    from funrecipe.score.read import read_texts
+    from funrecipe.score.read import read_durations
     from funrecipe.score.segments import VadErrors, read_segments, require_results, score_recordings
 
-    durations_ms = {}
-    for key, seconds in read_texts(str(args.reco2dur)).items() if args.reco2dur else ():
-        try:
-            durations_ms[key] = round(1000 * float(seconds))
-        except ValueError:
-            raise DataError(f"'{seconds}' is not a number of seconds", where=f"{args.reco2dur}: {key}") from None
+    durations_s = read_durations(args.reco2dur) if args.reco2dur else {}
+    durations_ms = {key: round(1000 * seconds) for key, seconds in durations_s.items()}
     references, found = read_segments(args.ref), read_segments(args.hyp)
     require_results(references, args.hyp, found)
     errors = score_recordings(references, found, durations_ms)

@@ -14,16 +14,6 @@ from funrecipe.jobs.shards import ShardEntry
 
 
 @dataclass(frozen=True)
-class WorkerRecord:
-    """What one worker decoded, and how long that took it."""
-
-    number: int
-    utterances: int
-    audio_s: float
-    decode_s: float
-
-
-@dataclass(frozen=True)
 class RunRecord:
     """All of it is empty where there is no plan."""
 
@@ -35,9 +25,10 @@ class RunRecord:
         """Seconds of audio of each decoded utterance, by id."""
         return {key: entry.audio_s for done in self._done() for key, entry in done.items()}
 
-    def workers(self) -> list[WorkerRecord]:
-        sums = ((len(d), sum(e.audio_s for e in d.values()), sum(e.decode_s for e in d.values())) for d in self._done())
-        return [WorkerRecord(number, *of_job) for number, of_job in enumerate(sums, start=1)]
+    def workers(self) -> dict[int, tuple[float, float]]:
+        """Seconds of audio and of decoding, by number of the job."""
+        sums = ((sum(e.audio_s for e in d.values()), sum(e.decode_s for e in d.values())) for d in self._done())
+        return dict(enumerate(sums, start=1))
 
     def _done(self) -> Iterator[dict[str, Done]]:
         if self.plan is not None:

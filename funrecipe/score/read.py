@@ -56,6 +56,12 @@ def read_texts(path: Path | str, *, like: Iterable[str] = (), is_label: bool = F
     return texts
 
 
+def read_sides(ref: Path | str | None, hyp: Path | str | None) -> tuple[dict[str, str], dict[str, str]]:
+    """References and hypotheses, with equal ids as the same strings."""
+    refs = read_texts(str(ref))
+    return refs, read_texts(str(hyp), like=refs)
+
+
 def _not_utf8(path: Path | str) -> DataError:
     """The error that names the first line that cannot be decoded."""
     data = Path(path).read_bytes()

@@ -60,6 +60,16 @@ def percent(part: float, whole: float) -> float:
     return math.inf if part else math.nan
 
 
+def warning_of_empty(num_empty: int, num_hypotheses: int) -> str | None:
+    """The warning for more than a tenth of the hypotheses having no text, or None."""
+    if 10 * num_empty <= num_hypotheses:
+        return None
+    return (
+        f"WARNING: {num_empty} of {num_hypotheses} hypotheses are empty ({percent(num_empty, num_hypotheses):.0f} %):"
+        " check the audio and the search options (ctc_weight, lm_weight, ngram_weight, penalty)"
+    )
+
+
 def sum_edits(counts: np.ndarray) -> Edits:
     """Pooled counts of rows (N, 4) as ``count_edits`` gives them."""
     return Edits(*(int(n) for n in counts.sum(axis=0)))
@@ -79,13 +89,7 @@ class Coverage:
     @property
     def warning(self) -> str | None:
         """The warning where more than a tenth of the hypotheses are empty but their references are not, or None."""
-        if 10 * len(self.empty) <= self.scored:
-            return None
-        share = percent(len(self.empty), self.scored)
-        return (
-            f"WARNING: {len(self.empty)} of {self.scored} hypotheses are empty ({share:.0f} %)"
-            ": check the audio and the search options (ctc_weight, lm_weight, ngram_weight, penalty)"
-        )
+        return warning_of_empty(len(self.empty), self.scored)
 
     def line(self) -> str:
         """One human-readable line that names everything out of the ordinary."""
@@ -171,9 +175,6 @@ class Scoring:
             _, _, encoded = tokenize_and_encode(refs, hyps, unit)
             total += count_edits(*encoded).sum(axis=0)
         return sum_edits(total[None])
-
-    def utterance_edits(self) -> Iterable[Edits]:
-        return (Edits(*row) for row in self.counts.tolist())
 
 
 def cover(refs: Mapping[str, str], hyps: Mapping[str, str], missing_policy: str) -> tuple[list[str], Coverage]:

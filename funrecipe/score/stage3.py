@@ -9,11 +9,12 @@ references), with the same normalization and with the correct one.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 
 from funrecipe import __version__
 from funrecipe.files import write_json, write_text
+from funrecipe.score.options import ScoreOptions
+from funrecipe.score.read import read_sides
 from funrecipe.score.scoring import Scoring, score_normalized, score_texts
 from funrecipe.score.speechio import Evaluation, details_txt, evaluate, results_json, results_txt
 from funrecipe.score.summary import summary_json
@@ -21,22 +22,16 @@ from funrecipe.score.text_cer import summary_lines
 from funrecipe.text.normalize import get_profile
 
 
-def score_speechio(
-    ref_texts: Mapping[str, str],
-    hyp_texts: Mapping[str, str],
-    *,
-    profile_name: str,
-    out_dir: Path | str,
-    meta: Mapping[str, str],
-) -> list[str]:
+def score_speechio(options: ScoreOptions) -> list[str]:
     """Write ``ref.txt DETAILS.txt RESULTS.txt RESULTS.json`` (and ``RESULTS.strict.txt``); return readable lines.
 
     Raises:
         UsageError: unknown profile.
         DataError: nothing can be scored under SpeechIO's protocol; nothing is written.
     """
-    out_dir = Path(out_dir)
-    profile = get_profile(profile_name)
+    ref_texts, hyp_texts = read_sides(options.ref, options.hyp)
+    out_dir = Path(str(options.out_dir))
+    profile = get_profile(options.profile or "speechio")
     normalization = f"{profile.name} {profile.version}"
     refs = {i: profile.normalize(text) if text else "" for i, text in ref_texts.items()}
     hyps = {i: profile.normalize(text) if text else "" for i, text in hyp_texts.items()}
@@ -59,7 +54,7 @@ def score_speechio(
             "strict": summary_json(strict, {}),
             "strict_profile": summary_json(strict_texts, {}),
             "funrecipe_version": __version__,
-            "meta": dict(meta),
+            "meta": dict(options.meta),
         },
     )
     lines = [results.rstrip("\n"), f"normalization profile: {normalization}"]

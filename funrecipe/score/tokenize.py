@@ -47,8 +47,3 @@ def _compact(tokens: list[str]) -> Sequence[str]:
     """The same tokens with less memory: as a string where each is one character, else each kind of token once."""
     joined = "".join(tokens)
     return joined if len(joined) == len(tokens) else [*map(intern, tokens)]
-
-
-def is_cjk(token: str) -> bool:
-    """Whether a token of unit ``mixed`` is a CJK character (else a word of another script, a number …)."""
-    return _WORD.match(token) is None

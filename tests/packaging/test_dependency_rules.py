@@ -36,7 +36,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "punctuation": {"checkpoint", "model_folder", "models", "text"},
     "speaker": {"audio", "checkpoint", "data", "model_folder", "models"},
     "recordings": {"audio", "data", "decode", "model_folder", "punctuation", "speaker", "text", "vad"},
-    "jobs": {"audio", "data", "decode", "hub", "model_folder", "recordings", "text"},
+    "jobs": {"audio", "data", "decode", "hub", "model_folder", "recordings", "score", "text"},
     "export": {"audio", "checkpoint", "decode", "hub", "model_folder", "models", "punctuation", "vad"},
 }
 PORTED = {"metainfo", "msdatasets", "utils"}  # import paths of ModelScope and FunASR

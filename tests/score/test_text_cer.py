@@ -16,7 +16,7 @@ from funrecipe.errors import DataError, IncompleteRunError, WriteError
 from funrecipe.files import write_text
 from funrecipe.score.hotwords import hotword_scores
 from funrecipe.score.read import read_texts
-from funrecipe.score.scoring import score_texts
+from funrecipe.score.scoring import Edits, score_texts
 
 REPO = Path(__file__).resolve().parents[2]
 FIXTURE = REPO / "tests/data/speechio_fixture"
@@ -241,5 +241,5 @@ def test_losing_a_hypothesis_never_lowers_the_error_count(refs, hyps, data):
     after = score_texts(refs, {i: text for i, text in hyps.items() if i != lost})
     assert after.edits.tokens == before.edits.tokens
     # A hypothesis so long that it is worse than none (more errors than reference tokens) is the one exception.
-    worst = dict(zip(before.ids, before.utterance_edits()))[lost]
+    worst = Edits(*before.counts[before.ids.index(lost)].tolist())
     assert after.edits.errors >= before.edits.errors or worst.errors > worst.tokens

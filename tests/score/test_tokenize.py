@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from funrecipe.score.tokenize import is_cjk, tokenize
+from funrecipe.score.tokenize import tokenize
 
 
 @pytest.mark.parametrize(
@@ -30,8 +30,3 @@ def test_blanks_between_cjk_never_matter(text, draw):
     spaced = "".join(c + draw.choice(["", " ", "\u3000", "\t "]) for c in text)
     for unit in ("mixed", "char"):
         assert list(tokenize(spaced, unit)) == list(tokenize(text, unit)) == list(text)
-
-
-def test_language_of_a_token():
-    assert is_cjk("我") and is_cjk("，")
-    assert not is_cjk("hello") and not is_cjk("62%")
