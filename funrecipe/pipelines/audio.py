@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import MutableMapping
+from collections.abc import Callable, Iterable, Mapping, MutableMapping
 from dataclasses import dataclass, field, replace
 from io import BytesIO
 from pathlib import Path
@@ -17,10 +17,44 @@ from funrecipe.audio.channels import ChannelCounter, check_channel
 from funrecipe.audio.io import RAW_SUFFIXES, read_audio
 from funrecipe.data.kaldi_dir import Utterance, read_scp
 from funrecipe.errors import DataError, UsageError
+from funrecipe.files import write_text
 from funrecipe.network import fetch_url, is_url
-from funrecipe.pipelines.calls import name_sources
+from funrecipe.pipelines.calls import name_sources, place_of
 
 logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Call:
+    """The audio that a pipeline is called with, and what is given back for it.
+
+    Attributes:
+        sources: by key.
+        is_list: several results are given back, of which some may have an ``error``; else one, or an exception.
+        output_dir: where results are written; None: nowhere.
+    """
+
+    sources: Mapping[str, Any]
+    is_list: bool
+    output_dir: Path | None
+
+    def answer(self, results: list[dict[str, Any]]) -> dict[str, Any] | list[dict[str, Any]]:
+        return results if self.is_list else results[0]
+
+    def failure(self, key: str, error: DataError, **empty: Any) -> dict[str, Any]:
+        """The result of audio that cannot be used, where a list has one; else the error is the caller's."""
+        place = place_of(self.sources[key])
+        if not self.is_list:
+            raise DataError(error.what, where=error.where or place, hint=error.hint) from None
+        logger.warning("%s (%s): %s", key, place, error.what)
+        return {"key": key, **empty, "error": error.what}
+
+    def write_failed(self, results: Iterable[dict[str, Any]]) -> None:
+        """``failed.scp``."""
+        if self.output_dir is not None:
+            bad = ((result["key"], result["error"]) for result in results if "error" in result)
+            lines = (f"{key}\t{place_of(self.sources[key])}\t{error}\n" for key, error in bad)
+            write_text(self.output_dir / "failed.scp", lines)
 
 
 @dataclass(frozen=True)
@@ -29,6 +63,7 @@ class AudioSources:
 
     Attributes:
         channel: the channel of a recording to take, from 1 on, or ``mix``.
+        output_dir: of calls that do not name another.
     """
 
     sample_rate_hz: int
@@ -36,20 +71,36 @@ class AudioSources:
     allow_pipes: bool = False
     allow_ffmpeg: bool = False
     channel: int | str = 1
+    output_dir: Path | None = None
     counter: ChannelCounter = field(default_factory=ChannelCounter, compare=False)
 
     def __post_init__(self) -> None:
         check_channel(self.channel)
 
-    def in_list(self, audio_in: Any, output_dir: Path | None) -> dict[str, Any] | None:
-        """Sources by key if ``audio_in`` is a list or a ``wav.scp``, which needs an ``output_dir``; else None."""
+    def call(self, audio_in: Any, output_dir: str | Path | None) -> Call:
+        """``audio_in`` is one source, a list of them, or a ``wav.scp``, which needs an ``output_dir``."""
+        target = Path(output_dir) if output_dir is not None else self.output_dir
         if isinstance(audio_in, (str, os.PathLike)) and str(audio_in).endswith(".scp"):
-            if output_dir is None:
-                raise UsageError(
-                    "a list of audio needs an output_dir", where=str(audio_in), hint="pass output_dir=FOLDER"
-                )
-            return {u.utt_id: u for u in read_scp(Path(audio_in), allow_pipes=self.allow_pipes)}
-        return name_sources(audio_in) if isinstance(audio_in, (list, tuple)) else None
+            if target is None:
+                hint = "pass output_dir=FOLDER"
+                raise UsageError("a list of audio needs an output_dir", where=str(audio_in), hint=hint)
+            utterances = read_scp(Path(audio_in), allow_pipes=self.allow_pipes)
+            return Call({u.utt_id: u for u in utterances}, True, target)
+        is_list = isinstance(audio_in, (list, tuple))
+        return Call(name_sources(audio_in if is_list else [audio_in]), is_list, target)
+
+    def results(
+        self, call: Call, audio_fs: int | None, name: str, compute: Callable[[np.ndarray], Any], **empty: Any
+    ) -> list[dict[str, Any]]:
+        """``{"key", name}`` for every source, computed from its waveform; in a list, failures have ``empty``."""
+        results = []
+        for key, source in call.sources.items():
+            try:
+                results.append({"key": key, name: compute(self.read(source, audio_fs))})
+            except DataError as error:
+                results.append(call.failure(key, error, **empty))
+        self.tell_channels(len(results))
+        return results
 
     def read(self, source: Any, audio_fs: int | None) -> np.ndarray:
         """The waveform (S,) of one source; ``audio_fs``: rate of a source that does not name its own.

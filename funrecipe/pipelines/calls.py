@@ -117,6 +117,21 @@ def place_of(source: Any) -> str:
     return str(source) if isinstance(source, (str, os.PathLike)) else f"<{type(source).__name__}>"
 
 
+def is_text_file(text_in: Any) -> bool:
+    """Whether what a pipeline is called with is the path of a list of texts, not a text."""
+    return isinstance(text_in, os.PathLike) or (isinstance(text_in, str) and text_in.endswith((".txt", ".scp")))
+
+
+def one_of(params: Mapping[str, Any], names: Sequence[str], default: Any) -> Any:
+    """The value of the only option of a ``param_dict``, under the first of its ``names`` that is given, else
+    ``default``; raises UsageError for another key."""
+    for key in params:
+        if key not in names:
+            hint = did_you_mean(key, names) or f"it takes '{names[0]}'"
+            raise UsageError(f"unknown key '{key}'", where="param_dict", hint=hint)
+    return next((params[key] for key in names if params.get(key) is not None), default)
+
+
 def prepare_device(ngpu: int, ncpu: int, batch_size: int) -> str:
     """``cuda`` if ``ngpu`` asks for it and it is there, else ``cpu`` with ``ncpu`` threads of torch.
 
@@ -134,16 +149,21 @@ def prepare_device(ngpu: int, ncpu: int, batch_size: int) -> str:
     return "cpu"
 
 
-def check_cache(cache: Any, *, is_final: bool) -> MutableMapping[str, Any]:
+def check_cache(cache: Any, *, is_final: bool, name: str = "cache") -> MutableMapping[str, Any]:
     if cache is None and is_final:
         return {}  # a whole stream in one call
     if not isinstance(cache, MutableMapping) or set(cache) - {"stream", "resampler"}:
         raise UsageError(
             f"a piece of a stream needs its own cache, not {cache!r:.80}",
-            where="param_dict['cache']",
-            hint='cache = {} once; then param_dict={"cache": cache, "is_final": False} until the last piece',
+            where=f"param_dict['{name}']",
+            hint=f'cache = {{}} once; then param_dict={{"{name}": cache, "is_final": False}} until the last piece',
         )
     return cache
+
+
+def refuse_output_dir(output_dir: Any) -> None:
+    if output_dir is not None:
+        raise UsageError("a stream writes no files", where="output_dir", hint="keep what the calls return")
 
 
 def check_is_final(value: Any) -> bool:

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from funrecipe.errors import DataError, UsageError, did_you_mean
-from funrecipe.files import write_text
-from funrecipe.hub import open_model
-from funrecipe.pipelines.calls import name_sources, place_of
-from funrecipe.pipelines.setup import Setup
+import numpy as np
 
-logger = logging.getLogger(__name__)
+from funrecipe.errors import UsageError
+from funrecipe.hub import open_model
+from funrecipe.pipelines.calls import one_of
+from funrecipe.pipelines.setup import Setup
 
 COUNT_KEYS = ("n_speakers", "oracle_num", "preset_spk_num")  # ours, ModelScope's, FunASR's
 VAD_KEY = "vad_model"
@@ -26,8 +24,7 @@ class SpeakerDiarization:
         from funrecipe.speaker.embedding import load_speaker_model
         from funrecipe.vad.detector import load_detector
 
-        if setup.mode is not None:
-            raise UsageError(f"diarization has no mode '{setup.mode}'", where="mode", hint="leave it out")
+        setup.check_mode("diarization")
         params = dict(setup.param_dict)
         vad_model = params.pop(VAD_KEY, None)
         if vad_model is None:
@@ -43,7 +40,6 @@ class SpeakerDiarization:
                 where=VAD_KEY,
                 hint="give models for the same sampling rate",
             )
-        self._output_dir = setup.output_dir
         self._sources = setup.sources(self.folder.sample_rate_hz)
         self._model = load_speaker_model(self.folder, device=device, weights=setup.weights)
         self._detector = load_detector(vad_folder, device=device)
@@ -70,52 +66,35 @@ class SpeakerDiarization:
             DataError: a single recording, or a list, that cannot be read.
         """
         n_speakers = speakers_in(param_dict or {}, self._n_speakers)
-        target = Path(output_dir) if output_dir is not None else self._output_dir
-        sources = self._sources.in_list(audio_in, target)
-        if sources is None:
-            ((key, source),) = name_sources([audio_in]).items()
-            results = [{"key": key, "text": self._turns(source, audio_fs, n_speakers)}]
-        else:
-            results = [self._turns_or_error(key, source, audio_fs, n_speakers) for key, source in sources.items()]
-        if target is not None:
-            write_results(target, results, {key: place_of(source) for key, source in (sources or {}).items()})
-        return results[0] if sources is None else results
+        call = self._sources.call(audio_in, output_dir)
+        results = self._sources.results(
+            call, audio_fs, "text", lambda waveform: self._turns(waveform, n_speakers), text=[]
+        )
+        if call.output_dir is not None:
+            write_results(call.output_dir, results)
+        call.write_failed(results)
+        return call.answer(results)
 
-    def _turns(self, source: Any, audio_fs: int | None, n_speakers: int | None) -> list[list[float]]:
+    def _turns(self, waveform: np.ndarray, n_speakers: int | None) -> list[list[float]]:
         from funrecipe.speaker.diarization import cut_segments, diarize
 
-        waveform = self._sources.read(source, audio_fs)
         speech = cut_segments(waveform, self._detector.segments(waveform), self.folder.sample_rate_hz)
         found = diarize(self._model, speech, n_speakers)
         return [[turn.start_s, turn.end_s, turn.speaker] for turn in found.turns]
 
-    def _turns_or_error(self, key: str, source: Any, audio_fs: int | None, n_speakers: int | None) -> dict[str, Any]:
-        try:
-            return {"key": key, "text": self._turns(source, audio_fs, n_speakers)}
-        except DataError as error:
-            logger.warning("%s (%s): %s", key, place_of(source), error.what)
-            return {"key": key, "text": [], "error": error.what}
-
 
 def speakers_in(params: Mapping[str, Any], default: int | None) -> int | None:
     """The number of speakers that a ``param_dict`` names, else ``default``; raises UsageError for another key."""
-    for key in params:
-        if key not in COUNT_KEYS:
-            hint = did_you_mean(key, COUNT_KEYS) or "it takes 'n_speakers'"
-            raise UsageError(f"unknown key '{key}'", where="param_dict", hint=hint)
-    value = next((params[key] for key in COUNT_KEYS if params.get(key) is not None), default)
+    value = one_of(params, COUNT_KEYS, default)
     if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
         raise UsageError(f"n_speakers is {value!r}", where="param_dict", hint="give a whole number from 1")
     return value
 
 
-def write_results(output_dir: Path, results: list[dict[str, Any]], places: Mapping[str, str]) -> None:
-    """``rttm`` and ``failed.scp``."""
+def write_results(output_dir: Path, results: list[dict[str, Any]]) -> None:
+    """``rttm``."""
     from funrecipe.score.rttm import SpeakerTurn, write_rttm
 
     good = {result["key"]: result["text"] for result in results if "error" not in result}
     turns = {key: [SpeakerTurn(start_s, end_s, str(who)) for start_s, end_s, who in rows] for key, rows in good.items()}
     write_rttm(output_dir / "rttm", turns)
-    bad = [result for result in results if "error" in result]
-    lines = [f"{result['key']}\t{places[result['key']]}\t{result['error']}\n" for result in bad]
-    write_text(output_dir / "failed.scp", lines)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, MutableMapping
 from pathlib import Path
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 from funrecipe.data.kaldi_dir import read_texts
 from funrecipe.errors import UsageError, did_you_mean
 from funrecipe.files import write_text
+from funrecipe.pipelines.calls import is_text_file
 from funrecipe.pipelines.setup import Setup
 from funrecipe.punctuation.render import DEFAULT_RULES
 
@@ -60,7 +60,7 @@ class Punctuation:
         if "cache" in params:
             text, param_dict["cache"] = self._feed(text_in, params["cache"])  # type: ignore[index]
             return {"key": TEXT_KEY, "text": text}
-        if isinstance(text_in, os.PathLike) or (isinstance(text_in, str) and text_in.endswith((".txt", ".scp"))):
+        if is_text_file(text_in):
             texts = read_texts(Path(text_in))
         elif isinstance(text_in, (list, tuple)) and all(isinstance(text, str) for text in text_in):
             texts = {f"{TEXT_KEY}_{i}" if i > 1 else TEXT_KEY: text for i, text in enumerate(text_in, 1)}
@@ -71,7 +71,6 @@ class Punctuation:
         results = [{"key": key, "text": self._punctuator.punctuate(text, rules).text} for key, text in texts.items()]
         target = Path(output_dir) if output_dir is not None else self._output_dir
         if target is not None:
-            target.mkdir(parents=True, exist_ok=True)
             write_text(target / RESULT_FILE, (f"{result['key']}\t{result['text']}\n" for result in results))
         return results
 

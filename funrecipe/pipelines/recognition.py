@@ -19,9 +19,9 @@ from funrecipe.pipelines.calls import (
     check_is_final,
     check_mode,
     decode_options_of,
-    name_sources,
     place_of,
     progress_bar,
+    refuse_output_dir,
 )
 from funrecipe.pipelines.setup import Setup
 from funrecipe.transcription import LoadedModel, Transcripts
@@ -42,7 +42,7 @@ class SpeechRecognition:
         check_mode(setup.mode, self.folder.family)
         if "vad" in self.folder.mode or "punc" in self.folder.mode:
             logger.warning("%s: only its recognizer runs, without voice activity detection or punctuation", setup.model)
-        self._output_dir, self._batch_size, self._defaults = setup.output_dir, setup.batch_size, dict(setup.param_dict)
+        self._batch_size, self._defaults = setup.batch_size, dict(setup.param_dict)
         self._allow_network = setup.allow_network
         self._sources = setup.sources(self.folder.sample_rate_hz)
         self._file_lock = threading.Lock()  # one call at a time writes to an output_dir
@@ -78,16 +78,15 @@ class SpeechRecognition:
         if not isinstance(param_dict, (Mapping, type(None))):
             raise UsageError(f"param_dict is {param_dict!r:.80}", where="param_dict", hint="give a dict")
         params = {**self._defaults, **(param_dict or {})}
-        target = Path(output_dir) if output_dir is not None else self._output_dir
         if "cache" in params or "is_final" in params or any(key in STREAM_KEYS for key in param_dict or ()):
-            return self._feed(audio_in, audio_fs, params, target)
+            return self._feed(audio_in, audio_fs, params, output_dir or self._sources.output_dir)
         recognizer = self._model.recognizer(self._options(params))
-        sources = self._sources.in_list(audio_in, target)
-        if sources is not None:
-            return self._transcribe(recognizer, sources, audio_fs, target)
-        ((key, source),) = name_sources([audio_in]).items()
+        call = self._sources.call(audio_in, output_dir)
+        if call.is_list:
+            return self._transcribe(recognizer, call.sources, audio_fs, call.output_dir)
+        ((key, source),) = call.sources.items()
         waveform = self._sources.read(source, audio_fs)  # what is wrong with a single input is the caller's error
-        (result,) = self._transcribe(recognizer, {key: waveform}, self.folder.sample_rate_hz, target)
+        (result,) = self._transcribe(recognizer, {key: waveform}, self.folder.sample_rate_hz, call.output_dir)
         if "error" in result:
             raise DataError(f"cannot decode: {result['error']}", where=place_of(source))
         return result
@@ -126,14 +125,13 @@ class SpeechRecognition:
         return decode_options_of(params, allow_network=self._allow_network)
 
     def _feed(
-        self, audio_in: Any, audio_fs: int | None, params: Mapping[str, Any], output_dir: Path | None
+        self, audio_in: Any, audio_fs: int | None, params: Mapping[str, Any], output_dir: str | Path | None
     ) -> dict[str, Any]:
         """One piece of a stream. The caller's cache holds a dict for the model and, if needed, a resampler."""
         from funrecipe.decode.streaming import StreamOptions, make_streaming_recognizer
 
         streamer = self._model.made(make_streaming_recognizer, self._options(params))
-        if output_dir is not None:
-            raise UsageError("a stream writes no files", where="output_dir", hint="keep what the calls return")
+        refuse_output_dir(output_dir)
         options = StreamOptions.from_param_dict({key: params[key] for key in STREAM_KEYS if key in params})
         is_final = check_is_final(params.get("is_final"))
         cache = check_cache(params.get("cache"), is_final=is_final)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,11 +12,9 @@ from funrecipe.audio.io import stream_audio
 from funrecipe.data.kaldi_dir import Utterance
 from funrecipe.errors import UsageError
 from funrecipe.hub import open_model
-from funrecipe.pipelines.calls import decode_options_of, name_sources
+from funrecipe.pipelines.calls import decode_options_of
 from funrecipe.pipelines.setup import Setup
 from funrecipe.recordings.formats import parse_formats, write_formats
-
-logger = logging.getLogger(__name__)
 
 MODELS = ("vad_model", "punc_model", "spk_model")
 OPTIONS = ("text_rules", "n_speakers")
@@ -35,8 +32,7 @@ class RecordingRecognition:
         params = dict(setup.param_dict)
         names = {name: params.pop(name, None) for name in MODELS}
         self._formats = parse_formats(str(params.pop("formats", None) or ""))
-        self._output_dir = setup.output_dir
-        if self._formats and self._output_dir is None:
+        if self._formats and setup.output_dir is None:
             raise UsageError("formats need an output_dir", where="formats")
         chosen = {name: value for name in OPTIONS if (value := params.pop(name, None)) is not None}
         options = decode_options_of(params, allow_network=setup.allow_network)
@@ -70,24 +66,18 @@ class RecordingRecognition:
         """
         from funrecipe.recordings.transcriber import Failure
 
-        target = Path(output_dir) if output_dir is not None else self._output_dir
-        in_list = self._sources.in_list(audio_in, target)
-        sources = name_sources([audio_in]) if in_list is None else in_list
+        call = self._sources.call(audio_in, output_dir)
+        blocks = ((key, self._blocks(source, audio_fs)) for key, source in call.sources.items())
         results = []
-        for result in self._transcriber.transcribe(
-            (key, self._blocks(source, audio_fs)) for key, source in sources.items()
-        ):
+        for result in self._transcriber.transcribe(blocks):
             if isinstance(result, Failure):
-                if in_list is None:
-                    raise result.error
-                logger.warning("%s: %s", result.key, result.error.what)
-                results.append({"key": result.key, "text": "", "error": result.error.what})
+                results.append(call.failure(result.key, result.error, text=""))
                 continue
-            if target is not None and self._formats:
-                target.mkdir(parents=True, exist_ok=True)
-                write_formats(result, target, self._formats)
+            if call.output_dir is not None and self._formats:
+                call.output_dir.mkdir(parents=True, exist_ok=True)
+                write_formats(result, call.output_dir, self._formats)
             results.append(_as_result(result))
-        return results if in_list is not None else results[0]
+        return call.answer(results)
 
     def _blocks(self, source: Any, audio_fs: int | None) -> Iterator[np.ndarray]:
         """A recording in blocks where it is a file, else as a whole."""

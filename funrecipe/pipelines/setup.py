@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from funrecipe.errors import UsageError
 from funrecipe.hub import open_model
 from funrecipe.model_folder import ModelFolder
 from funrecipe.pipelines.audio import AudioSources
@@ -43,4 +44,12 @@ class Setup:
 
     def sources(self, sample_rate_hz: int) -> AudioSources:
         """How audio is read."""
-        return AudioSources(sample_rate_hz, self.allow_network, self.allow_pipes, self.allow_ffmpeg, self.channel)
+        return AudioSources(
+            sample_rate_hz, self.allow_network, self.allow_pipes, self.allow_ffmpeg, self.channel, self.output_dir
+        )
+
+    def check_mode(self, what: str, *modes: str) -> None:
+        """Raise a UsageError unless ``mode``, if it is given, is one of ``modes``; ``what`` is pipelined."""
+        if self.mode not in (None, *modes):
+            hint = f"it has: {', '.join(modes)}" if modes else "leave it out"
+            raise UsageError(f"{what} has no mode '{self.mode}'", where="mode", hint=hint)

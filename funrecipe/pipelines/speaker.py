@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from funrecipe.errors import DataError, UsageError, did_you_mean
+from funrecipe.errors import DataError, UsageError
 from funrecipe.files import write_text
-from funrecipe.pipelines.calls import name_sources, place_of
+from funrecipe.pipelines.calls import name_sources, one_of, place_of
 from funrecipe.pipelines.setup import Setup
-
-logger = logging.getLogger(__name__)
 
 THRESHOLD_KEYS = ("threshold", "thr", "sv_threshold")  # ours, ModelScope's, FunASR's
 
@@ -26,11 +23,9 @@ class SpeakerVerification:
         from funrecipe.speaker.embedding import load_speaker_model
         from funrecipe.speaker.verification import threshold_of
 
-        if setup.mode not in (None, "sv"):
-            raise UsageError(f"a speaker model has no mode '{setup.mode}'", where="mode", hint="it has: sv")
+        setup.check_mode("a speaker model", "sv")
         device = setup.device()
         self.folder = setup.open_folder()
-        self._output_dir = setup.output_dir
         self._sources = setup.sources(self.folder.sample_rate_hz)
         self._model = load_speaker_model(self.folder, device=device, weights=setup.weights)
         self.threshold = threshold_in(setup.param_dict, threshold_of(self.folder))
@@ -59,22 +54,16 @@ class SpeakerVerification:
             DataError: a recording of a pair, or a single one, that cannot be embedded; a list that cannot be read.
         """
         threshold = threshold_in(param_dict or {}, self.threshold)
-        target = Path(output_dir) if output_dir is not None else self._output_dir
         if isinstance(audio_in, (list, tuple)) and len(audio_in) == 2:
+            target = Path(output_dir) if output_dir is not None else self._sources.output_dir
             return self._compare(audio_in, audio_fs, threshold, target)
-        sources = self._sources.in_list(audio_in, target)
-        if sources is not None:
-            results = [self._embed_or_say(key, source, audio_fs) for key, source in sources.items()]
-            failed = {result["key"]: result["error"] for result in results if "error" in result}
-        else:
-            ((key, source),) = name_sources([audio_in]).items()
-            results, failed = [{"key": key, "spk_embedding": self._embed(source, audio_fs)}], {}
-        self._sources.tell_channels(len(results))
-        if target is not None:
-            self._write(target, "xvector", {r["key"]: r["spk_embedding"] for r in results if "spk_embedding" in r})
-            lines = [f"{key}\t{place_of((sources or {})[key])}\t{reason}\n" for key, reason in failed.items()]
-            write_text(target / "failed.scp", lines)
-        return results if sources is not None else results[0]
+        call = self._sources.call(audio_in, output_dir)
+        results = self._sources.results(call, audio_fs, "spk_embedding", self._model.embed)
+        if call.output_dir is not None:
+            vectors = {r["key"]: r["spk_embedding"] for r in results if "spk_embedding" in r}
+            self._write(call.output_dir, "xvector", vectors)
+        call.write_failed(results)
+        return call.answer(results)
 
     def _compare(
         self, pair: list[Any] | tuple[Any, Any], audio_fs: int | None, threshold: float, target: Path | None
@@ -98,13 +87,6 @@ class SpeakerVerification:
         except DataError as error:
             raise DataError(error.what, where=error.where or place_of(source), hint=error.hint) from None
 
-    def _embed_or_say(self, key: str, source: Any, audio_fs: int | None) -> dict[str, Any]:
-        try:
-            return {"key": key, "spk_embedding": self._embed(source, audio_fs)}
-        except DataError as error:
-            logger.warning("%s (%s): %s", key, place_of(source), error.what)
-            return {"key": key, "error": error.what}
-
     def _write(self, folder: Path, name: str, vectors: Mapping[str, np.ndarray]) -> None:
         from funrecipe.speaker.vectors import write_vectors
 
@@ -113,11 +95,7 @@ class SpeakerVerification:
 
 def threshold_in(params: Mapping[str, Any], default: float) -> float:
     """The threshold that a ``param_dict`` names, else ``default``; raises UsageError for anything else in it."""
-    for key in params:
-        if key not in THRESHOLD_KEYS:
-            hint = did_you_mean(key, THRESHOLD_KEYS) or "it takes 'threshold'"
-            raise UsageError(f"unknown key '{key}'", where="param_dict", hint=hint)
-    value = next((params[key] for key in THRESHOLD_KEYS if params.get(key) is not None), default)
+    value = one_of(params, THRESHOLD_KEYS, default)
     if not isinstance(value, (int, float)) or not -1 <= value < 1:
         raise UsageError(f"the threshold is {value!r}", where="param_dict", hint="give a cosine from -1 to below 1")
     return float(value)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import logging
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -13,13 +11,10 @@ import numpy as np
 from funrecipe.data.kaldi_dir import read_texts
 from funrecipe.errors import DataError, UsageError
 from funrecipe.files import write_text
-from funrecipe.pipelines.calls import name_sources, place_of
+from funrecipe.pipelines.calls import is_text_file
 from funrecipe.pipelines.setup import Setup
 
-logger = logging.getLogger(__name__)
-
 RESULT_FOLDER = "timestamp_prediction"
-MODES = ("tp_norm",)
 
 
 class SpeechTimestamp:
@@ -28,13 +23,11 @@ class SpeechTimestamp:
     def __init__(self, setup: Setup) -> None:
         from funrecipe.decode.text_alignment import load_aligner
 
-        if setup.mode not in (None, *MODES):
-            hint = f"it has: {', '.join(MODES)}"
-            raise UsageError(f"a timestamp model has no mode '{setup.mode}'", where="mode", hint=hint)
+        setup.check_mode("a timestamp model", "tp_norm")
         _check_params(setup.param_dict)
         device = setup.device()
         self.folder = setup.open_folder()
-        self._output_dir, self._batch_size = setup.output_dir, setup.batch_size
+        self._batch_size = setup.batch_size
         self._sources = setup.sources(self.folder.sample_rate_hz)
         self._aligner = load_aligner(self.folder, device=device, weights=setup.weights)
 
@@ -63,31 +56,24 @@ class SpeechTimestamp:
             DataError: audio or a list that cannot be read.
         """
         _check_params(param_dict or {})
-        target = Path(output_dir) if output_dir is not None else self._output_dir
-        sources = self._sources.in_list(audio_in, target)
-        is_single = sources is None
-        if sources is None:
-            sources = name_sources([audio_in])
-        texts = _texts_of(text_in, list(sources), is_single=is_single)
+        call = self._sources.call(audio_in, output_dir)
+        texts = _texts_of(text_in, list(call.sources), is_single=not call.is_list)
         results: dict[str, dict[str, Any]] = {}
         waveforms: dict[str, np.ndarray] = {}
-        for key, source in sources.items():
+        for key, source in call.sources.items():
             try:
                 waveforms[key] = self._sources.read(source, audio_fs)
             except DataError as error:
-                if is_single:
-                    raise
-                logger.warning("%s (%s): %s", key, place_of(source), error.what)
-                results[key] = {"key": key, "text": "", "timestamp": [], "error": error.what}
+                results[key] = call.failure(key, error, text="", timestamp=[])
             if len(waveforms) == self._batch_size:
                 results |= self._align(waveforms, texts)
                 waveforms = {}
         results |= self._align(waveforms, texts)
-        self._sources.tell_channels(len(sources))
-        in_order = [results[key] for key in sources]
-        if target is not None:
-            write_results(target, in_order)
-        return in_order[0] if is_single else in_order
+        self._sources.tell_channels(len(call.sources))
+        in_order = [results[key] for key in call.sources]
+        if call.output_dir is not None:
+            write_results(call.output_dir, in_order)
+        return call.answer(in_order)
 
     def _align(self, waveforms: Mapping[str, np.ndarray], texts: Mapping[str, str]) -> dict[str, dict[str, Any]]:
         aligned = self._aligner.align(list(waveforms.values()), [texts[key] for key in waveforms])
@@ -106,7 +92,7 @@ def _check_params(params: Mapping[str, Any]) -> None:
 
 def _texts_of(text_in: Any, keys: list[str], *, is_single: bool) -> dict[str, str]:
     """The text of every key."""
-    if isinstance(text_in, os.PathLike) or (isinstance(text_in, str) and text_in.endswith((".txt", ".scp"))):
+    if is_text_file(text_in):
         texts = read_texts(Path(text_in))
         if is_single and len(texts) == 1:
             return {keys[0]: next(iter(texts.values()))}

@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Mapping, MutableMapping
+from collections.abc import Iterable, MutableMapping
 from pathlib import Path
 from typing import Any
 
-from funrecipe.errors import DataError, UsageError
 from funrecipe.files import write_text
 from funrecipe.jobs.results import RESULTS
-from funrecipe.pipelines.calls import ARRAY_KEY, check_is_final, name_sources, place_of
+from funrecipe.pipelines.calls import ARRAY_KEY, check_cache, check_is_final, refuse_output_dir
 from funrecipe.pipelines.setup import Setup
 
-logger = logging.getLogger(__name__)
-
 CACHE_KEYS = ("in_cache", "cache")
-MODES = ("offline", "online")
 
 
 class VoiceActivityDetection:
@@ -25,13 +20,9 @@ class VoiceActivityDetection:
     def __init__(self, setup: Setup) -> None:
         from funrecipe.vad.detector import load_detector
 
-        if setup.mode not in (None, *MODES):
-            raise UsageError(
-                f"a VAD model has no mode '{setup.mode}'", where="mode", hint=f"it has: {', '.join(MODES)}"
-            )
+        setup.check_mode("a VAD model", "offline", "online")
         device = setup.device()
         self.folder = setup.open_folder()
-        self._output_dir = setup.output_dir
         self._sources = setup.sources(self.folder.sample_rate_hz)
         self._detector = load_detector(self.folder, device=device, options=setup.param_dict, weights=setup.weights)
 
@@ -60,43 +51,24 @@ class VoiceActivityDetection:
             DataError: audio or a list that cannot be read.
         """
         params = dict(param_dict or {})
-        target = Path(output_dir) if output_dir is not None else self._output_dir
         if any(key in params for key in (*CACHE_KEYS, "is_final")):
-            return self._feed(audio_in, audio_fs, params, target)
+            refuse_output_dir(output_dir or self._sources.output_dir)
+            return self._feed(audio_in, audio_fs, params)
         options = self._detector.options.over(params)
-        sources = self._sources.in_list(audio_in, target)
-        if sources is not None:
-            results = []
-            for key, source in sources.items():
-                try:
-                    waveform = self._sources.read(source, audio_fs)
-                    results.append({"key": key, "text": self._detector.segments(waveform, options)})
-                except DataError as error:
-                    logger.warning("%s (%s): %s", key, place_of(source), error.what)
-                    results.append({"key": key, "text": [], "error": error.what})
-        else:
-            ((key, source),) = name_sources([audio_in]).items()
-            results = [{"key": key, "text": self._detector.segments(self._sources.read(source, audio_fs), options)}]
-        self._sources.tell_channels(len(results))
-        if target is not None:
-            write_results(target, results, {key: place_of(source) for key, source in (sources or {}).items()})
-        return results if sources is not None else results[0]
+        call = self._sources.call(audio_in, output_dir)
+        results = self._sources.results(
+            call, audio_fs, "text", lambda waveform: self._detector.segments(waveform, options), text=[]
+        )
+        if call.output_dir is not None:
+            write_results(call.output_dir, results)
+        call.write_failed(results)
+        return call.answer(results)
 
-    def _feed(
-        self, audio_in: Any, audio_fs: int | None, params: dict[str, Any], output_dir: Path | None
-    ) -> dict[str, Any]:
+    def _feed(self, audio_in: Any, audio_fs: int | None, params: dict[str, Any]) -> dict[str, Any]:
         """One piece of a stream. The caller's cache holds the detector's state and, if needed, a resampler."""
-        if output_dir is not None:
-            raise UsageError("a stream writes no files", where="output_dir", hint="keep what the calls return")
         is_final = check_is_final(params.pop("is_final", None))
         caches = [cache for key in CACHE_KEYS if (cache := params.pop(key, None)) is not None]
-        cache = caches[0] if caches else ({} if is_final else None)
-        if not isinstance(cache, MutableMapping) or set(cache) - {"stream", "resampler"}:
-            raise UsageError(
-                f"a piece of a stream needs its own cache, not {cache!r:.80}",
-                where="param_dict['in_cache']",
-                hint='cache = {} once; then param_dict={"in_cache": cache, "is_final": False} until the last piece',
-            )
+        cache = check_cache(next(iter(caches), None), is_final=is_final, name=CACHE_KEYS[0])
         samples = self._sources.read_piece(audio_in, audio_fs, cache, is_final=is_final)
         if "stream" not in cache:
             cache["stream"] = self._detector.start(self._detector.options.over(params))
@@ -106,11 +78,7 @@ class VoiceActivityDetection:
         return {"key": ARRAY_KEY, "text": events}
 
 
-def write_results(output_dir: Path, results: list[dict[str, Any]], places: Mapping[str, str]) -> None:
-    """``1best_recog/text`` (``key [[start, end], ...]``) and ``failed.scp``."""
-    (output_dir / RESULTS).mkdir(parents=True, exist_ok=True)
-    good = [result for result in results if "error" not in result]
-    bad = [result for result in results if "error" in result]
-    write_text(output_dir / RESULTS / "text", "".join(f"{result['key']} {result['text']}\n" for result in good))
-    failed = "".join(f"{result['key']}\t{places[result['key']]}\t{result['error']}\n" for result in bad)
-    write_text(output_dir / "failed.scp", failed)
+def write_results(output_dir: Path, results: Iterable[dict[str, Any]]) -> None:
+    """``1best_recog/text``: ``key [[start, end], ...]``."""
+    good = (result for result in results if "error" not in result)
+    write_text(output_dir / RESULTS / "text", (f"{result['key']} {result['text']}\n" for result in good))
