@@ -9,12 +9,14 @@ from __future__ import annotations
 import contextlib
 import errno
 import hashlib
+import itertools
 import json
 import os
 import secrets
+import shutil
 import socket
 import stat
-from collections.abc import Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator
 from pathlib import Path
 from typing import IO, Any
 
@@ -88,6 +90,26 @@ def atomic_write(path: Path | str, mode: str = "w", *, is_durable: bool = False)
         if not in_place:
             with contextlib.suppress(OSError):
                 target.unlink()
+
+
+def unique_name(name: str, taken: Container[str]) -> str:
+    """``name``, or ``name_2``, ``name_3`` ..., the first that is not taken."""
+    numbered = (f"{name}_{number}" for number in itertools.count(2))
+    return next(candidate for candidate in itertools.chain([name], numbered) if candidate not in taken)
+
+
+@contextlib.contextmanager
+def atomic_folder(path: Path) -> Iterator[Path]:
+    """A new folder that takes the place of ``path``, with all that was there, when the block ends without an error."""
+    new = temporary_name(path)
+    new.mkdir(parents=True)
+    try:
+        yield new
+        if path.exists():
+            shutil.rmtree(path)
+        os.replace(new, path)
+    finally:
+        shutil.rmtree(new, ignore_errors=True)
 
 
 def write_text(path: Path | str, chunks: str | Iterable[str]) -> None:

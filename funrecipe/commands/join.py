@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import os
-import shutil
 from pathlib import Path
 
 
@@ -23,7 +21,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     from funrecipe.errors import IncompleteRunError, list_problems
-    from funrecipe.files import temporary_name, write_text
+    from funrecipe.files import atomic_folder, write_text
     from funrecipe.jobs.earlier_plans import switch_plans
     from funrecipe.jobs.results import DIGEST_NAME, RESULTS, unpublish
     from funrecipe.jobs.run_record import digest_of_results
@@ -47,10 +45,7 @@ def run(args: argparse.Namespace) -> None:
             where=str(args.piece_dir),
             hint=f"fix the audio and rerun, or pass --max_failed {len(bad)} to accept the failures",
         )
-    args.output_dir.mkdir(parents=True, exist_ok=True)
-    new = temporary_name(args.output_dir / RESULTS)
-    new.mkdir()
-    try:
+    with atomic_folder(args.output_dir / RESULTS) as new:
         for name, value in {**RESULT_FILES, **(WITH_PUNCTUATION if punctuator else {})}.items():
             write_text(new / name, (f"{result.key} {value(result)}\n" for result in good))
         if digest := digest_of_results(args.results):
@@ -60,11 +55,7 @@ def run(args: argparse.Namespace) -> None:
             (args.output_dir / "transcripts").mkdir(exist_ok=True)
         for result in good:
             write_formats(result, args.output_dir / "transcripts", formats)
-        switch_plans(
-            args.output_dir, work_digest=""
-        )  # a run without pieces in the same folder: these are not its results
+        # A run without pieces in the same folder: these are not its results.
+        switch_plans(args.output_dir, work_digest="")
         unpublish(args.output_dir)
-        os.replace(new, args.output_dir / RESULTS)
-    finally:
-        shutil.rmtree(new, ignore_errors=True)
     print(f"{len(good)} recordings in {args.output_dir / RESULTS}" + (f", {len(bad)} failed" if bad else ""))

@@ -19,42 +19,33 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
-    from funrecipe.data.list_file import read_list_file, unique_lines
+    from funrecipe.data.kaldi_dir import read_texts
     from funrecipe.decode.language_model import load_language_model
     from funrecipe.decode.ngram import load_arpa
     from funrecipe.decode.perplexity import score_sentences, total_score
-    from funrecipe.errors import DataError, list_problems
+    from funrecipe.errors import DataError
+    from funrecipe.files import write_text
     from funrecipe.model_folder import open_model_folder
 
     folder = open_model_folder(args.model)
-    problems: list = []
-    lines = unique_lines(read_list_file(args.text, problems), args.text, problems)
-    if errors := [str(problem) for problem in problems if problem.is_error]:
-        raise DataError(f"{len(errors)} lines cannot be used:\n{list_problems(errors)}", where=str(args.text))
+    lines = read_texts(args.text)
     if not lines:
         raise DataError("no sentence", where=str(args.text))
     model = load_arpa(args.arpa, folder.tokens) if args.arpa else load_language_model(folder)
     tokenizer = folder.tokenizer
-    scores = score_sentences(model, [tokenizer.encode(line.value) for line in lines.values()])
-    unknown = [len(tokenizer.missing(line.value)) for line in lines.values()]
+    scores = score_sentences(model, [tokenizer.encode(line) for line in lines.values()])
+    unknown = [len(tokenizer.missing(line)) for line in lines.values()]
     table = "".join(
         f"{key}\t{score.log_prob:.4f}\t{score.perplexity:.4f}\t{score.n_tokens}\t{missing}\n"
         for key, score, missing in zip(lines, scores, unknown, strict=True)
     )
-    write(table, args.output)
+    if args.output == "-":
+        sys.stdout.write(table)
+    else:
+        write_text(args.output, table)
     total = total_score(scores)
     print(
         f"perplexity {total.perplexity:.4f}  log-probability {total.log_prob:.4f}  sentences {len(scores)}  "
         f"tokens {total.n_tokens}  unknown {sum(unknown)}",
         file=sys.stderr,
     )
-
-
-def write(table: str, output: str) -> None:
-    """To standard output, or to a file in one step."""
-    if output == "-":
-        sys.stdout.write(table)
-        return
-    from funrecipe.files import write_text
-
-    write_text(output, table)

@@ -32,12 +32,9 @@ def run(args: argparse.Namespace) -> None:
     from funrecipe.audio.channels import check_channel
     from funrecipe.data.kaldi_dir import read_data_dir
     from funrecipe.errors import UsageError
-    from funrecipe.files import write_text
     from funrecipe.hub import open_model
-    from funrecipe.identity import code_version, file_stamp, value_digest
-    from funrecipe.recordings.cut_list import CutOptions, cut_recordings
+    from funrecipe.recordings.cut_list import CutOptions, cut_to_dir
     from funrecipe.recordings.cutting import NEVER_S
-    from funrecipe.recordings.piece_list import PIECES, write_piece_dir
 
     if args.njob < 1:
         raise UsageError(f"--njob must be 1 or more, got {args.njob}")
@@ -51,17 +48,10 @@ def run(args: argparse.Namespace) -> None:
         allow_pipes=args.allow_pipes == "true",
         allow_ffmpeg=args.allow_ffmpeg == "true",
     )
-    stamps = [(u.utt_id, u.audio, u.start_s, u.end_s, file_stamp(u.audio)) for u in utterances]
-    weights = None if vad is None else file_stamp(vad.weights)
-    wanted = value_digest([repr(options), weights, repr(stamps), code_version()])
-    done = args.piece_dir / ".digest"
-    if done.is_file() and (args.piece_dir / PIECES).is_file() and done.read_text().strip() == wanted:
+    cut = cut_to_dir(utterances, args.piece_dir, options, processes=args.njob)
+    if cut is None:
         print(f"the pieces in {args.piece_dir} are up to date")
         return
-    done.unlink(missing_ok=True)
-    cut = list(cut_recordings(utterances, options, processes=args.njob))
-    write_piece_dir(args.piece_dir, utterances, cut)
-    write_text(done, f"{wanted}\n")
     pieces = sum(len(recording.pieces) for recording in cut)
     failed = sum(bool(recording.error) for recording in cut)
     print(f"{len(cut)} recordings, {pieces} pieces" + (f", {failed} recordings cannot be read" if failed else ""))

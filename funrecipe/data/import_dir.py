@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
@@ -17,7 +16,7 @@ from pathlib import Path
 
 from funrecipe.data.sources import Item
 from funrecipe.errors import DataError
-from funrecipe.files import temporary_name, write_text
+from funrecipe.files import atomic_folder, unique_name, write_text
 
 _UNSAFE = re.compile(r"[^\w\-.=+@]")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
@@ -100,16 +99,9 @@ def write_kaldi_dir(found: Imported, out_dir: Path) -> None:
         raise DataError("no utterance can be imported", where=str(out_dir), hint=first or "the source is empty")
     if out_dir.exists() and any(out_dir.iterdir()):
         raise DataError("the folder is not empty", where=str(out_dir), hint="choose another --out")
-    new = temporary_name(out_dir)
-    new.mkdir(parents=True)
-    try:
+    with atomic_folder(out_dir) as new:
         for name, lines in lists_of(found).items():
             write_text(new / name, "".join(f"{line}\n" for line in lines))
-        if out_dir.exists():
-            out_dir.rmdir()
-        os.replace(new, out_dir)
-    finally:
-        shutil.rmtree(new, ignore_errors=True)
 
 
 def lists_of(found: Imported) -> dict[str, list[str]]:
@@ -145,10 +137,5 @@ def recording_ids(items: Mapping[str, Item]) -> dict[str, str]:
     ids: dict[str, str] = {}
     for item in items.values():
         if item.audio not in ids:
-            base, number = _UNSAFE.sub("_", Path(item.audio).stem), 1
-            name = base
-            while name in ids.values():
-                number += 1
-                name = f"{base}_{number}"
-            ids[item.audio] = name
+            ids[item.audio] = unique_name(_UNSAFE.sub("_", Path(item.audio).stem), ids.values())
     return ids

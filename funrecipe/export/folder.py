@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +17,7 @@ from funrecipe.export.onnx_graph import (
     write_graph,
     write_hotword_graph,
 )
-from funrecipe.files import temporary_name, write_json
+from funrecipe.files import atomic_folder, write_json
 from funrecipe.model_folder import ModelFolder
 
 REPORT = "export.json"
@@ -46,9 +44,7 @@ def export_folder(
         raise DataError("no audio to compare the models on", hint="give --data_dir with a wav.scp")
     if target.exists() and any(target.iterdir()) and not (overwrite and (target / REPORT).is_file()):
         raise DataError("the target is not empty", where=str(target), hint="--overwrite replaces an exported folder")
-    new = temporary_name(target)
-    new.mkdir(parents=True)
-    try:
+    with atomic_folder(target) as new:
         network = export_network(folder)
         write_graph(network, folder, new / GRAPH)
         if "bias_embed" in network.inputs:
@@ -59,11 +55,6 @@ def export_folder(
             quantize(new / GRAPH)
             report["int8"] = compare_exported(folder, network, new, waves, precision="int8")
         write_json(new / REPORT, {precision: equality.as_dict() for precision, equality in report.items()})
-        if target.exists():
-            shutil.rmtree(target)
-        os.replace(new, target)
-    finally:
-        shutil.rmtree(new, ignore_errors=True)
     return report
 
 

@@ -16,6 +16,7 @@ from tqdm import tqdm
 from funrecipe.data.kaldi_dir import Utterance
 from funrecipe.errors import UsageError, did_you_mean
 from funrecipe.families import FAMILIES, find_family
+from funrecipe.files import unique_name
 from funrecipe.hub.client import recorded_revision
 from funrecipe.transcription import Transcript
 
@@ -102,11 +103,7 @@ def name_sources(sources: Sequence[Any]) -> dict[str, Any]:
                 hint="give a path, a URL, bytes, a numpy array, a torch tensor, a list of these, or a wav.scp",
             )
         stem = os.path.basename(str(source)).split(".")[0] if is_path else ARRAY_KEY
-        base = re.sub(r"\s|[^\w\-=+@]", "_", stem) or ARRAY_KEY
-        key, number = base, 2
-        while key in named:
-            key, number = f"{base}_{number}", number + 1
-        named[key] = source
+        named[unique_name(re.sub(r"\s|[^\w\-=+@]", "_", stem) or ARRAY_KEY, named)] = source
     return named
 
 

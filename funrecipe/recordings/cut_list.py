@@ -14,9 +14,11 @@ import numpy as np
 from funrecipe.audio.io import read_audio, stream_audio
 from funrecipe.data.kaldi_dir import Utterance
 from funrecipe.errors import DataError
+from funrecipe.files import write_text
+from funrecipe.identity import code_version, file_stamp, value_digest
 from funrecipe.model_folder import open_model_folder
 from funrecipe.recordings.cutting import Cutter, QuietCutter
-from funrecipe.recordings.piece_list import CutRecording, PieceTimes
+from funrecipe.recordings.piece_list import PIECES, CutRecording, PieceTimes, write_piece_dir
 
 
 @dataclass(frozen=True)
@@ -49,6 +51,27 @@ def cut_recordings(
         return
     with ProcessPoolExecutor(min(processes, len(utterances)), get_context("spawn"), _one_thread) as pool:
         yield from pool.map(_cut, utterances, [options] * len(utterances))
+
+
+def cut_to_dir(
+    utterances: Sequence[Utterance], piece_dir: Path, options: CutOptions, *, processes: int = 1
+) -> list[CutRecording] | None:
+    """Write the pieces of all recordings as a piece directory; None where it has those of the same audio and options.
+
+    Raises:
+        UsageError, DataError, WriteError: as :func:`make_cutter` and :func:`write_piece_dir`.
+    """
+    stamps = [(u.utt_id, u.audio, u.start_s, u.end_s, file_stamp(u.audio)) for u in utterances]
+    weights = None if options.vad is None else file_stamp(open_model_folder(options.vad).weights)
+    wanted = value_digest([repr(options), weights, repr(stamps), code_version()])
+    done = piece_dir / ".digest"
+    if done.is_file() and (piece_dir / PIECES).is_file() and done.read_text().strip() == wanted:
+        return None
+    done.unlink(missing_ok=True)
+    cut = list(cut_recordings(utterances, options, processes=processes))
+    write_piece_dir(piece_dir, utterances, cut)
+    write_text(done, f"{wanted}\n")
+    return cut
 
 
 @lru_cache(maxsize=1)

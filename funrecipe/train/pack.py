@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,7 +12,7 @@ import yaml
 
 from funrecipe.checkpoint import load_state_dict, save_checkpoint
 from funrecipe.errors import DataError
-from funrecipe.files import temporary_name, write_text
+from funrecipe.files import atomic_folder, write_json, write_text
 from funrecipe.model_folder.checkpoints import find_checkpoint
 from funrecipe.model_folder.folder import NGRAM_FILES, ModelFolder, open_model_folder, read_config
 from funrecipe.model_folder.funasr_1x import to_1x
@@ -48,19 +47,12 @@ def pack_model(
     find_checkpoint(run_dir, checkpoint)
     if target.exists() and any(target.iterdir()) and not (overwrite and (target / "configuration.json").is_file()):
         raise DataError("the target is not empty", where=str(target), hint="--overwrite replaces a model folder")
-    new = temporary_name(target)
-    new.mkdir(parents=True)
-    try:
+    with atomic_folder(target) as new:
         fill_folder(new, folder, run_dir, checkpoint, half)
         if layout == "1.x":
             write_1x(new, folder)
         else:
             write_0x(new, run_dir, target.name)
-        if target.exists():
-            shutil.rmtree(target)
-        os.replace(new, target)
-    finally:
-        shutil.rmtree(new, ignore_errors=True)
     return target
 
 
@@ -69,7 +61,7 @@ def write_0x(new: Path, run_dir: Path, name: str) -> None:
     description = json.loads((run_dir / "configuration.json").read_text("utf-8"))
     description["model"]["am_model_name"] = "model.pb"
     description["model"]["model_config"]["model"] = name
-    write_text(new / "configuration.json", json.dumps(description, indent=2, ensure_ascii=False) + "\n")
+    write_json(new / "configuration.json", description)
 
 
 def write_1x(new: Path, folder: ModelFolder) -> None:
@@ -85,7 +77,7 @@ def write_1x(new: Path, folder: ModelFolder) -> None:
         metas["frontend_conf"] = {"cmvn_file": "am.mvn"}
     description = {"framework": "pytorch", "task": "auto-speech-recognition", "model": {"type": "funasr"}}
     description["file_path_metas"] = metas
-    write_text(new / "configuration.json", json.dumps(description, indent=2, ensure_ascii=False) + "\n")
+    write_json(new / "configuration.json", description)
 
 
 def fill_folder(new: Path, folder: ModelFolder, run_dir: Path, checkpoint: str, half: bool) -> None:

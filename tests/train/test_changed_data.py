@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import os
 import shutil
 from collections.abc import Callable
@@ -13,9 +12,8 @@ import pytest
 import soundfile
 from tiny_corpus import scratch
 
-from funrecipe.commands.average import add_arguments
-from funrecipe.commands.average import run as run_average
 from funrecipe.errors import DataError
+from funrecipe.train.average_run import average_run
 from funrecipe.train.progress_log import read_json_lines
 from funrecipe.train.run import train
 
@@ -95,7 +93,5 @@ def test_epochs_before_and_after_an_accepted_change_are_ranked_apart(data: Path,
     assert '"epochs": [\n  4,\n  5\n ]' in record or '"epochs": [\n  5,\n  4\n ]' in record
     assert "epochs are ranked from epoch 4 on" in (out / "train.log.0").read_text("utf-8")
     assert (out / "1epoch.pb").is_file()
-    parser = argparse.ArgumentParser()
-    add_arguments(parser)
-    run_average(parser.parse_args(["--output_dir", str(out), "--criterion", "valid,loss,min", "--nbest", "9"]))
+    average_run(out, "valid,loss,min", 9)
     assert (out / "valid.loss.ave.json").read_text("utf-8") == record

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from tiny_corpus import scratch
 
-from funrecipe.commands.average import setting_of_run
 from funrecipe.errors import DataError, UsageError
+from funrecipe.train.average_run import setting_of_run
 from funrecipe.train.progress_log import read_json_lines
 from funrecipe.train.run import train
 
