@@ -39,6 +39,8 @@ TRANSDUCER_SETTINGS = LOSS_SETTINGS | {
     *("auxiliary_att_weight", "auxiliary_lm_loss_weight", "auxiliary_lm_loss_smoothing"),
 }
 
+ENCODE_ONLY, ALL_STEPS = ("encode",), ("encode", "predict", "decode")
+
 
 @dataclass(frozen=True)
 class Family:
@@ -58,6 +60,7 @@ class Family:
         decoding_modes: values of ``decoding_mode`` and the options that only they use; the first is the default.
         stream_options: the decode options that ``stream`` uses.
         has_times: whether ``search`` gives the time of every token without being asked.
+        tiled: methods of the network by which ``search`` computes, and which a GPU computes in tiles.
         task: what jobs do with it.
         instead: what a model that does not recognize speech is used with.
         unsupported: why a family that is known by name does not run here.
@@ -84,6 +87,7 @@ class Family:
     decoding_modes: Mapping[str, frozenset[str]] = field(default_factory=dict)
     stream_options: frozenset[str] = NONE
     has_times: bool = False
+    tiled: tuple[str, ...] = ()
     task: str = RECOGNITION
     instead: str | None = None
     unsupported: str | None = None
@@ -117,6 +121,7 @@ _PARAFORMER = Family(
     "non-autoregressive, CIF predictor",
     build="paraformer:build_paraformer",
     search="paraformer:ParaformerSearch",
+    tiled=ALL_STEPS,
     objective="paraformer:paraformer_loss",
     export="networks:ExportedParaformer",
     export_search="onnx:OnnxParaformerSearch",
@@ -140,6 +145,7 @@ _TRANSDUCER = Family(
     "transducer",
     build="transducer:build_transducer",
     search="transducer:TransducerRecognition",
+    tiled=ENCODE_ONLY,
     stream="transducer:TransducerSteps",
     objective="autoregressive:rnnt_loss",
     zoo_modes=("rnnt",),
@@ -198,6 +204,7 @@ FAMILIES: dict[str, Family] = {
         summary="Paraformer over chunks of 600 ms",
         build="paraformer_online:build_paraformer_online",
         search="paraformer_online:ChunkedParaformerSearch",
+        tiled=(),
         stream="paraformer_online:ParaformerOnlineSteps",
         export=None,
         export_search=None,
@@ -224,6 +231,7 @@ FAMILIES: dict[str, Family] = {
         "CTC/attention: Conformer, Transformer, SAN-M or data2vec encoder",
         build="ctc_attention:build_ctc_attention",
         search="ctc_attention:CTCAttentionSearch",
+        tiled=ENCODE_ONLY,
         objective="autoregressive:ctc_attention_loss",
         export="networks:ExportedCTC",
         export_search="onnx:OnnxCTCSearch",
@@ -245,6 +253,7 @@ FAMILIES: dict[str, Family] = {
         "SenseVoiceSmall: recognition with language, emotion and event tags",
         build="sense_voice:build_sense_voice",
         search="sense_voice:SenseVoiceSearch",
+        tiled=ENCODE_ONLY,
         objective="sense_voice:sense_voice_loss",
         export="networks:ExportedSenseVoice",
         export_search="onnx:OnnxSenseVoiceSearch",

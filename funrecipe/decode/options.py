@@ -77,8 +77,8 @@ class DecodeOptions:
     """Search options; None means not set: the family's default applies.
 
     ``ctc_weight``: 0 to 1, the attention decoder gets the rest; above 1 for Paraformer only, whose parallel
-    decoder always counts with 1. ``precision``: how linear layers are multiplied, on the CPU only; bf16 and int8 are
-    faster and change results a little, and utterances are then computed one at a time. ``allow_network``: whether
+    decoder always counts with 1. ``precision``: how linear layers are multiplied; less than fp32 is faster and changes
+    results a little, and on the CPU utterances are then computed one at a time. ``allow_network``: whether
     ``hotword`` may be fetched from a URL.
     """
 
@@ -141,8 +141,8 @@ class DecodeOptions:
     )
     precision: str | None = _option(
         str,
-        "fp32, or on the CPU bf16 or int8: faster, with small changes in results (docs/speed.md)",
-        choices=("fp32", "bf16", "int8"),
+        "fp32; faster, with small changes in results: bf16, int8 (CPU), tf32 (GPU); see docs/speed.md, docs/gpu.md",
+        choices=("fp32", "tf32", "bf16", "int8"),
         is_for_search=False,
     )
     max_piece_s: float | None = _option(

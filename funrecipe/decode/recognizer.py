@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 
 from funrecipe.audio.frontend import WavFrontend
 from funrecipe.checkpoint import load_weights
+from funrecipe.decode.fixed_shapes import FixedShapes, Tile
 from funrecipe.decode.hypothesis import EMPTY, Hypothesis, TokenHypothesis
 from funrecipe.decode.onnx import OnnxModel, load_onnx
 from funrecipe.decode.options import DEFAULT_MAX_PIECE_S, DecodeOptions
 from funrecipe.decode.search import Search, make_search
+from funrecipe.decode.tiled_model import TILE_FRAMES, compute_in_tiles, features_in_tiles
 from funrecipe.errors import UsageError
+from funrecipe.families import find_family
 from funrecipe.model_folder import ModelFolder
 from funrecipe.models.packed import pack_linears
 from funrecipe.models.registry import build_model
@@ -33,7 +36,8 @@ class Recognizer:
     """Recognizes batches of waveforms. Keeps no state between calls, so threads may share it.
 
     Args:
-        frontend: features; model and search: of one family; tokenizer: its vocabulary.
+        frontend: waveforms (B, S) and lengths (B,) to features and lengths; search: of one family; tokenizer: its
+            vocabulary.
         sample_rate_hz: of the waveforms.
         device: where to compute.
         nbest: if above 1, hypotheses carry the others.
@@ -43,7 +47,7 @@ class Recognizer:
 
     def __init__(
         self,
-        frontend: WavFrontend,
+        frontend: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]],
         search: Search,
         tokenizer: Tokenizer,
         sample_rate_hz: int,
@@ -56,6 +60,8 @@ class Recognizer:
         self.frontend, self.search, self.tokenizer = frontend, search, tokenizer
         self.sample_rate_hz, self.device, self.one_by_one = sample_rate_hz, device, one_by_one
         self.nbest, self.max_piece_s = nbest, max_piece_s
+        if isinstance(frontend, FixedShapes):
+            self.tile_of = frontend.tile_of  # of a waveform with so many samples
 
     def transcribe(self, waveforms: Sequence[np.ndarray]) -> list[Hypothesis]:
         """The best hypothesis of every waveform, float (S,) in [-1, 1] at ``sample_rate_hz``.
@@ -105,24 +111,37 @@ class Recognizer:
 
 
 def load_model(
-    folder: ModelFolder, *, device: torch.device | str, weights: Path | None = None, precision: str | None = None
+    folder: ModelFolder,
+    *,
+    device: torch.device | str,
+    weights: Path | None = None,
+    precision: str | None = None,
+    tile: Tile | None = None,
 ) -> nn.Module:
     """The model of a folder with its weights (or those of ``weights``), ready for inference and for nothing else.
 
     Args:
         precision: as in ``DecodeOptions``; None: as ``decoding.yaml`` says, else fp32.
+        tile: compute as on a GPU, this much at once; by default so on a GPU only.
 
     Raises:
         UsageError: an unsupported family or setting.
         DataError, UnsafeFileError: weights that do not fit or are not safe.
     """
+    device = torch.device(device)
     precision = precision or with_defaults(None, folder).precision or "fp32"
     if folder.weights.suffix == ".onnx":
         return load_onnx(folder, precision)
     with Uninitialized():
         model = build_model(folder.config, len(folder.tokens))
     load_weights(model, weights or folder.weights, assign=True)
-    model = pack_linears(model.eval().requires_grad_(False).to(device), precision)
+    model = model.eval().requires_grad_(False).to(device)
+    if tile is None and device.type == "cuda":
+        tile = Tile(TILE_FRAMES)
+    if tile is None:
+        model = pack_linears(model, precision)
+    else:
+        model = compute_in_tiles(model, find_family(folder.family).tiled, tile, precision, device)
     model.precision = precision  # type: ignore[assignment]  # torch: a tensor or a module
     return model
 
@@ -133,6 +152,7 @@ def load_recognizer(
     device: torch.device | str = "cpu",
     options: DecodeOptions | None = None,
     weights: Path | None = None,
+    tile: Tile | None = None,
 ) -> Recognizer:
     """Everything needed to decode with a model folder.
 
@@ -140,13 +160,14 @@ def load_recognizer(
         device: ``cpu``, ``cuda``, ``cuda:1`` ...
         options: override the folder's ``decoding.yaml``.
         weights: a checkpoint in place of the folder's.
+        tile: as in :func:`load_model`.
 
     Raises:
         UsageError: an option that the family ignores, or an unsupported model.
         DataError, UnsafeFileError: files that do not fit or are not safe.
     """
     options = with_defaults(options, folder)
-    model = load_model(folder, device=device, weights=weights, precision=options.precision)
+    model = load_model(folder, device=device, weights=weights, precision=options.precision, tile=tile)
     return make_recognizer(model, folder, device=device, options=options)
 
 
@@ -165,15 +186,16 @@ def make_recognizer(
     search = make_search(model, folder, options)
     frontend = WavFrontend.from_config(folder.config.get("frontend_conf") or {}, folder.cmvn).eval().to(device)
     tokenizer = folder.tokenizer
+    tile = getattr(model, "tile", None)
     return Recognizer(
-        frontend,
+        features_in_tiles(frontend, tile) if tile else frontend,
         search,
         tokenizer,
         folder.sample_rate_hz,
         device,
         nbest=options.nbest or 1,
         max_piece_s=(DEFAULT_MAX_PIECE_S if options.max_piece_s is None else options.max_piece_s) or math.inf,
-        one_by_one=precision != "fp32",
+        one_by_one=precision != "fp32" and tile is None,
     )
 
 

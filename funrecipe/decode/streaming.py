@@ -24,6 +24,7 @@ from funrecipe.audio.online import FrontendState, OnlineFrontend
 from funrecipe.decode.hypothesis import Hypothesis
 from funrecipe.decode.options import DecodeOptions, check_supported
 from funrecipe.decode.recognizer import check_precision, load_model, with_defaults
+from funrecipe.decode.tiled_model import refuse_tiles_in
 from funrecipe.errors import UsageError, did_you_mean
 from funrecipe.families import find_family, load_part, names_with
 from funrecipe.model_folder import ModelFolder
@@ -264,7 +265,7 @@ def make_streaming_recognizer(
     if options:
         check_supported(options, folder.family, streaming=True)
     options = with_defaults(options, folder)
-    check_precision(model, options)
+    refuse_tiles_in(check_precision(model, options), model, "a stream is")
     frontend = WavFrontend.from_config(folder.config.get("frontend_conf") or {}, folder.cmvn).eval().to(device)
     return StreamingRecognizer(
         steps(model, folder, options), OnlineFrontend(frontend), folder.tokenizer, folder.sample_rate_hz

@@ -12,6 +12,7 @@ from funrecipe.decode.hypothesis import TokenHypothesis
 from funrecipe.decode.language_model import load_fusion
 from funrecipe.decode.options import DecodeOptions, decoding_mode_of
 from funrecipe.decode.streaming import StreamOptions
+from funrecipe.decode.tiled_model import refuse_tiles_in
 from funrecipe.decode.transducer_search import TransducerHypothesis, TransducerOptions, TransducerSearch
 from funrecipe.errors import UsageError
 from funrecipe.model_folder import ModelFolder
@@ -33,6 +34,8 @@ class TransducerRecognition:
                 where=str(folder.path),
                 hint="leave decoding_mode out",
             )
+        if self.mode == "simu_chunk":
+            refuse_tiles_in(getattr(model, "precision", "fp32"), model, "decoding_mode 'simu_chunk' is")
         fusion = load_fusion(folder, options, device=model.device)
         self.search = TransducerSearch(model, search_options(model, options, self.nbest), fusion)
 

@@ -89,7 +89,7 @@ def decode_shard(
 
     Args:
         read: gives the waveform (S,) of an entry at the recognizer's rate, or raises.
-        batch_size: maximum number of utterances in a batch.
+        batch_size: maximum number of utterances in a batch; of a recognizer that computes in tiles, a batch is a tile.
         batch_audio_s: most seconds in a batch, each utterance counted as long as the longest.
         on_batch: called after every batch (heartbeat).
     Raises:
@@ -99,7 +99,8 @@ def decode_shard(
     # Longest first: the batch that needs most memory comes at once, and neighbors are of similar length.
     todo = sorted((e for e in entries if e.id not in writer.done), key=lambda e: (-e.cost_s, e.id))
     loaded = _read_ahead(todo, writer, read, batch_audio_s)
-    for batch in _batches(loaded, batch_size, lambda: pieces.batch_samples):
+    tile_of = getattr(recognizer, "tile_of", lambda samples: ((), batch_size))
+    for batch in _batches(loaded, tile_of, lambda: pieces.batch_samples):
         _decode_batch(batch, writer, pieces)
         on_batch()
 
@@ -133,17 +134,23 @@ def _read_ahead(
                 future.cancel()
 
 
-def _batches(loaded: Iterator[Loaded], batch_size: int, max_samples: Callable[[], int]) -> Iterator[list[Loaded]]:
+def _batches(
+    loaded: Iterator[Loaded], tile_of: Callable[[int], tuple[tuple[int, ...], int]], max_samples: Callable[[], int]
+) -> Iterator[list[Loaded]]:
+    """Utterances that are decoded together: of one shape, as many as ``tile_of`` their samples says."""
     batch: list[Loaded] = []
     longest = 0
+    shape: tuple[int, ...] = ()
     for item in loaded:
         samples = len(item.waveform)
-        if batch and (len(batch) + 1) * max(longest, samples) > max_samples():
+        item_shape, most = tile_of(samples)
+        is_too_much = (len(batch) + 1) * max(longest, samples) > max_samples()
+        if batch and (is_too_much or item_shape != shape):
             yield batch
             batch, longest = [], 0
         batch.append(item)
-        longest = max(longest, samples)
-        if len(batch) == batch_size:
+        longest, shape = max(longest, samples), item_shape
+        if len(batch) == most:
             yield batch
             batch, longest = [], 0
     if batch:

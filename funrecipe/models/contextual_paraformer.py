@@ -136,7 +136,7 @@ class ContextualParaformer(Paraformer):
         """Log-probabilities (B, U, V); ``context`` from :meth:`encode_hotwords`, None: no hotwords."""
         context = self.encode_hotwords([]) if context is None else context
         logits = self.decoder(encoder_out, encoder_out_lens, embeds, token_lens, context, context_scale)
-        return logits.log_softmax(dim=-1)
+        return logits.float().log_softmax(dim=-1)
 
 
 def build_contextual_paraformer(config: Mapping[str, Any], input_size: int, vocab_size: int) -> ContextualParaformer:

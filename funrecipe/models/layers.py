@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
 
 import torch
 import torch.nn.functional as F
@@ -39,6 +41,23 @@ class FrameBatchNorm(nn.BatchNorm1d):
         return super().forward(x)
 
 
+_masks = threading.local()
+
+
+@contextlib.contextmanager
+def masks_always() -> Iterator[None]:
+    """In this thread, mask whether anything is padded or not: what is computed then depends on shapes alone.
+
+    Nothing has to be asked of the device either, which would end the recording of a CUDA graph.
+    """
+    before = getattr(_masks, "always", False)
+    _masks.always = True
+    try:
+        yield
+    finally:
+        _masks.always = before
+
+
 def length_mask(lens: Tensor, max_len: int) -> Tensor:
     """(B,) lengths -> (B, max_len) bool, True where a position is valid."""
     return torch.arange(max_len, device=lens.device) < lens[:, None]
@@ -47,9 +66,10 @@ def length_mask(lens: Tensor, max_len: int) -> Tensor:
 def padding_mask(lens: Tensor, max_len: int) -> Tensor | None:
     """Like :func:`length_mask`, but None when no row is padded, so that the layers can skip masking.
 
-    While a graph is traced for export there is always a mask: only at run time is it known whether rows are padded.
+    While a graph is traced for export there is always a mask: only at run time is it known whether rows are padded. So
+    there is within :func:`masks_always`.
     """
-    if torch.jit.is_tracing():
+    if torch.jit.is_tracing() or getattr(_masks, "always", False):
         return length_mask(lens, max_len)
     return None if bool((lens >= max_len).all()) else length_mask(lens, max_len)
 

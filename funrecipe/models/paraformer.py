@@ -43,7 +43,7 @@ class Paraformer(nn.Module):
 
     def decode(self, encoder_out: Tensor, encoder_out_lens: Tensor, embeds: Tensor, token_lens: Tensor) -> Tensor:
         """``embeds`` (B, U, D), ``token_lens`` (B,) -> log-probabilities (B, U, V)."""
-        return self.decoder(encoder_out, encoder_out_lens, embeds, token_lens).log_softmax(dim=-1)
+        return self.decoder(encoder_out, encoder_out_lens, embeds, token_lens).float().log_softmax(dim=-1)
 
     def forward(self, feats: Tensor, feat_lens: Tensor) -> tuple[Tensor, Tensor]:
         """Log-probabilities (B, U, V) and token numbers (B,) int64 of features."""

@@ -121,11 +121,11 @@ class SeacoParaformer(Paraformer):
         Where the hotword branch chooses a token, its distribution replaces the recognizer's.
         """
         hidden = self.decoder.hidden(encoder_out, encoder_out_lens, embeds, token_lens)
-        log_probs = self.decoder.output_layer(hidden).log_softmax(dim=-1)
+        log_probs = self.decoder.output_layer(hidden).float().log_softmax(dim=-1)
         if context is None or hidden.size(1) == 0:
             return log_probs
         chosen = self.choose_hotwords(hidden, token_lens, context)
-        biased = self.bias_logits(embeds, hidden, token_lens, chosen).log_softmax(dim=-1)
+        biased = self.bias_logits(embeds, hidden, token_lens, chosen).float().log_softmax(dim=-1)
         has_none = biased.argmax(dim=-1, keepdim=True) == self.no_bias_id
         return torch.where(has_none, log_probs, biased)
 

@@ -72,6 +72,19 @@ def test_batches_are_of_similar_length_and_within_both_limits(tmp_path: Path) ->
     assert texts(tmp_path) == {f"u{n:02}": str(length) for n, length in enumerate(lengths)}
 
 
+class TilingRecognizer(FakeRecognizer):
+    """Computes two utterances of more than 50 samples at once, three of others."""
+
+    def tile_of(self, samples):
+        return ((60,), 2) if samples > 50 else ((50,), 3)
+
+
+def test_a_batch_is_a_tile_of_one_shape_whatever_the_batch_size(tmp_path: Path) -> None:
+    recognizer = TilingRecognizer()
+    decode(tmp_path, recognizer, [60, 59, 58, 50, 49, 48, 47], batch_size=1)
+    assert recognizer.batches == [[60, 59], [58], [50, 49, 48], [47]]
+
+
 def test_memory_errors_halve_the_batch_until_it_fits(tmp_path: Path) -> None:
     recognizer = FakeRecognizer(memory=100)
     writer = decode(tmp_path, recognizer, [50, 50, 50, 50, 101], batch_size=5)

@@ -1,0 +1,68 @@
+"""A network whose methods are computed in tiles, in the precision and by the graphs of a GPU."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import nn
+
+from funrecipe.audio.frontend import WavFrontend
+from funrecipe.decode.fixed_shapes import FixedShapes, Tile
+from funrecipe.decode.graphs import Graphs
+from funrecipe.errors import UsageError
+from funrecipe.models.reduced import PRECISIONS, computing_in, in_fp32, store_in_bf16
+
+TILE_FRAMES = 4096  # four minutes in frames of 60 ms, which is 1.5 TFLOP of a Paraformer-large
+PAIRS = {"encode": 1, "predict": 1, "decode": 2}  # padded tensors with lengths that each method takes first
+# Methods that are computed in the precision of the run, by graphs, and the part that each of them runs.
+REDUCED = {"encode": "encoder", "decode": "decoder"}
+
+
+def compute_in_tiles(
+    model: nn.Module, methods: tuple[str, ...], tile: Tile, precision: str, device: torch.device
+) -> nn.Module:
+    """Replace ``methods`` of a model for inference by themselves in tiles, encoder and decoder in ``precision``.
+
+    CIF, whose running sums decide how many tokens there are, stays fp32, and so does every search.
+
+    Raises:
+        UsageError: a precision in which this model or device does not compute.
+    """
+    if precision not in PRECISIONS:
+        raise UsageError(f"{precision} is not supported on a GPU", where="precision", hint="use bf16, tf32 or fp32")
+    if precision != "fp32" and not methods:
+        what = f"models of this family are not computed in {precision} on a GPU"
+        raise UsageError(what, where="precision", hint="use fp32")
+    if device.type == "cuda":
+        torch.backends.cudnn.allow_tf32 = False  # torch's default is True: fp32 would not be fp32
+    for name in methods:
+        if precision == "bf16" and name in REDUCED:
+            store_in_bf16(getattr(model, REDUCED[name]))
+        function = _in(precision if name in REDUCED else "fp32", getattr(model, name), device)
+        graphs = Graphs(function, name) if device.type == "cuda" and name in REDUCED else None
+        setattr(model, name, FixedShapes(function, tile, pairs=PAIRS[name], graphs=graphs))
+    model.tile = tile if methods else None  # type: ignore[assignment]  # torch: a tensor or a module
+    return model
+
+
+def refuse_tiles_in(precision: str, model: nn.Module, what: str) -> None:
+    """Raise a UsageError if ``model`` is in a precision that only its tiled methods know of."""
+    if precision != "fp32" and getattr(model, "tile", None) is not None:
+        raise UsageError(f"{what} not computed in {precision} on a GPU", where="precision", hint="use fp32")
+
+
+def features_in_tiles(frontend: WavFrontend, tile: Tile) -> FixedShapes:
+    """``frontend`` in tiles: fp32, in lengths of samples that follow from those of model frames."""
+    device = next(frontend.buffers()).device
+    return FixedShapes(_in("fp32", frontend, device), tile, unit=frontend.fbank.shift_samples * frontend.lfr_n)
+
+
+def _in(precision: str, function: Callable[..., Any], device: torch.device) -> Callable[..., Any]:
+    def call(*args: Any) -> Any:
+        with computing_in(precision, device):
+            outputs = function(*args)
+        return outputs if hasattr(outputs, "_fields") else in_fp32(outputs)
+
+    return call
