@@ -42,6 +42,7 @@ def load_model(plan: Plan) -> tuple[Recognizer, str]:
     from funrecipe.decode.recognizer import load_recognizer
     from funrecipe.families import find_family
     from funrecipe.jobs.model_record import checked_model
+    from funrecipe.jobs.precision import settle_precision
     from funrecipe.speaker.worker import load_worker
     from funrecipe.vad.detector import load_detector
     from funrecipe.vad.worker import VadWorker
@@ -58,6 +59,7 @@ def load_model(plan: Plan) -> tuple[Recognizer, str]:
         elif task == "vad":
             recognizer = VadWorker(load_detector(folder, device=device, weights=weights))
         else:
+            options = settle_precision(plan, folder, options, device)
             recognizer = load_recognizer(folder, device=device, options=options, weights=weights)
     loaded_s = time.monotonic() - started
     print(f"model {plan.model.path} on {device}, {torch.get_num_threads()} threads, loaded in {loaded_s:.1f} s")

@@ -141,8 +141,8 @@ class DecodeOptions:
     )
     precision: str | None = _option(
         str,
-        "fp32; faster, with small changes in results: bf16, int8 (CPU), tf32 (GPU); see docs/speed.md, docs/gpu.md",
-        choices=("fp32", "tf32", "bf16", "int8"),
+        "fp32; faster, almost the same: bf16, int8 (CPU), tf32 (GPU); auto: bf16 if it changes little (docs/speed.md)",
+        choices=("fp32", "tf32", "bf16", "int8", "auto"),
         is_for_search=False,
     )
     max_piece_s: float | None = _option(

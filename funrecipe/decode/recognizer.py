@@ -130,6 +130,9 @@ def load_model(
     """
     device = torch.device(device)
     precision = precision or with_defaults(None, folder).precision or "fp32"
+    if precision == "auto":
+        hint = "choose one: fp32, bf16, ..."
+        raise UsageError("precision auto is decided on the utterances of a run", where="precision", hint=hint)
     if folder.weights.suffix == ".onnx":
         return load_onnx(folder, precision)
     with Uninitialized():

@@ -12,7 +12,10 @@ from funrecipe.audio.frontend import WavFrontend
 from funrecipe.decode.fixed_shapes import FixedShapes, Tile
 from funrecipe.decode.graphs import Graphs
 from funrecipe.errors import UsageError
-from funrecipe.models.reduced import PRECISIONS, computing_in, in_fp32, store_in_bf16
+from funrecipe.families import find_family
+from funrecipe.model_folder import ModelFolder
+from funrecipe.models.packed import cpu_precisions
+from funrecipe.models.reduced import PRECISIONS, bf16_is_faster, computing_in, in_fp32, store_in_bf16
 
 TILE_FRAMES = 4096  # four minutes in frames of 60 ms, which is 1.5 TFLOP of a Paraformer-large
 PAIRS = {"encode": 1, "predict": 1, "decode": 2}  # padded tensors with lengths that each method takes first
@@ -51,6 +54,17 @@ def refuse_tiles_in(precision: str, model: nn.Module, what: str) -> None:
     """Raise a UsageError if ``model`` is in a precision that only its tiled methods know of."""
     if precision != "fp32" and getattr(model, "tile", None) is not None:
         raise UsageError(f"{what} not computed in {precision} on a GPU", where="precision", hint="use fp32")
+
+
+def why_not_bf16(folder: ModelFolder, device: str) -> str | None:
+    """Why bf16 is out of the question for a model on a device, or None."""
+    if folder.weights.suffix == ".onnx":
+        return "since an exported model has no weights in bf16"
+    if device != "cpu" and not find_family(folder.family).tiled:
+        return f"since models of family '{folder.family}' are computed in fp32 on a GPU"
+    if (device == "cpu" and "bf16" not in cpu_precisions()) or not bf16_is_faster(torch.device(device)):
+        return f"since this {'CPU' if device == 'cpu' else 'GPU'} does not multiply bf16 faster"
+    return None
 
 
 def features_in_tiles(frontend: WavFrontend, tile: Tile) -> FixedShapes:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from funrecipe.errors import DataError
 from funrecipe.jobs.plan import AGAIN, PLAN_NAME, Plan, read_plan
+from funrecipe.jobs.precision import decision_of
 from funrecipe.jobs.results import DIGEST_NAME, UNFINISHED
 from funrecipe.jobs.shard_files import RESULTS, Done, read_done
 from funrecipe.jobs.shards import ShardEntry
@@ -55,7 +56,9 @@ def read_run_record(plan_path: Path | str | None, digest: str | None = None) -> 
         return RunRecord()
     plan = read_plan(path, digest)
     check_published(plan)
-    return RunRecord(Path(plan.data_dir), plan.summary(), plan)
+    decision = decision_of(plan)
+    precision = {"precision": str(decision).partition(": ")[2]} if decision else {}
+    return RunRecord(Path(plan.data_dir), plan.summary() | precision, plan)
 
 
 def check_published(plan: Plan) -> None:

@@ -9,22 +9,19 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING
 
-from funrecipe.errors import DataError, FunrecipeError, Interrupted, WorkerError
-from funrecipe.identity import code_version, file_stamp
+from funrecipe.errors import DataError, FunrecipeError, Interrupted
+from funrecipe.identity import code_version
 from funrecipe.jobs import joblog
 from funrecipe.jobs.plan import AGAIN, Job, Plan
+from funrecipe.jobs.reading import ReadSettings, reader_of
 from funrecipe.jobs.results import ShardWriter
-from funrecipe.jobs.shards import ShardEntry, file_of
 from funrecipe.jobs.status import JobStatus, read_status, write_status
 
 if TYPE_CHECKING:
-    import numpy as np
-
     from funrecipe.jobs.decode_shard import Recognizer
 
 HEARTBEAT_S = 0.5
@@ -86,7 +83,7 @@ def _decode_job(plan: Plan, job: Job, recognizer: Recognizer, device: str) -> No
             entries,
             writer,
             recognizer,
-            _reader(plan, recognizer.sample_rate_hz, channels),
+            reader_of(ReadSettings.of(plan, recognizer.sample_rate_hz), channels),
             batch_size=plan.batch_size,
             batch_audio_s=BATCH_AUDIO_S[device],
             on_batch=beat,
@@ -97,38 +94,6 @@ def _decode_job(plan: Plan, job: Job, recognizer: Recognizer, device: str) -> No
     print(f"job {job.number}: {len(writer.done)} decoded, {len(writer.failed)} failed in {elapsed_s:.1f} s")
     for key, reason in writer.failed.items():
         print(f"failed: {key}: {reason}")
-
-
-def _reader(plan: Plan, sample_rate_hz: int, channels: dict[str, int]) -> Callable[[ShardEntry], np.ndarray]:
-    """Reads the waveform (S,) of an utterance, and refuses audio that is not the one that was planned.
-
-    ``channels`` gets the number of channels of audio that has several.
-
-    That ends the job: counted as a failure, the utterance could be published as a deletion (``--max_failed``).
-    """
-    from funrecipe.audio.io import read_audio
-
-    def check(entry: ShardEntry) -> None:
-        if entry.stamp and file_stamp(file_of(entry.audio)) not in (entry.stamp, ""):
-            raise WorkerError("the audio has changed since the plan was made", where=entry.audio, hint=AGAIN)
-
-    def read(entry: ShardEntry) -> np.ndarray:
-        check(entry)
-        waveform = read_audio(
-            entry.audio,
-            sample_rate_hz=sample_rate_hz,
-            audio_fs=plan.audio_fs,
-            start_s=entry.start_s,
-            end_s=entry.end_s,
-            channel=plan.channel,
-            allow_pipes=plan.allow_pipes,
-            allow_ffmpeg=plan.allow_ffmpeg,
-            on_channels=partial(channels.__setitem__, entry.id),
-        )
-        check(entry)
-        return waveform
-
-    return read
 
 
 def _status(job: Job, writer: ShardWriter) -> JobStatus:

@@ -9,6 +9,7 @@ import torch
 from tiny_corpus import SHORT_RUN, scratch
 
 from funrecipe.errors import UsageError
+from funrecipe.models import reduced
 from funrecipe.train import precision
 from funrecipe.train.options import build_options
 from funrecipe.train.precision import choose_precision
@@ -45,8 +46,8 @@ def test_an_emulated_precision_is_warned_of(monkeypatch: pytest.MonkeyPatch, cap
 
 def test_auto_is_measured_by_the_time_of_a_linear_layer(monkeypatch: pytest.MonkeyPatch) -> None:
     for bf16_s, is_faster in ((0.5, True), (0.9, False), (10.0, False)):
-        monkeypatch.setattr(precision, "seconds_of_product", lambda t, s=bf16_s: s if t is torch.bfloat16 else 1.0)
-        assert precision.bf16_is_faster(CPU) is is_faster
+        monkeypatch.setattr(reduced, "seconds_of_product", lambda t, s=bf16_s: s if t is torch.bfloat16 else 1.0)
+        assert reduced.bf16_is_faster(CPU) is is_faster
 
 
 def test_fp16_needs_a_gpu() -> None:

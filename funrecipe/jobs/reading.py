@@ -1,0 +1,70 @@
+"""The audio of a worker's utterances, read and refused in one way by its threads and by its processes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING
+
+from funrecipe.errors import WorkerError
+from funrecipe.identity import file_stamp
+from funrecipe.jobs.plan import AGAIN, Plan
+from funrecipe.jobs.shards import ShardEntry, file_of
+
+if TYPE_CHECKING:
+    import numpy as np
+
+
+@dataclass(frozen=True)
+class ReadSettings:
+    """How a plan wants its audio read; the fields are those of a plan."""
+
+    sample_rate_hz: int
+    audio_fs: int | None = None
+    channel: int | str = 1
+    allow_pipes: bool = False
+    allow_ffmpeg: bool = False
+
+    @classmethod
+    def of(cls, plan: Plan, sample_rate_hz: int) -> ReadSettings:
+        return cls(sample_rate_hz, plan.audio_fs, plan.channel, plan.allow_pipes, plan.allow_ffmpeg)
+
+
+def read_entry(entry: ShardEntry, settings: ReadSettings, channels: dict[str, int]) -> np.ndarray:
+    """The waveform (S,) of an utterance.
+
+    Args:
+        channels: gets the number of channels of audio that has several.
+
+    Raises:
+        DataError: it cannot be read.
+        WorkerError: the audio is not the one that was planned. That ends the job: counted as a failure, the utterance
+            could be published as a deletion (``--max_failed``).
+    """
+    from funrecipe.audio.io import read_audio
+
+    _check_stamp(entry)
+    waveform = read_audio(
+        entry.audio,
+        sample_rate_hz=settings.sample_rate_hz,
+        audio_fs=settings.audio_fs,
+        start_s=entry.start_s,
+        end_s=entry.end_s,
+        channel=settings.channel,
+        allow_pipes=settings.allow_pipes,
+        allow_ffmpeg=settings.allow_ffmpeg,
+        on_channels=partial(channels.__setitem__, entry.id),
+    )
+    _check_stamp(entry)
+    return waveform
+
+
+def reader_of(settings: ReadSettings, channels: dict[str, int]) -> Callable[[ShardEntry], np.ndarray]:
+    """:func:`read_entry` with the rest of its arguments."""
+    return lambda entry: read_entry(entry, settings, channels)
+
+
+def _check_stamp(entry: ShardEntry) -> None:
+    if entry.stamp and file_stamp(file_of(entry.audio)) not in (entry.stamp, ""):
+        raise WorkerError("the audio has changed since the plan was made", where=entry.audio, hint=AGAIN)
