@@ -90,7 +90,7 @@ def joint_search(
 def text_hypothesis(hyp: BeamHypothesis) -> TokenHypothesis:
     """Without sos, blanks and every eos (at the length limit there may be two)."""
     marks = (CTCAttentionModel.blank_id, CTCAttentionModel.eos_id)
-    return TokenHypothesis([i for i in hyp.tokens[1:] if i not in marks], hyp.score, partial_scores=hyp.scores)
+    return TokenHypothesis([i for i in hyp.tokens[1:] if i not in marks], hyp.score)
 
 
 def missing_head(head: str, setting: str, folder: ModelFolder) -> UsageError:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
@@ -34,14 +34,12 @@ class TokenHypothesis:
         ids: token ids without sos, eos and blank.
         score: log-probability (see the search for what it sums).
         timestamp_ms: ``[start, end]`` per id, or None.
-        partial_scores: unweighted scores by scorer, where a beam search keeps them.
         rich: the text, if the model writes it with tags.
     """
 
     ids: list[int]
     score: float
     timestamp_ms: list[list[int]] | None = None
-    partial_scores: dict[str, float] = field(default_factory=dict)
     rich: RichText | None = None
 
 

@@ -91,10 +91,7 @@ class ParaformerSearch:
             ctc_lens=encoder_out_lens,
         )
         return [
-            [
-                TokenHypothesis(without_marks(hyp.tokens[1:-1], self.marks), hyp.score, partial_scores=hyp.scores)
-                for hyp in hyps[: self.nbest]
-            ]
+            [TokenHypothesis(without_marks(hyp.tokens[1:-1], self.marks), hyp.score) for hyp in hyps[: self.nbest]]
             for hyps in found
         ]
 

@@ -55,7 +55,7 @@ class UniASRSearch:
         nbests = scama_search(decoder, passed, self._options, self._relax, self._fusion)
         return [
             [
-                TokenHypothesis([i for i in hyp.tokens[1:-1] if i not in self._dropped], hyp.score, None, hyp.scores)
+                TokenHypothesis([i for i in hyp.tokens[1:-1] if i not in self._dropped], hyp.score)
                 for hyp in nbest[: self._nbest]
             ]
             or [TokenHypothesis([], 0.0)]

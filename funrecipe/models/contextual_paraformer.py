@@ -91,6 +91,14 @@ class ContextualParaformerDecoder(ParaformerSANMDecoder):
         return self.output_layer(self.last_layers(x + self.dropout(mixed), token_mask, encoder_out))
 
 
+def last_states(lstm: nn.LSTM, embed: nn.Module, hotwords: Sequence[Sequence[int]]) -> Tensor:
+    """The last state (N + 1, D) of ``lstm`` after each word, and after ``<s>``, which stands for none of them."""
+    ids = [torch.tensor(list(word), device=lstm.weight_hh_l0.device) for word in [*hotwords, [SOS_ID]]]
+    lens = torch.tensor([len(word) for word in ids])
+    embedded = embed(pad_sequence(ids, batch_first=True))
+    return lstm(pack_padded_sequence(embedded, lens, batch_first=True, enforce_sorted=False))[1][0][-1]
+
+
 class ContextualParaformer(Paraformer):
     """Paraformer with an encoder of hotwords. Keys ``bias_embed.weight``, ``bias_encoder.*`` (LSTM)."""
 
@@ -114,15 +122,8 @@ class ContextualParaformer(Paraformer):
 
     def encode_hotwords(self, hotwords: Sequence[Sequence[int]]) -> Tensor:
         """Context vectors (N + 1, D) of hotwords (token ids, none empty); the last one stands for "none"."""
-        device = self.bias_embed.weight.device
-        ids = [
-            torch.tensor(list(word), device=device) for word in [*hotwords, [SOS_ID]]
-        ]  # <s> stands for "none of the hotwords"
-        lens = torch.tensor([len(word) for word in ids])
         embed = self.decoder.embed if self.use_decoder_embedding else self.bias_embed
-        embedded = embed(pad_sequence(ids, batch_first=True))
-        packed = pack_padded_sequence(embedded, lens, batch_first=True, enforce_sorted=False)
-        return self.bias_encoder(packed)[1][0][0]
+        return last_states(self.bias_encoder, embed, hotwords)
 
     def decode(  # type: ignore[override]
         self,

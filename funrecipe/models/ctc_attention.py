@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from funrecipe.models.conformer import ConformerEncoder
@@ -43,12 +42,6 @@ class CTCAttentionModel(nn.Module):
     def ctc_log_probs(self, encoder_out: Tensor) -> Tensor:
         """(B, T, D) -> (B, T, V)."""
         return self.ctc.log_probs(encoder_out)
-
-    def decoder_log_probs(
-        self, encoder_out: Tensor, encoder_out_lens: Tensor, tokens: Tensor, token_lens: Tensor
-    ) -> Tensor:
-        """Teacher forcing. ``tokens`` (B, U) beginning with sos -> (B, U, V)."""
-        return torch.log_softmax(self.decoder(encoder_out, encoder_out_lens, tokens, token_lens), dim=-1)
 
 
 def build_ctc_attention(config: Mapping[str, Any], input_size: int, vocab_size: int) -> CTCAttentionModel:

@@ -147,11 +147,6 @@ class LanguageModel(nn.Module):
         nll = F.cross_entropy(self.lm(inputs).transpose(1, 2), targets, reduction="none")
         return nll.masked_fill(~length_mask(token_lens + 1, targets.size(1)), 0.0), token_lens + 1
 
-    def perplexity(self, tokens: Tensor, token_lens: Tensor) -> Tensor:
-        """exp of the mean nll per token, eos included, of each sentence (B,)."""
-        nll, lens = self.nll(tokens, token_lens)
-        return (nll.sum(1) / lens).exp()
-
 
 def build_language_model(config: Mapping[str, Any], vocab_size: int) -> LanguageModel:
     """The model of an ``lm.yaml``; ValueError for an unknown ``lm``."""

@@ -174,16 +174,16 @@ class SANMEncoder(nn.Module):
     ) -> None:
         super().__init__()
         self.input_size, self.output_size = input_size, output_size
-
-        def block(size_in: int) -> SANMEncoderLayer:
-            attention = SANMSelfAttention(
-                attention_heads, size_in, output_size, attention_dropout_rate, kernel_size, sanm_shfit
-            )
-            return SANMEncoderLayer(attention, size_in, output_size, linear_units, dropout_rate, self.norm_eps)
-
-        self.encoders0 = nn.ModuleList([block(input_size)])
-        self.encoders = nn.ModuleList([block(output_size) for _ in range(num_blocks - 1)])
+        self._attention = (attention_dropout_rate, kernel_size, sanm_shfit)
+        self._heads, self._feed_forward = attention_heads, (linear_units, dropout_rate)
+        self.encoders0 = nn.ModuleList([self.new_block(input_size)])
+        self.encoders = nn.ModuleList([self.new_block(output_size) for _ in range(num_blocks - 1)])
         self.after_norm = LayerNorm(output_size, self.norm_eps)
+
+    def new_block(self, size_in: int) -> SANMEncoderLayer:
+        """A block (B, T, size_in) -> (B, T, output_size)."""
+        attention = SANMSelfAttention(self._heads, size_in, self.output_size, *self._attention)
+        return SANMEncoderLayer(attention, size_in, self.output_size, *self._feed_forward, self.norm_eps)
 
     def forward(self, feats: Tensor, feat_lens: Tensor) -> tuple[Tensor, Tensor]:
         """``feats`` (B, T, input_size), ``feat_lens`` (B,) -> (B, T, output_size), lengths; zero past each."""

@@ -123,34 +123,19 @@ class SANMChunkEncoder(SANMEncoder):
     def __init__(
         self,
         input_size: int,
-        output_size: int = 256,
-        attention_heads: int = 4,
-        linear_units: int = 2048,
-        num_blocks: int = 6,
-        dropout_rate: float = 0.1,
-        attention_dropout_rate: float = 0.0,
+        *,
         kernel_size: int = 11,
-        sanm_shfit: int = 0,
         chunk_size: int | Sequence[int] = (16,),
         stride: int | Sequence[int] = (10,),
         pad_left: int | Sequence[int] = (0,),
         encoder_att_look_back_factor: int | Sequence[int] = (1,),
         decoder_att_look_back_factor: int | Sequence[int] = (1,),
         input_layer: str = "pe",
+        **sanm: Any,
     ) -> None:
         if input_layer not in ("pe", "pe_online"):  # the same positions, counted by the utterance or by the stream
             raise ValueError(f"encoder sanm_chunk_opt: input_layer is pe or pe_online, not {input_layer!r}")
-        super().__init__(
-            input_size,
-            output_size,
-            attention_heads,
-            linear_units,
-            num_blocks,
-            dropout_rate,
-            attention_dropout_rate,
-            kernel_size,
-            sanm_shfit,
-        )
+        super().__init__(input_size, kernel_size=kernel_size, **sanm)
         settings = (chunk_size, stride, pad_left, encoder_att_look_back_factor, decoder_att_look_back_factor)
         lists = [[values] if isinstance(values, int) else list(values) for values in settings]
         if not all(type(value) is int for values in lists for value in values) or min(lists[0] + lists[1]) < 1:

@@ -14,18 +14,16 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.utils.rnn import pack_padded_sequence, pad_sequence
 
 from funrecipe.models.bicif_paraformer import CifPredictorV3
+from funrecipe.models.contextual_paraformer import DEFAULT_INNER_DIM, last_states
 from funrecipe.models.ctc import CTC
 from funrecipe.models.layers import length_mask
 from funrecipe.models.paraformer import ENCODERS, Paraformer, build_ctc
 from funrecipe.models.registry import build_component
 from funrecipe.models.sanm import ParaformerSANMDecoder
-from funrecipe.models.special_ids import SOS_ID
 
 MAX_HOTWORDS = 50  # entries, "none" included, that the hotword decoder attends to at once
-DEFAULT_INNER_DIM = 256
 DEFAULT_NO_BIAS_ID = 8377
 
 
@@ -83,12 +81,7 @@ class SeacoParaformer(Paraformer):
 
     def encode_hotwords(self, hotwords: Sequence[Sequence[int]]) -> Tensor:
         """Vectors (N + 1, D) of hotwords (token ids, none empty); the last one stands for "none"."""
-        device = self.bias_encoder.weight_hh_l0.device
-        ids = [torch.tensor(list(word), device=device) for word in [*hotwords, [SOS_ID]]]
-        lens = torch.tensor([len(word) for word in ids])
-        embedded = self.decoder.embed(pad_sequence(ids, batch_first=True))
-        packed = pack_padded_sequence(embedded, lens, batch_first=True, enforce_sorted=False)
-        return self.bias_encoder(packed)[1][0][-1]
+        return last_states(self.bias_encoder, self.decoder.embed, hotwords)
 
     def choose_hotwords(self, hidden: Tensor, token_lens: Tensor, context: Tensor) -> Tensor:
         """The vectors that each utterance attends to, (B, M, D): all, or the best 50 of many and "none".

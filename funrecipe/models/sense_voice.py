@@ -18,7 +18,7 @@ from funrecipe.errors import DataError
 from funrecipe.models.ctc import CTC
 from funrecipe.models.layers import LayerNorm
 from funrecipe.models.registry import build_component, construct
-from funrecipe.models.sanm import SANMEncoder, SANMEncoderLayer, SANMSelfAttention
+from funrecipe.models.sanm import SANMEncoder
 
 QUERIES = 4  # positions before the text: language, emotion, event, text normalization
 QUERY_ROWS = 16
@@ -33,32 +33,10 @@ class SenseVoiceEncoder(SANMEncoder):
 
     norm_eps = 1e-5
 
-    def __init__(
-        self,
-        input_size: int,
-        output_size: int = 256,
-        attention_heads: int = 4,
-        linear_units: int = 2048,
-        num_blocks: int = 6,
-        tp_blocks: int = 0,
-        dropout_rate: float = 0.1,
-        attention_dropout_rate: float = 0.0,
-        kernel_size: int = 11,
-        sanm_shfit: int = 0,
-    ) -> None:
-        super().__init__(
-            input_size, output_size, attention_heads, linear_units, num_blocks, dropout_rate,
-            attention_dropout_rate, kernel_size, sanm_shfit,
-        )  # fmt: skip
-
-        def block() -> SANMEncoderLayer:
-            attention = SANMSelfAttention(
-                attention_heads, output_size, output_size, attention_dropout_rate, kernel_size, sanm_shfit
-            )
-            return SANMEncoderLayer(attention, output_size, output_size, linear_units, dropout_rate, self.norm_eps)
-
-        self.tp_encoders = nn.ModuleList([block() for _ in range(tp_blocks)])
-        self.tp_norm = LayerNorm(output_size, self.norm_eps)
+    def __init__(self, input_size: int, *, tp_blocks: int = 0, **sanm: Any) -> None:
+        super().__init__(input_size, **sanm)
+        self.tp_encoders = nn.ModuleList([self.new_block(self.output_size) for _ in range(tp_blocks)])
+        self.tp_norm = LayerNorm(self.output_size, self.norm_eps)
 
     def run_blocks(self, x: Tensor, frame_mask: Tensor | None = None, attention_mask: Tensor | None = None) -> Tensor:
         """All blocks and both norms; masks as in :class:`SANMSelfAttention`."""

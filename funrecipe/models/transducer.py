@@ -122,11 +122,6 @@ class TransducerModel(nn.Module):
         """Whole utterances. ``feats`` (B, T, F), ``feat_lens`` (B,) -> (B, T', D), (B,)."""
         return self.encoder(feats, feat_lens)
 
-    def joint_log_probs(self, encoder_out: Tensor, labels: Tensor) -> Tensor:
-        """``encoder_out`` (B, T, D), ``labels`` (B, U) beginning with blank -> (B, T, U, V)."""
-        prediction, _ = self.decoder(labels)
-        return torch.log_softmax(self.joint_network(encoder_out.unsqueeze(2), prediction.unsqueeze(1)), dim=-1)
-
 
 def build_transducer(config: Mapping[str, Any], input_size: int, vocab_size: int) -> TransducerModel:
     """The model of a config whose ``model`` is ``rnnt`` or ``rnnt_unified``."""

@@ -47,7 +47,7 @@ def test_a_wide_beam_finds_the_best_of_all_texts(model, lm):
     def score(text):
         """By teacher forcing; at the length limit eos is added without a score."""
         tokens = torch.tensor([[1, *text]])
-        decoder = model.decoder_log_probs(encoder_out, lens, tokens, torch.tensor([len(text) + 1]))[0]
+        decoder = model.decoder(encoder_out, lens, tokens, torch.tensor([len(text) + 1])).log_softmax(-1)[0]
         language = lm.lm(tokens).log_softmax(-1)[0]
         emitted = list(text) if len(text) == 3 else [*text, 2]
         return sum(float(decoder[i, t] + 0.4 * language[i, t]) + 0.3 for i, t in enumerate(emitted))

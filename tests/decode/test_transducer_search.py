@@ -39,7 +39,8 @@ def text_probabilities(model, frames, most_labels):
     texts = defaultdict(float)
     for count in range(most_labels + 1):
         for labels in itertools.product(range(1, model.decoder.vocab_size), repeat=count):
-            log_probs = model.joint_log_probs(frames[None], torch.tensor([[0, *labels]]))[0]
+            prediction, _ = model.decoder(torch.tensor([[0, *labels]]))
+            log_probs = model.joint_network(frames[:, None], prediction).log_softmax(-1)
             alpha = {(0, 0): 0.0}
             for t in range(len(frames)):
                 for u in range(count + 1):

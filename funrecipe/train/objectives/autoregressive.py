@@ -17,6 +17,7 @@ from funrecipe.train.objectives.output import (
     ObjectiveConf,
     attention_denominator,
     ctc_branch,
+    tokens_of,
     utterances_of,
     weight_of,
 )  # fmt: skip
@@ -176,8 +177,5 @@ def auxiliary_lm_losses(model: nn.Module, batch: Batch, prediction: Tensor, conf
 def language_model_loss(model: nn.Module, batch: Batch, generator: torch.Generator) -> LossOutput:
     """Mean negative log-likelihood per token, eos included (FunASR ``LanguageModel``)."""
     nll, lens = model.nll(batch.text.clamp(min=0), batch.text_lens)
-    tokens = (
-        batch.normalizer_tokens + utterances_of(batch) if batch.normalizer_tokens is not None else float(lens.sum())
-    )
-    loss = nll.sum() / tokens
+    loss = nll.sum() / tokens_of(batch, 1)
     return LossOutput(loss, {"loss": loss.item(), "perplexity": float(loss.detach().exp())}, float(lens.sum()))

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
-from typing import Any
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -20,12 +19,11 @@ from funrecipe.train.objectives.output import (
     utterances_of,
 )
 from funrecipe.train.objectives.paraformer import append_eos, glance
-from funrecipe.train.option_rules import loss_setting
 
 
 @dataclass(frozen=True)
-class SeacoConf:
-    """Keys of ``model_conf``, with the defaults of FunASR's class.
+class SeacoConf(ObjectiveConf):
+    """``model_conf`` of SeACo-Paraformer.
 
     Attributes:
         seaco_lsm_weight, seaco_length_normalized_loss: of the hotword branch's loss.
@@ -37,12 +35,6 @@ class SeacoConf:
     seaco_length_normalized_loss: bool = True
     seaco_weight: float = 0.01
     train_decoder: bool = False
-
-    @classmethod
-    def of(cls, conf: dict[str, Any]) -> SeacoConf:
-        """Raises UsageError for a value of another type."""
-        given = [f for f in fields(cls) if conf.get(f.name) is not None]
-        return cls(**{f.name: loss_setting(f.name, conf[f.name], type(f.default)) for f in given})
 
 
 def seaco_loss(model: nn.Module, batch: Batch, generator: torch.Generator) -> LossOutput:
@@ -61,17 +53,17 @@ def loss_with_hotwords(
         labels: (B, U) what the hotword branch shall say: the token inside a hotword, elsewhere ``no_bias_id``, -1 for
             padding.
     """
-    conf, seaco = ObjectiveConf.of(model), SeacoConf.of(model.model_conf)
+    conf = SeacoConf.of(model)
     text, text_lens = append_eos(batch.text, batch.text_lens, conf.predictor_bias)
     encoder_out, lens = model.encode(batch.feats, batch.feat_lens)
     embeds = model.predictor(encoder_out, lens, target_lens=text_lens).embeds
     hidden = model.decoder.hidden(encoder_out, lens, embeds, text_lens)
     context = model.encode_hotwords(words).expand(len(hidden), -1, -1)
     biased = model.bias_logits(embeds, hidden, text_lens, context)[:, : labels.size(1)]
-    denominator = tokens_of(batch) if seaco.seaco_length_normalized_loss else utterances_of(batch)
-    loss = label_smoothing_loss(biased, labels, seaco.seaco_lsm_weight, denominator)
+    denominator = tokens_of(batch) if conf.seaco_length_normalized_loss else utterances_of(batch)
+    loss = label_smoothing_loss(biased, labels, conf.seaco_lsm_weight, denominator)
     stats = {"loss_seaco": loss.item(), "acc": token_accuracy(biased.detach(), labels)}
-    if seaco.train_decoder:
+    if conf.train_decoder:
         logits = model.decoder.output_layer(hidden)
         stats["acc"] = token_accuracy(logits.detach(), text)
         if conf.sampling_ratio > 0:
@@ -81,7 +73,7 @@ def loss_with_hotwords(
             logits, text, conf.lsm_weight, attention_denominator(conf, batch, conf.predictor_bias)
         )
         stats["loss_att"] = loss_att.item()
-        loss = loss + seaco.seaco_weight * loss_att
+        loss = loss + conf.seaco_weight * loss_att
     stats["loss"] = loss.item()
     weight = float(batch.token_count + conf.predictor_bias * len(batch.keys))
     return LossOutput(loss, stats, weight, {"encoder_out_lens": lens})
