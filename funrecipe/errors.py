@@ -25,6 +25,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 MAX_LISTED_PROBLEMS = 10
+MAX_LISTED_NAMES = 40
 
 
 class FunrecipeError(Exception):
@@ -89,6 +90,13 @@ def did_you_mean(name: str, known: Iterable[str]) -> str | None:
     """The hint ``did you mean 'x'?`` for the known name nearest to ``name``, or None."""
     close = difflib.get_close_matches(name, list(known), n=1)
     return f"did you mean '{close[0]}'?" if close else None
+
+
+def unknown_name(what: str, name: str, known: Iterable[str], *, where: str | None = None) -> UsageError:
+    """The error ``<what> 'name'`` for a name that is not among ``known``; its hint is the nearest, or all of a few."""
+    names = list(known)
+    every = f"known: {', '.join(names)}" if len(names) <= MAX_LISTED_NAMES else None
+    return UsageError(f"{what} '{name}'", where=where, hint=did_you_mean(name, names) or every)
 
 
 def list_problems(problems: Sequence[str]) -> str:

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from funrecipe.errors import UsageError, did_you_mean
+from funrecipe.errors import UsageError, unknown_name
 
 NONE: frozenset[str] = frozenset()
 RECOGNITION = "recognition"
@@ -329,8 +329,7 @@ def find_family(name: str) -> Family:
     """
     family = FAMILIES.get(name)
     if family is None:
-        hint = did_you_mean(name, FAMILIES) or f"known: {', '.join(names_with('build'))}"
-        raise UsageError(f"unknown model family '{name}'", where="config.yaml: model", hint=hint)
+        raise unknown_name("unknown model family", name, FAMILIES, where="config.yaml: model")
     if family.unsupported:
         raise UsageError(f"models of family '{name}' are not supported ({family.unsupported})")
     return family

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from funrecipe.errors import DataError, UsageError, did_you_mean
+from funrecipe.errors import DataError, UsageError, unknown_name
 
 DEFAULT_MODEL = "damo/speech_paraformer-large_asr_nat-zh-cn-16k-common-vocab8404-pytorch"
 # ModelScope's names -> ours; None: accepted, with nothing to do here.
@@ -118,7 +118,7 @@ class SpeechTrainer:
             if target is None or value is None:
                 continue
             if target not in KNOWN:
-                raise UsageError(f"build_trainer: no parameter '{name}'", hint=did_you_mean(name, [*KNOWN, *ALIASES]))
+                raise unknown_name("build_trainer: no parameter", name, [*KNOWN, *ALIASES])
             self.flags[target] = parse_flag(target, value)
         data = self.flags.get("data_dir")
         if isinstance(data, ASRDataset):

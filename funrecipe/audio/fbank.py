@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from funrecipe.errors import UsageError, did_you_mean
+from funrecipe.errors import UsageError, unknown_name
 
 PRE_EMPHASIS = 0.97
 LOW_HZ = 20.0
@@ -56,9 +56,7 @@ class Fbank(nn.Module):
     ) -> None:
         super().__init__()
         if window not in WINDOWS:
-            raise UsageError(
-                f"unknown window '{window}'", where="frontend_conf: window", hint=did_you_mean(window, WINDOWS)
-            )
+            raise unknown_name("unknown window", window, WINDOWS, where="frontend_conf: window")
         self.window_samples = int(sample_rate_hz * frame_length_ms * 0.001)
         self.shift_samples = int(sample_rate_hz * frame_shift_ms * 0.001)
         if self.window_samples < 2 or self.shift_samples < 1:

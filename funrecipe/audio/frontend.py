@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from funrecipe.audio.cmvn import Cmvn, read_cmvn
 from funrecipe.audio.fbank import Fbank
 from funrecipe.audio.lfr import stack_frames
-from funrecipe.errors import DataError, UsageError, did_you_mean
+from funrecipe.errors import DataError, unknown_name
 
 INT16_SCALE = 32768.0  # Kaldi works in int16 units
 # filter_length_* are read by FunASR and used nowhere; cmvn_file is named by the model folder
@@ -74,9 +74,7 @@ class WavFrontend(nn.Module):
         scale = INT16_SCALE if conf.pop("upsacle_samples", True) else 1.0
         for key in conf:
             if key not in MEANINGS:
-                raise UsageError(
-                    f"unknown key '{key}'", where="config.yaml: frontend_conf", hint=did_you_mean(key, MEANINGS)
-                )
+                raise unknown_name("unknown key", key, MEANINGS, where="config.yaml: frontend_conf")
         conf["fs"] = rate
         fbank = Fbank(**{MEANINGS[key]: value for key, value in conf.items()})
         return cls(fbank, lfr_m, lfr_n, None if cmvn_path is None else read_cmvn(cmvn_path), scale)

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from funrecipe.errors import DataError, UsageError, did_you_mean
+from funrecipe.errors import DataError, UsageError, unknown_name
 
 AUDIO_SUFFIXES = (".wav", ".flac", ".ogg", ".opus", ".mp3", ".m4a", ".pcm")
 TEXT_SUFFIXES = (".txt", ".lab", ".trn")
@@ -179,8 +179,7 @@ def read_table(path: Path, columns: Mapping[str, str]) -> Iterator[Item]:
 def _column(kind: str, named: str | None, header: list[str], path: Path) -> str | None:
     """The name of the column of a kind; None if the table has none and does not need one."""
     if named is not None and named not in header:
-        hint = did_you_mean(named, header) or f"columns: {', '.join(header)}"
-        raise UsageError(f"the table has no column '{named}'", where=f"{path}:1", hint=hint)
+        raise unknown_name("the table has no column", named, header, where=f"{path}:1")
     found = named or next((name for name in COLUMNS[kind] if name in header), None)
     if found is None and kind == "audio":
         hint = f"name it with --audio_column; columns: {', '.join(header)}"

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
 
-from funrecipe.errors import UsageError, did_you_mean
+from funrecipe.errors import UsageError, unknown_name
 from funrecipe.families import FAMILIES, find_family, names_with
 
 logger = logging.getLogger(__name__)
@@ -169,8 +169,7 @@ class DecodeOptions:
             if key in RUNTIME_KEYS:
                 logger.warning("%s: '%s' is not a search option and is ignored", where, key)
             elif key not in OPTIONS:
-                hint = did_you_mean(key, OPTIONS) or f"known: {', '.join(sorted(OPTIONS))}"
-                raise UsageError(f"unknown decoding option '{key}'", where=where, hint=hint)
+                raise unknown_name("unknown decoding option", key, sorted(OPTIONS), where=where)
         try:
             return cls(**{key: value for key, value in values.items() if key in OPTIONS})
         except UsageError as error:
@@ -227,11 +226,7 @@ def decoding_mode_of(options: DecodeOptions, family: str) -> str:
     first = next(iter(modes))
     mode = options.decoding_mode if options.decoding_mode not in (None, "normal") else first
     if mode not in modes:
-        raise UsageError(
-            f"unknown decoding_mode '{mode}'",
-            where="--decoding_mode or decoding.yaml",
-            hint=did_you_mean(mode, modes) or f"this family has: {', '.join(modes)}",
-        )
+        raise unknown_name("unknown decoding_mode", mode, modes, where="--decoding_mode or decoding.yaml")
     every = frozenset[str]().union(*modes.values())
     for name in sorted(every - modes[mode]):
         if name in options.asked_for():

@@ -25,7 +25,7 @@ from funrecipe.decode.hypothesis import Hypothesis
 from funrecipe.decode.options import DecodeOptions, check_supported
 from funrecipe.decode.recognizer import check_precision, load_model, with_defaults
 from funrecipe.decode.tiled_model import refuse_tiles_in
-from funrecipe.errors import UsageError, did_you_mean
+from funrecipe.errors import UsageError, unknown_name
 from funrecipe.families import find_family, load_part, names_with
 from funrecipe.model_folder import ModelFolder
 from funrecipe.text.postprocess import SPECIAL, postprocess
@@ -62,11 +62,7 @@ class StreamOptions:
         known = [f.name for f in fields(cls)]
         for key in param_dict:
             if key not in known and key not in _CALL_KEYS:
-                raise UsageError(
-                    f"unexpected keyword argument '{key}'",
-                    where="param_dict",
-                    hint=did_you_mean(key, known) or f"known: {', '.join((*_CALL_KEYS, *known))}",
-                )
+                raise unknown_name("unexpected keyword argument", key, (*_CALL_KEYS, *known), where="param_dict")
         chunk_size = param_dict.get("chunk_size")
         if chunk_size is not None:
             chunk_size = tuple(chunk_size) if isinstance(chunk_size, (Sequence, np.ndarray)) else (chunk_size,)

@@ -19,8 +19,8 @@ from funrecipe.errors import (
     UnsafeFileError,
     UsageError,
     WorkerError,
-    did_you_mean,
     list_problems,
+    unknown_name,
 )
 from funrecipe.jobs import joblog
 from funrecipe.jobs.backend import Backend, Outcome
@@ -93,8 +93,7 @@ def launch(
 def check_backend(name: str) -> None:
     """Raises UsageError if there is no such back end."""
     if name not in BACKENDS:
-        hint = did_you_mean(name, BACKENDS) or f"there are: {', '.join(BACKENDS)}"
-        raise UsageError(f"no back end '{name}'", where="--backend", hint=hint)
+        raise unknown_name("no back end", name, BACKENDS, where="--backend")
 
 
 def read_launches(plan: Plan) -> tuple[float, float]:

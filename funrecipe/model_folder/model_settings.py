@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from funrecipe.errors import UsageError, did_you_mean
+from funrecipe.errors import UsageError, unknown_name
 from funrecipe.families import FAMILIES
 
 # Keys that the classes accept and that have one value here; ``...``: any value, without effect in FunASR, too.
@@ -34,10 +34,8 @@ def check_model_conf(family: str, conf: Mapping[str, Any]) -> None:
             check_value(name, value)
             continue
         if name not in fixed:
-            raise UsageError(
-                f"model_conf: models of family '{family}' have no setting '{name}'",
-                hint=did_you_mean(name, row.settings) or f"settings: {', '.join(sorted(row.settings))}",
-            )
+            what = f"model_conf: models of family '{family}' have no setting"
+            raise unknown_name(what, name, sorted(row.settings))
         if fixed[name] is not ... and value != fixed[name]:
             raise UsageError(f"model_conf: {name}: {value!r} is not supported, only {fixed[name]!r}")
     if conf.get("use_1st_decoder_loss") and conf.get("sampling_ratio") == 0:

@@ -9,7 +9,7 @@ from typing import Any
 
 from torch import nn
 
-from funrecipe.errors import UsageError, did_you_mean
+from funrecipe.errors import UsageError, unknown_name
 from funrecipe.families import find_family, load_part
 
 SIMPLE_TYPES = {"int", "float", "bool", "str", "None"}
@@ -59,11 +59,7 @@ def build_component(config: Mapping[str, Any], key: str, classes: Mapping[str, t
     """
     name = config.get(key)
     if name not in classes:
-        raise UsageError(
-            f"unknown {key} '{name}'",
-            where=f"config.yaml: {key}",
-            hint=did_you_mean(str(name), classes) or f"known here: {', '.join(classes)}",
-        )
+        raise unknown_name(f"unknown {key}", str(name), classes, where=f"config.yaml: {key}")
     return construct(classes[name], config.get(f"{key}_conf") or {}, f"{key}_conf", **fixed)
 
 
@@ -83,9 +79,7 @@ def construct(cls: type, conf: Mapping[str, Any], section: str, **fixed: Any) ->
             check_setting(key, value, parameters.get(key), section)
             accepted[key] = value
         else:
-            raise UsageError(
-                f"unknown setting '{key}'", where=f"config.yaml: {section}", hint=did_you_mean(key, parameters)
-            )
+            raise unknown_name("unknown setting", key, parameters, where=f"config.yaml: {section}")
     return cls(**accepted)
 
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from tqdm import tqdm
 
 from funrecipe.data.kaldi_dir import Utterance
-from funrecipe.errors import UsageError, did_you_mean
+from funrecipe.errors import UsageError, unknown_name
 from funrecipe.families import FAMILIES, find_family
 from funrecipe.files import unique_name
 from funrecipe.hub.client import recorded_revision
@@ -75,9 +75,7 @@ def decode_options_of(params: Mapping[str, Any], *, allow_network: bool) -> Deco
         if key in STREAM_KEYS or value is None:
             continue
         if name not in known:
-            everything = [*known, *RENAMED, *STREAM_KEYS]
-            hint = did_you_mean(key, everything) or f"known: {', '.join(sorted(everything))}"
-            raise UsageError(f"unknown key '{key}'", where="param_dict", hint=hint)
+            raise unknown_name("unknown key", key, sorted([*known, *RENAMED, *STREAM_KEYS]), where="param_dict")
         values[name] = value
     if str(values.get("hotword", "")).lower() in ("", "none"):  # how old recipes say "no hotwords"
         values.pop("hotword", None)
@@ -124,8 +122,7 @@ def one_of(params: Mapping[str, Any], names: Sequence[str], default: Any) -> Any
     ``default``; raises UsageError for another key."""
     for key in params:
         if key not in names:
-            hint = did_you_mean(key, names) or f"it takes '{names[0]}'"
-            raise UsageError(f"unknown key '{key}'", where="param_dict", hint=hint)
+            raise unknown_name("unknown key", key, names, where="param_dict")
     return next((params[key] for key in names if params.get(key) is not None), default)
 
 
@@ -176,9 +173,7 @@ def check_mode(mode: str | None, family: str) -> None:
         return
     known = sorted({name for row in FAMILIES.values() for name in row.zoo_modes})
     if mode not in known:
-        raise UsageError(
-            f"unknown mode '{mode}'", where="mode", hint=did_you_mean(mode, known) or f"known: {', '.join(known)}"
-        )
+        raise unknown_name("unknown mode", mode, known, where="mode")
     hint = f"it has: {', '.join(fitting) or 'none'}"
     raise UsageError(f"a model of family '{family}' has no mode '{mode}'", where="mode", hint=hint)
 

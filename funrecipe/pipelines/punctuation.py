@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from funrecipe.data.kaldi_dir import read_texts
-from funrecipe.errors import UsageError, did_you_mean
+from funrecipe.errors import UsageError, unknown_name
 from funrecipe.files import write_text
 from funrecipe.pipelines.calls import is_text_file
 from funrecipe.pipelines.setup import Setup
@@ -93,6 +93,5 @@ class Punctuation:
 def _checked(params: Mapping[str, Any]) -> dict[str, Any]:
     for key in params:
         if key not in KEYS:
-            hint = did_you_mean(key, KEYS) or f"known: {', '.join(KEYS)}"
-            raise UsageError(f"unknown key '{key}'", where="param_dict", hint=hint)
+            raise unknown_name("unknown key", key, KEYS, where="param_dict")
     return dict(params)

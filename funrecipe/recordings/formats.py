@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from funrecipe.errors import UsageError, did_you_mean
+from funrecipe.errors import unknown_name
 from funrecipe.files import write_text
 from funrecipe.recordings.transcript import SENTENCE_ENDS, RecordingTranscript, Sentence, Word, written
 
@@ -164,8 +164,7 @@ def parse_formats(names: str) -> list[str]:
     found = list(dict.fromkeys(name.strip().lower() for name in names.split(",") if name.strip()))
     for name in found:
         if name not in FORMATS:
-            hint = did_you_mean(name, FORMATS) or f"give some of: {', '.join(FORMATS)}"
-            raise UsageError(f"unknown format '{name}'", where="--formats", hint=hint)
+            raise unknown_name("unknown format", name, FORMATS, where="--formats")
     return found
 
 

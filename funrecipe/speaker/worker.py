@@ -6,28 +6,16 @@ The line stands where a recognizer's text would; :mod:`funrecipe.speaker.from_re
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
 
+from funrecipe.decode.hypothesis import Hypothesis
 from funrecipe.model_folder import ModelFolder
 from funrecipe.speaker.embedding import SpeakerModel, load_speaker_model
 from funrecipe.speaker.vectors import line_of
 from funrecipe.speaker.windows import cut_windows
-
-
-@dataclass(frozen=True)
-class Line:
-    """What a recognizer's hypothesis is for a text; ``tokens``: how many embeddings the line holds."""
-
-    text: str
-    tokens: tuple[str, ...]
-    score: float = 0.0
-    timestamp_ms: None = None
-    nbest: None = None
-    rich: None = None
 
 
 class SpeakerWorker:
@@ -37,19 +25,20 @@ class SpeakerWorker:
         self._model, self._in_windows = model, in_windows
         self.sample_rate_hz = model.sample_rate_hz
 
-    def transcribe(self, waveforms: Sequence[np.ndarray]) -> list[Line]:
-        """One line per waveform (S,). Raises DataError for one that is too short."""
+    def transcribe(self, waveforms: Sequence[np.ndarray]) -> list[Hypothesis]:
+        """One line per waveform (S,), whose token is the number of its embeddings. Raises DataError for one that is
+        too short."""
         return [self._line(waveform) for waveform in waveforms]
 
-    def _line(self, waveform: np.ndarray) -> Line:
+    def _line(self, waveform: np.ndarray) -> Hypothesis:
         if not self._in_windows:
-            return Line(line_of(self._model.embed(waveform)[None]), ("1",))
+            return Hypothesis(["1"], line_of(self._model.embed(waveform)[None]), 0.0)
         windows = cut_windows(waveform, 0.0, self.sample_rate_hz)
         if not windows:
-            return Line(line_of(np.zeros((0, 2 + self._model.embedding_size))), ("0",))
+            return Hypothesis(["0"], line_of(np.zeros((0, 2 + self._model.embedding_size))), 0.0)
         vectors = self._model.embed_windows(np.stack([window.samples for window in windows]))
         times = np.array([(window.start_s, window.end_s) for window in windows])
-        return Line(line_of(np.hstack([times, vectors])), (str(len(windows)),))
+        return Hypothesis([str(len(windows))], line_of(np.hstack([times, vectors])), 0.0)
 
 
 def load_worker(

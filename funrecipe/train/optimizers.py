@@ -10,7 +10,7 @@ import torch
 from torch import nn
 from torch.optim import Optimizer
 
-from funrecipe.errors import UsageError, did_you_mean
+from funrecipe.errors import UsageError, unknown_name
 from funrecipe.train.option_rules import numbers
 
 OPTIMIZERS: dict[str, Callable[..., Optimizer]] = {
@@ -29,10 +29,7 @@ OPTIMIZERS: dict[str, Callable[..., Optimizer]] = {
 def build_optimizer(name: str, parameters: Iterable[nn.Parameter], conf: Mapping[str, Any]) -> Optimizer:
     """The optimizer ``name`` (any case) over the parameters that need gradients. Raises UsageError."""
     if name.lower() not in OPTIMIZERS:
-        raise UsageError(
-            f"optim: '{name}' is not an optimizer",
-            hint=did_you_mean(name.lower(), OPTIMIZERS) or f"one of {', '.join(sorted(OPTIMIZERS))}",
-        )
+        raise unknown_name("optim: no optimizer", name.lower(), sorted(OPTIMIZERS))
     maker = OPTIMIZERS[name.lower()]
     known = list(inspect.signature(maker).parameters)[1:]
     unknown = set(conf) - set(known)

@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
-from funrecipe.errors import UsageError, did_you_mean
+from funrecipe.errors import UsageError, unknown_name
 from funrecipe.families import FAMILIES
 
 POSITIVE = ("batch_bins", "max_epoch", "accum_grad", "keep_nbest_models", "passes_per_epoch", "log_interval",
@@ -48,9 +48,7 @@ NEEDS: dict[str, tuple[str, Callable[[Any], bool]]] = {
 def check_choice(name: str, value: str, known: Collection[str]) -> None:
     """Raises UsageError with the nearest of the known values."""
     if value not in known:
-        raise UsageError(
-            f"{name}: '{value}' is not known", hint=did_you_mean(value, known) or f"use one of {', '.join(known)}"
-        )
+        raise unknown_name(f"{name}: unknown value", value, known)
 
 
 def check_ranges(options: Any) -> None:

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 import yaml
 
-from funrecipe.errors import UsageError, did_you_mean
+from funrecipe.errors import UsageError, unknown_name
 from funrecipe.model_folder.files import read_yaml
 from funrecipe.model_folder.model_settings import check_model_conf
 from funrecipe.train.option_rules import (
@@ -287,10 +287,10 @@ def resolve(
     """
     for name in finetune:
         if name not in KNOWN and name not in config and name not in NOT_FROM_FILES | HARMLESS:
-            raise UsageError(f"finetune.yaml: no setting '{name}'", hint=did_you_mean(name, KNOWN))
+            raise unknown_name("finetune.yaml: no setting", name, KNOWN)
     for name in flags:
         if name not in KNOWN:
-            raise UsageError(f"no setting '{name}'", hint=did_you_mean(name, KNOWN))
+            raise unknown_name("no setting", name, KNOWN)
     files = {name: file for name, file in (from_file or {}).items() if name in flags}
     layers = [
         Layer(config_name, from_model_file(config, config_name)),

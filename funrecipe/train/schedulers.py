@@ -13,7 +13,7 @@ from torch.optim import Optimizer
 from torch.optim import lr_scheduler as torch_schedulers
 from torch.optim.lr_scheduler import LambdaLR, LRScheduler, ReduceLROnPlateau
 
-from funrecipe.errors import UsageError, did_you_mean
+from funrecipe.errors import UsageError, unknown_name
 from funrecipe.train.option_rules import numbers
 
 
@@ -70,10 +70,7 @@ def build_scheduler(
     if name is None or name.lower() in ("none", ""):
         return None
     if name.lower() not in SCHEDULERS:
-        raise UsageError(
-            f"scheduler: '{name}' is not a schedule",
-            hint=did_you_mean(name.lower(), SCHEDULERS) or f"one of {', '.join(sorted(SCHEDULERS))}",
-        )
+        raise unknown_name("scheduler: no schedule", name.lower(), sorted(SCHEDULERS))
     maker = SCHEDULERS[name.lower()]
     unknown = set(conf) - set(inspect.signature(maker).parameters)
     if unknown:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
-from funrecipe.errors import UsageError, did_you_mean
+from funrecipe.errors import UsageError, unknown_name
 
 SINGLE_UTTERANCE, MANY_UTTERANCES = 0, 1
 # What FunASR's configurations hold and its detector does not read, or reads to no effect.
@@ -112,8 +112,7 @@ class VadOptions:
             if name in known:
                 given[name] = value
             elif name not in WITHOUT_EFFECT:
-                hint = did_you_mean(key, known) or f"known: {', '.join(sorted(known))}"
-                raise UsageError(f"unknown VAD option '{key}'", where=where, hint=hint)
+                raise unknown_name("unknown VAD option", key, sorted(known), where=where)
         try:
             return replace(self, **given)
         except UsageError as error:

@@ -6,23 +6,11 @@ The line stands where a recognizer's text would, as in the original recipe: ``ke
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
+from funrecipe.decode.hypothesis import Hypothesis
 from funrecipe.vad.detector import VoiceActivityDetector
-
-
-@dataclass(frozen=True)
-class Line:
-    """What a recognizer's hypothesis is for a text."""
-
-    text: str
-    tokens: tuple[str, ...] = ()
-    score: float = 0.0
-    timestamp_ms: None = None
-    nbest: None = None
-    rich: None = None
 
 
 class VadWorker:
@@ -32,6 +20,6 @@ class VadWorker:
         self._detector = detector
         self.sample_rate_hz = detector.sample_rate_hz
 
-    def transcribe(self, waveforms: Sequence[np.ndarray]) -> list[Line]:
+    def transcribe(self, waveforms: Sequence[np.ndarray]) -> list[Hypothesis]:
         """One line of segments in ms per waveform (S,); ``[]`` without speech."""
-        return [Line(str(self._detector.segments(waveform))) for waveform in waveforms]
+        return [Hypothesis([], str(self._detector.segments(waveform)), 0.0) for waveform in waveforms]

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from functools import cache
 from importlib import resources
 
-from funrecipe.errors import UsageError, did_you_mean
+from funrecipe.errors import unknown_name
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,6 @@ def get_profile(name: str) -> Profile:
         UsageError: no profile has that name.
     """
     if name not in _TABLE:
-        hint = did_you_mean(name, PROFILES) or f"use one of: {', '.join(PROFILES)}"
-        raise UsageError(f"no normalization profile '{name}'", hint=hint)
+        raise unknown_name("no normalization profile", name, PROFILES)
     follows, prefixes, load = _TABLE[name]
     return Profile(name, f"{follows}+{_rules_hash(prefixes)}", load())

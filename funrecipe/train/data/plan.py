@@ -13,7 +13,7 @@ from funrecipe.audio.augment import WaveAugment, build_specaug
 from funrecipe.audio.frontend import WavFrontend
 from funrecipe.audio.io import read_audio
 from funrecipe.data.kaldi_dir import resolve_audio
-from funrecipe.errors import DataError, UsageError, did_you_mean
+from funrecipe.errors import DataError, unknown_name
 from funrecipe.model_folder import ModelFolder
 from funrecipe.train.data.batching import LengthSortedSampler
 from funrecipe.train.data.dataset import BatchLoader, BatchPlan, ItemLimits, SmallPlan, TrainItem
@@ -142,7 +142,7 @@ def check_dataset_conf(conf: Mapping[str, Any]) -> None:
         if name in REPLACED_SETTINGS:
             log.info("dataset_conf: %s has no effect; set %s instead", name, REPLACED_SETTINGS[name])
         elif name not in known:
-            raise UsageError(f"dataset_conf: no setting '{name}'", hint=did_you_mean(name, known))
+            raise unknown_name("dataset_conf: no setting", name, known)
 
 
 def training_loader(plan: BatchPlan, folder: ModelFolder, options: TrainOptions) -> BatchLoader:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from funrecipe.errors import UsageError, did_you_mean
+from funrecipe.errors import unknown_name
 from funrecipe.families import FAMILIES, load_part, names_with
 from funrecipe.train.data.batching import Batch
 from funrecipe.train.objectives.output import LossOutput
@@ -22,9 +22,5 @@ def compute_loss(family: str, model: nn.Module, batch: Batch, generator: torch.G
     """
     row = FAMILIES.get(family)
     if row is None or row.objective is None:
-        trainable = names_with("objective")
-        raise UsageError(
-            f"no training objective for models of family '{family}'",
-            hint=did_you_mean(family, trainable) or f"trainable: {', '.join(trainable)}",
-        )
+        raise unknown_name("no training objective for models of family", family, names_with("objective"))
     return load_part(row.objective, "train.objectives")(model, batch, generator)
