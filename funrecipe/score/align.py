@@ -1,10 +1,9 @@
 """Edit distance with Kaldi's choice among equally cheap alignments, for many pairs at once.
 
-A pair is two strings, one character per token (``TokenEncoder`` maps words to
-characters). All edits cost 1. Among cheapest alignments Kaldi's
-``compute-wer`` (and SpeechIO's tool, and kaldialign) takes the one that, seen
-from the end, prefers insertion to deletion to substitution; only then do
-S, D and I agree with theirs (the total is the same for every choice).
+A pair is two strings, one character per token (``TokenEncoder`` maps words to characters). All edits cost 1. Among
+cheapest alignments Kaldi's ``compute-wer`` (and SpeechIO's tool, and kaldialign) takes the one that, seen from the end,
+prefers insertion to deletion to substitution; only then do S, D and I agree with theirs (the total is the same for
+every choice).
 
 Three engines, one result:
 
@@ -82,9 +81,8 @@ def total_errors(refs: Sequence[str], hyps: Sequence[str]) -> np.ndarray:
 def count_edits(refs: Sequence[str], hyps: Sequence[str]) -> np.ndarray:
     """Correct, substituted, inserted and deleted tokens of every pair, (N, 4) int64.
 
-    Insertions minus deletions is the difference of the lengths, so the total
-    leaves one unknown. Where it exceeds that difference by less than 2,
-    nothing is left to choose; only the other pairs are aligned.
+    Insertions minus deletions is the difference of the lengths, so the total leaves one unknown. Where it exceeds that
+    difference by less than 2, nothing is left to choose; only the other pairs are aligned.
     """
     errors = total_errors(refs, hyps)
     ref_lens = np.fromiter(map(len, refs), dtype=np.int64, count=len(refs))
@@ -142,11 +140,9 @@ def _aligned_chunks(
 def _align_table(refs: list[str], hyps: list[str], rule: Rule) -> np.ndarray:
     """Letters (N, W) of N pairs from one table over (anti-diagonal, reference position, pair).
 
-    An entry is 4 · cost + the rank of its last letter in the rule's order, so
-    that a minimum also settles ties. With the order ``IDSC`` and a gap that
-    costs 3, a cell reached from cost 5 by an insertion holds 4 · 8 + 0 = 32, by
-    a deletion 4 · 8 + 1 = 33: the minimum is the insertion, ``& 3`` its rank 0,
-    ``& -4`` its cost times 4 again.
+    An entry is 4 · cost + the rank of its last letter in the rule's order, so that a minimum also settles ties. With
+    the order ``IDSC`` and a gap that costs 3, a cell reached from cost 5 by an insertion holds 4 · 8 + 0 = 32, by a
+    deletion 4 · 8 + 1 = 33: the minimum is the insertion, ``& 3`` its rank 0, ``& -4`` its cost times 4 again.
     """
     ref_codes, ref_lens = _code_matrix(refs)
     hyp_codes, hyp_lens = _code_matrix(hyps)
@@ -214,8 +210,7 @@ def _code_matrix(texts: list[str]) -> tuple[np.ndarray, np.ndarray]:
 def _align_long(ref: str, hyp: str) -> bytes:
     """Letters of one pair by bit vectors: one bit per reference token, one column per hypothesis token.
 
-    The first pass keeps the column in front of every block of √H columns, the
-    way back recomputes one block at a time.
+    The first pass keeps the column in front of every block of √H columns, the way back recomputes one block at a time.
     """
     if not ref or not hyp:
         return b"I" * len(hyp) + b"D" * len(ref)
@@ -266,12 +261,10 @@ def _columns(
 ) -> Iterator[tuple[int, tuple[int, int]]]:
     """Per hypothesis token h: the bits ``HP`` of its column, and its ``(VP, VN)``.
 
-    Bit k stands for reference token k. Neighboring cells of the cost table C
-    differ by -1, 0 or 1, so a column is two bit vectors. ``VP`` has bit k where
-    C[k][h] = C[k - 1][h] + 1, ``VN`` where it is - 1; ``HP`` has it where
-    C[k][h] = C[k][h - 1] + 1, ``HN`` where it is - 1; ``D0`` where
-    C[k][h] = C[k - 1][h - 1]. The addition carries ``D0`` down a run of ``VP``
-    bits. Source: Myers 1999, with the names of Hyyro 2003.
+    Bit k stands for reference token k. Neighboring cells of the cost table C differ by -1, 0 or 1, so a column is two
+    bit vectors. ``VP`` has bit k where C[k][h] = C[k - 1][h] + 1, ``VN`` where it is - 1; ``HP`` has it where C[k][h] =
+    C[k][h - 1] + 1, ``HN`` where it is - 1; ``D0`` where C[k][h] = C[k - 1][h - 1]. The addition carries ``D0`` down a
+    run of ``VP`` bits. Source: Myers 1999, with the names of Hyyro 2003.
     """
     VP, VN = column
     for token in tokens:

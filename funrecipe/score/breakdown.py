@@ -39,9 +39,8 @@ def language(token: str) -> str:
 def by_language(mixed: Scoring) -> dict[str, Edits]:
     """Counts per language from one joint alignment of ``mixed`` tokens.
 
-    A substitution or deletion belongs to the language of the reference token,
-    an insertion to that of the inserted one, so the languages add up to the
-    total. (Scoring each language separately, as WeNet does, would not.)
+    A substitution or deletion belongs to the language of the reference token, an insertion to that of the inserted one,
+    so the languages add up to the total. (Scoring each language separately, as WeNet does, would not.)
     """
     counts: dict[str, Counter[str]] = defaultdict(Counter)
     only_zh = np.zeros(len(mixed.ids), dtype=bool)

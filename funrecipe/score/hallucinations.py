@@ -22,9 +22,8 @@ LEAST_REPEATED = 5
 def hallucinations(scoring: Scoring) -> Iterator[dict[str, object]]:
     """One item per flag: id, ``reason`` and the tokens in question.
 
-    ``insertions``: a run of at least ``INSERTION_RUN`` (any, where the
-    reference is empty). ``repetition``: an n-gram repeated back to back in
-    the hypothesis, and not so in the reference.
+    ``insertions``: a run of at least ``INSERTION_RUN`` (any, where the reference is empty). ``repetition``: an n-gram
+    repeated back to back in the hypothesis, and not so in the reference.
     """
     refs, hyps = scoring.encoded
     ops = scoring.ops

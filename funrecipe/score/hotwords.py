@@ -13,9 +13,8 @@ from funrecipe.text.normalize import get_profile
 def hotword_scores(mixed: Scoring, words: Iterable[str]) -> dict[str, object]:
     """Per word and over all: occurrences in references and hypotheses, hits, recall and precision in percent.
 
-    A hit is an occurrence in the hypothesis of an utterance whose reference
-    has at least as many; occurrences are whole tokens of unit ``mixed``. The
-    words go through the same normalization as the texts.
+    A hit is an occurrence in the hypothesis of an utterance whose reference has at least as many; occurrences are whole
+    tokens of unit ``mixed``. The words go through the same normalization as the texts.
     """
     normalize = get_profile(mixed.normalization.split(" ")[0]).normalize if mixed.normalization else str.strip
     refs = [_marked(tokens) for tokens in mixed.refs]

@@ -1,8 +1,7 @@
 """How uncertain a number is: bootstrap intervals, and whether two systems differ.
 
-Utterances (or speakers, whose utterances are not independent) are drawn with
-replacement: Bisani & Ney, ICASSP 2004; Kaldi's ``compute-wer-bootci``.
-MAPSSWE: Gillick & Cox, ICASSP 1989; NIST's ``sc_stats``.
+Utterances (or speakers, whose utterances are not independent) are drawn with replacement: Bisani & Ney, ICASSP 2004;
+Kaldi's ``compute-wer-bootci``. MAPSSWE: Gillick & Cox, ICASSP 1989; NIST's ``sc_stats``.
 """
 
 from __future__ import annotations
@@ -109,9 +108,8 @@ def _sum_blocks(rows: np.ndarray, blocks: Sequence[str] | None) -> np.ndarray:
 def _replicated_sums(rows: np.ndarray, replicates: int, seed: int) -> np.ndarray:
     """Sums (replicates, 2) over N rows drawn with replacement from ``rows`` (N, 2).
 
-    Many utterances share the same row, and how often each *distinct* row is
-    drawn is multinomial: the same distribution as drawing N indices, at the
-    cost of the distinct rows.
+    Many utterances share the same row, and how often each *distinct* row is drawn is multinomial: the same distribution
+    as drawing N indices, at the cost of the distinct rows.
     """
     generator = np.random.default_rng(seed)
     low, width = rows.min(axis=0), np.ptp(rows, axis=0) + 1  # one number per row sorts faster, same order

@@ -272,12 +272,10 @@ def score_texts(
 
     Args:
         unit: ``mixed``, ``char`` or ``word`` (``funrecipe.score.tokenize``).
-        missing_policy: ``strict``: a reference without a hypothesis is all
-            deletions; ``present``: it is left out; ``error``: it is an error.
-            An empty hypothesis is all deletions under each of them.
+        missing_policy: ``strict``: a reference without a hypothesis is all deletions; ``present``: it is left out;
+            ``error``: it is an error. An empty hypothesis is all deletions under each of them.
         lower_case: compare in lower case.
-        normalization: name and version of the profile that the texts went
-            through, for the record.
+        normalization: name and version of the profile that the texts went through, for the record.
 
     Raises:
         DataError: nothing to score.

@@ -1,9 +1,8 @@
 """SpeechIO's protocol: ``DETAILS.txt`` and ``RESULTS.txt`` with the bytes of its ``error_rate_zh``, faults included.
 
-What the published tool leaves out silently (references without a
-hypothesis, hypotheses whose reference is blank, hypotheses that are
-empty) is left out here too, but counted: ``Evaluation.left_out``.
-Layouts: SpeechColab/Leaderboard ``utils/error_rate_zh`` and ``utils/benchmark.sh``.
+What the published tool leaves out silently (references without a hypothesis, hypotheses whose reference is blank,
+hypotheses that are empty) is left out here too, but counted: ``Evaluation.left_out``. Layouts: SpeechColab/Leaderboard
+``utils/error_rate_zh`` and ``utils/benchmark.sh``.
 """
 
 from __future__ import annotations

@@ -1,10 +1,9 @@
 """Stage 3: normalize both sides, score as SpeechIO does, and show what the strict protocol gives.
 
-``RESULTS.txt`` and ``DETAILS.txt`` hold the bytes of the published tool.
-Wherever its number differs from a strict one, the latter is shown too, on the
-terminal, in ``RESULTS.strict.txt`` and in ``RESULTS.json``: every reference
-counts (the tool leaves out missing and empty hypotheses and blank
-references), with the same normalization and with the correct one.
+``RESULTS.txt`` and ``DETAILS.txt`` hold the bytes of the published tool. Wherever its number differs from a strict one,
+the latter is shown too, on the terminal, in ``RESULTS.strict.txt`` and in ``RESULTS.json``: every reference counts (the
+tool leaves out missing and empty hypotheses and blank references), with the same normalization and with the correct
+one.
 """
 
 from __future__ import annotations

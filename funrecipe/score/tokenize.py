@@ -9,9 +9,8 @@ mixed     我 · 下 · 载 · 了 · ChatGPT · app        (CJK per character, 
                                                    up to a space or CJK; MER)
 ========  ======================================================================
 
-Blanks between CJK characters never matter in ``char`` and ``mixed``. A token
-sequence is a list of strings, or simply a string where every token is one
-character: both are sequences of tokens.
+Blanks between CJK characters never matter in ``char`` and ``mixed``. A token sequence is a list of strings, or simply a
+string where every token is one character: both are sequences of tokens.
 """
 
 from __future__ import annotations

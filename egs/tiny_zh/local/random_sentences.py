@@ -1,5 +1,6 @@
-"""Sentences of words drawn by frequency, for joining recorded syllables: ``random_sentences.py WORDS TOKENS --count
-N``.
+"""Sentences of words drawn by frequency, for joining recorded syllables.
+
+``random_sentences.py WORDS TOKENS --count N``
 
 ``WORDS`` has a ``WORD FREQUENCY`` line each (jieba's dict.txt, MIT license); words with a character outside ``TOKENS``
 are left out.

@@ -118,9 +118,8 @@ def group_under_budget(
 class LengthSortedSampler:
     """The batches of an epoch as lists of indices: similar lengths together, in an order shuffled by (seed, epoch).
 
-    Equal lengths are shuffled too, so that the same utterances do not meet in every epoch.
-    Every rank computes the same global batches and takes every ``world_size``-th item of each, so no utterance
-    is seen twice and none is left out.
+    Equal lengths are shuffled too, so that the same utterances do not meet in every epoch. Every rank computes the same
+    global batches and takes every ``world_size``-th item of each, so no utterance is seen twice and none is left out.
     """
 
     def __init__(
