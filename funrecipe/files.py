@@ -38,9 +38,9 @@ def temporary_name(path: Path) -> Path:
     return path.with_name(f".{path.name}{MARK}{host}-{secrets.token_hex(4)}")
 
 
-def leftovers(folder: Path, name: str = "*") -> list[Path]:
-    """Temporary files of ``name`` (a glob) in ``folder`` that were never renamed."""
-    return sorted(folder.glob(f".{name}{MARK}*"))
+def leftovers(folder: Path) -> list[Path]:
+    """Temporary files in ``folder`` that were never renamed."""
+    return sorted(folder.glob(f".*{MARK}*"))
 
 
 def is_published_in_place(path: Path) -> bool:

@@ -60,7 +60,7 @@ def _read_component(words: list[str], name: str, path: Path) -> np.ndarray:
     return values
 
 
-def cmvn_from_statistics(sums: np.ndarray, squares: np.ndarray, frames: int, *, variance_floor: float = 1e-20) -> Cmvn:
+def cmvn_from_statistics(sums: np.ndarray, squares: np.ndarray, frames: int) -> Cmvn:
     """Means and population variances from sums (D,) and sums of squares (D,) over ``frames`` frames.
 
     Raises:
@@ -69,7 +69,7 @@ def cmvn_from_statistics(sums: np.ndarray, squares: np.ndarray, frames: int, *, 
     if frames < 1:
         raise DataError("no frames to take feature statistics from", hint="check wav.scp: all audio may be too short")
     mean = np.asarray(sums, np.float64) / frames
-    variance = np.maximum(np.asarray(squares, np.float64) / frames - mean**2, variance_floor)
+    variance = np.maximum(np.asarray(squares, np.float64) / frames - mean**2, 1e-20)
     return Cmvn((-mean).astype(np.float32), (1.0 / np.sqrt(variance)).astype(np.float32))
 
 

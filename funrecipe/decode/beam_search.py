@@ -101,7 +101,6 @@ class JointBeamSearch:
         ctc: prefix scorer or None.
         options: sizes and weights.
         vocab_size: tokens that a step chooses from.
-        sos_id, eos_id: first and last token of every hypothesis.
     """
 
     def __init__(
@@ -111,11 +110,9 @@ class JointBeamSearch:
         options: BeamOptions,
         *,
         vocab_size: int,
-        sos_id: int = SOS_ID,
-        eos_id: int = EOS_ID,
     ) -> None:
         self.scorers, self.ctc, self.options = list(scorers), ctc, options
-        self.vocab_size, self.sos_id, self.eos_id = vocab_size, sos_id, eos_id
+        self.vocab_size = vocab_size
 
     def run(self, max_lengths: Sequence[int], device: torch.device) -> list[list[BeamHypothesis]]:
         """All ended hypotheses of each utterance, best first; none for an utterance with no step to make."""
@@ -142,7 +139,7 @@ class JointBeamSearch:
         zeros = torch.zeros(batch, 1, device=device)
         return _Beam(
             utterances=rows,
-            tokens=torch.full((batch, 1, 1), self.sos_id, device=device),
+            tokens=torch.full((batch, 1, 1), SOS_ID, device=device),
             scores=zeros,
             parts=dict.fromkeys(names, zeros),
             states=[scorer.start(batch) for scorer in self.scorers],
@@ -204,12 +201,12 @@ class JointBeamSearch:
     ) -> Tensor:
         """Move finished hypotheses into ``ended``; returns (A, K) bool, which hypotheses continue."""
         alive = scores > -math.inf
-        is_eos = tokens[:, :, -1] == self.eos_id
+        is_eos = tokens[:, :, -1] == EOS_ID
         runs = alive & ~is_eos
         for row, utterance in enumerate(beam.utterances.tolist()):
             at_limit = position == max_lengths[utterance] - 1
             for place in torch.nonzero(alive[row] if at_limit else alive[row] & is_eos[row]).flatten().tolist():
-                ids = tokens[row, place].tolist() + [self.eos_id] * at_limit
+                ids = tokens[row, place].tolist() + [EOS_ID] * at_limit
                 by_name = {name: float(part[row, place]) for name, part in parts.items()}
                 ended[utterance].append(BeamHypothesis(ids, float(scores[row, place]), by_name))
             if at_limit or (self.options.maxlenratio == 0 and end_detected(ended[utterance], position)):

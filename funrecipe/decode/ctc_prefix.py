@@ -167,20 +167,17 @@ def greedy_search(log_probs: Tensor, lens: Tensor) -> list[tuple[list[int], floa
     return results
 
 
-def prefix_beam_search(
-    log_probs: Tensor, beam_size: int, *, candidates: int | None = None
-) -> list[tuple[list[int], float]]:
+def prefix_beam_search(log_probs: Tensor, beam_size: int) -> list[tuple[list[int], float]]:
     """CTC prefix beam search (Hannun et al., arXiv:1408.2873) of one utterance, best first.
 
     Args:
         log_probs: (T, V).
-        beam_size: prefixes kept after every frame.
-        candidates: tokens tried per frame (default: ``beam_size``, at least 10).
+        beam_size: prefixes kept after every frame, and tokens tried per frame (at least 10).
 
     Returns:
         (token ids, log-probability of all paths found for them) of the prefixes left.
     """
-    tries = min(candidates or max(beam_size, 10), log_probs.size(1))
+    tries = min(max(beam_size, 10), log_probs.size(1))
     scores, ids = log_probs.double().topk(tries, dim=-1)
     # A prefix is a node of a tree: (number of the prefix without its last token, its last token). Those that survive a
     # frame get a number themselves.

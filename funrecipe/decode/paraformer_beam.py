@@ -48,7 +48,7 @@ def paraformer_beam_search(
     log_probs[..., EOS_ID].masked_fill_(is_early, -torch.inf)
     scorers = [AcousticScorer(log_probs), *fusion]
     ctc = CTCPrefixScorer(ctc_log_probs, ctc_lens, EOS_ID) if options.ctc_weight > 0 else None
-    search = JointBeamSearch(scorers, ctc, options, vocab_size=log_probs.size(-1), eos_id=EOS_ID)
+    search = JointBeamSearch(scorers, ctc, options, vocab_size=log_probs.size(-1))
     return search.run(token_lens.tolist(), log_probs.device)
 
 

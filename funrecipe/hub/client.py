@@ -58,10 +58,12 @@ def hub_url(given: str | None = None) -> str:
 
 
 class HubClient:
-    """Args:
-    base_url: address of the hub.
-    retry_wait_s: pause before the second attempt; doubles with each further one.
-    say: called with one line per file.
+    """Downloads models from a hub.
+
+    Args:
+        base_url: address of the hub.
+        retry_wait_s: pause before the second attempt; doubles with each further one.
+        say: called with one line per file.
     """
 
     def __init__(self, base_url: str, *, retry_wait_s: float = 1.0, say: Callable[[str], None] = print) -> None:

@@ -197,6 +197,6 @@ def _best_pairing(together_s: np.ndarray) -> float:
     return float(together_s[rows, columns].sum())
 
 
-def _named(names: Sequence[str], shown: int = 5) -> str:
-    more = f" and {len(names) - shown} more" if len(names) > shown else ""
-    return ", ".join(names[:shown]) + more
+def _named(names: Sequence[str]) -> str:
+    more = f" and {len(names) - 5} more" if len(names) > 5 else ""
+    return ", ".join(names[:5]) + more

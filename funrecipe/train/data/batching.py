@@ -66,10 +66,10 @@ class Example:
     labels: list[int] = field(default_factory=list)
 
 
-def pad_ids(sequences: Sequence[Sequence[int]], padding: int = -1) -> tuple[Tensor, Tensor]:
-    """``sequences`` as (B, U) int64 with ``padding``, and their lengths (B,)."""
+def pad_ids(sequences: Sequence[Sequence[int]]) -> tuple[Tensor, Tensor]:
+    """``sequences`` as (B, U) int64, padded with -1, and their lengths (B,)."""
     lens = torch.tensor([len(s) for s in sequences], dtype=torch.long)
-    padded = torch.full((len(sequences), int(lens.max()) if len(sequences) else 0), padding, dtype=torch.long)
+    padded = torch.full((len(sequences), int(lens.max()) if len(sequences) else 0), -1, dtype=torch.long)
     for row, sequence in enumerate(sequences):
         padded[row, : len(sequence)] = torch.tensor(sequence, dtype=torch.long)
     return padded, lens
