@@ -208,6 +208,15 @@ def test_the_architecture_page_names_no_file_that_is_not_there() -> None:
     assert missing == []
 
 
+def test_the_architecture_page_finds_what_it_names_in_a_file() -> None:
+    page = (ROOT / "docs/architecture.md").read_text(encoding="utf-8")
+    named = re.findall(r"`(funrecipe/[\w/]+\.py)` \(([^)]*)\)", page)
+    assert len(named) > 10
+    for path, words in named:
+        for name in re.findall(r"`(\w+)`", words):
+            assert re.search(rf"\b{name}\b", (ROOT / path).read_text(encoding="utf-8")), f"{path}: {name}"
+
+
 def test_the_architecture_page_names_every_part() -> None:
     page = (ROOT / "docs/architecture.md").read_text(encoding="utf-8")
     parts = {module.split("/")[0].removesuffix(".py") for module in MODULES} - FACES
