@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from array import array
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
@@ -66,24 +66,18 @@ class UniqueLines:
         return zip(self.values, self.numbers)
 
 
-def read_list_file(path: Path, problems: list[Problem]) -> list[ListLine]:
-    """The usable lines of ``path`` in file order; problems are appended to ``problems``.
+def read_unique_lines(
+    path: Path, problems: list[Problem], *, keys: Mapping[str, str] | None = None, warn_unsorted: bool = False
+) -> UniqueLines:
+    """The usable lines of ``path`` by key.
+
+    Repeated lines are dropped with a warning; contradicting ones are an error, and all are dropped.
 
     Handled with one warning per file: byte order mark, CRLF, blank lines, leading spaces.
     An error each: bytes that are not UTF-8, control characters, an unsafe key.
 
-    Raises:
-        DataError: the file cannot be read at all.
-    """
-    return list(_usable_lines(path, problems))
-
-
-def read_unique_lines(
-    path: Path, problems: list[Problem], *, keys: Mapping[str, str] | None = None, warn_unsorted: bool = False
-) -> UniqueLines:
-    """As ``unique_lines(read_list_file(…))``, line by line.
-
     Args:
+        problems: gets what was found.
         keys: key -> the same key, of another list: its strings are taken instead of equal ones.
         warn_unsorted: add a warning where the keys are not in order.
 
@@ -136,7 +130,7 @@ def _repetition(first: ListLine, line: ListLine, path: Path) -> Problem:
 
 
 def _usable_lines(path: Path, problems: list[Problem]) -> Iterator[ListLine]:
-    """See ``read_list_file``; problems of the whole file are appended after its last line."""
+    """See ``read_unique_lines``; problems of the whole file are appended after its last line."""
     odd: dict[str, list[int]] = {}
     if what := special_file(path):
         raise DataError(f"the list is {what}, not a file", where=str(path), hint="write it to a file")
@@ -208,17 +202,3 @@ def _fault_of(line: ListLine) -> str | None:
     if CONTROL.search(value):
         return f"control character in the line of '{key}'"
     return None
-
-
-def unique_lines(lines: Iterable[ListLine], path: Path, problems: list[Problem]) -> dict[str, ListLine]:
-    """Lines by key. Repeated lines are dropped with a warning; contradicting ones are an error and all are dropped."""
-    by_key: dict[str, ListLine] = {}
-    contradicted = set()
-    for line in lines:
-        first = by_key.setdefault(line.key, line)
-        if first is not line:
-            problem = _repetition(first, line, path)
-            problems.append(problem)
-            if problem.is_error:
-                contradicted.add(line.key)
-    return {key: line for key, line in by_key.items() if key not in contradicted}

@@ -9,7 +9,6 @@ from typing import Any
 
 from funrecipe.errors import DataError, UsageError
 from funrecipe.text.tokenizer import Tokenizer
-from funrecipe.text.units import WORD_MARK
 
 
 def load_pieces(path: Path) -> Any:
@@ -64,32 +63,3 @@ class SentencePieceTokenizer(Tokenizer):
     def decode(self, ids: Sequence[int]) -> str:
         """The text of token ids."""
         return self.processor.decode(list(ids))
-
-
-def join_pieces(pieces: Sequence[str], times_ms: Sequence[Sequence[int]]) -> tuple[list[str], list[list[int]]]:
-    """Words and their ``[start, end]`` in ms from timed pieces (SenseVoice's rule).
-
-    A piece with the word mark begins a word, as does every piece that is not plain Latin letters; Latin letters after
-    a Latin word belong to it.
-    """
-    words: list[str] = []
-    spans: list[list[int]] = []
-    for piece, (start, end) in zip(pieces, times_ms, strict=True):
-        if piece == WORD_MARK:
-            continue
-        if not words:
-            words.append(piece)
-        elif piece.startswith(WORD_MARK):
-            words.append(piece[1:])
-        elif _is_latin(words[-1]) and _is_latin(piece):
-            words[-1] += piece
-            spans[-1][1] = end
-            continue
-        else:
-            words.append(piece)
-        spans.append([start, end])
-    return words, spans
-
-
-def _is_latin(text: str) -> bool:
-    return text.isascii() and text.isalpha()

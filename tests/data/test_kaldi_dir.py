@@ -50,7 +50,7 @@ def test_without_text(make_dir):
         (b"a\t/x/a.wav\n", None),
         (b"a \t /x/a.wav  \n", None),
         (b"\n\na /x/a.wav\n \t\n", "wav.scp:1: blank line (3 lines)"),
-        (b"  a /x/a.wav", "wav.scp:1: blanks before the id"),
+        (b"  a /x/a.wav", "wav.scp:1: spaces before the id"),
         (b"a /x/a.wav\na /x/a.wav\n", "wav.scp:2: duplicate id 'a', first in line 1"),
     ],
 )

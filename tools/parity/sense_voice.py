@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -16,7 +17,7 @@ from funrecipe.model_folder import ModelFolder, open_model_folder
 from funrecipe.models.registry import build_model
 from funrecipe.models.sense_voice import EMOTION_EVENT_ROWS, ITN_ROWS, LANGUAGE_ROWS, QUERIES
 from funrecipe.text.rich import draw_tags
-from funrecipe.text.sentence_pieces import join_pieces
+from funrecipe.text.units import WORD_MARK
 from funrecipe.train.data.batching import Batch
 from funrecipe.train.objectives.compute import compute_loss
 from tools.parity.case import Case
@@ -167,3 +168,32 @@ def check_sense_voice(case: Case) -> None:
 
 
 CASES = {"sensevoice_small": check_sense_voice}
+
+
+def join_pieces(pieces: Sequence[str], times_ms: Sequence[Sequence[int]]) -> tuple[list[str], list[list[int]]]:
+    """Words and their ``[start, end]`` in ms from timed pieces (SenseVoice's rule).
+
+    A piece with the word mark begins a word, as does every piece that is not plain Latin letters; Latin letters after
+    a Latin word belong to it.
+    """
+    words: list[str] = []
+    spans: list[list[int]] = []
+    for piece, (start, end) in zip(pieces, times_ms, strict=True):
+        if piece == WORD_MARK:
+            continue
+        if not words:
+            words.append(piece)
+        elif piece.startswith(WORD_MARK):
+            words.append(piece[1:])
+        elif _is_latin(words[-1]) and _is_latin(piece):
+            words[-1] += piece
+            spans[-1][1] = end
+            continue
+        else:
+            words.append(piece)
+        spans.append([start, end])
+    return words, spans
+
+
+def _is_latin(text: str) -> bool:
+    return text.isascii() and text.isalpha()

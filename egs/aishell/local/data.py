@@ -13,7 +13,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[3]))
 
-from funrecipe.data.list_file import Problem, read_list_file, unique_lines  # noqa: E402
+from funrecipe.data.list_file import read_unique_lines  # noqa: E402
 from funrecipe.errors import DataError, FunrecipeError, UsageError  # noqa: E402
 from funrecipe.files import write_text  # noqa: E402
 
@@ -23,9 +23,8 @@ TRANSCRIPT = Path("transcript") / "aishell_transcript_v0.8.txt"
 
 def read_transcript(path: Path) -> dict[str, str]:
     """Id -> characters with a space between them; the published lines have spaces between words."""
-    problems: list[Problem] = []
-    lines = unique_lines(read_list_file(path, problems), path, problems)
-    return {key: " ".join("".join(line.value.split())) for key, line in lines.items()}
+    lines = read_unique_lines(path, []).values
+    return {key: " ".join("".join(value.split())) for key, value in lines.items()}
 
 
 def write_set(recordings: dict[str, Path], transcript: dict[str, str], folder: Path) -> str:

@@ -13,10 +13,10 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 
 from funrecipe.audio.io import split_ark_offset
-from funrecipe.data.kaldi_dir import resolve_audio
+from funrecipe.data.kaldi_dir import read_texts, resolve_audio
 from funrecipe.identity import file_stamp, rows_digest, value_digest
 from funrecipe.train.data.dataset import TrainItem
-from funrecipe.train.data.large import Shard, read_list
+from funrecipe.train.data.large import Shard
 from funrecipe.train.distributed import Ranks
 from funrecipe.train.options import TrainOptions
 
@@ -42,12 +42,12 @@ def stream_fingerprint(shards: Iterable[Shard]) -> str:
     for shard in shards:
         if shard.kind == "sound":
             folder = os.path.dirname(shard.files[0])
-            audio = {key: resolve_audio(value, folder) for key, value in read_list(shard.files[0]).items()}
+            audio = {key: resolve_audio(value, folder) for key, value in read_texts(shard.files[0]).items()}
             lines += [f"{key} {file_stamp(split_ark_offset(path)[0])}" for key, path in audio.items()]
         else:
             lines.append(file_stamp(shard.files[0]))
         if shard.kind != "tar":
-            lines += [f"{key} {text}" for key, text in read_list(shard.files[1]).items()]
+            lines += [f"{key} {text}" for key, text in read_texts(shard.files[1]).items()]
     return rows_digest(lines)
 
 

@@ -21,8 +21,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from funrecipe.audio.io import length_s, read_audio
-from funrecipe.data.kaldi_dir import resolve_audio
-from funrecipe.data.list_file import Problem, read_list_file, unique_lines
+from funrecipe.data.kaldi_dir import read_texts, resolve_audio
 from funrecipe.errors import DataError, UsageError
 from funrecipe.train.data.batching import group_under_budget
 from funrecipe.train.data.dataset import ItemLimits, Label, TrainItem
@@ -113,7 +112,7 @@ def read_shard(
     if shard.kind == "tar":
         yield from _read_tar(shard.files[0], dropped)
         return
-    texts = read_list(shard.files[1])
+    texts = read_texts(shard.files[1])
     is_sound = shard.kind == "sound"
     sounds = _read_sounds(shard.files[0]) if is_sound else _read_ark(shard.files[0], frame_shift_ms)
     for key, audio, duration_ms in sounds:
@@ -131,11 +130,11 @@ def read_shard(
         dropped.add("text without audio", key)
 
 
-def read_texts(shards: Iterable[Shard]) -> Iterator[str]:
+def texts_of(shards: Iterable[Shard]) -> Iterator[str]:
     """All texts, without the audio: what a longer vocabulary or a phone set is made from."""
     for shard in shards:
         if shard.kind != "tar":
-            yield from read_list(shard.files[1]).values()
+            yield from read_texts(shard.files[1]).values()
             continue
         with tarfile.open(shard.files[0]) as tar:
             for member in tar:
@@ -143,17 +142,8 @@ def read_texts(shards: Iterable[Shard]) -> Iterator[str]:
                     yield file.read().decode("utf-8").strip()
 
 
-def read_list(path: str) -> dict[str, str]:
-    """A list of ``KEY VALUE`` lines. Raises DataError for lines that cannot be used."""
-    problems: list[Problem] = []
-    lines = unique_lines(read_list_file(Path(path), problems), Path(path), problems)
-    if errors := [p for p in problems if p.is_error]:
-        raise DataError(f"{len(errors)} bad lines, the first: {errors[0].what}", where=errors[0].where)
-    return {key: line.value for key, line in lines.items()}
-
-
 def _read_sounds(scp: str) -> Iterator[tuple[str, str, float]]:
-    for key, value in read_list(scp).items():
+    for key, value in read_texts(scp).items():
         yield key, resolve_audio(value, str(Path(scp).parent)), 0.0  # measured when it has a text
 
 

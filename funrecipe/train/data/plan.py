@@ -12,13 +12,13 @@ import numpy as np
 from funrecipe.audio.augment import WaveAugment, build_specaug
 from funrecipe.audio.frontend import WavFrontend
 from funrecipe.audio.io import read_audio
-from funrecipe.data.kaldi_dir import resolve_audio
+from funrecipe.data.kaldi_dir import read_texts, resolve_audio
 from funrecipe.errors import DataError, unknown_name
 from funrecipe.model_folder import ModelFolder
 from funrecipe.train.data.batching import LengthSortedSampler
 from funrecipe.train.data.dataset import BatchLoader, BatchPlan, ItemLimits, SmallPlan, TrainItem
 from funrecipe.train.data.featurizer import Featurizer
-from funrecipe.train.data.large import Shard, StreamedPlan, read_list, read_shard_list
+from funrecipe.train.data.large import Shard, StreamedPlan, read_shard_list
 from funrecipe.train.data.rich_labels import rich_labels_of
 from funrecipe.train.distributed import Ranks
 from funrecipe.train.options import TrainOptions
@@ -59,7 +59,7 @@ def wave_augment(options: TrainOptions, sample_rate_hz: int) -> WaveAugment:
     def load(scp: str) -> list[np.ndarray]:
         if not scp:
             return []
-        lines = read_list(scp)
+        lines = read_texts(scp)
         if not lines or not all(lines.values()):
             raise DataError("expected 'ID PATH' lines", where=scp)
         places = [resolve_audio(place, str(Path(scp).parent)) for place in lines.values()]

@@ -20,7 +20,7 @@ from funrecipe.train.adapt.initialize import extend_tokens
 from funrecipe.train.data.dataset import ItemLimits, TrainItem
 from funrecipe.train.data.folders import TRAIN_FOLDER, validation_dir
 from funrecipe.train.data.identity import audio_digest, joined_fingerprint, stream_fingerprint
-from funrecipe.train.data.large import read_texts
+from funrecipe.train.data.large import texts_of
 from funrecipe.train.data.plan import check_dataset_conf, cost_of, large_plan, shards_of
 from funrecipe.train.data.references import ReferenceTokenizer, splitter_of
 from funrecipe.train.data.rich_labels import rich_labels_of
@@ -61,7 +61,7 @@ class Preflight:
             texts = (item.text for item in self.train.items)
         else:
             texts = (
-                self.tokenizer(text) for text in read_texts(shards_of(Path(options.data_dir) / TRAIN_FOLDER, options))
+                self.tokenizer(text) for text in texts_of(shards_of(Path(options.data_dir) / TRAIN_FOLDER, options))
             )
         return ([self.folder.tokens[i] for i in text] for text in texts)
 
@@ -89,7 +89,7 @@ def inspect_data(start: ModelFolder, options: TrainOptions, ranks: Ranks) -> Pre
     if options.dataset_type == "large":
         check_dataset_conf(options.dataset_conf)
         if options.extend_vocab:
-            for text in read_texts(shards_of(data_dir / TRAIN_FOLDER, options)):
+            for text in texts_of(shards_of(data_dir / TRAIN_FOLDER, options)):
                 tokenizer(text)
             folder, tokenizer = extended(start, tokenizer)
         train = inspect_stream(data_dir / TRAIN_FOLDER, folder, options, tokenizer, limits)

@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from funrecipe.data.list_file import Problem, read_list_file, unique_lines
+from funrecipe.data.list_file import Problem, read_unique_lines
 from funrecipe.errors import DataError, list_problems
 from funrecipe.model_folder import ModelFolder
 from funrecipe.text.rich import EMOTIONS, EVENTS, ITN, LANGUAGES, OTHER_EVENTS, UNKNOWN_EMOTION
@@ -85,10 +85,11 @@ def _read_names(path: Path, known: Mapping[str, int]) -> dict[str, str]:
         return {}
     problems: list[Problem] = []
     names = {}
-    for key, line in unique_lines(read_list_file(path, problems), path, problems).items():
-        names[key] = line.value.strip().removeprefix("<|").removesuffix("|>")
+    lines = read_unique_lines(path, problems)
+    for key, number in lines.where():
+        names[key] = lines.values[key].strip().removeprefix("<|").removesuffix("|>")
         if names[key] not in known:
-            problems.append(Problem(f"'{names[key]}' is not a label of the model", f"{path}:{line.number}"))
+            problems.append(Problem(f"'{names[key]}' is not a label of the model", f"{path}:{number}"))
     if errors := [str(problem) for problem in problems if problem.is_error]:
         raise DataError(
             f"{len(errors)} lines cannot be used\n{list_problems(errors)}",

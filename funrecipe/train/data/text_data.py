@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from funrecipe.data.list_file import Problem, read_list_file, unique_lines
-from funrecipe.errors import DataError, UsageError, list_problems
+from funrecipe.data.kaldi_dir import read_texts
+from funrecipe.errors import UsageError
 from funrecipe.train.data.dataset import TrainItem
 from funrecipe.train.data.identity import set_fingerprint
 from funrecipe.train.data.small import Inspection
@@ -20,14 +20,11 @@ def inspect_text(data_dir: Path, tokenize: Callable[[str], tuple[int, ...]], *, 
     Raises:
         DataError: no such file, or lines that cannot be read.
     """
-    path, problems = data_dir / "text", list[Problem]()
-    lines = unique_lines(read_list_file(path, problems), path, problems)
-    if errors := [str(problem) for problem in problems if problem.is_error]:
-        raise DataError(f"{len(errors)} lines cannot be used\n{list_problems(errors)}", where=str(path))
-    found = Inspection([], total=len(lines))
-    found.fingerprint = set_fingerprint((key, line.value, "") for key, line in lines.items())
-    for key in sorted(lines):
-        ids = tokenize(lines[key].value)
+    texts = read_texts(data_dir / "text")
+    found = Inspection([], total=len(texts))
+    found.fingerprint = set_fingerprint((key, text, "") for key, text in texts.items())
+    for key in sorted(texts):
+        ids = tokenize(texts[key])
         if not ids:
             found.drop("empty text", key)
         elif len(ids) >= max_tokens:
