@@ -27,7 +27,6 @@ from funrecipe.jobs.shards import ShardEntry, read_list, write_lists
 PLAN_NAME = "plan.json"
 FORMAT = 2
 AGAIN = "run stage 1 again (with the same options as before it resumes, and takes seconds if all is decoded)"
-DEVICES = ("cpu", "cuda", "auto")
 
 
 @dataclass(frozen=True)
