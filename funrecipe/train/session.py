@@ -54,8 +54,6 @@ class Session:
 
     folder: ModelFolder
     trainer: Trainer
-    train_set: Inspection
-    valid_set: Inspection
 
 
 def starting_point(options: TrainOptions) -> ModelFolder:
@@ -162,7 +160,7 @@ def build_session(
         ranks=ranks,
         state_to_save=model_state,
     )
-    return Session(folder, trainer, data.train, data.valid)
+    return Session(folder, trainer)
 
 
 def add_phone_ctc(model: nn.Module, data: Preflight, options: TrainOptions) -> PhonesOf:
