@@ -8,18 +8,17 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from operator import attrgetter
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from funrecipe.data.list_file import Problem, read_unique_lines
 from funrecipe.errors import DataError, UnsafeFileError, list_problems
 
 
-@dataclass(frozen=True, slots=True)
-class Utterance:
+class Utterance(NamedTuple):
     """One utterance of a data directory.
 
     Attributes:
@@ -65,8 +64,7 @@ class DataDir:
 
     def raise_for_errors(self) -> None:
         """Raise DataError with the first ten errors and a count; UnsafeFileError when one would run a command."""
-        hint = f"funrecipe validate --data_dir {self.path} --fix OUT_DIR writes what can be used"
-        _raise_for_errors(self.problems, self.path, hint)
+        raise_for_errors_in(self.problems, self.path, fix_hint(self.path))
 
     def raise_for_missing_texts(self) -> None:
         """Raise DataError if ``text`` exists and lacks utterances: a truncated one would score only those it has."""
@@ -103,7 +101,7 @@ def read_scp(path: str | Path, *, allow_pipes: bool = False) -> tuple[Utterance,
     recordings = _read_recordings(Path(path), problems, allow_pipes=allow_pipes)
     if not recordings:
         problems.append(Problem("no usable utterance", str(path)))
-    _raise_for_errors(problems, Path(path), "fix the lines, or remove them")
+    raise_for_errors_in(problems, Path(path), "fix the lines, or remove them")
     return tuple(recordings[key] for key in sorted(recordings))
 
 
@@ -116,7 +114,7 @@ def read_texts(path: str | Path) -> dict[str, str]:
     path = Path(path)
     problems: list[Problem] = []
     texts = read_unique_lines(path, problems).values
-    _raise_for_errors(problems, path, "fix the lines")
+    raise_for_errors_in(problems, path, "fix the lines")
     return texts
 
 
@@ -130,14 +128,10 @@ def check_data_dir(data_dir: str | Path, *, allow_pipes: bool = False) -> DataDi
     Raises:
         DataError: no such folder, no ``wav.scp``, or a list that cannot be opened.
     """
-    folder = Path(data_dir)
-    if not folder.is_dir():
-        raise DataError(f"no data directory '{data_dir}'", hint="--data_dir must be a folder with wav.scp")
-    if not (folder / "wav.scp").exists():
-        raise DataError("no wav.scp in the data directory", where=str(folder), hint="one line per file: ID PATH")
+    folder = require_lists(data_dir)
     problems: list[Problem] = []
     recordings = _read_recordings(folder / "wav.scp", problems, allow_pipes=allow_pipes)
-    if _is_listed(folder / "segments"):
+    if is_listed(folder / "segments"):
         utterances = _read_segments(folder / "segments", recordings, problems)
     else:
         utterances = list(recordings.values())
@@ -145,7 +139,7 @@ def check_data_dir(data_dir: str | Path, *, allow_pipes: bool = False) -> DataDi
     if not utterances:
         problems.append(Problem("no usable utterance", str(folder / "wav.scp")))
     ids = {utterance.utt_id: utterance.utt_id for utterance in utterances}
-    source = folder / ("segments" if _is_listed(folder / "segments") else "wav.scp")
+    source = folder / ("segments" if is_listed(folder / "segments") else "wav.scp")
     texts = _read_texts(folder / "text", ids, source, problems)
     speakers = _read_fields(folder / "utt2spk", ids, problems)
     durations_s = _read_durations(folder / "utt2dur", ids, problems)
@@ -153,12 +147,26 @@ def check_data_dir(data_dir: str | Path, *, allow_pipes: bool = False) -> DataDi
     return DataDir(folder, tuple(utterances), texts, speakers, durations_s, tuple(problems))
 
 
-def _is_listed(path: Path) -> bool:
+def require_lists(data_dir: str | Path) -> Path:
+    """The folder. Raises DataError: it is not there, or has no ``wav.scp``."""
+    folder = Path(data_dir)
+    if not folder.is_dir():
+        raise DataError(f"no data directory '{data_dir}'", hint="--data_dir must be a folder with wav.scp")
+    if not (folder / "wav.scp").exists():
+        raise DataError("no wav.scp in the data directory", where=str(folder), hint="one line per file: ID PATH")
+    return folder
+
+
+def is_listed(path: Path) -> bool:
     """A link that leads nowhere is a list that cannot be read, not one that is not there."""
     return os.path.lexists(path)
 
 
-def _raise_for_errors(problems: Iterable[Problem], where: Path, hint: str) -> None:
+def fix_hint(folder: Path) -> str:
+    return f"funrecipe validate --data_dir {folder} --fix OUT_DIR writes what can be used"
+
+
+def raise_for_errors_in(problems: Iterable[Problem], where: Path, hint: str) -> None:
     errors = [problem for problem in problems if problem.is_error]
     if not errors:
         return
@@ -175,11 +183,11 @@ def resolve_audio(audio: str, folder: str) -> str:
     The result is absolute, so that a worker started elsewhere finds the file; a path that does not exist
     is returned unchanged, and so is an absolute one.
     """
+    if audio.startswith("/"):
+        return audio
     path, colon, offset = audio.rpartition(":")
     if not (colon and offset.isdecimal() and path):
         path, colon, offset = audio, "", ""
-    if os.path.isabs(path):
-        return audio
     for candidate in (path, os.path.join(folder, path)):
         if os.path.exists(candidate):
             return os.path.abspath(candidate) + colon + offset
@@ -191,20 +199,27 @@ def _read_recordings(path: Path, problems: list[Problem], *, allow_pipes: bool) 
     recordings = {}
     name, folder = str(path), str(path.parent)
     for (key, audio), number in zip(lines.values.items(), lines.numbers):
-        if not audio:
-            problems.append(Problem(f"no path after the id '{key}'", f"{name}:{number}"))
-            continue
-        if audio.startswith("|"):
-            problems.append(Problem(f"'{key}' is an output pipe: {audio}", f"{name}:{number}", is_unsafe=True))
-            continue
-        if audio.endswith("|"):
-            if not allow_pipes:
-                problems.append(Problem(f"'{key}' would run a command: {audio}", f"{name}:{number}", is_unsafe=True))
-                continue
-        else:
-            audio = resolve_audio(audio, folder)
-        recordings[key] = Utterance(key, audio, recording_id=key, list_path=name, line_number=number)
+        if recording := recording_of(key, audio, name, number, folder, problems, allow_pipes=allow_pipes):
+            recordings[key] = recording
     return recordings
+
+
+def recording_of(
+    key: str, audio: str, name: str, number: int, folder: str, problems: list[Problem], *, allow_pipes: bool
+) -> Utterance | None:
+    """One line of ``wav.scp``; None, and a problem, where it cannot be used."""
+    if not audio:
+        problems.append(Problem(f"no path after the id '{key}'", f"{name}:{number}"))
+        return None
+    if audio.startswith("|"):
+        problems.append(Problem(f"'{key}' is an output pipe: {audio}", f"{name}:{number}", is_unsafe=True))
+        return None
+    if not audio.endswith("|"):
+        audio = resolve_audio(audio, folder)
+    elif not allow_pipes:
+        problems.append(Problem(f"'{key}' would run a command: {audio}", f"{name}:{number}", is_unsafe=True))
+        return None
+    return Utterance(key, audio, None, None, key, name, number)
 
 
 def _read_segments(path: Path, recordings: dict[str, Utterance], problems: list[Problem]) -> list[Utterance]:
@@ -213,29 +228,36 @@ def _read_segments(path: Path, recordings: dict[str, Utterance], problems: list[
     lines = read_unique_lines(path, problems)
     name = str(path)
     for (key, value), number in zip(lines.values.items(), lines.numbers):
-        where = f"{name}:{number}"
-        fields = value.split()
-        if len(fields) != 3:
-            problems.append(Problem(f"expected 'ID RECORDING START END', found {len(fields) + 1} fields", where))
-            continue
-        recording = recordings.get(fields[0])
-        start_s, end_s = _number(fields[1]), _number(fields[2])
-        if recording is None:
-            problems.append(Problem(f"recording '{fields[0]}' of '{key}' is not in wav.scp", where))
-            continue
-        used.add(recording.utt_id)
-        if start_s is None or end_s is None or start_s < 0 or not (end_s > start_s or end_s == -1):
-            problems.append(Problem(f"'{key}' has invalid times: '{fields[1]}' to '{fields[2]}' seconds", where))
-            continue
-        end = None if end_s == -1 else end_s
-        utterances.append(Utterance(key, recording.audio, start_s, end, recording.utt_id, name, number))
+        used.add(value.split(maxsplit=1)[0] if value else "")
+        if segment := segment_of(key, value, name, number, recordings, problems):
+            utterances.append(segment)
     unused = ((r.utt_id, r.where) for r in recordings.values() if r.utt_id not in used)
     _warn_of_group("recording without a segment", unused, problems)
     return utterances
 
 
+def segment_of(
+    key: str, value: str, name: str, number: int, recordings: Mapping[str, Utterance], problems: list[Problem]
+) -> Utterance | None:
+    """One line of ``segments``; None, and a problem, where it cannot be used."""
+    where = f"{name}:{number}"
+    fields = value.split()
+    if len(fields) != 3:
+        problems.append(Problem(f"expected 'ID RECORDING START END', found {len(fields) + 1} fields", where))
+        return None
+    recording = recordings.get(fields[0])
+    start_s, end_s = parse_number(fields[1]), parse_number(fields[2])
+    if recording is None:
+        problems.append(Problem(f"recording '{fields[0]}' of '{key}' is not in wav.scp", where))
+        return None
+    if start_s is None or end_s is None or start_s < 0 or not (end_s > start_s or end_s == -1):
+        problems.append(Problem(f"'{key}' has invalid times: '{fields[1]}' to '{fields[2]}' seconds", where))
+        return None
+    return Utterance(key, recording.audio, start_s, None if end_s == -1 else end_s, recording.utt_id, name, number)
+
+
 def _read_texts(path: Path, ids: dict[str, str], source: Path, problems: list[Problem]) -> dict[str, str] | None:
-    if not _is_listed(path):
+    if not is_listed(path):
         return None
     lines = read_unique_lines(path, problems, keys=ids)
     texts = lines.values
@@ -250,7 +272,7 @@ def _read_texts(path: Path, ids: dict[str, str], source: Path, problems: list[Pr
 
 def _read_fields(path: Path, ids: dict[str, str], problems: list[Problem]) -> dict[str, str]:
     """A file of exactly two fields a line (``utt2spk``, ``utt2dur``); {} when it is not there."""
-    if not _is_listed(path):
+    if not is_listed(path):
         return {}
     lines = read_unique_lines(path, problems, keys=ids)
     fields: dict[str, Any] = {}
@@ -272,7 +294,7 @@ def _read_fields(path: Path, ids: dict[str, str], problems: list[Problem]) -> di
 def _read_durations(path: Path, ids: dict[str, str], problems: list[Problem]) -> dict[str, float]:
     durations_s = {}
     for key, value in _read_fields(path, ids, problems).items():
-        duration_s = _number(value)
+        duration_s = parse_number(value)
         if duration_s is None or duration_s < 0:
             problems.append(Problem(f"'{value}' is not a duration in seconds for '{key}'", str(path)))
         else:
@@ -280,7 +302,7 @@ def _read_durations(path: Path, ids: dict[str, str], problems: list[Problem]) ->
     return durations_s
 
 
-def _number(text: str) -> float | None:
+def parse_number(text: str) -> float | None:
     """A finite decimal number, or None."""
     try:
         value = float(text)

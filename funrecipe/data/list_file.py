@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from array import array
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
@@ -89,7 +89,7 @@ def read_unique_lines(
     unsorted: ListLine | None = None
     previous = ""
     values, numbers = found.values, found.numbers
-    for line in _usable_lines(path, problems):
+    for line in usable_lines(path, problems):
         number, key, value = line
         if key < previous and unsorted is None:
             unsorted = line
@@ -104,6 +104,24 @@ def read_unique_lines(
         problems.append(Problem(what, f"{path}:{unsorted.number}", is_error=False))
     _drop_repeated(found, repeated, problems)
     return found
+
+
+def unique_in_order(lines: Iterable[ListLine], path: Path, problems: list[Problem]) -> Iterator[ListLine]:
+    """As ``unique_lines``, for lines whose keys never descend and of which no more than two are held."""
+    first: ListLine | None = None
+    is_contradicted = False
+    for line in lines:
+        if first is not None:
+            if line.key == first.key:
+                problem = _repetition(first, line, path)
+                problems.append(problem)
+                is_contradicted |= problem.is_error
+                continue
+            if not is_contradicted:
+                yield first
+        first, is_contradicted = line, False
+    if first is not None and not is_contradicted:
+        yield first
 
 
 def _drop_repeated(found: UniqueLines, repeated: list[ListLine], problems: list[Problem]) -> None:
@@ -129,7 +147,7 @@ def _repetition(first: ListLine, line: ListLine, path: Path) -> Problem:
     return Problem(what, f"{path}:{line.number}", is_error=not same)
 
 
-def _usable_lines(path: Path, problems: list[Problem]) -> Iterator[ListLine]:
+def usable_lines(path: Path, problems: list[Problem]) -> Iterator[ListLine]:
     """See ``read_unique_lines``; problems of the whole file are appended after its last line."""
     odd: dict[str, list[int]] = {}
     if what := special_file(path):

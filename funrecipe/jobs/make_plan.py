@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from funrecipe.data.kaldi_dir import DataDir, read_data_dir
+from funrecipe.data.utterance_stream import UtteranceStream
 from funrecipe.errors import DataError
 from funrecipe.families import RECOGNITION
 from funrecipe.identity import code_version
@@ -17,11 +17,12 @@ from funrecipe.jobs.earlier_plans import switch_plans
 from funrecipe.jobs.launch import LOCAL, check_backend
 from funrecipe.jobs.local import layout_of
 from funrecipe.jobs.model_record import ModelRecord, choose_model
-from funrecipe.jobs.plan import Plan, plan_jobs, read_plan, write_plan
+from funrecipe.jobs.plan import Plan, read_plan, write_header
 from funrecipe.jobs.resources import lay_out
 from funrecipe.jobs.results import RESULTS, UNFINISHED, unpublish
 from funrecipe.jobs.run_record import check_published
-from funrecipe.jobs.shards import balance, make_entries
+from funrecipe.jobs.shards import make_entries
+from funrecipe.jobs.split import Draft
 from funrecipe.jobs.wording import count, format_duration
 from funrecipe.model_folder.checkpoints import DEFAULT_NAME
 from funrecipe.processes import only_run_in
@@ -63,16 +64,13 @@ def plan_run(
         task: what the model is expected to do (``families.TASKS``).
 
     Raises:
-        UsageError, DataError, WriteError: as :func:`read_data_dir`, :func:`choose_model` and :func:`make_plan`.
+        UsageError, DataError, WriteError: as :func:`choose_model` and :func:`make_plan`.
     """
     check_backend(wishes.backend)
     if (output_dir / RESULTS).exists():  # until a merge succeeds, it may not be what stage 1 was asked for
         (output_dir / UNFINISHED).touch()
-    data = read_data_dir(data_dir, allow_pipes=wishes.allow_pipes)
-    _, lines = make_plan(
-        data, choose_model(model, checkpoint_dir, checkpoint_name, options, task), options, wishes, output_dir
-    )
-    return lines
+    record = choose_model(model, checkpoint_dir, checkpoint_name, options, task)
+    return make_plan(data_dir, record, options, wishes, output_dir)[1]
 
 
 def check_plan(
@@ -100,7 +98,7 @@ def check_plan(
 
 
 def make_plan(
-    data: DataDir, model: ModelRecord, options: dict[str, Any], wishes: Wishes, output_dir: Path
+    data_dir: Path, model: ModelRecord, options: dict[str, Any], wishes: Wishes, output_dir: Path
 ) -> tuple[Plan, list[str]]:
     """Split the work and write the plan; the plan, and lines about it for the user.
 
@@ -108,38 +106,41 @@ def make_plan(
     before, are taken back.
 
     Raises:
-        UsageError: a GPU does not exist. DataError: audio that is not a file, or another run works in the folder.
-        WriteError: the folder cannot be written.
+        UsageError: a GPU does not exist. DataError, UnsafeFileError: lists with errors, audio that is not a file, or
+            another run works in the folder. WriteError: the folder cannot be written.
     """
-    entries = list(make_entries(data.utterances, data.durations_s, audio_fs=wishes.audio_fs or model.sample_rate_hz))
-    device, gpuid_list, num_jobs = _devices(len(entries), wishes, Path(model.weights))
-    shards = balance(entries, num_jobs)
-    plan = Plan(
-        output_dir=output_dir.absolute(),
-        data_dir=str(data.path.absolute()),
-        model=model,
-        options=options,
-        jobs=plan_jobs(shards),
-        batch_size=wishes.batch_size,
-        device=device,
-        gpuid_list=gpuid_list,
-        ncpu=wishes.ncpu,
-        code=code_version(),
-        audio_fs=wishes.audio_fs,
-        channel=wishes.channel,
-        allow_pipes=wishes.allow_pipes,
-        allow_ffmpeg=wishes.allow_ffmpeg,
-    )
-    lines = [_about(plan, wishes.backend)]
-    with only_run_in(plan.output_dir):  # a running worker's folder must not be moved away
-        slurm_record.refuse_living(plan.output_dir, plan.digest, dict(os.environ), resume=wishes.resume)
-        aside, kept = switch_plans(plan.output_dir, plan.work_digest)
+    output_dir = output_dir.absolute()
+    with only_run_in(output_dir), Draft(output_dir) as draft:  # a running worker's folder must not be moved away
+        utterances = UtteranceStream(data_dir, draft.folder, allow_pipes=wishes.allow_pipes)
+        rate_hz = wishes.audio_fs or model.sample_rate_hz
+        draft.fill(make_entries(utterances, num_lines=utterances.num_lines, audio_fs=rate_hz))
+        device, gpuid_list, num_jobs = _devices(draft.num_utterances, wishes, Path(model.weights))
+        plan = Plan(
+            output_dir=output_dir,
+            data_dir=str(data_dir.absolute()),
+            model=model,
+            options=options,
+            jobs=draft.split(num_jobs),
+            batch_size=wishes.batch_size,
+            device=device,
+            gpuid_list=gpuid_list,
+            ncpu=wishes.ncpu,
+            code=code_version(),
+            audio_fs=wishes.audio_fs,
+            channel=wishes.channel,
+            allow_pipes=wishes.allow_pipes,
+            allow_ffmpeg=wishes.allow_ffmpeg,
+        )
+        slurm_record.refuse_living(output_dir, plan.digest, dict(os.environ), resume=wishes.resume)
+        aside, kept = switch_plans(output_dir, plan.work_digest)
         if not wishes.resume:
-            unpublish(plan.output_dir)
+            unpublish(output_dir)
             for job in plan.jobs:
                 shutil.rmtree(plan.shard_folder(job.number), ignore_errors=True)
-        write_plan(plan, shards)
-        (plan.output_dir / "log").mkdir(exist_ok=True)
+        draft.publish(output_dir / "split")
+        write_header(plan)
+        (output_dir / "log").mkdir(exist_ok=True)
+    lines = [_about(plan, wishes.backend)]
     if aside:
         lines.insert(0, f"the plan has changed: earlier results are in {aside}")
     if kept:

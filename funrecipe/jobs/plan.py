@@ -12,6 +12,7 @@ threads and the batch size are in neither, since results do not depend on them.
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -20,9 +21,9 @@ from typing import Any
 
 from funrecipe.errors import DataError, UsageError
 from funrecipe.files import write_json
-from funrecipe.identity import rows_digest, value_digest
+from funrecipe.identity import value_digest
 from funrecipe.jobs.model_record import ModelRecord
-from funrecipe.jobs.shards import ShardEntry, read_list, write_lists
+from funrecipe.jobs.shards import ShardEntry
 
 PLAN_NAME = "plan.json"
 FORMAT = 2
@@ -121,15 +122,25 @@ class Plan:
         Raises:
             DataError: the list is missing, or not the one that the header names.
         """
-        path = self.output_dir / "split" / f"shard.{number}.jsonl"
-        entries = list(read_list(path))
-        if rows_digest(entry.row() for entry in entries) != self.job(number).digest:
-            raise DataError("the list is not the one of this plan", where=str(path), hint=AGAIN)
-        return entries
+        return [ShardEntry(*row) for row in self._rows(number)]
 
     def stamps(self, number: int) -> dict[str, str]:
-        """id -> stamp of its audio, for the utterances of one shard."""
-        return {entry.id: entry.stamp for entry in self.entries(number)}
+        """id -> stamp of its audio, for the utterances of one shard. Raises as ``entries``."""
+        return {row[0]: row[-1] for row in self._rows(number)}
+
+    def _rows(self, number: int) -> list[list[Any]]:
+        path = self.output_dir / "split" / f"shard.{number}.jsonl"
+        digest = hashlib.sha256()
+        try:
+            with open(path, "rb") as file:
+                lines = file.readlines()
+            digest.update(b"".join(map(digest_line, lines)))
+            rows = [json.loads(line.decode("utf-8", "surrogateescape")) for line in lines]
+        except (OSError, ValueError, TypeError) as error:
+            raise DataError(f"not a list of a plan: {error}", where=str(path), hint="run stage 1 again") from None
+        if digest.hexdigest() != self.job(number).digest:
+            raise DataError("the list is not the one of this plan", where=str(path), hint=AGAIN)
+        return rows
 
     def shard_folder(self, number: int) -> Path:
         return self.output_dir / f"output.{number}"
@@ -138,23 +149,20 @@ class Plan:
         return self.output_dir / "log" / f"decode.{number}.log"
 
 
-def plan_jobs(shards: Sequence[Sequence[ShardEntry]]) -> tuple[Job, ...]:
-    """The jobs of shards."""
-    return tuple(
-        Job(
-            number,
-            len(shard),
-            round(sum(u.cost_s for u in shard), 3),
-            rows_digest(u.row() for u in shard),
-            rows_digest((u.id, u.audio, u.start_s, u.end_s) for u in shard),
-        )
-        for number, shard in enumerate(shards, start=1)
-    )
+def digest_line(line: bytes) -> bytes:
+    """A line of a list as digests count it: characters beyond ASCII are escaped."""
+    if line.isascii() and b"\x7f" not in line:
+        return line
+    return json.dumps(json.loads(line.decode("utf-8", "surrogateescape"))).encode() + b"\n"
 
 
-def write_plan(plan: Plan, shards: Sequence[Sequence[ShardEntry]]) -> None:
-    """Write the lists of the jobs, and then the header."""
-    write_lists(shards, plan.output_dir / "split")
+def work_line(line: bytes) -> bytes:
+    """The same as work digests count it: without the duration and the stamp."""
+    return line.rsplit(b", ", 2)[0] + b"]\n"
+
+
+def write_header(plan: Plan) -> None:
+    """Write ``plan.json``, when the lists of the jobs are in place."""
     header = asdict(plan)
     del header["output_dir"]
     write_json(plan.path, {"digest": plan.digest, "work_digest": plan.work_digest, "format": FORMAT} | header)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from funrecipe.data.kaldi_dir import read_data_dir
+from funrecipe.data.utterance_stream import UtteranceStream
 from funrecipe.errors import DataError, UsageError
 from funrecipe.identity import file_stamp, fingerprint, rows_digest, strict_stamp
 from funrecipe.jobs import resources
@@ -18,18 +18,41 @@ from funrecipe.jobs.earlier_plans import switch_plans
 from funrecipe.jobs.local import layout_of
 from funrecipe.jobs.make_plan import Wishes, contradictions, make_plan
 from funrecipe.jobs.model_record import ModelRecord, checked_model, choose_model, record_model
-from funrecipe.jobs.plan import Plan, plan_jobs, read_plan, write_plan
+from funrecipe.jobs.plan import Job, Plan, read_plan, write_header
 from funrecipe.jobs.resources import lay_out
 from funrecipe.jobs.shards import ShardEntry, make_entries
+from funrecipe.jobs.split import Draft
 from funrecipe.model_folder import open_model_folder
 
 TINY = Path(__file__).resolve().parents[1] / "data/paraformer_tiny_zh/model"
 
 
+def plan_jobs(shards: list[list[ShardEntry]]) -> tuple[Job, ...]:
+    """What a header says of these shards, by the definition of the digests."""
+    return tuple(
+        Job(
+            number,
+            len(shard),
+            round(sum(entry.cost_s for entry in shard), 3),
+            rows_digest(shard),
+            rows_digest(entry[:4] for entry in shard),
+        )
+        for number, shard in enumerate(shards, start=1)
+    )
+
+
+def write_plan(plan: Plan, shards: list[list[ShardEntry]]) -> None:
+    (plan.output_dir / "split").mkdir(exist_ok=True)
+    for number, shard in enumerate(shards, start=1):
+        lines = "".join(json.dumps(entry, ensure_ascii=False) + "\n" for entry in shard)
+        (plan.output_dir / f"split/shard.{number}.jsonl").write_text(lines)
+    write_header(plan)
+
+
 @pytest.fixture
 def shards() -> list[list[ShardEntry]]:
     entries = [ShardEntry(f"u{n}", f'/a "b" $(c)/{n}.wav', stamp="1-1") for n in range(4)]
-    entries[0] = replace(entries[0], id="u0名", start_s=0.5, end_s=1.25)
+    entries[0] = entries[0]._replace(id="u0名", start_s=0.5, end_s=1.25)
     return [entries[:2], entries[2:]]
 
 
@@ -48,6 +71,20 @@ def test_a_plan_survives_the_disk_and_a_worker_reads_its_own_list(plan: Plan, sh
     assert plan.entries(1) == shards[0]
     with pytest.raises(DataError, match="not a list of a plan"):
         plan.entries(2)
+
+
+def test_the_lists_that_are_written_are_those_that_a_worker_reads(plan: Plan, shards: list[list[ShardEntry]]) -> None:
+    entries = [entry for shard in shards for entry in shard]
+    with Draft(plan.output_dir) as draft:
+        draft.fill(entries)
+        jobs = draft.split(2)
+        draft.publish(plan.output_dir / "split")
+    write_header(replace(plan, jobs=jobs))
+    written = read_plan(plan.output_dir)
+    found = [written.entries(1), written.entries(2)]
+    assert sorted(entry for shard in found for entry in shard) == entries and jobs == plan_jobs(found)
+    assert written.stamps(1) == {entry.id: entry.stamp for entry in found[0]}
+    assert (plan.output_dir / "split/wav.1.scp").read_text() == "".join(f"{e.id} {e.audio}\n" for e in found[0])
 
 
 def test_a_list_of_another_plan_is_refused(plan: Plan, shards: list[list[ShardEntry]]) -> None:
@@ -79,7 +116,7 @@ def test_the_digest_covers_what_results_depend_on_and_no_more(plan: Plan, shards
     same = replace(plan, device="cpu", gpuid_list="", ncpu=9, batch_size=1, data_dir="elsewhere", output_dir=Path("/o"))
     assert (same.digest, same.work_digest) == (plan.digest, plan.work_digest)
     # A repaired file is another identity, and the same work: what is decoded of the rest stays.
-    repaired = [[replace(shards[0][0], stamp="2-2"), shards[0][1]], shards[1]]
+    repaired = [[shards[0][0]._replace(stamp="2-2"), shards[0][1]], shards[1]]
     other = replace(plan, jobs=plan_jobs(repaired))
     assert other.digest != plan.digest and other.work_digest == plan.work_digest
 
@@ -226,15 +263,15 @@ def test_audio_that_may_never_end_is_refused_when_planning(kind: str, tmp_path: 
     path = tmp_path / "fifo.wav" if kind == "fifo" else Path("/dev/zero")
     if kind == "fifo":
         os.mkfifo(path)
-    data = read_data_dir(_data_dir(tmp_path / "data", str(path)))
+    data = UtteranceStream(_data_dir(tmp_path / "data", str(path)))
     with pytest.raises(DataError, match=f"wav.scp:1: 'a' is a [a-z ]+, not a file: {path}"):
-        list(make_entries(data.utterances, {}))
+        list(make_entries(data, num_lines=1))
 
 
 def test_planning_for_another_machine_asks_nothing_of_this_one(tmp_path: Path, machine) -> None:
     machine(cores=1, gpus=0)
     (tmp_path / "a.wav").write_bytes(b"x" * 100)
-    data = read_data_dir(_data_dir(tmp_path / "data", str(tmp_path / "a.wav")))
+    data = _data_dir(tmp_path / "data", str(tmp_path / "a.wav"))
     record = ModelRecord("/nowhere", str(tmp_path / "a.wav"), {"weights": "abc"})
     for asked, device in (("true", "cuda"), ("false", "cpu"), ("auto", "auto")):
         wishes = Wishes(gpu_inference=asked, gpuid_list="0,1", backend="elsewhere")

@@ -1,0 +1,113 @@
+"""The utterances of a Kaldi data directory one by one, in byte order of their ids, however many there are."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import chain
+from pathlib import Path
+
+from funrecipe.data.in_order import look_over, sort_rows
+from funrecipe.data.kaldi_dir import (
+    Utterance,
+    fix_hint,
+    is_listed,
+    parse_number,
+    raise_for_errors_in,
+    recording_of,
+    require_lists,
+    segment_of,
+)
+from funrecipe.data.list_file import ListLine, Problem, unique_in_order, usable_lines
+
+LISTS = ("wav.scp", "segments", "utt2dur")
+
+
+class UtteranceStream:
+    """What ``read_data_dir`` gives as ``utterances`` and ``durations_s``, for one pass in little memory.
+
+    Only ``wav.scp``, ``segments`` and ``utt2dur`` are read. Of a directory with segments the recordings are held.
+
+    Args:
+        scratch: folder on whose disk lists are sorted that are not in order.
+    Attributes:
+        num_lines: lines that list utterances, at least as many as there are utterances.
+    Raises:
+        DataError: no such folder, no ``wav.scp``, or a list that cannot be opened.
+    """
+
+    def __init__(self, data_dir: str | Path, scratch: Path | None = None, *, allow_pipes: bool = False) -> None:
+        self.folder = require_lists(data_dir)
+        self._scratch, self._allow_pipes = scratch, allow_pipes
+        self._has_segments = is_listed(self.folder / "segments")
+        self._orders: dict[str, bool] = {}
+        self._orders[self._source], self.num_lines = look_over(self.folder / self._source)
+        # In the order of read_data_dir: by list, and there of lines, of repetitions, of what the lines say.
+        self._problems: dict[tuple[int, int], list[Problem]] = {(n, kind): [] for n in range(3) for kind in range(4)}
+
+    def __iter__(self) -> Iterator[tuple[Utterance, float | None]]:
+        """Utterances with their duration in seconds, if ``utt2dur`` has it.
+
+        Raises:
+            DataError, UnsafeFileError: after the last one, where the lists have errors.
+        """
+        recordings = self._recordings()
+        utterances = self._segments({r.utt_id: r for r in recordings}) if self._has_segments else recordings
+        lines, bad_durations = self._durations(), self._problems[2, 3]
+        line = next(lines, None)
+        is_empty = True
+        for utterance in utterances:
+            is_empty = False
+            while line is not None and line.key < utterance.utt_id:
+                line = next(lines, None)
+            seconds = None
+            if line is not None and line.key == utterance.utt_id:
+                seconds = parse_number(line.value)
+                if seconds is None or seconds < 0:
+                    what = f"'{line.value}' is not a duration in seconds for '{line.key}'"
+                    bad_durations.append(Problem(what, str(self.folder / "utt2dur")))
+            yield utterance, seconds
+        for _ in lines:
+            pass
+        if is_empty:
+            self._problems[1, 3].append(Problem("no usable utterance", str(self.folder / "wav.scp")))
+        raise_for_errors_in(chain.from_iterable(self._problems.values()), self.folder, fix_hint(self.folder))
+
+    @property
+    def _source(self) -> str:
+        return "segments" if self._has_segments else "wav.scp"
+
+    def _recordings(self) -> Iterator[Utterance]:
+        lines, problems = self._lines("wav.scp")
+        name, folder = str(self.folder / "wav.scp"), str(self.folder)
+        for number, key, audio in lines:
+            found = recording_of(key, audio, name, number, folder, problems, allow_pipes=self._allow_pipes)
+            if found is not None:
+                yield found
+
+    def _segments(self, recordings: dict[str, Utterance]) -> Iterator[Utterance]:
+        lines, problems = self._lines("segments")
+        name = str(self.folder / "segments")
+        for number, key, value in lines:
+            if (found := segment_of(key, value, name, number, recordings, problems)) is not None:
+                yield found
+
+    def _durations(self) -> Iterator[ListLine]:
+        if not is_listed(self.folder / "utt2dur"):
+            return
+        lines, problems = self._lines("utt2dur")
+        for line in lines:
+            if (num_fields := len(line.value.split())) == 1:
+                yield line
+            else:
+                where = f"{self.folder / 'utt2dur'}:{line.number}"
+                problems.append(Problem(f"expected two fields, found {num_fields + 1}", where))
+
+    def _lines(self, name: str) -> tuple[Iterator[ListLine], list[Problem]]:
+        """The lines of a list in order, and where problems of what they say belong."""
+        path, n = self.folder / name, LISTS.index(name)
+        of_lines, of_repetitions, of_contents = (self._problems[n, kind] for kind in range(3))
+        lines: Iterator[ListLine] = usable_lines(path, of_lines)
+        if not (self._orders[name] if name in self._orders else look_over(path)[0]):
+            rows = sort_rows(((key, number, value) for number, key, value in lines), self._scratch)
+            lines = (ListLine(number, key, value) for key, number, value in rows)
+        return unique_in_order(lines, path, of_repetitions), of_contents
