@@ -6,9 +6,11 @@ Every input line gives one output line, ``key<TAB>`` when nothing is left of the
 from __future__ import annotations
 
 import argparse
+import shutil
 import sys
 from collections.abc import Iterable, Iterator
-from pathlib import Path
+from contextlib import ExitStack
+from tempfile import TemporaryFile
 
 from funrecipe.errors import DataError
 from funrecipe.files import atomic_write
@@ -35,19 +37,21 @@ def _split_lines(lines: Iterable[bytes], source: str) -> Iterator[tuple[str, str
 
 def run(args: argparse.Namespace) -> int:
     profile = get_profile(args.profile)
-    try:
-        data = sys.stdin.buffer.read() if args.input == "-" else Path(args.input).read_bytes()
-    except OSError as error:
-        raise DataError(f"cannot read {args.input}: {error.strerror}", where=args.input) from None
-    # Only the newline ends a line: str.splitlines would also cut at characters such as U+2028 inside a text.
-    lines = data.removesuffix(b"\n").split(b"\n") if data else []
-    source = "standard input" if args.input == "-" else args.input
-    done = "".join(f"{key}\t{profile.normalize(text)}\n" for key, text in _split_lines(lines, source)).encode()
-    if args.output == "-":
-        sys.stdout.buffer.write(done)
-        sys.stdout.flush()
-    else:
-        with atomic_write(args.output, "wb") as stream:
-            stream.write(done)
-    print(f"normalize: {len(lines)} lines, profile {profile.name} {profile.version}", file=sys.stderr)
+    num_lines = 0
+    with ExitStack() as stack:
+        try:
+            lines = sys.stdin.buffer if args.input == "-" else stack.enter_context(open(args.input, "rb"))
+        except OSError as error:
+            raise DataError(f"cannot read {args.input}: {error.strerror}", where=args.input) from None
+        is_printed = args.output == "-"  # when all lines are right
+        file = TemporaryFile() if is_printed else atomic_write(args.output, "wb")  # noqa: SIM115  # entered below
+        out = stack.enter_context(file)
+        for key, text in _split_lines(lines, "standard input" if args.input == "-" else args.input):
+            out.write(f"{key}\t{profile.normalize(text)}\n".encode())
+            num_lines += 1
+        if is_printed:
+            out.seek(0)
+            shutil.copyfileobj(out, sys.stdout.buffer)
+            sys.stdout.flush()
+    print(f"normalize: {num_lines} lines, profile {profile.name} {profile.version}", file=sys.stderr)
     return 0

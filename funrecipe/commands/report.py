@@ -36,7 +36,7 @@ def run(args: argparse.Namespace) -> None:
     from funrecipe.score.report import RunFacts, render_html, render_markdown
     from funrecipe.score.result_folder import ResultFolder
     from funrecipe.score.scoring import score_normalized
-    from funrecipe.score.side_information import read_side_information
+    from funrecipe.score.side_information import SideStream
     from funrecipe.score.summary import analysis_json, summary_json
 
     if args.data_dir and not args.data_dir.is_dir():
@@ -53,14 +53,14 @@ def run(args: argparse.Namespace) -> None:
         missing_policy=protocol.get("missing", "strict"),
     )
     data_dir = args.data_dir or record.data_dir
-    side = read_side_information(data_dir, durations_s=record.durations_s, hotwords=read_hotwords(args.hotwords))
+    side = SideStream(data_dir, durations_s=record.durations_s, hotwords=read_hotwords(args.hotwords)).of(scoring.ids)
     summary = summary_json(scoring, folder.summary().get("meta", record.summary))
     summary["analysis"] = analysis_json(scoring, side)
     facts = RunFacts(
         title=args.title or folder.output_dir.resolve().name,
         audio=_audio(record.entries(), data_dir),
-        durations_s=side.durations_s,
-        speaker_of=side.speaker_of,
+        durations_s=side.durations_s or {},
+        speaker_of=side.speaker_of or {},
         workers=record.workers(),
         speechio=folder.speechio(),
     )

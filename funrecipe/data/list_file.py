@@ -107,7 +107,7 @@ def read_unique_lines(
 
 
 def unique_in_order(lines: Iterable[ListLine], path: Path, problems: list[Problem]) -> Iterator[ListLine]:
-    """As ``unique_lines``, for lines whose keys never descend and of which no more than two are held."""
+    """As ``read_unique_lines``, for lines whose keys never descend and of which no more than two are held."""
     first: ListLine | None = None
     is_contradicted = False
     for line in lines:

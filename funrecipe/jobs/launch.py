@@ -75,9 +75,7 @@ def launch(
     """
     check_backend(backend_name)
     with only_run_in(plan.output_dir):
-        jobs = [
-            job for job in plan.jobs if not is_shard_complete(plan.shard_folder(job.number), plan.stamps(job.number))
-        ]
+        jobs = [job for job in plan.jobs if not _is_complete(plan, job)]
         if not jobs:
             return LaunchReport(0, 0.0, 0.0)
         unpublish(plan.output_dir)
@@ -88,6 +86,11 @@ def launch(
         report = LaunchReport(len(jobs), time.monotonic() - started, run.decoded_s() - before_s)
         _record(plan, report)
         return report
+
+
+def _is_complete(plan: Plan, job: Job) -> bool:
+    folder = plan.shard_folder(job.number)
+    return (folder / "done").exists() and is_shard_complete(folder, plan.stamps(job.number))
 
 
 def check_backend(name: str) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import filecmp
-import heapq
 import json
 import os
 import random
@@ -13,7 +12,6 @@ import shutil
 import socket
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
@@ -21,6 +19,7 @@ from typing import BinaryIO
 
 from funrecipe.errors import IncompleteRunError, WorkerError, list_problems
 from funrecipe.files import atomic_write, temporary_name, write_error, write_text
+from funrecipe.jobs.merge_files import merged_lines
 from funrecipe.jobs.shard_files import (
     ATTEMPT,
     FILES,
@@ -36,7 +35,6 @@ from funrecipe.jobs.shard_files import (
 REPORTS = ("report.html", "RESULTS.md")  # of stage 4; what they say is about RESULTS
 UNFINISHED = ".stage1_unfinished"  # a stage 1 has begun over published results, which may not be what it asks for
 DIGEST_NAME = "plan.digest"  # in RESULTS: the plan that they are of
-MOST_OPEN = 400  # files that a merge has open at once
 PUBLISH_TRIES = 5
 
 
@@ -307,22 +305,25 @@ def _look_through(
     folder: Path, ids: Sequence[str] | Mapping[str, str], failed: dict[str, tuple[str, str]], problems: list[str]
 ) -> _Found:
     """Check one shard, adding to ``failed`` and ``problems``. Lines that do not count are taken out of its files."""
-    stamps = ids if isinstance(ids, Mapping) else None
-    missing = {_bytes(key) for key in ids}
+    wanted: dict[bytes, str | None] = (
+        {_bytes(key): stamp for key, stamp in ids.items()}
+        if isinstance(ids, Mapping)
+        else dict.fromkeys(map(_bytes, ids))
+    )
+    missing = dict(wanted)
     shard, found, is_clean = SortedShard(folder), _Found(), True
     for record in shard:
-        is_wanted = record.key in missing and (stamps is None or stamps[_text(record.key)] == record.done.stamp)
-        is_clean &= is_wanted
-        if is_wanted:
-            missing.remove(record.key)
+        if record.key in missing and missing[record.key] in (None, record.done.stamp):
+            del missing[record.key]
             found.num_empty += record.lines["text"] == record.key + b" \n"
             found.num_multichannel += record.done.channels > 1
             found.most_channels = max(found.most_channels, record.done.channels)
             found.audio_s += record.done.audio_s
             found.decode_s += record.done.decode_s
+        else:
+            is_clean = False
     if not (is_clean and shard.is_clean) and (folder / "done").exists():
-        keep = {_bytes(key) for key in ids} - missing
-        _rewrite(folder, keep)
+        _rewrite(folder, wanted.keys() - missing.keys())
     shard_failed = read_failed(folder / "failed.scp") if missing else {}
     for key in sorted(_text(key) for key in missing):
         if key in shard_failed:
@@ -392,17 +393,10 @@ def _publish(output_dir: Path, folders: Sequence[Path], digest: str) -> None:
 def _merge_lines(parts: Sequence[Path], target: Path) -> bool:
     """Merge files sorted by id into one; True if it has lines. Whole lines sort as their ids do: the space that ends
     an id sorts before any character of one."""
-    while len(parts) > MOST_OPEN:
-        merged = target.with_name(f"{target.name}.{len(parts)}")
-        _merge_lines(parts[:MOST_OPEN], merged)
-        parts = [*parts[MOST_OPEN:], merged]
-    with ExitStack() as stack, open(target, "wb") as out:
-        out.writelines(heapq.merge(*(stack.enter_context(open(part, "rb")) for part in parts)))
-        has_lines = out.tell() > 0
-    for part in parts:
-        if part.parent == target.parent:
-            part.unlink()
-    return has_lines
+    with open(target, "wb") as out:
+        for lines in merged_lines(parts):
+            out.writelines(lines)
+        return out.tell() > 0
 
 
 def _sort_into(source: Path, target: Path, *, or_empty: bool = False) -> None:

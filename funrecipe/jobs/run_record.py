@@ -7,10 +7,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from funrecipe.errors import DataError
+from funrecipe.jobs.merge_files import merged_lines
 from funrecipe.jobs.plan import AGAIN, PLAN_NAME, Plan, read_plan
 from funrecipe.jobs.precision import decision_of
 from funrecipe.jobs.results import DIGEST_NAME, UNFINISHED
-from funrecipe.jobs.shard_files import RESULTS, Done, read_done
+from funrecipe.jobs.shard_files import RESULTS, parse_done, read_done
 from funrecipe.jobs.shards import ShardEntry
 
 
@@ -22,19 +23,22 @@ class RunRecord:
     summary: dict[str, str] = field(default_factory=dict)
     plan: Plan | None = None
 
-    def durations_s(self) -> dict[str, float]:
-        """Seconds of audio of each decoded utterance, by id."""
-        return {key: entry.audio_s for done in self._done() for key, entry in done.items()}
+    def durations_s(self) -> Iterator[tuple[str, float]]:
+        """Id and seconds of audio of each decoded utterance, in byte order of the ids."""
+        paths = [path for _, path in self._done() if path.is_file()]
+        for lines in merged_lines(paths):
+            for key, done in parse_done(lines):
+                yield key, done.audio_s
 
     def workers(self) -> dict[int, tuple[float, float]]:
         """Seconds of audio and of decoding, by number of the job."""
-        sums = ((sum(e.audio_s for e in d.values()), sum(e.decode_s for e in d.values())) for d in self._done())
-        return dict(enumerate(sums, start=1))
+        done = ((number, read_done(path).values()) for number, path in self._done())
+        return {number: (sum(e.audio_s for e in d), sum(e.decode_s for e in d)) for number, d in done}
 
-    def _done(self) -> Iterator[dict[str, Done]]:
+    def _done(self) -> Iterator[tuple[int, Path]]:
         if self.plan is not None:
             for job in self.plan.jobs:
-                yield read_done(self.plan.shard_folder(job.number) / "done")
+                yield job.number, self.plan.shard_folder(job.number) / "done"
 
     def entries(self) -> dict[str, ShardEntry]:
         """The utterances of the plan by id."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -14,7 +14,7 @@ from funrecipe.jobs.run_record import check_results, read_run_record
 from funrecipe.score import stage2, stage3
 from funrecipe.score.options import ScoreOptions
 from funrecipe.score.result_folder import state_of_scores, take_texts
-from funrecipe.score.side_information import SideInformation, read_side_information
+from funrecipe.score.side_information import SideStream
 
 
 def score_run(options: ScoreOptions) -> Iterator[str]:
@@ -27,20 +27,21 @@ def score_run(options: ScoreOptions) -> Iterator[str]:
     record = read_run_record(options.plan, options.digest)
     options = replace(options, meta={**record.summary, **options.meta})
 
-    def side_of(ids: Sequence[str]) -> SideInformation:
-        return read_side_information(
+    score: Callable[[ScoreOptions], Iterable[str]]
+    if options.protocol == "speechio":
+        score = stage3.score_speechio
+    elif options.detail == "totals":
+        score = stage2.total_lines
+    else:
+        side = SideStream(
             options.data_dir or record.data_dir,
             utt2spk=options.utt2spk,
             utt2set=options.utt2set,
             utt2dur=options.utt2dur,
             durations_s=record.durations_s,
             hotwords=read_hotwords(options.hotwords),
-            ids=ids,
         )
-
-    score = stage3.score_speechio if options.protocol == "speechio" else partial(stage2.score_strict, side_of=side_of)
-    if options.detail == "totals":
-        score = stage2.total_lines
+        score = partial(stage2.score_strict, side=side)
     if not options.results:
         yield from score(options)
         return

@@ -15,20 +15,20 @@ from __future__ import annotations
 
 import contextlib
 import zlib
-from collections.abc import Generator, Iterator, Mapping
+from collections.abc import Generator, Iterable, Iterator, Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass
 from pathlib import Path
+from typing import IO, NamedTuple
 
 RESULTS = "1best_recog"
 REQUIRED = ("text", "token", "score")
 OPTIONAL = ("timestamp", "nbest", "rich")
 FILES = REQUIRED + OPTIONAL
+NAMES = {name: name.encode() for name in FILES}
 ATTEMPT = "attempt."
 
 
-@dataclass(frozen=True, slots=True)
-class Done:
+class Done(NamedTuple):
     """One line of ``done``: what a decoded utterance cost, and the stamp and channels of its audio."""
 
     audio_s: float
@@ -37,8 +37,7 @@ class Done:
     channels: int = 1
 
 
-@dataclass(frozen=True, slots=True)
-class Record:
+class Record(NamedTuple):
     """A result whose check holds. ``lines``: by file name its whole line there; an optional file may have none."""
 
     key: bytes
@@ -60,7 +59,7 @@ def _check(cost: bytes, lines: Mapping[str, bytes]) -> int:
     check = zlib.crc32(cost)
     for name in FILES:
         if name in lines:
-            check = zlib.crc32(lines[name], zlib.crc32(name.encode(), check))
+            check = zlib.crc32(lines[name], zlib.crc32(NAMES[name], check))
     return check
 
 
@@ -88,53 +87,63 @@ class SortedShard:
         with ExitStack() as stack:
             readers = {}
             for name in FILES:
-                content = _keyed_lines(self.folder / RESULTS / name, b" ")
-                stack.callback(content.close)
-                readers[name] = _Reader(content)
+                with contextlib.suppress(FileNotFoundError, IsADirectoryError):
+                    readers[name] = _Reader(stack.enter_context(open(self.folder / RESULTS / name, "rb")))
             last = b""
             for key, line in _keyed_lines(self.folder / "done", b"\t"):
                 if key <= last:
                     self.is_clean = False
                     continue
-                last = key
-                found_lines = {
-                    name: found for name, reader in readers.items() if (found := reader.take(key)) is not None
-                }
-                record = _record(key, line, found_lines)
+                last, start = key, key + b" "
+                lines = {name: found for name, reader in readers.items() if (found := reader.take(key, start))}
+                record = _record(key, line, lines)
                 if record is None:
                     self.is_clean = False
                 else:
                     yield record
             for reader in readers.values():
-                reader.take(None)
-                self.is_clean &= not reader.left_out
+                self.is_clean &= not reader.left_out and not reader.line
         self.is_clean &= not any(_is_torn(self.folder / name) for name in ("done", *(f"{RESULTS}/{n}" for n in FILES)))
 
 
 class _Reader:
-    """Lines by ascending key; ``left_out`` counts those that nobody asked for."""
+    """Lines by ascending key; ``left_out`` counts those that nobody asked for, ``line`` is the next one."""
 
-    def __init__(self, lines: Iterator[tuple[bytes, bytes]]) -> None:
-        self._lines = lines
-        self._next = next(lines, None)
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file = file
         self.left_out = 0
+        self._read()
 
-    def take(self, key: bytes | None) -> bytes | None:
-        """The line of ``key``; None: there is none. A key of None reads to the end."""
-        while self._next is not None and (key is None or self._next[0] < key):
+    def take(self, key: bytes, start: bytes) -> bytes | None:
+        """The line of ``key``, which nearly always begins with ``start``; None: there is none."""
+        line = self.line
+        if line.startswith(start):
+            self._read()
+            return line
+        while self.line and (found := self.line.partition(b" ")[0].rstrip(b"\n")) <= key:
+            line = self.line
+            self._read()
+            if found == key:
+                return line
             self.left_out += 1
-            self._next = next(self._lines, None)
-        if self._next is None or self._next[0] != key:
-            return None
-        line = self._next[1]
-        self._next = next(self._lines, None)
-        return line
+        return None
+
+    def _read(self) -> None:
+        self.line = self._file.readline()
+        if not self.line.endswith(b"\n"):  # torn off
+            self.line = b""
 
 
 def read_done(path: Path) -> dict[str, Done]:
     """What ``done`` says, whether or not the other files agree: for times, not for results."""
-    entries = ((key, _parse_done(key, line)) for key, line in _keyed_lines(path, b"\t"))
-    return {key.decode("utf-8", "surrogateescape"): entry for key, entry in entries if entry is not None}
+    return dict(parse_done(line for _, line in _keyed_lines(path, b"\t")))
+
+
+def parse_done(lines: Iterable[bytes]) -> Iterator[tuple[str, Done]]:
+    for line in lines:
+        key, _, rest = line.partition(b"\t")
+        if (done := _parse_cost(rest.rpartition(b"\t")[0])) is not None:
+            yield key.decode("utf-8", "surrogateescape"), done
 
 
 def read_failed(path: Path) -> dict[str, tuple[str, str]]:
@@ -145,17 +154,17 @@ def read_failed(path: Path) -> dict[str, tuple[str, str]]:
 
 
 def _record(key: bytes, line: bytes, lines: dict[str, bytes]) -> Record | None:
-    done = _parse_done(key, line)
-    if done is None or any(name not in lines for name in REQUIRED):
+    cost, _, check = line[len(key) + 1 : -1].rpartition(b"\t")
+    if check != b"%08x" % _check(cost, lines) or any(name not in lines for name in REQUIRED):
         return None
-    return Record(key, done, lines) if done_line(key, done, lines) == line else None
+    done = _parse_cost(cost)
+    return None if done is None else Record(key, done, lines)
 
 
-def _parse_done(key: bytes, line: bytes) -> Done | None:
+def _parse_cost(cost: bytes) -> Done | None:
     with contextlib.suppress(ValueError):  # a garbled line is no result
-        audio_s, decode_s, stamp, *channels, _check = line[len(key) + 1 : -1].split(b"\t")
-        is_many = [int(number) for number in channels[:1]]
-        return Done(float(audio_s), float(decode_s), stamp.decode("utf-8", "surrogateescape"), *is_many)
+        audio_s, decode_s, stamp, *channels = cost.split(b"\t")
+        return Done(float(audio_s), float(decode_s), stamp.decode("utf-8", "surrogateescape"), *map(int, channels[:1]))
     return None
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import filecmp
+import os
 import re
 from pathlib import Path
 
@@ -12,6 +14,8 @@ from funrecipe.jobs.run_record import check_published
 from funrecipe.jobs.shard_files import RESULTS, read_done, read_failed
 from funrecipe.jobs.status import read_status
 from funrecipe.jobs.wording import format_duration
+
+END_BYTES = 2000  # of text.cer, which hold the rate
 
 
 def summary(plan: Plan, data_dir: Path | None = None) -> list[str]:
@@ -64,10 +68,11 @@ def published_rate(plan: Plan, data_dir: Path) -> str | None:
     results = plan.output_dir / RESULTS
     try:
         check_published(plan)
-        text = (results / "text.cer").read_text(encoding="utf-8", errors="replace")
-        is_current = (results / "text.ref").read_bytes() == (data_dir / "text").read_bytes() and (
-            results / "text.proc"
-        ).read_bytes() == (results / "text").read_bytes()
+        with open(results / "text.cer", "rb") as file:
+            file.seek(max(0, file.seek(0, os.SEEK_END) - END_BYTES))
+            text = file.read().decode("utf-8", "replace")
+        pairs = ((results / "text.ref", data_dir / "text"), (results / "text.proc", results / "text"))
+        is_current = all(filecmp.cmp(*pair, shallow=False) for pair in pairs)
     except (OSError, DataError):
         return None
     rates = re.findall(r"^%WER (\S+) (\[.*\])$", text, re.MULTILINE)

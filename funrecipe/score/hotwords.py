@@ -10,26 +10,42 @@ from funrecipe.score.tokenize import tokenize
 from funrecipe.text.normalize import get_profile
 
 
-def hotword_scores(mixed: Scoring, words: Iterable[str]) -> dict[str, object]:
+class HotwordScores:
     """Per word and over all: occurrences in references and hypotheses, hits, recall and precision in percent.
 
     A hit is an occurrence in the hypothesis of an utterance whose reference has at least as many; occurrences are whole
     tokens of unit ``mixed``. The words go through the same normalization as the texts.
     """
-    normalize = get_profile(mixed.normalization.split(" ")[0]).normalize if mixed.normalization else str.strip
-    refs = [_marked(tokens) for tokens in mixed.refs]
-    hyps = [_marked(tokens) for tokens in mixed.hyps]
-    per_word = []
-    for word in dict.fromkeys(words):
-        text = compose(normalize(word))
-        pattern = _marked(tokenize(text.lower() if mixed.lower_case else text, "mixed"))
-        if not pattern:
-            continue
-        in_refs = [ref.count(pattern) for ref in refs]
-        in_hyps = [hyp.count(pattern) for hyp in hyps]
-        per_word.append({"word": word, **_rates(sum(in_refs), sum(in_hyps), sum(map(min, in_refs, in_hyps)))})
-    totals = (sum(word[key] for word in per_word) for key in ("in_references", "in_hypotheses", "hits"))
-    return {**_rates(*totals), "words": per_word}
+
+    def __init__(self, words: Iterable[str], *, normalization: str | None, lower_case: bool) -> None:
+        normalize = get_profile(normalization.split(" ")[0]).normalize if normalization else str.strip
+        texts = {word: compose(normalize(word)) for word in words}
+        patterns = {
+            word: _marked(tokenize(text.lower() if lower_case else text, "mixed")) for word, text in texts.items()
+        }
+        self._patterns = {word: pattern for word, pattern in patterns.items() if pattern}
+        self._counts = {word: [0, 0, 0] for word in self._patterns}
+
+    def add(self, mixed: Scoring) -> None:
+        refs = [_marked(tokens) for tokens in mixed.refs]
+        hyps = [_marked(tokens) for tokens in mixed.hyps]
+        for word, pattern in self._patterns.items():
+            in_refs = [ref.count(pattern) for ref in refs]
+            in_hyps = [hyp.count(pattern) for hyp in hyps]
+            found = (sum(in_refs), sum(in_hyps), sum(map(min, in_refs, in_hyps)))
+            self._counts[word] = [count + more for count, more in zip(self._counts[word], found)]
+
+    def as_json(self) -> dict[str, object]:
+        per_word = [{"word": word, **_rates(*counts)} for word, counts in self._counts.items()]
+        totals = (sum(counts[n] for counts in self._counts.values()) for n in range(3))
+        return {**_rates(*totals), "words": per_word}
+
+
+def hotword_scores(mixed: Scoring, words: Iterable[str]) -> dict[str, object]:
+    """See ``HotwordScores``."""
+    scores = HotwordScores(words, normalization=mixed.normalization, lower_case=mixed.lower_case)
+    scores.add(mixed)
+    return scores.as_json()
 
 
 def hotword_line(scores: Mapping[str, Any]) -> str:

@@ -7,7 +7,8 @@ Kaldi's ``compute-wer-bootci``. MAPSSWE: Gillick & Cox, ICASSP 1989; NIST's ``sc
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 
 import numpy as np
@@ -38,31 +39,62 @@ class Interval:
         return asdict(self)
 
 
+class Draws:
+    """What bootstrap replicates are drawn from: how often each pair of (errors, tokens) occurs, of utterances, or of
+    blocks of them (speakers, recordings), which are not independent.
+
+    The pairs of a million utterances are a few hundred different ones.
+    """
+
+    def __init__(self) -> None:
+        self._number_of: Counter[tuple[int, int]] = Counter()
+        self._blocks: dict[str, list[int]] = {}
+
+    def add(self, counts: np.ndarray, blocks: Iterable[str] | None = None) -> None:
+        """Take rows (N, 4), as ``count_edits`` gives them; ``blocks`` has the name of the block of each."""
+        if not len(counts):
+            return
+        rows = np.stack([counts[:, 1:].sum(axis=1), counts[:, [0, 1, 3]].sum(axis=1)], axis=1)
+        if blocks is None:
+            distinct, number = _distinct(rows)
+            self._number_of.update(dict(zip(map(tuple, distinct.tolist()), number.tolist())))
+            return
+        for block, (errors, tokens) in zip(blocks, rows.tolist()):
+            sums = self._blocks.setdefault(block, [0, 0])
+            sums[0] += errors
+            sums[1] += tokens
+
+    def interval(self, *, replicates: int = REPLICATES, seed: int = 0) -> Interval | None:
+        """Interval of the pooled rate; None when no replicate has a token."""
+        number_of = self._number_of or Counter((errors, tokens) for errors, tokens in self._blocks.values())
+        if not number_of:
+            return None
+        distinct, number = zip(*sorted(number_of.items()))
+        totals = _replicated_sums(np.array(distinct), np.array(number), replicates, seed)
+        totals = totals[totals[:, 1] > 0]
+        if not len(totals):
+            return None
+        rates = 100.0 * totals[:, 0] / totals[:, 1]
+        low, high = np.percentile(rates, [2.5, 97.5])
+        return Interval(
+            low=float(low),
+            high=float(high),
+            mean=float(rates.mean()),
+            std=float(rates.std()),
+            blocks="speaker" if self._blocks else "utterance",
+            number_of_blocks=sum(number),
+            replicates=replicates,
+            seed=seed,
+        )
+
+
 def bootstrap_interval(
     counts: np.ndarray, *, blocks: Sequence[str] | None = None, replicates: int = REPLICATES, seed: int = 0
 ) -> Interval | None:
-    """Interval of the pooled rate of rows (N, 4); None when no replicate has a token.
-
-    Args:
-        blocks: name of the block (speaker, recording) of every row; without it each utterance is one.
-    """
-    sums = _sum_blocks(np.stack([counts[:, 1:].sum(axis=1), counts[:, [0, 1, 3]].sum(axis=1)], axis=1), blocks)
-    totals = _replicated_sums(sums, replicates, seed)
-    totals = totals[totals[:, 1] > 0]
-    if not len(totals):
-        return None
-    rates = 100.0 * totals[:, 0] / totals[:, 1]
-    low, high = np.percentile(rates, [2.5, 97.5])
-    return Interval(
-        low=float(low),
-        high=float(high),
-        mean=float(rates.mean()),
-        std=float(rates.std()),
-        blocks="utterance" if blocks is None else "speaker",
-        number_of_blocks=len(sums),
-        replicates=replicates,
-        seed=seed,
-    )
+    """Interval of the pooled rate of rows (N, 4); see ``Draws``."""
+    draws = Draws()
+    draws.add(counts, blocks)
+    return draws.interval(replicates=replicates, seed=seed)
 
 
 @dataclass(frozen=True)
@@ -86,7 +118,8 @@ def paired_bootstrap(
     """
     tokens = counts_a[:, [0, 1, 3]].sum(axis=1)
     errors_a, errors_b = counts_a[:, 1:].sum(axis=1), counts_b[:, 1:].sum(axis=1)
-    totals = _replicated_sums(np.stack([errors_a - errors_b, tokens], axis=1), replicates, seed)
+    rows = np.stack([errors_a - errors_b, tokens], axis=1)
+    totals = _replicated_sums(*_distinct(rows), replicates, seed)
     better = float(np.mean(totals[:, 0] > 0))
     totals = totals[totals[:, 1] > 0]
     differences = -100.0 * totals[:, 0] / totals[:, 1]
@@ -95,30 +128,25 @@ def paired_bootstrap(
     return PairedBootstrap(whole, float(low), float(high), better, replicates, seed)
 
 
-def _sum_blocks(rows: np.ndarray, blocks: Sequence[str] | None) -> np.ndarray:
-    if blocks is None:
-        return rows
-    number_of = {name: number for number, name in enumerate(sorted(set(blocks)))}
-    block_of_row = np.fromiter(map(number_of.__getitem__, blocks), dtype=np.int64, count=len(blocks))
-    sums = np.zeros((int(block_of_row.max()) + 1, rows.shape[1]), dtype=np.int64)
-    np.add.at(sums, block_of_row, rows)
-    return sums
-
-
-def _replicated_sums(rows: np.ndarray, replicates: int, seed: int) -> np.ndarray:
-    """Sums (replicates, 2) over N rows drawn with replacement from ``rows`` (N, 2).
-
-    Many utterances share the same row, and how often each *distinct* row is drawn is multinomial: the same distribution
-    as drawing N indices, at the cost of the distinct rows.
-    """
-    generator = np.random.default_rng(seed)
+def _distinct(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The different ones of rows (N, 2), in ascending order, and how often each occurs."""
     low, width = rows.min(axis=0), np.ptp(rows, axis=0) + 1  # one number per row sorts faster, same order
     codes, number = np.unique((rows[:, 0] - low[0]) * width[1] + rows[:, 1] - low[1], return_counts=True)
-    distinct = np.stack([codes // width[1] + low[0], codes % width[1] + low[1]], axis=1)
-    shares = number / number.sum()
+    return np.stack([codes // width[1] + low[0], codes % width[1] + low[1]], axis=1), number
+
+
+def _replicated_sums(distinct: np.ndarray, number: np.ndarray, replicates: int, seed: int) -> np.ndarray:
+    """Sums (replicates, 2) over rows drawn with replacement: ``distinct`` (K, 2) in ascending order, each of which
+    exists ``number`` (K,) times.
+
+    How often each *distinct* row is drawn is multinomial: the same distribution as drawing single rows, at the cost of
+    the distinct ones.
+    """
+    generator = np.random.default_rng(seed)
+    total, shares = int(number.sum()), number / number.sum()
     return np.concatenate(
         [
-            generator.multinomial(len(rows), shares, size=size) @ distinct
+            generator.multinomial(total, shares, size=size) @ distinct
             for size in _chunks(replicates, max(1, CHUNK_DRAWS // len(distinct)))
         ]
     )

@@ -6,14 +6,18 @@ folder holds about the earlier pair is removed.
 
 from __future__ import annotations
 
+import filecmp
 import json
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from funrecipe.errors import DataError, list_problems
 from funrecipe.files import atomic_write, sha256_of
-from funrecipe.score.read import read_texts
+from funrecipe.score.read import read_texts, stream_texts
+from funrecipe.score.scoring import cover
+from funrecipe.score.stream import sum_coverages, text_parts
 
 STAGE_2 = ("text.cer", "text.cer.json")
 STAGE_3 = ("ref.txt", "DETAILS.txt", "RESULTS.txt", "RESULTS.json", "RESULTS.strict.txt")
@@ -76,18 +80,19 @@ def take_texts(recog: Path, reference: Path, *, is_partial: bool = True) -> tupl
     if not all(_is_copy(copy, source) for copy, source in pairs.items()):
         _remove(recog, (*STAGE_2, *STAGE_3))
         for copy, source in pairs.items():
-            with atomic_write(copy, "wb") as target:
-                target.write(source.read_bytes())
+            with atomic_write(copy, "wb") as target, open(source, "rb") as file:
+                shutil.copyfileobj(file, target)
     return recog / "text.ref", recog / "text.proc"
 
 
 def _require_references(results: Path, reference: Path) -> None:
     """Stage 0 sees the lists of before decoding; a text that has been cut off since would score the rest."""
-    found, references = read_texts(results), read_texts(reference)
-    missing = [key for key in found if key not in references]
+    parts = text_parts(stream_texts(reference), stream_texts(results))
+    coverage = sum_coverages([cover(refs, hyps, "strict")[1] for refs, hyps in parts])
+    missing = coverage.without_reference
     if missing:
         raise DataError(
-            f"{len(missing)} of {len(found)} results have no text\n{list_problems(missing)}",
+            f"{len(missing)} of {coverage.hypotheses} results have no text\n{list_problems(missing)}",
             where=str(reference),
             hint="complete it, or pass --partial_text true to score those that have one",
         )
@@ -99,7 +104,7 @@ def state_of_scores(recog: Path) -> list[str]:
 
 
 def _is_copy(copy: Path, source: Path) -> bool:
-    return copy.is_file() and copy.read_bytes() == source.read_bytes()
+    return copy.is_file() and filecmp.cmp(copy, source, shallow=False)
 
 
 def _remove(recog: Path, names: tuple[str, ...]) -> None:

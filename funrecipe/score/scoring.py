@@ -41,6 +41,14 @@ class Edits:
         """Token error rate in percent; without reference tokens ``inf``, or ``nan`` when nothing was inserted."""
         return percent(self.errors, self.tokens)
 
+    def __add__(self, other: Edits) -> Edits:
+        return Edits(
+            self.correct + other.correct,
+            self.substitutions + other.substitutions,
+            self.insertions + other.insertions,
+            self.deletions + other.deletions,
+        )
+
     def as_json(self) -> dict[str, int | float | None]:
         rate = self.rate
         return {
@@ -178,39 +186,40 @@ class Scoring:
 
 
 def cover(refs: Mapping[str, str], hyps: Mapping[str, str], missing_policy: str) -> tuple[list[str], Coverage]:
-    """Sorted ids to score and what that leaves out.
+    """Sorted ids to score and what that leaves out."""
+    ids = sorted(refs.keys() & hyps.keys() if missing_policy == "present" else refs)
+    return ids, Coverage(
+        references=len(refs),
+        hypotheses=len(hyps),
+        scored=len(ids),
+        missing=tuple(sorted(refs.keys() - hyps.keys())),
+        empty=tuple(sorted(i for i in hyps.keys() & refs.keys() if not hyps[i] and refs[i])),
+        without_reference=tuple(sorted(hyps.keys() - refs.keys())),
+    )
 
-    Raises ``DataError`` when there are no references, or no ids in common;
+
+def check_coverage(coverage: Coverage, missing_policy: str) -> None:
+    """Raises ``DataError`` when there are no references, or no ids in common;
     ``IncompleteRunError`` for a missing hypothesis under policy ``error``.
     """
-    if not refs:
+    missing = coverage.missing
+    if not coverage.references:
         raise DataError("no references, so nothing to score", hint="give lines of 'id text'")
-    missing = sorted(refs.keys() - hyps.keys())
-    if len(missing) == len(refs) and hyps:
+    if len(missing) == coverage.references and coverage.hypotheses:
         raise DataError(
-            f"none of the {len(hyps)} hypothesis ids is among the {len(refs)} reference ids: "
-            f"'{min(hyps)}' … against '{min(refs)}' …",
+            f"none of the {coverage.hypotheses} hypothesis ids is among the {coverage.references} reference ids: "
+            f"'{coverage.without_reference[0]}' … against '{missing[0]}' …",
             hint="check that both files belong to the same data set",
         )
     if missing and missing_policy == "error":
         raise IncompleteRunError(
-            f"{len(missing)} of {len(refs)} references have no hypothesis:\n{list_problems(missing)}",
+            f"{len(missing)} of {coverage.references} references have no hypothesis:\n{list_problems(missing)}",
             hint="finish the run, or pass --missing strict (count as deletions) or --missing present (leave out)",
         )
-    ids = sorted(refs.keys() & hyps.keys() if missing_policy == "present" else refs)
-    if not ids:
+    if not coverage.scored:
         raise DataError(
             "nothing to score: no reference has a hypothesis", hint="use --missing strict to count deletions"
         )
-    coverage = Coverage(
-        references=len(refs),
-        hypotheses=len(hyps),
-        scored=len(ids),
-        missing=tuple(missing),
-        empty=tuple(sorted(i for i in hyps.keys() & refs.keys() if not hyps[i] and refs[i])),
-        without_reference=tuple(sorted(hyps.keys() - refs.keys())),
-    )
-    return ids, coverage
 
 
 def tokenize_and_encode(
@@ -281,6 +290,19 @@ def score_texts(
         DataError: nothing to score.
         IncompleteRunError: a hypothesis is missing under ``error``.
     """
+    scoring = _score(refs, hyps, unit, missing_policy, lower_case, normalization)
+    check_coverage(scoring.coverage, missing_policy)
+    return scoring
+
+
+def _score(
+    refs: Mapping[str, str],
+    hyps: Mapping[str, str],
+    unit: str,
+    missing_policy: str,
+    lower_case: bool = True,
+    normalization: str | None = None,
+) -> Scoring:
     ids, coverage = cover(refs, hyps, missing_policy)
     ref_texts = [refs[i] for i in ids]
     hyp_texts = [hyps.get(i, "") for i in ids]
@@ -307,12 +329,20 @@ def score_texts(
 def score_normalized(
     refs: Mapping[str, str], hyps: Mapping[str, str], *, profile_name: str | None, unit: str, missing_policy: str
 ) -> Scoring:
-    """Score after a named normalization profile (None: the texts as they are)."""
+    """Score after a named normalization profile (None: the texts as they are). Raises as ``score_texts``."""
+    scoring = score_part(refs, hyps, profile_name=profile_name, unit=unit, missing_policy=missing_policy)
+    check_coverage(scoring.coverage, missing_policy)
+    return scoring
+
+
+def score_part(
+    refs: Mapping[str, str], hyps: Mapping[str, str], *, profile_name: str | None, unit: str, missing_policy: str
+) -> Scoring:
+    """As ``score_normalized``, for some of the utterances, of which none may be scored."""
     if profile_name is None:
-        return score_texts(refs, hyps, unit=unit, missing_policy=missing_policy)
+        return _score(refs, hyps, unit, missing_policy)
     from funrecipe.text.normalize import get_profile
 
     profile = get_profile(profile_name)
     refs, hyps = ({i: profile.normalize(text).strip() for i, text in texts.items()} for texts in (refs, hyps))
-    normalization = f"{profile.name} {profile.version}"
-    return score_texts(refs, hyps, unit=unit, missing_policy=missing_policy, normalization=normalization)
+    return _score(refs, hyps, unit, missing_policy, normalization=f"{profile.name} {profile.version}")

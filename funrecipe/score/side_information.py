@@ -2,48 +2,85 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Generic, TypeVar
 
-from funrecipe.score.read import read_durations, read_texts
+from funrecipe.score.read import stream_durations, stream_texts
+
+Value = TypeVar("Value", str, float)
 
 
 @dataclass(frozen=True)
 class SideInformation:
-    """Mappings are by utterance id; each may lack ids, or be empty."""
+    """Mappings are by utterance id, and may lack ids; None: there is no such list."""
 
-    speaker_of: Mapping[str, str] = field(default_factory=dict)
-    set_of: Mapping[str, str] = field(default_factory=dict)
-    durations_s: Mapping[str, float] = field(default_factory=dict)
+    speaker_of: Mapping[str, str] | None = None
+    set_of: Mapping[str, str] | None = None
+    durations_s: Mapping[str, float] | None = None
     hotwords: Sequence[str] = ()
 
 
-def read_side_information(
-    data_dir: Path | str | None,
-    *,
-    utt2spk: str | None = None,
-    utt2set: str | None = None,
-    utt2dur: str | None = None,
-    durations_s: Callable[[], Mapping[str, float]] | None = None,
-    hotwords: Sequence[str] = (),
-    ids: Sequence[str] = (),
-) -> SideInformation:
-    """Files given by name, else those found in ``data_dir``; without ``utt2dur``, ``durations_s()`` is used.
+class _Lookup(Generic[Value]):
+    """A list in order of ids, asked for one run of ids after the other, each of which comes after those before."""
 
-    Args:
-        ids: of the utterances that are scored, in order, whose strings are shared.
-    """
+    def __init__(self, rows: Iterable[tuple[str, Value]] = ()) -> None:
+        self._rows: Iterator[tuple[str, Value]] = iter(rows)
+        self._next: tuple[str, Value] | None = next(self._rows, None)
+        self._is_listed = self._next is not None
 
-    def given_or_found(given: str | None, name: str) -> Path | None:
-        found = Path(data_dir, name) if data_dir else None
-        return Path(given) if given else found if found and found.exists() else None
+    def of(self, ids: Sequence[str]) -> dict[str, Value] | None:
+        if not self._is_listed:
+            return None
+        found: dict[str, Value] = {}
+        row = self._next
+        for utterance_id in ids:
+            while row is not None and row[0] < utterance_id:
+                row = next(self._rows, None)
+            if row is None:
+                break
+            if row[0] == utterance_id:
+                found[utterance_id] = row[1]
+        self._next = row
+        return found
 
-    speakers, sets = given_or_found(utt2spk, "utt2spk"), given_or_found(utt2set, "utt2set")
-    durations = given_or_found(utt2dur, "utt2dur")
-    return SideInformation(
-        speaker_of=read_texts(speakers, like=ids, is_label=True) if speakers else {},
-        set_of=read_texts(sets, like=ids, is_label=True) if sets else {},
-        durations_s=read_durations(durations, like=ids) if durations else durations_s() if durations_s else {},
-        hotwords=hotwords,
-    )
+    def finish(self) -> None:
+        """Read to the end, where errors of the list are raised."""
+        for _ in self._rows:
+            pass
+
+
+class SideStream:
+    """Files given by name, else those found in ``data_dir``; without ``utt2dur``, ``durations_s()`` is used, which is
+    in order of ids."""
+
+    def __init__(
+        self,
+        data_dir: Path | str | None,
+        *,
+        utt2spk: str | None = None,
+        utt2set: str | None = None,
+        utt2dur: str | None = None,
+        durations_s: Callable[[], Iterable[tuple[str, float]]] | None = None,
+        hotwords: Sequence[str] = (),
+    ) -> None:
+        def given_or_found(given: str | None, name: str) -> Path | None:
+            found = Path(data_dir, name) if data_dir else None
+            return Path(given) if given else found if found and found.exists() else None
+
+        speakers, sets = given_or_found(utt2spk, "utt2spk"), given_or_found(utt2set, "utt2set")
+        durations = given_or_found(utt2dur, "utt2dur")
+        self._speakers = _Lookup(stream_texts(speakers) if speakers else ())
+        self._sets = _Lookup(stream_texts(sets) if sets else ())
+        self._durations = _Lookup(stream_durations(durations) if durations else durations_s() if durations_s else ())
+        self.hotwords = hotwords
+
+    def of(self, ids: Sequence[str]) -> SideInformation:
+        """What is known of these utterances, which come after those asked for before, in order."""
+        return SideInformation(self._speakers.of(ids), self._sets.of(ids), self._durations.of(ids), self.hotwords)
+
+    def finish(self) -> None:
+        """Raises DataError: a list has errors behind the last utterance asked for, or duplicates."""
+        for lookup in (self._speakers, self._sets, self._durations):
+            lookup.finish()

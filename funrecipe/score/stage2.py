@@ -2,56 +2,72 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
 
-from funrecipe.files import write_json
+from funrecipe.files import atomic_write, write_json
 from funrecipe.score.align import total_errors
-from funrecipe.score.export import write_json_lines, write_trn
+from funrecipe.score.export import json_lines, trn_lines
 from funrecipe.score.options import ScoreOptions
-from funrecipe.score.read import read_sides
+from funrecipe.score.read import stream_texts
 from funrecipe.score.scoring import (
+    Coverage,
+    check_coverage,
     compose,
     cover,
     percent,
     require_reference_tokens,
-    score_normalized,
     tokenize_and_encode,
 )
-from funrecipe.score.side_information import SideInformation
-from funrecipe.score.summary import analysis_json, lines_about, summary_json
-from funrecipe.score.text_cer import summary_lines, write_text_cer
+from funrecipe.score.side_information import SideStream
+from funrecipe.score.stream import ScoreStream, sum_coverages, text_parts
+from funrecipe.score.summary import Analysis, lines_about, summary_json
+from funrecipe.score.text_cer import blocks, ending, summary_lines
 
 
-def score_strict(options: ScoreOptions, *, side_of: Callable[[Sequence[str]], SideInformation]) -> Iterator[str]:
+def score_strict(options: ScoreOptions, *, side: SideStream) -> Iterator[str]:
     """Score two files, write the files that are named, return human-readable lines.
 
     Args:
-        side_of: returns what else is known about the utterances of these ids.
+        side: what else is known about the utterances.
 
     Raises:
         DataError: after the lines, where the references have no token.
     """
-    refs, hyps = read_sides(options.ref, options.hyp)
-    scoring = score_normalized(
-        refs,
-        hyps,
+    out, jsonl, trn_dir = options.out, options.jsonl, options.trn_dir
+    scoring = ScoreStream(
+        str(options.ref),
+        str(options.hyp),
         profile_name=options.profile,
         unit=options.tokens or "mixed",
         missing_policy=options.missing or "strict",
     )
-    del refs, hyps  # the scoring holds what is needed; of a million utterances these are 400 MB
-    side = side_of(scoring.ids)
+    analysis = Analysis() if options.detail == "full" else None
+    with ExitStack() as stack:
+        trn = [Path(trn_dir, f"{name}.trn") for name in ("ref", "hyp")] if trn_dir else [None, None]
+        text_cer, lines, *both_trn = (
+            stack.enter_context(atomic_write(path)) if path else None for path in (out, jsonl, *trn)
+        )
+        for part in scoring:
+            known = side.of(part.ids)
+            if analysis:
+                analysis.add(part, known)
+            if text_cer:
+                text_cer.writelines(blocks(part))
+            if lines:
+                lines.writelines(json_lines(part))
+            for file, of_side in zip(both_trn, trn_lines(part, known.speaker_of or {}) if trn_dir else ()):
+                if file:
+                    file.writelines(of_side)
+        side.finish()
+        if text_cer:
+            text_cer.write(ending(scoring))
     summary = summary_json(scoring, options.meta)
-    if options.detail == "full":
-        summary["analysis"] = analysis_json(scoring, side)
-    if options.out:
-        write_text_cer(options.out, scoring)
-        if not options.out.startswith("/dev/"):  # nothing can be written next to /dev/stdout
-            write_json(f"{options.out}.json", summary)
-    if options.jsonl:
-        write_json_lines(options.jsonl, scoring)
-    if options.trn_dir:
-        write_trn(options.trn_dir, scoring, side.speaker_of)
+    if analysis:
+        summary["analysis"] = analysis.as_json()
+    if out and not out.startswith("/dev/"):  # nothing can be written next to /dev/stdout
+        write_json(f"{out}.json", summary)
     warning = filter(None, [scoring.coverage.warning])
     yield from [*summary_lines(scoring), *lines_about(summary), scoring.coverage.line(), *warning]
     require_reference_tokens(scoring.edits.tokens, scoring.edits.insertions, scoring.coverage.scored)
@@ -59,11 +75,17 @@ def score_strict(options: ScoreOptions, *, side_of: Callable[[Sequence[str]], Si
 
 def total_lines(options: ScoreOptions) -> list[str]:
     """The error rate alone, without the kinds of errors: the fastest."""
-    refs, hyps = read_sides(options.ref, options.hyp)
-    ids, coverage = cover(refs, hyps, options.missing or "strict")
-    ref_texts, hyp_texts = ([compose(side.get(i, "").lower()) for i in ids] for side in (refs, hyps))
-    _, _, encoded = tokenize_and_encode(ref_texts, hyp_texts, options.tokens or "mixed")
-    errors, tokens = int(total_errors(*encoded).sum()), sum(map(len, encoded[0]))
+    unit, missing_policy = options.tokens or "mixed", options.missing or "strict"
+    errors = tokens = 0
+    coverages: list[Coverage] = []
+    for refs, hyps in text_parts(stream_texts(str(options.ref)), stream_texts(str(options.hyp))):
+        ids, coverage = cover(refs, hyps, missing_policy)
+        coverages.append(coverage)
+        ref_texts, hyp_texts = ([compose(side.get(i, "").lower()) for i in ids] for side in (refs, hyps))
+        _, _, encoded = tokenize_and_encode(ref_texts, hyp_texts, unit)
+        errors, tokens = errors + int(total_errors(*encoded).sum()), tokens + sum(map(len, encoded[0]))
+    coverage = sum_coverages(coverages)
+    check_coverage(coverage, missing_policy)
     require_reference_tokens(tokens, errors, coverage.scored)
     rate = f"%WER {percent(errors, tokens):.2f} [ {errors} / {tokens} ]"
     return [line for line in (rate, coverage.warning, coverage.line()) if line]

@@ -9,13 +9,14 @@ from funrecipe import __version__
 from funrecipe.score import breakdown
 from funrecipe.score.align import KALDI
 from funrecipe.score.hallucinations import hallucinations
-from funrecipe.score.hotwords import hotword_line, hotword_scores
-from funrecipe.score.intervals import bootstrap_interval
-from funrecipe.score.scoring import Scoring, percent
+from funrecipe.score.hotwords import HotwordScores, hotword_line
+from funrecipe.score.intervals import Draws
+from funrecipe.score.scoring import Edits, Scoring, percent
 from funrecipe.score.side_information import SideInformation
+from funrecipe.score.stream import ScoreStream
 
 
-def summary_json(scoring: Scoring, meta: Mapping[str, str]) -> dict[str, Any]:
+def summary_json(scoring: Scoring | ScoreStream, meta: Mapping[str, str]) -> dict[str, Any]:
     """Headline, protocol, coverage, versions."""
     return {
         "protocol": {
@@ -52,32 +53,78 @@ def lines_about(summary: Mapping[str, Any]) -> list[str]:
     return lines
 
 
+class Analysis:
+    """Everything else that one pass over the alignments yields, part by part; keys without data are left out."""
+
+    def __init__(self) -> None:
+        self._rates: dict[str, Edits] = {"cer": Edits(), "wer": Edits(), "mer": Edits()}
+        self._languages: dict[str, Edits] = {}
+        self._draws, self._speaker_draws = Draws(), Draws()
+        self._lengths = breakdown.Buckets(breakdown.LENGTH_EDGES_TOKENS, "tokens")
+        self._durations = breakdown.Buckets(breakdown.DURATION_EDGES_S, "s")
+        self._groups: dict[str, breakdown.Groups] = {}
+        self._confusions, self._worst = breakdown.Confusions(), breakdown.Worst()
+        self._hallucinations: list[dict[str, object]] = []
+        self._hotwords: HotwordScores | None = None
+        self._has_durations = False
+
+    def add(self, scoring: Scoring, side: SideInformation) -> None:
+        mixed = scoring.in_unit("mixed")
+        for name, edits in (
+            ("cer", scoring.edits_in("char")),
+            ("wer", scoring.edits_in("word")),
+            ("mer", mixed.edits),
+        ):
+            self._rates[name] += edits
+        for name, edits in breakdown.by_language(mixed).items():
+            self._languages[name] = self._languages.get(name, Edits()) + edits
+        self._draws.add(scoring.counts)
+        self._lengths.add(scoring, breakdown.lengths(scoring))
+        self._confusions.add(scoring)
+        self._worst.add(scoring)
+        self._hallucinations += hallucinations(scoring)
+        for name, group_of in (("speakers", side.speaker_of), ("sets", side.set_of)):
+            if group_of is not None:
+                groups = self._groups.setdefault(name, breakdown.Groups())
+                groups.add(scoring, [group_of.get(i, "(none)") for i in scoring.ids])
+        if side.speaker_of is not None:
+            self._speaker_draws.add(scoring.counts, [side.speaker_of.get(i, i) for i in scoring.ids])
+        if side.durations_s is not None:
+            self._durations.add(scoring, breakdown.durations(scoring, side.durations_s))
+            self._has_durations = True
+        if side.hotwords:
+            if self._hotwords is None:
+                self._hotwords = HotwordScores(
+                    side.hotwords, normalization=mixed.normalization, lower_case=mixed.lower_case
+                )
+            self._hotwords.add(mixed)
+
+    def as_json(self) -> dict[str, Any]:
+        interval = self._draws.interval()
+        analysis: dict[str, Any] = {
+            "rates": {name: edits.as_json() for name, edits in self._rates.items()},
+            "languages": {name: edits.as_json() for name, edits in sorted(self._languages.items())},
+            "interval": interval.as_json() if interval else None,
+            "lengths": self._lengths.as_json(),
+            "confusions": self._confusions.as_json(),
+            "worst": self._worst.as_json(),
+            "hallucinations": self._hallucinations,
+        }
+        if "speakers" in self._groups:
+            by_speaker = self._speaker_draws.interval()
+            analysis["speakers"] = self._groups["speakers"].as_json()
+            analysis["interval_by_speaker"] = by_speaker.as_json() if by_speaker else None
+        if "sets" in self._groups:
+            analysis["sets"] = self._groups["sets"].as_json()
+        if self._has_durations:
+            analysis["durations"] = self._durations.as_json()
+        if self._hotwords is not None:
+            analysis["hotwords"] = self._hotwords.as_json()
+        return analysis
+
+
 def analysis_json(scoring: Scoring, side: SideInformation) -> dict[str, Any]:
-    """Everything else that one pass over the alignments yields; keys without data are left out."""
-    mixed = scoring.in_unit("mixed")
-    interval = bootstrap_interval(scoring.counts)
-    analysis: dict[str, Any] = {
-        "rates": {
-            "cer": scoring.edits_in("char").as_json(),
-            "wer": scoring.edits_in("word").as_json(),
-            "mer": mixed.edits.as_json(),
-        },
-        "languages": {name: edits.as_json() for name, edits in breakdown.by_language(mixed).items()},
-        "interval": interval.as_json() if interval else None,
-        "lengths": breakdown.by_length(scoring),
-        "confusions": breakdown.confusions(scoring),
-        "worst": breakdown.worst_utterances(scoring),
-        "hallucinations": list(hallucinations(scoring)),
-    }
-    if side.speaker_of:
-        analysis["speakers"] = breakdown.by_mapping(scoring, side.speaker_of)
-        blocks = [side.speaker_of.get(i, i) for i in scoring.ids]
-        by_speaker = bootstrap_interval(scoring.counts, blocks=blocks)
-        analysis["interval_by_speaker"] = by_speaker.as_json() if by_speaker else None
-    if side.set_of:
-        analysis["sets"] = breakdown.by_mapping(scoring, side.set_of)
-    if side.durations_s:
-        analysis["durations"] = breakdown.by_duration(scoring, side.durations_s)
-    if side.hotwords:
-        analysis["hotwords"] = hotword_scores(mixed, side.hotwords)
-    return analysis
+    """See ``Analysis``."""
+    analysis = Analysis()
+    analysis.add(scoring, side)
+    return analysis.as_json()

@@ -9,20 +9,14 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from functools import lru_cache
-from itertools import chain
-from pathlib import Path
 
-from funrecipe.files import write_text
-from funrecipe.score.scoring import CHUNK, Scoring, percent
+from funrecipe.score.scoring import Scoring, percent
+from funrecipe.score.stream import ScoreStream
 
 FEWEST_FOR_A_WARNING = 10
 
 
-def write_text_cer(path: Path | str, scoring: Scoring) -> None:
-    write_text(path, _blocks(scoring))
-
-
-def summary_lines(scoring: Scoring) -> list[str]:
+def summary_lines(scoring: Scoring | ScoreStream) -> list[str]:
     """``%WER``, ``%SER`` and ``Scored …``: N references scored, M of them without a hypothesis."""
     edits, scored, wrong = scoring.edits, scoring.coverage.scored, scoring.wrong_utterances
     missing = 0 if scoring.missing_policy == "present" else len(scoring.coverage.missing)
@@ -34,13 +28,17 @@ def summary_lines(scoring: Scoring) -> list[str]:
     ]
 
 
-def _blocks(scoring: Scoring) -> Iterator[str]:
-    counts = (scoring.counts[start : start + CHUNK].tolist() for start in range(0, len(scoring.ids), CHUNK))
-    for utterance_id, ref, hyp, row in zip(scoring.ids, scoring.refs, scoring.hyps, chain.from_iterable(counts)):
+def blocks(scoring: Scoring) -> Iterator[str]:
+    """What the file has of each of these utterances."""
+    for utterance_id, ref, hyp, row in zip(scoring.ids, scoring.refs, scoring.hyps, scoring.counts.tolist()):
         yield f"{utterance_id}{_counts_text(*row)}\nref:\t{' '.join(ref)}\nhyp:\t{' '.join(hyp)}\n"
+
+
+def ending(scoring: Scoring | ScoreStream) -> str:
+    """What the file ends with."""
     is_many = scoring.coverage.scored >= FEWEST_FOR_A_WARNING  # in a handful anyone sees each of them
     warning = [scoring.coverage.warning] if is_many and scoring.coverage.warning else []
-    yield "\n" + "".join(line + "\n" for line in [*warning, *summary_lines(scoring)])
+    return "\n" + "".join(line + "\n" for line in [*warning, *summary_lines(scoring)])
 
 
 @lru_cache(maxsize=1 << 16)  # many utterances share their counts, and percentages take long to print

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from funrecipe.errors import IncompleteRunError, WorkerError
-from funrecipe.jobs import results
+from funrecipe.jobs import merge_files
 from funrecipe.jobs.results import NO_MEMORY, ShardWriter, is_shard_accounted_for, is_shard_complete, merge_shards
 from funrecipe.jobs.shard_files import load_records
 
@@ -282,10 +282,13 @@ def test_reports_on_other_results_go_with_them(tmp_path: Path) -> None:
     assert not (tmp_path / "report.html").exists() and not (tmp_path / "RESULTS.md").exists()
 
 
-def test_many_shards_are_merged_with_few_open_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(results, "MOST_OPEN", 3)
+@pytest.mark.parametrize("block_bytes", [1, 30, 1000])
+def test_shards_are_merged_block_by_block(block_bytes: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(merge_files, "LEAST_BLOCK_BYTES", block_bytes)
+    monkeypatch.setattr(merge_files, "HELD_BYTES", 0)
     ids = [f"u{n:02}" for n in range(17)]
-    shards = [(tmp_path / str(n), [key]) for n, key in enumerate(reversed(ids))]
+    parts = [ids[:1], ids[5:9], ids[1:5:2], ids[2:5:2], ids[9::2], ids[10::2]]
+    shards = [(tmp_path / str(n), part) for n, part in enumerate(parts)]
     for folder, keys in shards:
         write_all(folder, keys, dict.fromkeys(keys, ""))
     merge_shards(shards, tmp_path / "out")

@@ -7,8 +7,8 @@ import subprocess
 import pytest
 
 from funrecipe.cli import main
-from funrecipe.score.breakdown import by_language, by_length, confusions, language, worst_utterances
-from funrecipe.score.export import write_trn
+from funrecipe.score.breakdown import Confusions, Worst, by_language, language
+from funrecipe.score.export import trn_lines
 from funrecipe.score.hallucinations import hallucinations
 from funrecipe.score.hotwords import hotword_scores
 from funrecipe.score.scoring import Edits, score_texts
@@ -58,24 +58,29 @@ def test_language_of_tokens(token, name):
     assert language(token) == name
 
 
+def added(table, scoring):
+    table.add(scoring)
+    return table.as_json()
+
+
 def test_confusions_and_worst(scoring):
-    table = confusions(scoring)
+    table = added(Confusions(), scoring)
     assert {"ref": "iphone", "hyp": "android", "count": 1} in table["substitutions"]
     assert {"ref": "25", "hyp": "26", "count": 1} in table["substitutions"]
     assert [item["hyp"] for item in table["insertions"]] == ["吧", "嗯"]
     assert table["deletions"] == []
-    assert [item["id"] for item in worst_utterances(scoring)] == ["s1-a", "s2-d", "s1-b"]
+    assert [item["id"] for item in added(Worst(), scoring)] == ["s1-a", "s2-d", "s1-b"]
 
 
 def test_confusions_find_their_tokens_after_gaps():
-    table = confusions(score_texts({"a": "甲乙丙丁戊己"}, {"a": "乙丙丁多多戊错"}))
+    table = added(Confusions(), score_texts({"a": "甲乙丙丁戊己"}, {"a": "乙丙丁多多戊错"}))
     assert table["substitutions"] == [{"ref": "己", "hyp": "错", "count": 1}]
     assert table["insertions"] == [{"hyp": "多", "count": 2}]
     assert table["deletions"] == [{"ref": "甲", "count": 1}]
 
 
 def test_length_buckets(scoring):
-    buckets = by_length(scoring)
+    buckets = analysis_json(scoring, SideInformation())["lengths"]
     assert [(b["bucket"], b["utterances"], b["errors"]) for b in buckets] == [
         ("0 tokens", 1, 1),
         ("1-5 tokens", 2, 1),
@@ -167,7 +172,8 @@ def test_trn_files_score_alike_in_sclite(tmp_path):
     refs = {"u1": "a b c", "u2": "d e", "u3": "f"}
     hyps = {"u1": "a x c", "u2": "d", "u3": "f g"}
     scoring = score_texts(refs, hyps, unit="word")
-    write_trn(tmp_path, scoring, {"u1": "spk-1", "u2": "spk-1"})
+    for name, lines in zip(("ref", "hyp"), trn_lines(scoring, {"u1": "spk-1", "u2": "spk-1"})):
+        (tmp_path / f"{name}.trn").write_text("".join(lines))
     command = ["/usr/lib/sctk/bin/sclite", "-r", "ref.trn", "trn", "-h", "hyp.trn", "trn", "-i", "rm"]
     command += ["-o", "all", "stdout"]
     report = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True).stdout

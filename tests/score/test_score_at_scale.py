@@ -1,16 +1,21 @@
 """What scoring does for many utterances at once is what it does for each of them."""
 
+import json
 import random
 from collections import Counter
 
 import numpy as np
 import pytest
 
+from funrecipe.data import in_order
 from funrecipe.errors import DataError
-from funrecipe.score import breakdown, scoring
+from funrecipe.score import breakdown, pair_counts, scoring, stage2, stream
 from funrecipe.score.align import align_tokens
+from funrecipe.score.options import ScoreOptions
 from funrecipe.score.read import read_texts
 from funrecipe.score.scoring import score_texts, tokenize_and_encode
+from funrecipe.score.side_information import SideInformation, SideStream
+from funrecipe.score.summary import analysis_json, summary_json
 
 CHARACTERS = "一二三四五六七八九十𠀀"
 PIECES = [*CHARACTERS, *CHARACTERS, "hello", "a", "3", " ", " "]
@@ -40,7 +45,7 @@ def test_edits_counted_end_to_end_are_those_of_every_alignment(scored, monkeypat
                 inserted[hyp_token] += 1
             elif op == "D":
                 deleted[ref_token] += 1
-    table = breakdown.confusions(scored)
+    table = added(breakdown.Confusions(), scored)
     assert [(row["hyp"], row["count"]) for row in table["insertions"]] == by_count(inserted)
     assert [(row["ref"], row["count"]) for row in table["deletions"]] == by_count(deleted)
     assert [((row["ref"], row["hyp"]), row["count"]) for row in table["substitutions"]] == by_count(pairs)[:50]
@@ -61,14 +66,14 @@ def test_the_worst_are_the_first_of_all_in_order(scored):
     errors = scored.counts[:, 1:].sum(axis=1)
     order = sorted(range(len(errors)), key=lambda p: (-errors[p], len(scored.refs[p]), scored.ids[p]))
     wanted = [scored.ids[p] for p in order[:50] if errors[p]]
-    assert [row["id"] for row in breakdown.worst_utterances(scored)] == wanted
+    assert [row["id"] for row in added(breakdown.Worst(), scored)] == wanted
     few = score_texts({"a": "一二", "b": "一"}, {"a": "一二", "b": "三"})
-    assert [row["id"] for row in breakdown.worst_utterances(few)] == ["b"]
+    assert [row["id"] for row in added(breakdown.Worst(), few)] == ["b"]
 
 
 def test_durations_fall_into_their_buckets(scored):
     durations = {key: float(number % 40) for number, key in enumerate(scored.ids) if number % 7}
-    table = breakdown.by_duration(scored, durations)
+    table = analysis_json(scored, SideInformation(durations_s=durations))["durations"]
     assert sum(row["utterances"] for row in table) == len(scored.ids)
     assert table[0]["bucket"] == "unknown" and table[0]["utterances"] == len(scored.ids) - len(durations)
     two_to_five = [position for position, key in enumerate(scored.ids) if 2 <= durations.get(key, np.nan) < 5]
@@ -76,14 +81,68 @@ def test_durations_fall_into_their_buckets(scored):
     assert row["errors"] == int(scored.counts[two_to_five, 1:].sum())
 
 
-def test_ids_of_another_list_and_labels_are_shared(tmp_path):
-    path = tmp_path / "utt2spk"
-    path.write_text("\n".join(f"{key} speaker" for key in ["u1", "u3", "u2", "u4", "u6"]) + "\n")
+def test_ids_of_another_list_are_shared(tmp_path):
+    path = tmp_path / "text"
+    path.write_text("\n".join(f"{key} x" for key in ["u1", "u3", "u2", "u4", "u6"]) + "\n")
     like = ["".join(["u", str(number)]) for number in range(1, 6)]
-    read = read_texts(path, like=like, is_label=True)
-    assert read == {key: "speaker" for key in ["u1", "u3", "u2", "u4", "u6"]}
-    assert len({id(label) for label in read.values()}) == 1
+    read = read_texts(path, like=like)
+    assert read == dict.fromkeys(["u1", "u3", "u2", "u4", "u6"], "x")
     assert [any(key is other for other in like) for key in read] == [True, True, False, True, False]
+
+
+@pytest.mark.parametrize("missing_policy", ["strict", "present"])
+@pytest.mark.parametrize("is_sorted", [True, False])
+def test_scoring_part_by_part_is_scoring_the_whole(tmp_path, monkeypatch, missing_policy, is_sorted):
+    """Numbers, files and analysis, with ids on one side only, in long runs and at both ends."""
+    draw = random.Random(3)
+    refs = {f"b{n:03d}": "".join(draw.choices(PIECES, k=draw.randrange(9))) for n in range(90) if not 30 < n < 50}
+    hyps = {f"b{n:03d}": "".join(draw.choices(PIECES, k=draw.randrange(9))) for n in range(99) if not 60 < n < 80}
+    hyps |= {f"{end}{n:02d}": "x" for end in "az" for n in range(20)}
+    speakers = {key: key[:3] for key in refs if not key.endswith("3")}
+    durations = {key: float(key[-2:]) for key in list(refs)[:40]}
+    sides = {"ref": refs, "hyp": hyps, "utt2spk": speakers, "utt2dur": durations}
+    for name, values in sides.items():
+        lines = [f"{key} {value}\n" for key, value in values.items()]
+        (tmp_path / name).write_text("".join(sorted(lines) if is_sorted else draw.sample(lines, len(lines))))
+    said, files = [], {"ref": str(tmp_path / "ref"), "hyp": str(tmp_path / "hyp")}
+    for chunk in (10_000, 7):
+        monkeypatch.setattr(stream, "CHUNK", chunk)
+        monkeypatch.setattr(in_order, "RUN_ROWS", chunk)
+        monkeypatch.setattr(pair_counts, "LEAST_MERGED", chunk)
+        out = tmp_path / str(chunk)
+        written = {"out": str(out / "text.cer"), "jsonl": str(out / "lines"), "trn_dir": str(out)}
+        options = ScoreOptions(**files, missing=missing_policy, **written)
+        lines = stage2.score_strict(options, side=SideStream(tmp_path, hotwords=["hello"]))
+        said.append([*lines, *(path.read_text() for path in sorted(out.iterdir()))])
+    assert len(said[0]) == len(said[1]) and said[0] == said[1]
+    whole = score_texts(*({k: " ".join(v.split()) for k, v in texts.items()} for texts in (refs, hyps)),
+                        missing_policy=missing_policy)  # fmt: skip
+    side = SideInformation(speakers, durations_s=durations, hotwords=["hello"])
+    written = json.loads((tmp_path / "7/text.cer.json").read_text())
+    assert written == json.loads(json.dumps({**summary_json(whole, {}), "analysis": analysis_json(whole, side)}))
+    (tmp_path / "ref").write_text("b1 x\nb2 y\nb1 z\n")
+    with pytest.raises(DataError, match="1 duplicate"):
+        list(stage2.score_strict(ScoreOptions(**files), side=SideStream(None)))
+
+
+def test_pairs_are_counted_however_often_they_are_merged(monkeypatch):
+    draw = np.random.default_rng(0)
+    parts = [draw.integers(65, 75, size=(n % 9, 2)) for n in range(200)]
+    expected = Counter((chr(one), chr(other)) for part in parts for one, other in part.tolist())
+    for least in (0, 10, 10_000):
+        monkeypatch.setattr(pair_counts, "LEAST_MERGED", least)
+        counts = pair_counts.PairCounts()
+        for part in parts:
+            counts.add(part[:, 0] << 32 | part[:, 1])
+        assert dict(counts.most_frequent(10_000)) == expected
+        fewest = sorted(expected.values())[-5]
+        assert dict(counts.most_frequent(5)) == {pair: n for pair, n in expected.items() if n >= fewest}
+    assert pair_counts.PairCounts().most_frequent(3) == []
+
+
+def added(table, scored):
+    table.add(scored)
+    return table.as_json()
 
 
 def test_the_line_that_is_not_utf8_is_named(tmp_path):
