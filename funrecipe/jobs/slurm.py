@@ -14,7 +14,6 @@ import shutil
 import sys
 import time
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from funrecipe.errors import UsageError
@@ -27,7 +26,8 @@ from funrecipe.jobs.slurm_client import (
     Call,
     Element,
     client_environment,
-    index_list,
+    is_called,
+    named_command,
     read_array_limit,
     read_sacct,
     read_squeue,
@@ -37,6 +37,7 @@ from funrecipe.jobs.slurm_client import (
 )
 from funrecipe.jobs.slurm_record import Array
 from funrecipe.jobs.slurm_states import FORGOTTEN, explain, is_for_ever, is_limit, is_worth_a_retry
+from funrecipe.jobs.slurm_submit import Submission, new_name, sbatch_command, split
 from funrecipe.jobs.slurm_work import SlurmWork
 from funrecipe.jobs.status import clear_status, read_status
 from funrecipe.jobs.wording import count, format_duration
@@ -47,15 +48,9 @@ RETRY_SUBMIT_S = 10.0
 DEFAULT_ARRAY_LIMIT = 1000  # Slurm's own
 LIMIT_PATIENCE_S = 300.0
 CANCEL_S = 30.0
+INTENT_PATIENCE_S = 10.0  # how long an array that was being submitted when its launch was killed may take to appear
 USER_MISTAKES = (2, 3, 4, 6)  # exit codes that another node would end with, too
 Key = tuple[str, int]
-
-
-@dataclass(frozen=True)
-class _Submission:
-    numbers: tuple[int, ...]
-    offset: int
-    avoid: frozenset[str] = frozenset()  # nodes on which these jobs failed
 
 
 class SlurmBackend:
@@ -79,7 +74,7 @@ class SlurmBackend:
         self._reasons: dict[int, str] = {}  # of jobs that we ended
         self._retries: dict[int, int] = {}
         self._missing: set[int] = set()  # jobs that the last answer did not name
-        self._queue: list[_Submission] = []
+        self._queue: list[Submission] = []
         self._call: Call | None = None
         self._on_answer: Callable[[Answer], None] = self._asked
         self._next_ask = self._next_submit = 0.0
@@ -87,23 +82,32 @@ class SlurmBackend:
         self._silent_since: float | None = None
         self._limited_since: float | None = None
         self._array_limit: int | None = None
+        self._intent: Array | None = None  # what is being submitted; its id is a name
+        self._looking_until: float | None = None
         self._is_left = self._has_hurried = False
         self._at_once = ""  # the part of --array that says how many elements may run at once
 
     def start(self) -> None:
         """Take over what a record says, and queue the rest."""
-        self._arrays = [array for array in slurm_record.read(self.work.output_dir, self.work.digest) if array.numbers]
+        self._arrays, self._intent = slurm_record.read(self.work.output_dir, self.work.digest)
+        with atomic_write(self._script) as file:
+            file.write(self.work.script)
+        if self._intent is not None:
+            self._look_for_intent(INTENT_PATIENCE_S)
+        else:
+            self._take_over()
+
+    def _take_over(self) -> None:
+        """Wait for the arrays that are known, and queue the rest."""
         wanted = set(self._numbers)
         for array in self._arrays:
             for number in wanted.intersection(array.numbers):
                 self._keys[array.id, number - array.offset] = number
-        with atomic_write(self._script) as file:
-            file.write(self.work.script)
         if self._arrays:
             _say(f"looking for arrays {', '.join(array.id for array in self._arrays)} of this run")
             self._begin(squeue_command(array.id for array in self._arrays), self._found_again)
         else:
-            self._queue = [_Submission(tuple(self._numbers), 0)]
+            self._queue = [Submission(tuple(self._numbers), 0)]
 
     def poll(self) -> bool:
         if self._call is not None:
@@ -113,7 +117,10 @@ class SlurmBackend:
                 self._note_silence(answer)
                 self._on_answer(answer)
         now = time.monotonic()
-        if self._call is None and self._queue and now >= self._next_submit:
+        if self._looking_until is not None:
+            if self._call is None and self._intent is not None and now >= self._next_ask:
+                self._begin(named_command(self._intent.id), self._named)
+        elif self._call is None and self._queue and now >= self._next_submit:
             if self._array_limit is None:
                 self._begin(["scontrol", "show", "config"], self._learned)
             else:
@@ -121,7 +128,7 @@ class SlurmBackend:
         elif self._call is None and self._keys and (now >= self._next_ask or self._is_news_due()):
             self._begin(squeue_command(sorted({array for array, _ in self._keys})), self._asked)
         self.poll_s = 0.2 if self._call is not None else 1.0
-        is_busy = self._call is not None or bool(self._keys) or bool(self._queue)
+        is_busy = self._call is not None or self._looking_until is not None or bool(self._keys) or bool(self._queue)
         if not is_busy and not self._is_left:
             slurm_record.remove(self.work.output_dir)
         return is_busy
@@ -174,7 +181,9 @@ class SlurmBackend:
         self._settle_submission()
         arrays = sorted({array for array, _ in self._keys})
         self._keys, self._queue = {}, []
-        if not arrays or self._scancel(arrays):
+        if self._intent is not None:
+            _say(f"perhaps jobs named {self._intent.id} were submitted: scancel --name={self._intent.id} ends them")
+        elif not arrays or self._scancel(arrays):
             slurm_record.remove(self.work.output_dir)
 
     # Submitting
@@ -193,57 +202,35 @@ class SlurmBackend:
         if self.slurm.max_jobs:
             self._at_once = f"%{max(1, self.slurm.max_jobs // len(self._queue))}"
 
-    def _split(self, numbers: Sequence[int], avoid: frozenset[str] = frozenset()) -> list[_Submission]:
-        """By arrays of the cluster's size; an index and its array's offset give the job."""
-        size = self._array_limit or DEFAULT_ARRAY_LIMIT
-        parts: dict[int, list[int]] = {}
-        for number in sorted(numbers):
-            parts.setdefault((number - 1) // size * size, []).append(number)
-        return [_Submission(tuple(part), offset, avoid) for offset, part in parts.items()]
+    def _split(self, numbers: Sequence[int], avoid: frozenset[str] = frozenset()) -> list[Submission]:
+        return split(numbers, self._array_limit or DEFAULT_ARRAY_LIMIT, avoid)
 
-    def _submit(self, submission: _Submission) -> None:
+    def _submit(self, submission: Submission) -> None:
+        """Note what is to be submitted, and under which name, before it is: whoever finds the note can ask for it."""
         for number in submission.numbers:
             joblog.begin(self.work.log_path(number))
             clear_status(self.work.status_folder(number))
         environment = worker_environment(self._environment, self.work.request(self.slurm).threads)
         environment.pop("CUDA_VISIBLE_DEVICES", None)  # of this machine; Slurm sets that of the node
-        self._begin(self._sbatch_command(submission), self._submitted, environment)
+        self._intent = Array(new_name(self.work.digest), submission.offset, submission.numbers)
+        self._note()
+        command = sbatch_command(self.work, self.slurm, submission, self._intent.id, self._at_once, self._script)
+        self._begin(command, self._submitted, environment)
 
-    def _sbatch_command(self, submission: _Submission) -> list[str]:
-        slurm, request = self.slurm, self.work.request(self.slurm)
-        indices = index_list(number - submission.offset for number in submission.numbers)
-        exclude = ",".join(filter(None, [slurm.exclude, *sorted(submission.avoid)]))
-        named = {
-            "partition": slurm.partition,
-            "account": slurm.account,
-            "qos": slurm.qos,
-            "time": slurm.time,
-            "gres": request.gres,
-            "constraint": slurm.constraint,
-            "exclude": exclude,
-            "mem": "" if any(entry.startswith("--mem-per") for entry in slurm.extra) else request.mem,
-        }
-        return [
-            *("sbatch", "--parsable", f"--array={indices}{self._at_once}"),
-            *(f"--nodes={request.nodes}", f"--ntasks={request.nodes}", f"--cpus-per-task={request.cpus}"),
-            f"--job-name=funrecipe-{self.work.digest[:8]}",
-            *("--requeue", "--export=ALL", "--chdir=/", "--output=/dev/null", "--error=/dev/null"),
-            *(f"--{name}={value}" for name, value in named.items() if value),
-            *slurm.extra,
-            str(self._script),
-            *self.work.arguments(submission.offset),
-        ]
+    def _note(self) -> None:
+        slurm_record.write(self.work.output_dir, self.work.digest, self._arrays, self._intent)
 
     def _submitted(self, answer: Answer) -> None:
         submission = self._queue[0]
-        if answer.is_unreachable:
-            self._next_submit = time.monotonic() + RETRY_SUBMIT_S
+        if answer.is_unreachable:  # which does not say that nothing was submitted
+            self._look_for_intent(RETRY_SUBMIT_S)
             return
         self._queue.pop(0)
+        self._intent = None
         array = answer.output.strip().split("\n")[-1].split(";")[0]
         if answer.code != 0 or not array.isdecimal():
             if submission.avoid:  # perhaps no other node is left
-                self._queue.insert(0, _Submission(submission.numbers, submission.offset))
+                self._queue.insert(0, Submission(submission.numbers, submission.offset))
                 return
             raise UsageError(
                 f"Slurm does not take the jobs: {answer.message}",
@@ -252,12 +239,34 @@ class SlurmBackend:
             )
         _say(f"array {array} of {count(len(submission.numbers), 'job')}")
         self._arrays.append(Array(array, submission.offset, submission.numbers))
-        slurm_record.write(self.work.output_dir, self.work.digest, self._arrays)
+        self._note()
         for number in submission.numbers:
             self._keys[array, number - submission.offset] = number
             self._elements.pop(number, None)
         self._has_hurried = False
         self._ask_soon()
+
+    def _look_for_intent(self, patience_s: float) -> None:
+        """Ask for the array that was about to be submitted, of which nothing but its name is known."""
+        self._looking_until, self._next_ask, self._ask_s = time.monotonic() + patience_s, 0.0, FIRST_ASK_S
+
+    def _named(self, answer: Answer) -> None:
+        """Take the array over, or submit what it was to hold once nothing can be submitting it any more."""
+        assert self._intent is not None and self._looking_until is not None
+        arrays = {line.strip() for line in answer.output.split("\n") if line.strip().isdecimal()}
+        may_come = time.monotonic() < self._looking_until or is_called(self._intent.id)
+        if answer.code != 0 or (not arrays and may_come):
+            self._ask_later()
+            return
+        self._looking_until = None
+        if self._queue:  # what this launch submitted
+            self._next_submit = 0.0
+            if arrays:
+                self._submitted(Answer(0, arrays.pop(), ""))
+            return
+        self._arrays += [Array(array, self._intent.offset, self._intent.numbers) for array in sorted(arrays)]
+        self._intent = None
+        self._take_over()
 
     # Asking
 
@@ -273,6 +282,10 @@ class SlurmBackend:
             self._submitted(call.wait())
         elif call is not None:
             call.give_up()
+        deadline = time.monotonic() + CANCEL_S
+        while self._intent is not None and self._looking_until is not None and time.monotonic() < deadline:
+            self._named(Call(named_command(self._intent.id), self._environment, CANCEL_S).wait())
+            time.sleep(0.2)
 
     def _note_silence(self, answer: Answer) -> None:
         if answer.code == 0 or answer.is_unknown_job or (answer.code is not None and not answer.is_unreachable):
@@ -300,7 +313,7 @@ class SlurmBackend:
             _say(f"{count(len(self._keys), 'job')} of this run still there, waiting for them")
         rest = tuple(number for number in self._numbers if number not in set(self._keys.values()))
         if rest:
-            self._queue = [_Submission(rest, 0)]  # split when the size of arrays is known
+            self._queue = [Submission(rest, 0)]  # split when the size of arrays is known
         self._ask_soon()
 
     def _asked(self, answer: Answer) -> None:

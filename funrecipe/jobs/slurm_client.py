@@ -15,6 +15,7 @@ import tempfile
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import IO
 
 from funrecipe.errors import UsageError
@@ -141,6 +142,21 @@ def squeue_command(arrays: Iterable[str]) -> list[str]:
     """One question about all elements of all arrays, ended ones included."""
     jobs = f"--jobs={','.join(arrays)}"
     return ["squeue", "--noheader", "--array", "--states=all", f"--format={SQUEUE_FORMAT}", jobs]
+
+
+def named_command(name: str) -> list[str]:
+    """The arrays of a name, a line for each element."""
+    return ["squeue", "--noheader", "--states=all", "--format=%F", f"--name={name}"]
+
+
+def is_called(name: str) -> bool:
+    """Whether an ``sbatch`` of that name still runs on this machine."""
+    wanted = f"--job-name={name}".encode()
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        with contextlib.suppress(OSError):
+            if wanted in path.read_bytes().split(b"\0"):
+                return True
+    return False
 
 
 def read_squeue(text: str) -> dict[tuple[str, int], Element]:

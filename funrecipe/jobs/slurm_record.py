@@ -1,17 +1,24 @@
-"""Which arrays of Slurm a run has: ``slurm.json`` in its folder, as long as any of them may live."""
+"""Which arrays of Slurm a run has: ``slurm.json`` in its folder, as long as any of them may live.
+
+An array is noted before it is submitted, by its name: a launch that is killed before Slurm has told it the number does
+not leave an array that nobody knows of.
+"""
 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from funrecipe.errors import DataError
 from funrecipe.files import write_json
-from funrecipe.jobs.slurm_client import Call, client_environment, read_squeue, squeue_command
+from funrecipe.jobs.slurm_client import Answer, Call, client_environment, named_command, read_squeue, squeue_command
 
 RECORD_NAME = "slurm.json"
+NAME = re.compile(r"funrecipe-[\w.-]+")  # it becomes an argument
 
 
 @dataclass(frozen=True)
@@ -23,15 +30,17 @@ class Array:
     numbers: tuple[int, ...]
 
 
-def read(output_dir: Path, digest: str) -> list[Array]:
-    """The arrays of this plan; none where the record is of another one, or damaged."""
-    recorded, arrays = _read(output_dir)
-    return arrays if recorded == digest else []
+def read(output_dir: Path, digest: str) -> tuple[list[Array], Array | None]:
+    """The arrays of this plan, and the one that was being submitted, with its name as ``id``; none where the record is
+    of another plan, or damaged."""
+    recorded, arrays, intent = _read(output_dir)
+    return (arrays, intent) if recorded == digest else ([], None)
 
 
-def write(output_dir: Path, digest: str, arrays: Sequence[Array]) -> None:
-    rows = [[array.id, array.offset, list(array.numbers)] for array in arrays]
-    write_json(output_dir / RECORD_NAME, {"digest": digest, "arrays": rows})
+def write(output_dir: Path, digest: str, arrays: Sequence[Array], intent: Array | None = None) -> None:
+    parts = {"arrays": arrays, "submitting": [intent] if intent else []}
+    rows = {name: [[array.id, array.offset, list(array.numbers)] for array in part] for name, part in parts.items()}
+    write_json(output_dir / RECORD_NAME, {"digest": digest, **rows})
 
 
 def remove(output_dir: Path) -> None:
@@ -40,13 +49,16 @@ def remove(output_dir: Path) -> None:
 
 def refuse_living(output_dir: Path, digest: str, environment: dict[str, str], *, resume: bool) -> None:
     """Raises DataError if arrays of another plan, or of results that are not to be kept, still live in the folder."""
-    recorded, arrays = _read(output_dir)
-    if not arrays or (recorded == digest and resume):
+    recorded, arrays, intent = _read(output_dir)
+    if not (arrays or intent) or (recorded == digest and resume):
         return
     ids = [array.id for array in arrays]
     where, hint = str(output_dir), f"end them (scancel {' '.join(ids)}), or choose another --output_dir"
+    clients = client_environment(environment)
     try:
-        answer = Call(squeue_command(ids), client_environment(environment)).wait()
+        if intent is not None:
+            ids += Call(named_command(intent.id), clients).wait().output.split()[:1]
+        answer = Call(squeue_command(ids), clients).wait() if ids else Answer(0, "", "")
     except OSError:
         what = f"arrays {', '.join(ids)} of Slurm may still write here, and squeue is not on this machine"
         raise DataError(what, where=where, hint=f"if they have ended, remove {output_dir / RECORD_NAME}") from None
@@ -58,10 +70,20 @@ def refuse_living(output_dir: Path, digest: str, environment: dict[str, str], *,
     remove(output_dir)
 
 
-def _read(output_dir: Path) -> tuple[str, list[Array]]:
+def _read(output_dir: Path) -> tuple[str, list[Array], Array | None]:
     try:
         content = json.loads((output_dir / RECORD_NAME).read_text(encoding="utf-8"))
-        arrays = [Array(str(id), int(offset), tuple(map(int, numbers))) for id, offset, numbers in content["arrays"]]
-        return str(content["digest"]), [array for array in arrays if array.id.isdecimal()]
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
-        return "", []
+        arrays, submitting = (_arrays(content.get(name, [])) for name in ("arrays", "submitting"))
+        intents = [array for array in submitting if NAME.fullmatch(array.id)]
+        return (
+            str(content["digest"]),
+            [array for array in arrays if array.id.isdecimal()],
+            intents[0] if intents else None,
+        )
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        return "", [], None
+
+
+def _arrays(rows: Sequence[Sequence[Any]]) -> list[Array]:
+    found = [Array(str(id), int(offset), tuple(map(int, numbers))) for id, offset, numbers in rows]
+    return [array for array in found if array.numbers]

@@ -3,8 +3,9 @@
 
 ``$FAKE_SLURM`` is the folder of the scenario, of the log of all calls, and of what was submitted. The scenario:
 ``states``: per submission (0, 1, ...) and index a list of "STATE|NODE|REASON", one for each squeue, of which the last
-stays; "" is not listed. ``down``: how many calls of a command find no controller. ``refuse``: what sbatch refuses.
-``run``: start the elements as processes; a state is then the process's, unless the scenario has one.
+stays; "" is not listed. ``down``: how many calls of a command find no controller. ``lost_answers``: of how many
+submissions the answer is lost. ``refuse``: what sbatch refuses. ``run``: start the elements as processes; a state is
+then the process's, unless the scenario has one.
 """
 
 import json
@@ -53,10 +54,16 @@ def sbatch():
             subprocess.Popen(command, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
                              stderr=subprocess.DEVNULL, start_new_session=True)  # fmt: skip
     save("arrays.json", [*load("arrays.json", []), elements])
+    save("names.json", [*load("names.json", []), option("job-name")])
+    if number < SCENARIO.get("lost_answers", 0):
+        sys.exit("sbatch: error: Batch job submission failed: Socket timed out on send/recv operation")
     print(100 + number)
 
 
 def squeue():
+    if name := option("name"):
+        print("\n".join(str(100 + n) for n, known in enumerate(load("names.json", [])) if known == name))
+        return
     asked, ended = load("asked.json", {}), load("cancelled.json", [])
     for array in map(int, option("jobs").split(",")):
         submissions = load("arrays.json", [])

@@ -294,6 +294,58 @@ def test_a_run_that_was_left_is_taken_over(cluster: Cluster, plan: Plan) -> None
     assert [word for word in cluster.calls("sbatch")[1] if word.startswith("--array")] == ["--array=4"]
 
 
+def kill_while_submitting(plan: Plan, cluster: Cluster) -> None:
+    """A launch that starts ``sbatch`` and is killed before it has read what it says."""
+    backend = started(plan)
+    wait(backend, lambda: bool(cluster.calls("sbatch")))
+    assert backend._on_answer == backend._submitted
+    backend._call.wait()
+
+
+def test_a_launch_killed_while_it_submits_submits_nothing_twice(cluster: Cluster, plan: Plan) -> None:
+    cluster.says(states={"0": dict.fromkeys("1234", ["RUNNING|n1|", "RUNNING|n1|", "COMPLETED|n1|"])})
+    kill_while_submitting(plan, cluster)
+    assert codes(run(plan)) == {1: 0, 2: 0, 3: 0, 4: 0}
+    assert len(cluster.calls("sbatch")) == 1 and not (plan.output_dir / "slurm.json").exists()
+
+
+def test_a_launch_killed_before_it_submits_leaves_the_work_to_the_next(cluster: Cluster, plan: Plan) -> None:
+    name = f"funrecipe-{plan.digest[:8]}-01234567"
+    slurm_record.write(plan.output_dir, plan.digest, [], slurm_record.Array(name, 0, (1, 2, 3, 4)))
+    backend = started(plan)
+    wait(backend, lambda: len(cluster.calls("squeue")) == 2)  # an array may appear a moment later
+    assert all(f"--name={name}" in call for call in cluster.calls("squeue")) and not cluster.calls("sbatch")
+    backend._looking_until = 0.0
+    wait(backend, lambda: False)
+    assert codes(backend) == {1: 0, 2: 0, 3: 0, 4: 0} and len(cluster.calls("sbatch")) == 1
+
+
+def test_an_sbatch_that_still_runs_is_waited_for(cluster: Cluster, plan: Plan, monkeypatch) -> None:
+    monkeypatch.setattr(slurm, "INTENT_PATIENCE_S", 0.0)
+    name = f"funrecipe-{plan.digest[:8]}-01234567"
+    slurm_record.write(plan.output_dir, plan.digest, [], slurm_record.Array(name, 0, (1, 2, 3, 4)))
+    other = subprocess.Popen([sys.executable, "-c", "input()", f"--job-name={name}"], stdin=subprocess.PIPE)
+    backend = started(plan)
+    wait(backend, lambda: len(cluster.calls("squeue")) == 3)
+    assert not cluster.calls("sbatch")
+    other.communicate(b"\n")
+    wait(backend, lambda: False)
+    assert codes(backend) == {1: 0, 2: 0, 3: 0, 4: 0} and len(cluster.calls("sbatch")) == 1
+
+
+def test_a_submission_that_was_taken_although_the_answer_was_lost_is_found(cluster: Cluster, plan: Plan) -> None:
+    cluster.says(lost_answers=1)
+    assert codes(run(plan)) == {1: 0, 2: 0, 3: 0, 4: 0}
+    assert len(cluster.calls("sbatch")) == 1
+
+
+def test_a_plan_is_not_replaced_under_an_array_that_was_being_submitted(cluster: Cluster, plan: Plan) -> None:
+    cluster.says(states={"0": dict.fromkeys("1234", ["RUNNING|n1|"])})
+    kill_while_submitting(plan, cluster)
+    with pytest.raises(DataError, match="arrays 100 of Slurm, of an earlier plan, still write here"):
+        slurm_record.refuse_living(plan.output_dir, "other", dict(os.environ), resume=True)
+
+
 def test_a_plan_is_not_replaced_under_arrays_that_live(cluster: Cluster, plan: Plan) -> None:
     (cluster.folder / "arrays.json").write_text("[[1]]")
     cluster.says(states={"0": {"1": ["RUNNING|n1|"] * 3 + ["COMPLETED|n1|"]}})
