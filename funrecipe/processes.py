@@ -15,8 +15,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TextIO
 
+from funrecipe import lease
 from funrecipe.errors import DataError, Interrupted
 from funrecipe.files import write_error
+from funrecipe.shared_files import is_shared
 
 log = logging.getLogger(__name__)
 LOCK_NAME = ".lock"
@@ -31,7 +33,8 @@ def only_run_in(folder: Path) -> Iterator[None]:
     """Hold the lock of ``folder``, which is made: two runs in one folder would mix their files.
 
     The system drops the lock when the process ends, however it ends; the lock file stays. A recipe that holds the lock
-    from its first step to its last hands it on to the commands that it starts.
+    from its first step to its last hands it on to the commands that it starts. On a file system that several machines
+    share, the lock is a lease.
 
     Raises:
         DataError: another process holds it; names that process.
@@ -42,6 +45,10 @@ def only_run_in(folder: Path) -> Iterator[None]:
         lock_file = open(folder / LOCK_NAME, "a+", encoding="utf-8")  # noqa: SIM115
     except OSError as error:
         raise write_error(error, folder) from error
+    if is_shared(folder):
+        with lock_file, _leased(folder):
+            yield
+        return
     with lock_file as lock:
         if _is_inherited(lock.fileno()):
             yield
@@ -57,6 +64,9 @@ def hold_for_recipe(folder: Path) -> None:
     Raises:
         DataError: another process holds it.
     """
+    if is_shared(folder):
+        _keep(_acquire(folder, os.getppid()))
+        return
     fd = int(os.environ[LOCK_FD_VARIABLE])
     with open(folder / LOCK_NAME, "a+", encoding="utf-8") as lock:
         _lock(fd, folder)
@@ -65,18 +75,101 @@ def hold_for_recipe(folder: Path) -> None:
         _sign(lock, os.getppid())
 
 
+def is_held(folder: Path) -> bool:
+    """Whether a run works in the folder."""
+    if is_shared(folder):
+        holder = lease.read_holder(folder)
+        return holder is not None and lease.is_live(folder, holder)
+    try:
+        with open(folder / LOCK_NAME, "rb") as lock:
+            fcntl.flock(lock.fileno(), fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        pass
+    return False
+
+
+@contextlib.contextmanager
+def _leased(folder: Path) -> Iterator[None]:
+    holder = lease.read_holder(folder)
+    if holder is not None and lease.is_ours(holder):
+        yield
+        return
+    ours, is_over = _acquire(folder, os.getpid()), threading.Event()
+
+    def beat() -> None:
+        while not is_over.wait(lease.BEAT_S):
+            if not ours.beat():
+                _lost(ours)
+
+    threading.Thread(target=beat, name="lease", daemon=True).start()
+    try:
+        yield
+    finally:
+        is_over.set()
+        ours.release()
+
+
+def _acquire(folder: Path, pid: int) -> lease.Lease:
+    ours = lease.Lease(folder, pid)
+    try:
+        ours.acquire()
+    except lease.HeldError as holder:
+        raise _is_busy(folder, str(holder)) from None
+    return ours
+
+
+def _keep(ours: lease.Lease) -> None:
+    """Beat in a process of its own, as long as the lease's process runs."""
+    if os.fork():
+        return
+    os.setsid()
+    null = os.open(os.devnull, os.O_RDWR)
+    for stream in (0, 1):
+        os.dup2(null, stream)
+    os.closerange(3, 1024)  # the recipe's lock file and pipes
+    last = time.monotonic()
+    while ours.holder.is_running:
+        time.sleep(PARENT_CHECK_S)
+        if time.monotonic() - last >= lease.BEAT_S:
+            last = time.monotonic()
+            if not ours.beat():
+                _lost(ours)
+                os._exit(0)
+    ours.release()
+    os._exit(0)
+
+
+def _lost(ours: lease.Lease) -> None:
+    """End the run: another one took its silence for its end."""
+    print(f"another run has taken over {ours.path.parent}: this one stops", file=sys.stderr, flush=True)
+    os.kill(ours.holder.pid, signal.SIGTERM)
+
+
+def _is_busy(folder: Path, holder: str) -> DataError:
+    what = f"another run works in this folder ({holder or 'unknown process'})"
+    return DataError(what, where=str(folder), hint="wait for it to end, or choose another --output_dir")
+
+
 def _lock(fd: int, folder: Path) -> None:
     try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        _flock(fd)
     except BlockingIOError:
         holder = (folder / LOCK_NAME).read_text(encoding="utf-8", errors="replace").strip()[:200]
-        raise DataError(
-            f"another run works in this folder ({holder or 'unknown process'})",
-            where=str(folder),
-            hint="wait for it to end, or choose another --output_dir",
-        ) from None
+        raise _is_busy(folder, holder) from None
     except OSError as error:  # a file system without locks
         log.warning("cannot lock %s (%s): do not start two runs in it", folder, error.strerror)
+
+
+def _flock(fd: int) -> None:
+    """Lock; someone who only looks (``is_held``) has the lock for a moment."""
+    for _ in range(5):
+        with contextlib.suppress(BlockingIOError):
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return
+        time.sleep(0.05)
+    fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
 def _sign(lock: TextIO, pid: int) -> None:

@@ -77,7 +77,7 @@ trap '_end_recipe SIGHUP' HUP
 only_run_in() {
   if [ ! -d "$1" ]; then
     recipe_made=$1
-    trap 'rm -f -- "$recipe_made/.lock"; rmdir -- "$recipe_made" 2> /dev/null || true' EXIT
+    trap 'rm -f -- "$recipe_made/.lock" "$recipe_made/.lease"; rmdir -- "$recipe_made" 2> /dev/null || true' EXIT
   fi
   { mkdir -p -- "$1" && exec {recipe_lock}>> "$1/.lock"; } || die "cannot write in '$1': choose another --output_dir" 3
   export FUNRECIPE_LOCK_FD=$recipe_lock

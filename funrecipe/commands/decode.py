@@ -28,9 +28,11 @@ def run(args: argparse.Namespace) -> int:
     from funrecipe.jobs.plan import read_plan
     from funrecipe.jobs.worker import run_jobs
     from funrecipe.processes import end_with_parent
+    from funrecipe.shared_files import seen_late
 
     end_with_parent()
-    plan = read_plan(args.plan, args.digest)
+    folder = args.plan if args.plan.is_dir() else args.plan.parent
+    plan = seen_late(folder, lambda: read_plan(args.plan, args.digest))
     return run_jobs(plan, [plan.job(number) for number in args.job], load_model, args.log_dir)
 
 

@@ -25,18 +25,23 @@ def run(args: argparse.Namespace) -> None:
     from funrecipe.audio.channels import channels_note
     from funrecipe.files import leftovers
     from funrecipe.jobs.plan import read_plan
-    from funrecipe.jobs.results import RESULTS, UNFINISHED, merge_shards
+    from funrecipe.jobs.results import RESULTS, UNFINISHED, MergeReport, merge_shards
     from funrecipe.processes import only_run_in
     from funrecipe.score.scoring import warning_of_empty
+    from funrecipe.shared_files import seen_late
 
     if args.max_failed < 0:
         raise UsageError(f"--max_failed must be 0 or more, got {args.max_failed}", where="--max_failed")
     plan = read_plan(args.plan, args.digest)
-    shards = ((plan.shard_folder(job.number), plan.stamps(job.number)) for job in plan.jobs)
+
+    def merge() -> MergeReport:
+        shards = ((plan.shard_folder(job.number), plan.stamps(job.number)) for job in plan.jobs)
+        return merge_shards(shards, plan.output_dir, max_failed=args.max_failed, digest=plan.digest)
+
     with only_run_in(plan.output_dir):
         for unfinished in leftovers(plan.output_dir):  # of merges that were killed
             shutil.rmtree(unfinished) if unfinished.is_dir() else unfinished.unlink()
-        report = merge_shards(shards, plan.output_dir, max_failed=args.max_failed, digest=plan.digest)
+        report = seen_late(plan.output_dir, merge)
         (plan.output_dir / UNFINISHED).unlink(missing_ok=True)
     failed = f", {len(report.failed)} failed (see {plan.output_dir / 'failed.scp'})" if report.failed else ""
     num_decoded = report.num_utterances - len(report.failed)

@@ -35,6 +35,7 @@ from funrecipe.jobs.slurm_work import DecodingWork
 from funrecipe.jobs.stall import StallWatch
 from funrecipe.jobs.status import read_status
 from funrecipe.processes import only_run_in
+from funrecipe.shared_files import refresh
 
 # With less room than this a worker may not even have been able to write its log.
 FULL_DISK_BYTES = 1 << 20
@@ -160,6 +161,7 @@ class _Run:
             return outcome
         for wait_s in LATE_FILES_S:
             time.sleep(wait_s)
+            refresh(folder)
             if is_shard_accounted_for(folder, self.plan.stamps(job.number)):
                 return outcome
         return Outcome(1, "it succeeded, but its results are incomplete")

@@ -31,13 +31,12 @@ from funrecipe.jobs.shard_files import (
     load_records,
     read_failed,
 )
+from funrecipe.shared_files import sync_folder
 
 REPORTS = ("report.html", "RESULTS.md")  # of stage 4; what they say is about RESULTS
 UNFINISHED = ".stage1_unfinished"  # a stage 1 has begun over published results, which may not be what it asks for
 DIGEST_NAME = "plan.digest"  # in RESULTS: the plan that they are of
 PUBLISH_TRIES = 5
-
-
 NO_MEMORY = "out of memory"  # how the reason of such a failure begins
 
 
@@ -137,6 +136,14 @@ class ShardWriter:
         self._append("failed.scp", _bytes(f"{key}\t{audio}\t{reason}\n"))
         self.failed[key] = reason
 
+    def sync(self) -> None:
+        """Make what was appended durable, and visible to other machines."""
+        for name, file in self._files.items():
+            try:
+                os.fsync(file.fileno())
+            except OSError as error:
+                raise write_error(error, self.attempt / name) from error
+
     def write_rtf(self, frames_per_second: float) -> None:
         """The contract's ``rtf`` file: per utterance, and the average as the last line; both in percent.
 
@@ -172,6 +179,8 @@ class ShardWriter:
                 _sort_into(self.attempt / RESULTS / name, self.folder / RESULTS / name)
             _sort_into(self.attempt / "failed.scp", self.folder / "failed.scp")
             _sort_into(self.attempt / "done", self.folder / "done", or_empty=True)
+            for folder in (self.folder / RESULTS, self.folder):
+                sync_folder(folder)
             shard = SortedShard(self.folder)
             if {_text(record.key) for record in shard} >= self.done.keys() and shard.is_clean:
                 shutil.rmtree(self.attempt, ignore_errors=True)

@@ -20,6 +20,7 @@ from funrecipe.jobs.plan import AGAIN, Job, Plan
 from funrecipe.jobs.reading import ReadSettings, reader_of
 from funrecipe.jobs.results import ShardWriter
 from funrecipe.jobs.status import JobStatus, read_status, write_status
+from funrecipe.shared_files import is_shared, seen_late
 
 if TYPE_CHECKING:
     from funrecipe.jobs.decode_shard import Recognizer
@@ -64,15 +65,21 @@ def check_code(plan: Plan) -> None:
 def _decode_job(plan: Plan, job: Job, recognizer: Recognizer, device: str) -> None:
     from funrecipe.jobs.decode_shard import BATCH_AUDIO_S, decode_shard
 
-    entries = plan.entries(job.number)
+    entries = seen_late(plan.output_dir / "split", lambda: plan.entries(job.number))
     folder = _folder(plan, job)
+    is_synced = is_shared(folder)
     last_beat = 0.0
+
+    def report() -> None:
+        if is_synced:  # a heartbeat says nothing that other machines cannot see
+            writer.sync()
+        write_status(folder, _status(job, writer))
 
     def beat() -> None:
         nonlocal last_beat
         if time.monotonic() - last_beat >= HEARTBEAT_S:
             last_beat = time.monotonic()
-            write_status(folder, _status(job, writer))
+            report()
 
     channels: dict[str, int] = {}
     with ShardWriter(folder, {entry.id: entry.stamp for entry in entries}, channels) as writer:
@@ -89,7 +96,7 @@ def _decode_job(plan: Plan, job: Job, recognizer: Recognizer, device: str) -> No
             on_batch=beat,
         )
         writer.write_rtf(plan.model.frames_per_second)
-        write_status(folder, _status(job, writer))
+        report()
     elapsed_s = time.monotonic() - started
     print(f"job {job.number}: {len(writer.done)} decoded, {len(writer.failed)} failed in {elapsed_s:.1f} s")
     for key, reason in writer.failed.items():

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import wave
 import weakref
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,9 +12,13 @@ import numpy as np
 import pytest
 
 from funrecipe.errors import DataError
+from funrecipe.jobs import worker
 from funrecipe.jobs.decode_shard import decode_shard
+from funrecipe.jobs.model_record import ModelRecord
+from funrecipe.jobs.plan import Plan
 from funrecipe.jobs.results import ShardWriter
 from funrecipe.jobs.shards import ShardEntry
+from funrecipe.jobs.split import Draft
 
 RATE_HZ = 100
 
@@ -166,3 +172,41 @@ def test_a_recognizer_that_loses_a_hypothesis_is_not_believed(tmp_path: Path) ->
     with pytest.raises(ValueError, match="zip"):
         decode(tmp_path, Loser(), [1, 2])
     assert not (tmp_path / "1best_recog").exists()
+
+
+@pytest.mark.parametrize("is_shared", [True, False])
+def test_what_a_heartbeat_says_is_on_the_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_shared: bool) -> None:
+    """Before a job says that it has ended its files are; on a shared file system also before it says how far it is."""
+    monkeypatch.setenv("FUNRECIPE_SHARED_FILES", str(is_shared).lower())
+    monkeypatch.setattr(worker, "HEARTBEAT_S", 0.0)
+    events: list[object] = []
+    sync, report = os.fsync, worker.write_status
+
+    def note_sync(descriptor: int) -> None:
+        events.append(os.readlink(f"/proc/self/fd/{descriptor}"))
+        sync(descriptor)
+
+    def note_status(folder: Path, status) -> None:
+        events.append((status.done, status.code))
+        report(folder, status)
+
+    monkeypatch.setattr(os, "fsync", note_sync)
+    monkeypatch.setattr(worker, "write_status", note_status)
+    with wave.open(str(tmp_path / "a.wav"), "wb") as audio:
+        audio.setparams((1, 2, 16000, 0, "NONE", ""))
+        audio.writeframes(bytes(3200))
+    with Draft(tmp_path) as draft:
+        draft.fill([ShardEntry("a", str(tmp_path / "a.wav")), ShardEntry("b", str(tmp_path / "a.wav"))])
+        jobs = draft.split(1)
+        draft.publish(tmp_path / "split")
+    plan = Plan(tmp_path, "", ModelRecord("", "", {}), {}, jobs, batch_size=1)
+    recognizer = FakeRecognizer()
+    recognizer.sample_rate_hz = 16000
+    assert worker.run_jobs(plan, plan.jobs, lambda _plan: (recognizer, "cpu"), None) == 0
+    first, ended = events.index((1, None)), events.index((2, 0))
+    before = [Path(event).parts for event in events[:ended] if isinstance(event, str)]
+    published = ("done", "1best_recog/text", "1best_recog/token", "1best_recog/score")
+    assert all(any(parts[-1].startswith(f".{Path(name).name}.tmp-") for parts in before) for name in published)
+    assert str(tmp_path / "output.1/1best_recog") in events[:ended] and str(tmp_path / "output.1") in events[:ended]
+    appended = [event for event in events[:first] if isinstance(event, str) and "/attempt." in event]
+    assert len(appended) == (4 if is_shared else 0)

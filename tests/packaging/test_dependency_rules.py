@@ -17,7 +17,7 @@ PACKAGE = ROOT / "funrecipe"
 MODULES = sorted(path.relative_to(PACKAGE).as_posix() for path in PACKAGE.rglob("*.py"))
 
 # Top-level files that every part may import: messages, files, processes, identity, network, cache, table of families.
-FOUNDATION = ("errors", "files", "processes", "identity", "network", "cache", "families")
+FOUNDATION = ("errors", "files", "shared_files", "lease", "processes", "identity", "network", "cache", "families")
 # Part of the package (folder or top-level file) -> the parts that its modules may import, beside the foundation.
 # The order is the order of the layers: a part names only parts above itself.
 MAY_IMPORT: dict[str, set[str]] = {
@@ -30,7 +30,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "model_folder": {"text"},
     "hub": {"model_folder"},
     "decode": {"audio", "checkpoint", "model_folder", "models", "text"},
-    "score": {"text"},
+    "score": {"data", "text"},
     "train": {"audio", "checkpoint", "data", "decode", "hub", "model_folder", "models", "score", "text"},
     "vad": {"audio", "checkpoint", "decode", "model_folder", "models"},
     "punctuation": {"checkpoint", "model_folder", "models", "text"},
