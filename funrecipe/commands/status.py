@@ -8,11 +8,16 @@ from pathlib import Path
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("output_dir", type=Path, help="output_dir of infer.sh")
+    parser.add_argument("--watch", action="store_true", help="wait with a progress bar until the run has ended")
     parser.add_argument("--data_dir", type=Path, help="a score counts only for the texts there (default: the plan's)")
 
 
 def run(args: argparse.Namespace) -> None:
     from funrecipe.jobs.plan import read_plan
     from funrecipe.jobs.summary import summary
+    from funrecipe.jobs.watch import Watch, is_published
 
-    print("\n".join(summary(read_plan(args.output_dir), args.data_dir)))
+    plan = Watch(args.output_dir).until_it_ends() if args.watch else read_plan(args.output_dir)
+    print("\n".join(summary(plan, args.data_dir)))
+    if args.watch and not is_published(plan):
+        print("all is decoded and nothing published: run the same command again")

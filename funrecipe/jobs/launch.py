@@ -135,7 +135,7 @@ class _Run:
         outcomes = {job.number: self._outcome(job) for job in self.jobs}
         failed = [job for job in self.jobs if outcomes[job.number].code != 0]
         if failed:
-            raise _failure(self.plan, failed, len(self.jobs), outcomes)
+            raise failure(self.plan, failed, len(self.jobs), outcomes)
 
     def decoded_s(self) -> float:
         return sum(status.done_audio_s for status in self.statuses.values())
@@ -202,7 +202,7 @@ def _says_leave() -> bool:
         return False
 
 
-def _failure(plan: Plan, failed: Sequence[Job], num_jobs: int, outcomes: Mapping[int, Outcome]) -> FunrecipeError:
+def failure(plan: Plan, failed: Sequence[Job], num_jobs: int, outcomes: Mapping[int, Outcome]) -> FunrecipeError:
     """Each failed job with how it ended, its log, and the last error in that."""
     reports = []
     for job in failed:

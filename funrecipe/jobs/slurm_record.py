@@ -52,22 +52,41 @@ def refuse_living(output_dir: Path, digest: str, environment: dict[str, str], *,
     recorded, arrays, intent = _read(output_dir)
     if not (arrays or intent) or (recorded == digest and resume):
         return
-    ids = [array.id for array in arrays]
-    where, hint = str(output_dir), f"end them (scancel {' '.join(ids)}), or choose another --output_dir"
-    clients = client_environment(environment)
     try:
-        if intent is not None:
-            ids += Call(named_command(intent.id), clients).wait().output.split()[:1]
-        answer = Call(squeue_command(ids), clients).wait() if ids else Answer(0, "", "")
+        ids, answer = _ask(arrays, intent, environment)
     except OSError:
-        what = f"arrays {', '.join(ids)} of Slurm may still write here, and squeue is not on this machine"
-        raise DataError(what, where=where, hint=f"if they have ended, remove {output_dir / RECORD_NAME}") from None
-    named = ", ".join(ids)
+        what = "arrays of Slurm may still write here, and squeue is not on this machine"
+        hint = f"if they have ended, remove {output_dir / RECORD_NAME}"
+        raise DataError(what, where=str(output_dir), hint=hint) from None
+    named, where = ", ".join(ids), str(output_dir)
+    hint = f"end them (scancel {' '.join(ids)}), or choose another --output_dir"
     if answer.is_unreachable:
         raise DataError(f"Slurm does not say whether its arrays {named} are still writing here", where=where, hint=hint)
-    if any(not element.has_ended for element in read_squeue(answer.output).values()):
+    if _are_alive(answer):
         raise DataError(f"arrays {named} of Slurm, of an earlier plan, still write here", where=where, hint=hint)
     remove(output_dir)
+
+
+def lives(output_dir: Path, environment: dict[str, str]) -> bool:
+    """Whether recorded arrays live, as far as Slurm can be asked."""
+    _, arrays, intent = _read(output_dir)
+    try:
+        _, answer = _ask(arrays, intent, environment)
+    except OSError:
+        return bool(arrays or intent)
+    return answer.is_unreachable or _are_alive(answer)
+
+
+def _ask(arrays: Sequence[Array], intent: Array | None, environment: dict[str, str]) -> tuple[list[str], Answer]:
+    """The arrays, the one that was being submitted included, and what Slurm says of them. Raises OSError: no Slurm."""
+    ids, clients = [array.id for array in arrays], client_environment(environment)
+    if intent is not None:
+        ids += Call(named_command(intent.id), clients).wait().output.split()[:1]
+    return ids, Call(squeue_command(ids), clients).wait() if ids else Answer(0, "", "")
+
+
+def _are_alive(answer: Answer) -> bool:
+    return any(not element.has_ended for element in read_squeue(answer.output).values())
 
 
 def _read(output_dir: Path) -> tuple[str, list[Array], Array | None]:
