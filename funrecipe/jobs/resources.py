@@ -8,12 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from funrecipe.errors import UsageError
-
-# What a worker needs besides its weights: interpreter and torch, then features, activations and audio read ahead.
-# Measured on Linux with torch 2.13 on the CPU: about 0.35 GB after the import.
-WORKER_BYTES = 1_000_000_000
-# Weights exist twice while they are loaded.
-WEIGHT_COPIES = 2
+from funrecipe.jobs.memory import cpu_note, gpu_notes, total_memory_bytes, worker_memory_bytes
 
 
 @dataclass(frozen=True)
@@ -83,7 +78,8 @@ def lay_out(
         njob: jobs on the CPU; fewer when there are fewer utterances.
         ncpu: threads per job, None for cores // jobs.
     Raises:
-        UsageError: ``gpu_inference`` is true and a GPU does not exist, or the list is malformed.
+        UsageError: ``gpu_inference`` is true and a GPU does not exist, the list is malformed, or there is no room for
+            the weights.
     """
     indices = _parse_gpuid_list(gpuid_list)
     cores = available_cores()
@@ -110,6 +106,7 @@ def lay_out(
             )
             threads = ncpu or max(1, cores // len(found))
             ids = tuple(visible[index] for index in found)
+            notes += [*gpu_notes(ids, weights_bytes), *_room_for(len(found), weights_bytes)]
             return Layout(ids, threads, len(found), tuple(notes), ",".join(map(str, found)))
         notes = ["no GPU of --gpuid_list exists: decoding on the CPU"]
     else:
@@ -124,12 +121,13 @@ def lay_out(
             f"memory for {by_memory} such jobs" if by_memory < by_cores else f"{cores} core{'s' if cores != 1 else ''}"
         )
         notes.append(f"{max_running} of {num_jobs} jobs run at once ({limit})")
+    notes += _room_for(max_running, weights_bytes)
     return Layout((None,) * num_jobs, threads, max_running, tuple(notes))
 
 
-def worker_memory_bytes(weights_bytes: int) -> int:
-    """What a worker takes with weights of that size."""
-    return WORKER_BYTES + WEIGHT_COPIES * weights_bytes
+def _room_for(num_jobs: int, weights_bytes: int) -> list[str]:
+    note = cpu_note(num_jobs, weights_bytes, available_memory_bytes(), total_memory_bytes())
+    return [note] if note else []
 
 
 def _jobs_in_memory(weights_bytes: int) -> int:

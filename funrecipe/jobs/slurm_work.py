@@ -10,8 +10,8 @@ from typing import Protocol
 
 from funrecipe.jobs.backend import worker_command
 from funrecipe.jobs.backend_options import SlurmOptions
+from funrecipe.jobs.memory import worker_memory_bytes
 from funrecipe.jobs.plan import Plan
-from funrecipe.jobs.resources import worker_memory_bytes
 from funrecipe.jobs.results import is_shard_accounted_for
 from funrecipe.jobs.slurm_states import ADVICE
 

@@ -13,7 +13,7 @@ import pytest
 from funrecipe.data.utterance_stream import UtteranceStream
 from funrecipe.errors import DataError, UsageError
 from funrecipe.identity import file_stamp, fingerprint, rows_digest, strict_stamp
-from funrecipe.jobs import resources
+from funrecipe.jobs import memory, resources
 from funrecipe.jobs.earlier_plans import switch_plans
 from funrecipe.jobs.local import layout_of
 from funrecipe.jobs.make_plan import Wishes, contradictions, make_plan
@@ -347,6 +347,30 @@ def test_memory_limits_jobs(machine) -> None:
     assert limited.notes == ("3 of 8 jobs run at once (memory for 3 such jobs)",)
     machine(cores=8, memory=10**6)
     assert lay(njob=8, gpu="false").max_running == 1
+
+
+def test_jobs_that_may_not_have_room_are_told_so_before_they_start(machine, monkeypatch) -> None:
+    machine(cores=8, memory=2 * 10**9)
+    monkeypatch.setattr(resources, "total_memory_bytes", lambda: 4 * 10**9)
+    assert lay(njob=1, gpu="false").notes == (
+        "a job needs about 3.0 GB of memory and 2.0 GB are free: free some, or use fewer jobs",
+    )
+    assert not lay(njob=1, gpu="false", weights=10**8).notes
+    with pytest.raises(UsageError, match=r"weights take 5.0 GB at least, this machine has 4.0 GB"):
+        lay(njob=1, gpu="false", weights=20 * 10**9)
+
+
+def test_jobs_that_share_a_gpu_are_counted_together(machine, monkeypatch) -> None:
+    machine(gpus=2)
+    rooms = {"0": (9 * 10**9, 16 * 10**9), "1": (15 * 10**9, 24 * 10**9)}  # free, total
+    monkeypatch.setattr(memory, "gpu_memory", lambda gpus: {gpu: rooms[gpu] for gpu in gpus})
+    assert lay(gpu="true", ids="0,0,1").notes == ()  # 4 GB each
+    (note,) = lay(gpu="true", ids="0,0,0,1").notes
+    assert note.startswith("GPU 0: 3 jobs need up to 12.0 GB and 9.0 GB are free: lower --batch_size, or list it fewer")
+    with pytest.raises(UsageError, match=r"3 jobs need 30.0 GB for the weights alone, GPU 0 has 16.0 GB"):
+        lay(gpu="true", ids="0,0,0,1", weights=20 * 10**9)
+    monkeypatch.setattr(memory, "gpu_memory", lambda gpus: {})  # nothing says how much there is
+    assert lay(gpu="true", ids="0,0,0").notes == ()
 
 
 def test_gpus(machine) -> None:
