@@ -26,7 +26,6 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
 from funrecipe.errors import DataError, Interrupted, WorkerError
-from funrecipe.processes import is_out_of_memory
 from funrecipe.train.checkpointing import (
     START_ANEW,
     Identity,
@@ -43,7 +42,8 @@ from funrecipe.train.criteria import check_criteria, is_out_of_patience, note_ga
 from funrecipe.train.data.batching import Batch
 from funrecipe.train.data.dataset import BatchLoader
 from funrecipe.train.distributed import Ranks, agree_on_names, average_gradients, sum_over_ranks, wait_for_all
-from funrecipe.train.objectives.output import LossOutput
+from funrecipe.train.halving import Part, add_gradients, outputs_by_batch
+from funrecipe.train.objectives.output import LossOutput, stats_of_whole
 from funrecipe.train.options import TrainOptions
 from funrecipe.train.precision import DTYPES
 from funrecipe.train.progress_log import Clock, Mean, RunLog
@@ -211,24 +211,20 @@ class Trainer:
 
     def update(self, batches: Iterable[NumberedBatch]) -> None:
         """One update from ``accum_grad`` batches (fewer at the end of an epoch)."""
-        clock, fits = self.clock, True
+        clock, too_large = self.clock, None
+        parts: list[Part] = []
         outputs: list[LossOutput] = []
         self.optimizer.zero_grad(set_to_none=True)
         for index, batch in batches:
             clock.lap("iter_time")
-            if batch is not None and fits:
-                try:
-                    output = self.forward(index, batch)
-                    clock.lap("forward_time")
-                    self.backward(output)
-                    clock.lap("backward_time")
-                    outputs.append(output)
-                except RuntimeError as error:
-                    fits = not self.is_too_large(error, batch)
-        if not fits:  # outside the except clause, whose traceback keeps the tensors of the failed call alive
-            self.drop_gradients(outputs)
+            if batch is not None:
+                self.utterances_seen += len(batch.keys)
+                parts.append((index, batch))
+                too_large = too_large or add_gradients(parts, outputs, self.compute, self.drop_gradients)
+        if too_large:
+            self.note_too_large(too_large, parts)
         norm = self.clip_gradients()
-        means, weight = self.means_over_ranks(outputs)
+        means, weight = self.means_over_ranks(outputs_by_batch(parts, outputs))
         rate = self.optimizer.param_groups[0]["lr"]
         self.step(norm, means, weight)
         clock.lap("optim_step_time")
@@ -238,12 +234,19 @@ class Trainer:
             self.run_log.add_update(self.position, index + 1, values, clock.laps)
         self.clock = Clock()
 
+    def compute(self, index: int, batch: Batch) -> LossOutput:
+        """The loss of a batch or a part of one, its gradient added."""
+        output = self.forward(index, batch)
+        self.clock.lap("forward_time")
+        self.backward(output)
+        self.clock.lap("backward_time")
+        return output
+
     def forward(self, index: int, batch: Batch) -> LossOutput:
         """The loss of one batch, with random choices that only depend on which batch it is."""
         seed = batch_seed(self.options.seed, self.position.epoch, index, self.ranks.rank)
         torch.manual_seed(seed)
         generator = torch.Generator().manual_seed(seed)
-        self.utterances_seen += len(batch.keys)
         with self.autocast():
             return self.loss(self.model, batch.to(self.device), generator)
 
@@ -286,16 +289,21 @@ class Trainer:
             log.warning("%s: step skipped, %d so far", reason, self.position.skipped)
         self.scaler.update()
 
-    def means_over_ranks(self, outputs: list[LossOutput]) -> tuple[dict[str, float], float]:
+    def means_over_ranks(self, batches: list[list[LossOutput]]) -> tuple[dict[str, float], float]:
         """Statistics of one update over its batches and all ranks, and their weight.
 
         Losses are already divided by the mean count of all ranks, so their plain mean over ranks is that of the whole;
         shares such as accuracy are weighted.
+
+        Args:
+            batches: the outputs of the parts of each batch.
         """
-        local = Mean()
-        for output in outputs:
-            local.add(output.stats, output.weight)
-        values, weight = local.values(), sum(output.weight for output in outputs)
+        local, weight = Mean(), 0.0
+        for outputs in batches:
+            batch_weight = sum(output.weight for output in outputs)
+            local.add(stats_of_whole(outputs), batch_weight)
+            weight += batch_weight
+        values = local.values()
         if self.ranks.world_size == 1:
             return values, weight
         self.stat_names = self.stat_names or agree_on_names(sorted(values), self.ranks, self.device)
@@ -306,20 +314,14 @@ class Trainer:
 
     # ---- what can go wrong with a batch
 
-    def is_too_large(self, error: RuntimeError, batch: Batch) -> bool:
-        """Whether ``error`` says that ``batch`` does not fit in memory, which is logged; any other is raised again."""
-        if not is_out_of_memory(error):
-            raise error
-        self.utterances_too_large += len(batch.keys)
-        shown = ", ".join(batch.keys[:3]) + (", ..." if len(batch.keys) > 3 else "")
-        frames = tuple(batch.feats.shape[:2])
-        log.warning("out of memory: the update with %s (%d utterances of up to %d frames) is skipped; if this recurs, "
-                    "lower --batch_bins", shown, *frames)  # fmt: skip
-        return True
+    def note_too_large(self, utterance: Batch, parts: list[Part]) -> None:
+        """Say that the update of ``parts`` is skipped, because one utterance does not fit in memory by itself."""
+        self.utterances_too_large += sum(len(batch.keys) for _, batch in parts)
+        log.warning("out of memory: the update with %s (%d frames) is skipped; if this recurs, lower --max_ms",
+                    utterance.keys[0], utterance.feats.size(1))  # fmt: skip
 
-    def drop_gradients(self, outputs: list[LossOutput]) -> None:
+    def drop_gradients(self) -> None:
         """Forget what a batch that did not fit has left behind."""
-        outputs.clear()
         self.optimizer.zero_grad(set_to_none=True)
         if self.device.type == "cuda":
             torch.cuda.empty_cache()
@@ -335,8 +337,8 @@ class Trainer:
             raise DataError(f"{len(failed)} of {seen} utterances could not be read", where=next(iter(failed)))
         if self.utterances_too_large / seen > self.options.max_bad_share:
             raise WorkerError(
-                f"{self.utterances_too_large} of {seen} utterances were in batches that do not fit in memory",
-                hint=f"lower --batch_bins (now {self.options.batch_bins:g} {self.options.unit})",
+                f"{self.utterances_too_large} of {seen} utterances were in updates that do not fit in memory",
+                hint=f"lower --max_ms (now {self.options.max_ms:g}), or use a device with more memory",
             )
 
     def batches_until_all_have_ended(self) -> Iterator[NumberedBatch]:

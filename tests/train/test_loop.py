@@ -117,30 +117,68 @@ def test_a_gradient_that_is_not_finite_is_skipped_and_counted(corpus: Path, tmp_
     assert all(torch.isfinite(p).all() for p in trainer.model.parameters())
 
 
-def test_a_batch_that_does_not_fit_in_memory_is_skipped_and_named(
-    corpus: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    trainer = trainer_of(scratch(corpus, tmp_path, max_epoch=1, batch_bins=100, accum_grad=2, max_bad_share=0.5))
-    objective, batches = trainer.loss, []
+def in_little_memory(trainer: Any, most: int) -> list[int]:
+    """Give the trainer room for ``most`` utterances at once; the sizes that it computes, in order."""
+    compute, sizes = trainer.compute, []
 
-    def too_large(model: Any, batch: Any, generator: Any) -> Any:
-        output = objective(model, batch, generator)
-        batches.append(batch.keys)
-        if len(batches) == 3:  # validation's first batch, one that fits, and this one of the same update
+    def crowded(index: int, batch: Any) -> Any:
+        sizes.append(len(batch.keys))
+        output = compute(index, batch)  # what it adds to the gradients is there when the memory is found not to suffice
+        if len(batch.keys) > most:
             raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
         return output
 
-    trainer.loss = trainer.evaluate.loss = too_large
+    trainer.compute = crowded
+    return sizes
+
+
+@pytest.mark.parametrize("accum_grad", [1, 2])
+def test_a_batch_that_does_not_fit_in_memory_is_computed_in_halves(
+    accum_grad: int, corpus: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    settings = {"max_epoch": 1, "batch_bins": 400, "accum_grad": accum_grad, "specaug": None}
+    trainers = [trainer_of(scratch(corpus, tmp_path / name, **settings)) for name in ("whole", "halves")]
+    for trainer in trainers:
+        trainer.model.load_state_dict(trainers[0].model.state_dict())
+        trainer.model.model_conf["sampling_ratio"] = 0.0  # the halves draw other random numbers
+        for module in trainer.model.modules():
+            if isinstance(module, torch.nn.Dropout):
+                module.p = 0.0
+            if hasattr(module, "dropout_rate"):
+                module.dropout_rate = 0.0
+    sizes = in_little_memory(trainers[1], most=2)
+    with caplog.at_level("INFO", logger="funrecipe"):
+        positions = [trainer.run() for trainer in trainers]
+    assert "is computed in halves" in caplog.text
+    assert max(sizes) > 2 and sizes.count(2) > 1
+    assert positions[1].skipped == 0 and positions[1].update == positions[0].update
+    for whole, halves in zip(losses(tmp_path / "whole"), losses(tmp_path / "halves"), strict=True):
+        assert halves == pytest.approx(whole, rel=1e-4)
+
+
+def test_an_utterance_that_does_not_fit_in_memory_costs_an_update_and_is_named(
+    corpus: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    trainer = trainer_of(scratch(corpus, tmp_path, max_epoch=1, batch_bins=100, accum_grad=2, max_bad_share=0.5))
+    compute, keys = trainer.compute, []
+
+    def too_large(index: int, batch: Any) -> Any:
+        output = compute(index, batch)
+        keys.append(batch.keys[0])
+        if batch.keys[0] == keys[0]:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
+        return output
+
+    trainer.compute = too_large
     with caplog.at_level("WARNING", logger="funrecipe"):
         position = trainer.run()
     assert position.skipped == 1
-    assert f"out of memory: the update with {batches[2][0]}" in caplog.text
-    assert "lower --batch_bins" in caplog.text
+    assert f"out of memory: the update with {keys[0]}" in caplog.text
     assert losses(tmp_path)
     assert all(torch.isfinite(p).all() for p in trainer.model.parameters())
 
 
-def test_a_run_whose_batches_do_not_fit_ends_with_the_remedy(corpus: Path, tmp_path: Path) -> None:
+def test_a_run_whose_utterances_do_not_fit_ends_with_the_remedy(corpus: Path, tmp_path: Path) -> None:
     trainer = trainer_of(scratch(corpus, tmp_path, max_epoch=1))
 
     def no_memory(*arguments: Any) -> Any:
@@ -148,7 +186,7 @@ def test_a_run_whose_batches_do_not_fit_ends_with_the_remedy(corpus: Path, tmp_p
 
     trainer.check_criteria = lambda: None  # type: ignore[method-assign]
     trainer.loss = no_memory
-    with pytest.raises(WorkerError, match=r"(?s)16 of 16 utterances .*do not fit in memory.*--batch_bins \(now 200"):
+    with pytest.raises(WorkerError, match=r"(?s)16 of 16 utterances .*do not fit in memory.*--max_ms"):
         trainer.run()
 
 

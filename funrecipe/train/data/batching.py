@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import random
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -44,15 +45,41 @@ class Batch:
     normalizer_tokens: float | None = None
     normalizer_utterances: float | None = None
 
-    def to(self, device: torch.device) -> Batch:
-        moved = {
-            name: value.to(device, non_blocking=True) for name, value in vars(self).items() if isinstance(value, Tensor)
-        }
-        return Batch(**{**vars(self), **moved})
+    def __post_init__(self) -> None:
+        self.token_count = int(self.text_lens.sum())  # now, since on a GPU it would have to be asked for
 
-    @property
-    def token_count(self) -> int:
-        return int(self.text_lens.sum())
+    def halves(self) -> tuple[Batch, Batch]:
+        """Two batches, whose losses add up to that of this one: what sums are divided by stays."""
+        middle = len(self.keys) // 2
+        return self._rows(slice(0, middle)), self._rows(slice(middle, None))
+
+    def _rows(self, rows: slice) -> Batch:
+        frames, tokens = int(self.feat_lens[rows].max()), int(self.text_lens[rows].max())
+        phones, phone_lens, labels = (x if x is None else x[rows] for x in (self.phones, self.phone_lens, self.labels))
+        return Batch(
+            self.keys[rows],
+            self.feats[rows, :frames],
+            self.feat_lens[rows],
+            self.text[rows, :tokens],
+            self.text_lens[rows],
+            phones,
+            phone_lens,
+            labels,
+            self.token_count if self.normalizer_tokens is None else self.normalizer_tokens,
+            len(self.keys) if self.normalizer_utterances is None else self.normalizer_utterances,
+        )
+
+    def pinned(self) -> Batch:
+        """The same in memory that a GPU copies from by itself."""
+        return self._with(Tensor.pin_memory)
+
+    def to(self, device: torch.device) -> Batch:
+        return self._with(lambda tensor: tensor.to(device, non_blocking=True))
+
+    def _with(self, change: Callable[[Tensor], Tensor]) -> Batch:
+        changed = copy.copy(self)
+        vars(changed).update({name: change(x) for name, x in vars(self).items() if isinstance(x, Tensor)})
+        return changed
 
 
 @dataclass

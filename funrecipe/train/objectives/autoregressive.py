@@ -36,19 +36,19 @@ def ctc_attention_loss(model: nn.Module, batch: Batch, generator: torch.Generato
     conf = ObjectiveConf.of(model)
     encoder_out, encoder_out_lens = model.encode(batch.feats, batch.feat_lens)
     w = conf.ctc_weight
-    stats: dict[str, float] = {}
+    stats: dict[str, Tensor] = {}
     loss = encoder_out.new_zeros((), dtype=torch.float32)
     if w > 0:
         loss_ctc = ctc_branch(model.ctc, encoder_out, encoder_out_lens, batch)
-        stats["loss_ctc"] = loss_ctc.item()
+        stats["loss_ctc"] = loss_ctc.detach()
         loss = loss + w * loss_ctc
     if w < 1:
         inputs, targets, lens = with_sos_eos(batch.text, batch.text_lens)
         logits = model.decoder(encoder_out, encoder_out_lens, inputs, lens)
         loss_att = label_smoothing_loss(logits, targets, conf.lsm_weight, attention_denominator(conf, batch, 1))
-        stats |= {"loss_att": loss_att.item(), "acc": token_accuracy(logits.detach(), targets)}
+        stats |= {"loss_att": loss_att.detach(), "acc": token_accuracy(logits.detach(), targets)}
         loss = loss + (1 - w) * loss_att
-    stats["loss"] = loss.item()
+    stats["loss"] = loss.detach()
     return LossOutput(loss, stats, weight_of(conf, batch, 1), {"encoder_out_lens": encoder_out_lens})
 
 
@@ -62,7 +62,7 @@ def rnnt_loss(model: nn.Module, batch: Batch, generator: torch.Generator) -> Los
     labels = batch.text.clamp(min=0)
     prediction, _ = model.decoder(F.pad(labels, (1, 0), value=model.blank_id))
     branches, lens = encoder_branches(model, batch, generator)
-    stats: dict[str, float] = {}
+    stats: dict[str, Tensor] = {}
     loss = prediction.new_zeros((), dtype=torch.float32)
     for name, weight, losses in (
         ("loss_transducer", conf.transducer_weight, transducer_losses(model, batch, branches, lens, prediction, conf)),
@@ -74,10 +74,10 @@ def rnnt_loss(model: nn.Module, batch: Batch, generator: torch.Generator) -> Los
             loss = loss + weight * sum(losses)
             # FunASR names the whole-utterance transducer alone, and of the other heads the sum.
             shown = losses[0] if name == "loss_transducer" else sum(losses)
-            stats[name] = float(shown.detach())
+            stats[name] = shown.detach()
         if len(losses) > 1:
-            stats[f"{name}_chunk"] = losses[1].item()
-    stats["loss"] = loss.item()
+            stats[f"{name}_chunk"] = losses[1].detach()
+    stats["loss"] = loss.detach()
     return LossOutput(loss, stats, float(len(batch.keys)), {"encoder_out_lens": lens})
 
 
@@ -178,4 +178,4 @@ def language_model_loss(model: nn.Module, batch: Batch, generator: torch.Generat
     """Mean negative log-likelihood per token, eos included (FunASR ``LanguageModel``)."""
     nll, lens = model.nll(batch.text.clamp(min=0), batch.text_lens)
     loss = nll.sum() / tokens_of(batch, 1)
-    return LossOutput(loss, {"loss": loss.item(), "perplexity": float(loss.detach().exp())}, float(lens.sum()))
+    return LossOutput(loss, {"loss": loss.detach(), "perplexity": loss.detach().exp()}, float(lens.sum()))

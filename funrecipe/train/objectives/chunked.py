@@ -60,21 +60,21 @@ def uniasr_loss(model: nn.Module, batch: Batch, generator: torch.Generator) -> L
     """
     conf = UniASRConf.of(model)
     index = shape_index(model.encoder, model.training, generator)
-    stats: dict[str, float] = {}
+    stats: dict[str, Tensor] = {}
     share = conf.loss_weight_model1
     loss = batch.feats.new_zeros((), dtype=torch.float32)
     with torch.set_grad_enabled(torch.is_grad_enabled() and not conf.enable_maas_finetune):
         encoder_out, layout = model.encoder.encode_chunks(batch.feats, batch.feat_lens, index)
         if share > 0:
             loss1 = one_pass(model, batch, conf, encoder_out, layout, "", stats)
-            stats["loss1"] = loss1.item()
+            stats["loss1"] = loss1.detach()
             loss = loss + share * loss1
     if share < 1:
         second, layout2 = second_encoder(model, encoder_out, layout, batch.feats, index, conf)
         loss2 = one_pass(model, batch, conf, second, layout2, "2", stats)
-        stats["loss2"] = loss2.item()
+        stats["loss2"] = loss2.detach()
         loss = loss + (1 - share) * loss2
-    stats["loss"] = loss.item()
+    stats["loss"] = loss.detach()
     return LossOutput(loss, stats, weight_of(conf, batch, 1))
 
 
@@ -85,7 +85,7 @@ def one_pass(
     encoder_out: Tensor,
     layout: ChunkLayout,
     suffix: str,
-    stats: dict[str, float],
+    stats: dict[str, Tensor],
 ) -> Tensor:
     """The loss of one pass; ``suffix`` is empty or 2, in the names of settings, parts and statistics."""
     w = float(getattr(conf, f"ctc_weight{suffix}"))
@@ -93,7 +93,7 @@ def one_pass(
     if w > 0:
         head = getattr(model, f"ctc{suffix}")
         loss_ctc = ctc_branch(head, layout.join(encoder_out), layout.feat_lens, batch)
-        stats[f"loss_ctc{suffix}"] = loss_ctc.item()
+        stats[f"loss_ctc{suffix}"] = loss_ctc.detach()
         loss = loss + w * loss_ctc
     if w < 1:
         inputs, targets, lens = with_sos_eos(batch.text, batch.text_lens)
@@ -103,7 +103,7 @@ def one_pass(
         logits = decoder(encoder_out, inputs, lens, mask, cif.embeds)
         loss_att = label_smoothing_loss(logits, targets, conf.lsm_weight, denominator)
         loss_pre = (cif.token_num.float() - lens).abs().sum() / denominator
-        stats[f"loss_att{suffix}"], stats[f"loss_pre{suffix}"] = loss_att.item(), loss_pre.item()
+        stats[f"loss_att{suffix}"], stats[f"loss_pre{suffix}"] = loss_att.detach(), loss_pre.detach()
         stats[f"acc{suffix}"] = token_accuracy(logits.detach(), targets)
         loss = loss + (1 - w) * loss_att + float(getattr(conf, f"predictor_weight{suffix}")) * loss_pre
     return loss

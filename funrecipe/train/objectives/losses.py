@@ -37,11 +37,11 @@ def label_smoothing_loss(logits: Tensor, targets: Tensor, smoothing: float, deno
     return (cross + entropy.to(cross)).sum() / denominator
 
 
-def token_accuracy(logits: Tensor, targets: Tensor) -> float:
-    """The share of expected positions whose arg-max is the target."""
+def token_accuracy(logits: Tensor, targets: Tensor) -> Tensor:
+    """The share of expected positions whose arg-max is the target, a scalar; 0 where none is expected."""
     wanted = targets.ne(IGNORE_ID)
-    total = int(wanted.sum())
-    return float((logits.argmax(-1).eq(targets) & wanted).sum()) / total if total else 0.0
+    correct = logits.argmax(-1).eq(targets) & wanted
+    return correct.sum().double() / wanted.sum().clamp(min=1)
 
 
 def ctc_loss(

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
+from functools import cached_property
 from typing import Any, TypeVar
 
+import torch
 from torch import Tensor, nn
 
 from funrecipe.train.data.batching import Batch
@@ -21,16 +24,37 @@ class LossOutput:
 
     Attributes:
         loss: the scalar to differentiate.
-        stats: its parts by FunASR's names (loss_att, loss_pre, acc, ...), detached.
+        parts: detached scalars by FunASR's names (loss_att, loss_pre, acc, ...), on the device of the model.
         weight: how much this batch counts in a mean over batches: its tokens if the loss is length-normalized, else its
             utterances.
         extras: tensors for checks only.
     """
 
     loss: Tensor
-    stats: dict[str, float]
+    parts: Mapping[str, Tensor]
     weight: float
     extras: dict[str, Tensor] = field(default_factory=dict)
+
+    @cached_property
+    def stats(self) -> dict[str, float]:
+        """``parts`` as numbers, by one copy from the device: each of its own would stop the loop."""
+        values = torch.stack([part.double() for part in self.parts.values()]).tolist() if self.parts else []
+        return dict(zip(self.parts, values, strict=True))
+
+
+def stats_of_whole(outputs: Sequence[LossOutput]) -> dict[str, float]:
+    """The statistics of a batch that was computed in several parts (``Batch.halves``)."""
+    if len(outputs) == 1:
+        return outputs[0].stats
+    weight = sum(output.weight for output in outputs)
+    whole: dict[str, float] = {}
+    for name in outputs[0].stats:
+        values = [output.stats[name] for output in outputs]
+        if name.startswith("acc"):
+            whole[name] = sum(value * output.weight for value, output in zip(values, outputs, strict=True)) / weight
+        else:  # a perplexity is the exponential of a loss
+            whole[name] = math.prod(values) if name == "perplexity" else sum(values)
+    return whole
 
 
 @dataclass(frozen=True)

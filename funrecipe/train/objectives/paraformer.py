@@ -81,24 +81,24 @@ def paraformer_loss(model: nn.Module, batch: Batch, generator: torch.Generator) 
 
     loss_att = label_smoothing_loss(logits, text, conf.lsm_weight, denominator)
     loss_pre = quantity_loss(cif.token_num, text_lens, denominator)
-    stats = {"loss_att": loss_att.item(), "acc": token_accuracy(seen.detach(), text), "loss_pre": loss_pre.item()}
+    stats = {"loss_att": loss_att.detach(), "acc": token_accuracy(seen.detach(), text), "loss_pre": loss_pre.detach()}
     w = conf.ctc_weight
     loss = (1 - w) * loss_att + conf.predictor_weight * loss_pre
     if hasattr(model.predictor, "fine_alphas"):  # BiCif's second head counts tokens too
         loss_pre2 = quantity_loss(
             model.predictor.fine_alphas(encoder_out, encoder_out_lens).sum(1), text_lens, denominator
         )
-        stats["loss_pre2"] = loss_pre2.item()
+        stats["loss_pre2"] = loss_pre2.detach()
         loss = loss + 0.5 * conf.predictor_weight * loss_pre2
     if w != 0.0:
         loss_ctc = ctc_branch(model.ctc, *frames, batch)
-        stats["loss_ctc"] = loss_ctc.item()
+        stats["loss_ctc"] = loss_ctc.detach()
         loss = loss + w * loss_ctc
     if conf.use_1st_decoder_loss and first_logits is not None:
         pre_loss_att = label_smoothing_loss(first_logits, text, conf.lsm_weight, denominator)
-        stats["pre_loss_att"] = pre_loss_att.item()
+        stats["pre_loss_att"] = pre_loss_att.detach()
         loss = loss + (1.0 if is_chunked(model) else 1 - w) * pre_loss_att
-    stats["loss"] = loss.item()
+    stats["loss"] = loss.detach()
     extras = {"decoder_input_embeds": embeds, "encoder_out_lens": encoder_out_lens}
     return LossOutput(loss, stats, weight_of(conf, batch, conf.predictor_bias), extras)
 
@@ -112,7 +112,7 @@ def ctc_alone(model: nn.Module, batch: Batch, conf: ObjectiveConf, generator: to
     else:
         frames = model.encode(batch.feats, batch.feat_lens)
     loss = ctc_branch(model.ctc, *frames, batch)
-    stats = {"loss_ctc": loss.item(), "loss": loss.item()}
+    stats = {"loss_ctc": loss.detach(), "loss": loss.detach()}
     return LossOutput(loss, stats, weight_of(conf, batch, conf.predictor_bias), {"encoder_out_lens": frames[1]})
 
 

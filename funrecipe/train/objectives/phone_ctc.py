@@ -89,7 +89,7 @@ def add_phone_loss(output: LossOutput, head: PhoneCtc, batch: Batch, weight: flo
     encoder_out_lens = output.extras.get("encoder_out_lens", batch.feat_lens)
     loss_phone = head.loss(batch, encoder_out_lens)
     loss = output.loss + weight * loss_phone
-    stats = {**output.stats, "loss_phone": loss_phone.item(), "loss": loss.item()}
+    stats = {**output.parts, "loss_phone": loss_phone.detach(), "loss": loss.detach()}
     return LossOutput(loss, stats, output.weight, output.extras)
 
 

@@ -62,7 +62,7 @@ def loss_with_hotwords(
     biased = model.bias_logits(embeds, hidden, text_lens, context)[:, : labels.size(1)]
     denominator = tokens_of(batch) if conf.seaco_length_normalized_loss else utterances_of(batch)
     loss = label_smoothing_loss(biased, labels, conf.seaco_lsm_weight, denominator)
-    stats = {"loss_seaco": loss.item(), "acc": token_accuracy(biased.detach(), labels)}
+    stats = {"loss_seaco": loss.detach(), "acc": token_accuracy(biased.detach(), labels)}
     if conf.train_decoder:
         logits = model.decoder.output_layer(hidden)
         stats["acc"] = token_accuracy(logits.detach(), text)
@@ -72,9 +72,9 @@ def loss_with_hotwords(
         loss_att = label_smoothing_loss(
             logits, text, conf.lsm_weight, attention_denominator(conf, batch, conf.predictor_bias)
         )
-        stats["loss_att"] = loss_att.item()
+        stats["loss_att"] = loss_att.detach()
         loss = loss + conf.seaco_weight * loss_att
-    stats["loss"] = loss.item()
+    stats["loss"] = loss.detach()
     weight = float(batch.token_count + conf.predictor_bias * len(batch.keys))
     return LossOutput(loss, stats, weight, {"encoder_out_lens": lens})
 

@@ -36,7 +36,12 @@ def sense_voice_loss(model: nn.Module, batch: Batch, generator: torch.Generator)
     loss_rich = label_smoothing_loss(told, batch.labels, conf.lsm_weight, denominator)
     loss = loss_ctc + loss_rich
     acc_rich = token_accuracy(told.detach(), batch.labels)
-    stats = {"loss_ctc": loss_ctc.item(), "loss_rich": loss_rich.item(), "acc_rich": acc_rich, "loss": loss.item()}
+    stats = {
+        "loss_ctc": loss_ctc.detach(),
+        "loss_rich": loss_rich.detach(),
+        "acc_rich": acc_rich,
+        "loss": loss.detach(),
+    }
     weight = batch.token_count + (QUERIES + 1) * len(batch.keys) if conf.length_normalized_loss else len(batch.keys)
     extras = {"language_rows": language_rows, "encoder_out_lens": lens}
     return LossOutput(loss, stats, float(weight), extras)
