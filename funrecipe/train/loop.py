@@ -104,6 +104,7 @@ class Trainer:
         self.stat_names: list[str] = []
         self.utterances_seen = self.utterances_too_large = 0
         self.stop_signal = 0
+        self.is_stopping = False  # some rank has a stop_signal, and all know it at the same update
         self.is_resumed = False
         self.clock = Clock()
         self.scaler = torch.amp.GradScaler("cuda", enabled=self.precision == "fp16")
@@ -149,10 +150,11 @@ class Trainer:
 
     @contextlib.contextmanager
     def noted_signals(self) -> Iterator[None]:
-        """Ctrl-C and SIGTERM only set ``stop_signal``: the current update is finished and saved first."""
+        """Ctrl-C and SIGTERM only set ``stop_signal``: all ranks finish the same update, and it is saved, first."""
 
         def note(number: int, frame: object) -> None:
             self.stop_signal = number
+            self.is_stopping = self.ranks.world_size == 1
 
         is_main = threading.current_thread() is threading.main_thread()
         before = {number: signal.signal(number, note) for number in STOP_SIGNALS} if is_main else {}
@@ -195,16 +197,18 @@ class Trainer:
         batches = self.run_log.bar(self.batches_until_all_have_ended(), self.position.epoch)
         for first in batches:
             self.update(chain([first], islice(batches, self.options.accum_grad - 1)))
-            is_due = self.options.save_interval and self.position.update % self.options.save_interval == 0
-            if is_due or self.stop_signal:
-                self.save_checkpoint()
-            if self.stop_signal:
-                raise Interrupted(
-                    f"stopped by signal {self.stop_signal} after update {self.position.update}",
-                    hint="run the same command again to resume",
-                )
             if self.options.max_steps and self.position.update >= self.options.max_steps:
                 return True
+            if self.is_stopping:
+                break
+            if self.options.save_interval and self.position.update % self.options.save_interval == 0:
+                self.save_checkpoint()
+        if self.is_stopping:
+            self.save_checkpoint()
+            reason = f"signal {self.stop_signal}" if self.stop_signal else "a signal to another rank"
+            raise Interrupted(
+                f"stopped by {reason} after update {self.position.update}", hint="run the same command again to resume"
+            )
         return False
 
     # ---- one update, in the order of its steps
@@ -353,13 +357,13 @@ class Trainer:
             item = next(batches, None)
             index = item[0] if item else index + 1
             batch = item[1] if item else None
-            tokens, utterances, alive = sum_over_ranks(
-                [batch.token_count if batch else 0.0, len(batch.keys) if batch else 0.0, float(item is not None)],
-                self.ranks,
-                self.device,
+            counts = (batch.token_count, len(batch.keys)) if batch else (0, 0)
+            tokens, utterances, alive, stops = sum_over_ranks(
+                [*map(float, counts), float(item is not None), float(self.stop_signal != 0)], self.ranks, self.device
             )
             if not alive:
                 return
+            self.is_stopping = self.is_stopping or bool(stops)
             if batch and self.ranks.world_size > 1:
                 batch.normalizer_tokens = tokens / self.ranks.world_size
                 batch.normalizer_utterances = utterances / self.ranks.world_size

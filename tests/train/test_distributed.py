@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 import time
@@ -66,15 +67,15 @@ def test_two_processes_equal_one_with_twice_the_batch(calm_corpus: Path, tmp_pat
     assert valid_two["valid.acc"] == pytest.approx(valid_one["valid.acc"], abs=1e-6)
 
 
-def kill_rank_1(folder: Path, steps: Path) -> str:
-    """A PYTHONPATH whose sitecustomize kills rank 1 of the first start as soon as ``steps`` has a line."""
+def kill_rank_1(folder: Path, steps: Path, number: int = signal.SIGKILL) -> str:
+    """A PYTHONPATH whose sitecustomize sends rank 1 of the first start a signal as soon as ``steps`` has a line."""
     (folder / "sitecustomize.py").write_text(
         "import os, threading, time, pathlib\n"
         f"steps = pathlib.Path({str(steps)!r})\n"
         "def watch():\n"
         "    while not (steps.exists() and steps.stat().st_size):\n"
         "        time.sleep(0.01)\n"
-        "    os.kill(os.getpid(), 9)\n"
+        f"    os.kill(os.getpid(), {int(number)})\n"
         "if os.environ.get('RANK') == '1' and os.environ.get('TORCHELASTIC_RESTART_COUNT') == '0':\n"
         "    threading.Thread(target=watch, daemon=True).start()\n"
     )
@@ -109,6 +110,21 @@ def test_a_restart_goes_on_from_the_last_checkpoint(calm_corpus: Path, tmp_path:
     assert [record["update"] for record in records] == list(range(1, len(records) + 1))
     assert records[-1]["epoch"] == 8
     assert "resumed from" in (tmp_path / "out" / "train.log.0").read_text()
+
+
+def test_a_signal_to_one_rank_stops_all_at_the_same_update(calm_corpus: Path, tmp_path: Path) -> None:
+    """Between two checkpoints; the run then resumes from that update."""
+    flags = calm(calm_corpus, tmp_path / "out", batch_bins=20, save_interval=0) | {"max_epoch": 4}
+    result = run_two(flags, PYTHONPATH=kill_rank_1(tmp_path, tmp_path / "out/steps.jsonl", signal.SIGTERM))
+    assert result.returncode == 130, result.stderr[-3000:]
+    stopped = set(re.findall(r"stopped by (?:signal 15|a signal to another rank) after update (\d+)", result.stderr))
+    records = read_json_lines(tmp_path / "out" / "steps.jsonl")
+    assert stopped == {str(len(records))} and records[-1]["epoch"] == 1
+    assert run_two(flags).returncode == 0
+    assert f"update {len(records)}" in (tmp_path / "out" / "train.log.0").read_text().split("resumed from")[1]
+    undisturbed = run_two(flags | {"output_dir": str(tmp_path / "whole")})
+    assert undisturbed.returncode == 0
+    assert records[0] and (tmp_path / "whole/steps.jsonl").read_text() == (tmp_path / "out/steps.jsonl").read_text()
 
 
 def test_ranks_end_with_a_launcher_that_is_killed_outright(calm_corpus: Path, tmp_path: Path) -> None:
