@@ -40,6 +40,7 @@ VERBS: dict[str, str] = {
     "report": "one self-contained HTML page and RESULTS.md of a scored run",
     "compare": "paired significance of two scored runs",
     "train": "fine-tune or train a model",
+    "train_on_slurm": "the same as a job of Slurm, on one node or several, and wait for it",
     "average": "average the n best checkpoints of a training run",
     "cmvn": "feature statistics of a training set: am.mvn",
     "tokens": "token list of a training set: tokens.txt",

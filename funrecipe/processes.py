@@ -25,6 +25,8 @@ LOCK_NAME = ".lock"
 PARENT_VARIABLE = "FUNRECIPE_PARENT"  # process id of who started this process and wants it to end when it dies
 PARENT_CHECK_S = 0.5
 END_GRACE_S = 10.0
+ENDS_VARIABLE = "FUNRECIPE_ENDS"  # folder in which the launchers of a training on several nodes leave how they ended
+RETRIED_VARIABLE = "FUNRECIPE_RETRIED"  # set for a job that an earlier attempt of the same command began
 LOCK_FD_VARIABLE = "FUNRECIPE_LOCK_FD"  # file descriptor of the lock that the recipe holds, and its commands inherit
 
 

@@ -54,7 +54,7 @@ debian_package() {
 train_from() {
   local config=$1 from=$2 to=$3
   shift 3
-  train_in_processes --config "$config" --token_list "$lang/tokens.txt" --data_dir "$from" --output_dir "$to" "$@"
+  train_in_processes "$to" --config "$config" --token_list "$lang/tokens.txt" --data_dir "$from" "$@"
 }
 
 train_language_model() {
@@ -81,7 +81,7 @@ decode_and_score() {
   fi
   if [ -f "$lang/ngram.arpa.gz" ]; then cp "$lang/ngram.arpa.gz" "$run"; fi
   if [ -f "$recipe_dir/conf/decoding.yaml" ]; then cp "$recipe_dir/conf/decoding.yaml" "$run"; fi
-  given beam_size lm_weight
+  given beam_size lm_weight "${back_end[@]}"
   for part in $test_sets; do
     bash "$recipe_root/egs/asr/infer.sh" --model "$run" --checkpoint_dir "$run" --checkpoint_name "$checkpoint" \
       --data_dir "$data_dir/$part" --output_dir "$exp_dir/results/$part" --njob "$njob" --gpu_inference "$gpu_inference" \
@@ -94,7 +94,7 @@ decode_and_score() {
 
 train_recipe() {
   parse_options "$@"
-  check_processes
+  check_processes 3 4
   local lang=$exp_dir/lang run=$exp_dir/train config=$train_config part phase value checkpoint half_flag=()
   if [ -z "$config" ]; then
     config=$recipe_dir/conf/train.yaml
@@ -102,6 +102,8 @@ train_recipe() {
   fi
   IFS=, read -r phase value _ <<< "$criterion"
   checkpoint=$phase.$value.ave.pb
+  take_over 3 "$exp_dir/lm"
+  take_over 4 "$run"
 
   if first_machine && stage -1; then
     log "Stage -1: Getting the corpus ..."

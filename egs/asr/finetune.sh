@@ -30,7 +30,7 @@ declare_option gpu_inference auto "decode on GPUs in stage 4" "auto|true|false"
 # shellcheck source=utils/train_settings.sh
 source "$recipe_root/utils/train_settings.sh" # declares the settings of training; "settings" holds their names
 parse_options "$@"
-check_processes
+check_processes 2
 
 infer=$recipe_root/egs/asr/infer.sh
 spliced_dir=$output_dir/spliced
@@ -42,7 +42,10 @@ if [ -n "$target_config" ]; then
 elif [ -n "$token_list" ]; then
   die "--token_list has no effect without --target_config" 2
 fi
-train_flags=("${start[@]}" --data_dir="$data_dir" --output_dir="$output_dir" "${flags[@]}")
+train_flags=("${start[@]}" --data_dir="$data_dir" "${flags[@]}")
+given "${back_end[@]}"
+back_end_flags=("${flags[@]}")
+take_over 2 "$output_dir"
 if [ -n "$config_file" ]; then train_flags+=(--from_file="$config_file:$config_names"); fi # for the log
 if [ "$spliced" -gt 0 ]; then
   [ -z "$more_train_dirs" ] || die "--spliced creates the additional training set: leave out --more_train_dirs" 2
@@ -70,7 +73,7 @@ decode() {
   local folder=$1 directory=$2 name=$3
   shift 3
   bash "$infer" --model "$folder" --data_dir "$directory" --output_dir "$output_dir/results/$name" --njob "$njob" \
-    --gpu_inference "$gpu_inference" "$@"
+    --gpu_inference "$gpu_inference" "${back_end_flags[@]}" "$@"
 }
 
 if first_machine && stage 0; then
@@ -81,12 +84,12 @@ if first_machine && stage 0; then
       funrecipe validate --data_dir="$directory"
     fi
   done
-  funrecipe train "${train_flags[@]}" --num_gpus "$num_gpus" --check data
+  funrecipe train "${train_flags[@]}" --output_dir="$output_dir" --num_gpus "$num_gpus" --check data
 fi
 
 if first_machine && stage 1; then
   log "Stage 1: Checking the base model ..."
-  funrecipe train "${train_flags[@]}" --num_gpus "$num_gpus" --check model
+  funrecipe train "${train_flags[@]}" --output_dir="$output_dir" --num_gpus "$num_gpus" --check model
 fi
 
 if stage 2; then
@@ -97,7 +100,7 @@ if stage 2; then
     fi
     train_flags+=(--more_train_dirs="$spliced_dir")
   fi
-  train_in_processes "${train_flags[@]}"
+  train_in_processes "$output_dir" "${train_flags[@]}"
 fi
 first_machine || exit 0
 

@@ -10,20 +10,25 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--plan", type=Path, required=True, help="plan.json, or the folder that holds it")
     parser.add_argument("--digest", help="refuse any plan but this one")
     parser.add_argument("--backend", default="local", help="back end that runs the jobs (default: %(default)s)")
-    parser.add_argument("--backend_opts", type=Path, help="settings of Slurm (default: ~/.config/funrecipe/slurm.yaml)")
     parser.add_argument("--launcher", default="", help="a Kaldi-style launcher, with its options")
-    parser.add_argument("--max_retries", type=int, default=1, help="retries of a failed job, on another Slurm node")
-    parser.add_argument(
-        "--on_interrupt",
-        choices=("cancel", "leave"),
-        help="what to do with Slurm's jobs on Ctrl-C (default: ask on a terminal, else cancel)",
-    )
+    add_backend_arguments(parser)
     parser.add_argument(
         "--stall_timeout_s",
         type=float,
         default=1800,
         metavar="SECONDS",
         help="stop a job after this long without progress; 0: never (default: %(default)s)",
+    )
+
+
+def add_backend_arguments(parser: argparse.ArgumentParser) -> None:
+    """What any job of Slurm is run with."""
+    parser.add_argument("--backend_opts", type=Path, help="settings of Slurm (default: ~/.config/funrecipe/slurm.yaml)")
+    parser.add_argument("--max_retries", type=int, default=1, help="retries of a failed job, on another Slurm node")
+    parser.add_argument(
+        "--on_interrupt",
+        choices=("cancel", "leave"),
+        help="what to do with Slurm's jobs on Ctrl-C (default: ask on a terminal, else cancel)",
     )
 
 

@@ -14,6 +14,7 @@ from typing import Any
 from funrecipe.errors import UsageError, did_you_mean
 
 LEAVE = "leave"
+TRAIN = "train"  # the key of what only trainings use
 
 
 @dataclass(frozen=True)
@@ -38,7 +39,8 @@ class SlurmOptions:
     """Settings of ``sbatch``; empty: as the cluster has it.
 
     Attributes:
-        mem: memory of a job (``4G``); empty: from the size of the weights.
+        mem: memory of a decoding job, or of each process of a training (``4G``); empty: a guess.
+        cpus: cores of the same.
         max_jobs: most jobs that run at once, 0: as many as the cluster lets run.
         extra: further options, written as on the command line (``--reservation=asr``).
     """
@@ -88,6 +90,7 @@ _OURS = (
         "job-name",
         "nodes",
         "ntasks",
+        "ntasks-per-node",
     ),
     *("no-requeue", "open-mode", "output", "parsable", "requeue", "test-only", "wait", "wrap"),
 )
@@ -100,8 +103,11 @@ def default_opts_file() -> Path:
     return Path(folder).expanduser() / "funrecipe" / "slurm.yaml"
 
 
-def read_slurm_options(path: Path | None) -> SlurmOptions:
+def read_slurm_options(path: Path | None, section: str = "") -> SlurmOptions:
     """The settings in ``path``; None: in the user's file, or none at all where there is none.
+
+    Args:
+        section: ``train``: those under ``train:`` over the others.
 
     Raises:
         UsageError: the file cannot be read, is not a mapping, or has an unknown key or a value that cannot be meant.
@@ -123,15 +129,20 @@ def read_slurm_options(path: Path | None) -> SlurmOptions:
         return SlurmOptions()
     if not isinstance(loaded, dict):
         raise UsageError("the settings of Slurm are not 'key: value' lines", where=str(path))
-    return SlurmOptions(**{name: _value(name, value, path) for name, value in loaded.items()})
+    parts = {TRAIN: loaded.pop(TRAIN, None) or {}, "": loaded}
+    if not isinstance(parts[TRAIN], dict):
+        raise UsageError(f"'{TRAIN}' is not a mapping", where=str(path), hint="write 'key: value' lines below it")
+    places = {TRAIN: f"{path}: {TRAIN}", "": str(path)}
+    values = {part: {n: _value(n, v, places[part]) for n, v in lines.items()} for part, lines in parts.items()}
+    return SlurmOptions(**{**values[""], **(values[TRAIN] if section == TRAIN else {})})
 
 
-def _value(name: object, value: object, path: Path) -> Any:
+def _value(name: object, value: object, place: str) -> Any:
     known = [field.name for field in fields(SlurmOptions)]
-    where = f"{path}: {name}"
+    where = f"{place}: {name}"
     if name not in known:
-        hint = did_you_mean(str(name), known) or f"there are: {', '.join(known)}"
-        raise UsageError(f"'{name}' is not a setting", where=str(path), hint=hint)
+        hint = did_you_mean(str(name), known) or f"there are: {', '.join([*known, TRAIN])}"
+        raise UsageError(f"'{name}' is not a setting", where=place, hint=hint)
     if name == "extra":
         return _extra(value, where)
     if not isinstance(value, str):

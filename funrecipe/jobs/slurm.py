@@ -14,6 +14,7 @@ import shutil
 import sys
 import time
 from collections.abc import Callable, Collection, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from funrecipe.errors import UsageError
@@ -36,11 +37,12 @@ from funrecipe.jobs.slurm_client import (
     squeue_command,
 )
 from funrecipe.jobs.slurm_record import Array
-from funrecipe.jobs.slurm_states import FORGOTTEN, explain, is_for_ever, is_limit, is_worth_a_retry
+from funrecipe.jobs.slurm_states import FORGOTTEN, STEP_OUT_OF_MEMORY, explain, is_for_ever, is_limit, is_worth_a_retry
 from funrecipe.jobs.slurm_submit import Submission, new_name, sbatch_command, split
 from funrecipe.jobs.slurm_work import SlurmWork
 from funrecipe.jobs.status import clear_status, read_status
 from funrecipe.jobs.wording import count, format_duration
+from funrecipe.processes import RETRIED_VARIABLE
 
 SCRIPT_NAME = "slurm.sh"
 FIRST_ASK_S, LAST_ASK_S, ASK_GROWTH = 1.0, 30.0, 1.5
@@ -211,6 +213,8 @@ class SlurmBackend:
             joblog.begin(self.work.log_path(number))
             clear_status(self.work.status_folder(number))
         environment = worker_environment(self._environment, self.work.request(self.slurm).threads)
+        if any(number in self._retries for number in submission.numbers):
+            environment[RETRIED_VARIABLE] = "1"
         environment.pop("CUDA_VISIBLE_DEVICES", None)  # of this machine; Slurm sets that of the node
         self._intent = Array(new_name(self.work.digest), submission.offset, submission.numbers)
         self._note()
@@ -358,6 +362,8 @@ class SlurmBackend:
             self.outcomes[number] = Outcome(0)  # which the files of the shard prove, or not
             return
         code = read_status(self.work.status_folder(number)).code or 1
+        if element.state == "FAILED" and code == STEP_OUT_OF_MEMORY:
+            element = replace(element, state="OUT_OF_MEMORY")
         retried = self._retries.get(number, 0)
         is_hopeless = element.state == "FAILED" and code in USER_MISTAKES
         may_retry = is_worth_a_retry(element) and not is_hopeless and number not in self._reasons

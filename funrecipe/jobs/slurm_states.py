@@ -16,6 +16,8 @@ _FOR_EVER = re.compile(
 )
 # Limits of the account: others' jobs may end and make room, but budgets may also be spent.
 _LIMIT = re.compile(r"Assoc|QOS")
+# Exit code of a job whose step, not its script, was killed for memory: the state of the job is then FAILED.
+STEP_OUT_OF_MEMORY = 137
 FORGOTTEN = "FORGOTTEN"  # our word for what Slurm does not name any more
 ADVICE: Mapping[str, str] = {
     "OUT_OF_MEMORY": "raise 'mem' in --backend_opts, or lower --batch_size",

@@ -11,17 +11,21 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
 
+from torch.distributed.elastic.multiprocessing.api import SignalException
 from torch.distributed.elastic.multiprocessing.errors import ChildFailedError, ProcessFailure
 from torch.distributed.run import parse_args
 from torch.distributed.run import run as run_agent
 
 from funrecipe.errors import FunrecipeError, WorkerError
-from funrecipe.processes import PARENT_VARIABLE, end_with_parent
+from funrecipe.files import write_json
+from funrecipe.processes import ENDS_VARIABLE, PARENT_VARIABLE, end_with_parent
 
 ERROR_FILE = "TORCHELASTIC_ERROR_FILE"  # torch names it to each process and reads it when the process has failed
+PATIENCE_S = 300  # between the first node that is ready and the last
 
 
 def tell_launcher(error: FunrecipeError) -> None:
@@ -53,18 +57,40 @@ class ProcessEnd:
     @property
     def order(self) -> tuple[bool, int]:
         """Sorts those first that did not end because of others (a lost partner, a signal of the launcher)."""
-        return self.code in (WorkerError.exit_code, 128 + signal.SIGTERM), self.time_s
+        return self.is_consequence, self.time_s
+
+    @property
+    def is_consequence(self) -> bool:
+        return self.code in (WorkerError.exit_code, 128 + signal.SIGTERM)
+
+    def tell_job(self) -> None:
+        """Leave this end where the job that has started launchers on its nodes compares them."""
+        if folder := os.environ.get(ENDS_VARIABLE):
+            content = asdict(self) | {"is_consequence": self.is_consequence}
+            write_json(Path(folder) / f"{os.environ['SLURM_NODEID']}.json", content)
+
+
+def rendezvous_of_node(environment: Mapping[str, str]) -> list[str]:
+    """On a node of Slurm: the first node hosts, by whatever names it goes; slow file systems are waited for."""
+    if ENDS_VARIABLE not in environment or environment.get("SLURM_JOB_NUM_NODES", "1") == "1":
+        return []
+    return [f"--rdzv-conf=is_host={int(environment['SLURM_NODEID'] == '0')},read_timeout={PATIENCE_S}"]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     end_with_parent()
     os.environ[PARENT_VARIABLE] = str(os.getpid())  # the ranks end with this process
     try:
-        run_agent(parse_args(arguments))
+        run_agent(parse_args([*rendezvous_of_node(os.environ), *(sys.argv[1:] if arguments is None else arguments)]))
+    except SignalException as error:
+        print(f"the launcher was ended by {error.sigval.name}", file=sys.stderr)
+        return 128 + error.sigval
     except ChildFailedError as error:
         first = min((ProcessEnd.of(rank, failure) for rank, failure in error.failures.items()), key=lambda e: e.order)
+        first.tell_job()
         print(f"rank {first.rank} ended first: {first.message}", file=sys.stderr)
         return first.code
+    ProcessEnd(0, 0, "", int(time.time())).tell_job()
     return 0
 
 

@@ -7,16 +7,17 @@ import os
 import platform
 import shlex
 import sys
-from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from funrecipe.errors import UsageError
+from funrecipe.errors import DataError, UsageError
 from funrecipe.model_folder import ModelFolder
-from funrecipe.processes import end_with_parent, only_run_in
+from funrecipe.processes import RETRIED_VARIABLE, end_with_parent, only_run_in
 from funrecipe.train.averaging import average_name
 from funrecipe.train.checkpointing import remove_leftovers
 from funrecipe.train.data.folders import TRAIN_FOLDER, VALIDATION_FOLDERS, validation_dir
@@ -34,6 +35,7 @@ from funrecipe.train.output_folder import refuse_other_model, write_model_folder
 from funrecipe.train.session import Session, build_session, check_data, check_model, starting_point
 
 log = logging.getLogger(__name__)
+STALE_LOCK_S = 90.0  # longer than a lease lives without its holder
 STARTING_POINT = (
     "model",
     "config",
@@ -62,6 +64,8 @@ def train(
         FunrecipeError: of the kind that names the exit code.
     """
     end_with_parent()
+    if RETRIED_VARIABLE in os.environ:  # whatever the first attempt was told
+        flags = {**flags, "resume": True}
     start = starting_point(build_options({}, {}, {name: flags[name] for name in STARTING_POINT if name in flags}))
     settings = settings_of(start, flags, source, from_file or {})
     options, output_dir = settings.options, Path(settings.options.output_dir)
@@ -106,9 +110,23 @@ def train_as_rank(settings: Settings, start: ModelFolder, ranks: Ranks, device: 
             log.info(line)
 
 
-def only_training_in(output_dir: Path) -> AbstractContextManager[None]:
-    """The lock of the output directory, which rank 0 holds for all ranks. Raises DataError if another run has it."""
-    return only_run_in(output_dir) if os.environ.get("RANK", "0") == "0" else nullcontext()
+@contextmanager
+def only_training_in(output_dir: Path) -> Iterator[None]:
+    """The lock of the output directory, which rank 0 holds for all ranks. Raises DataError if another run has it.
+
+    A job that was begun before may find the lock of its earlier attempt, on a node that has died a moment ago.
+    """
+    deadline = time.monotonic() + (STALE_LOCK_S if RETRIED_VARIABLE in os.environ else 0)
+    with ExitStack() as held:
+        while os.environ.get("RANK", "0") == "0":
+            try:
+                held.enter_context(only_run_in(output_dir))
+                break
+            except DataError:
+                if time.monotonic() >= deadline:
+                    raise
+                time.sleep(1)
+        yield
 
 
 def start_logging(output_dir: Path, rank: int) -> None:

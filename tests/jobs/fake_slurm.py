@@ -54,6 +54,7 @@ def sbatch():
             subprocess.Popen(command, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
                              stderr=subprocess.DEVNULL, start_new_session=True)  # fmt: skip
     save("arrays.json", [*load("arrays.json", []), elements])
+    save("environment.json", dict(os.environ))
     save("names.json", [*load("names.json", []), option("job-name")])
     if number < SCENARIO.get("lost_answers", 0):
         sys.exit("sbatch: error: Batch job submission failed: Socket timed out on send/recv operation")

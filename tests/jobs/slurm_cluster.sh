@@ -48,6 +48,8 @@ ProctrackType=proctrack/$($has_cgroups && echo cgroup || echo linuxproc)
 TaskPlugin=task/$($has_cgroups && echo cgroup || echo none)
 SelectType=select/cons_tres
 SelectTypeParameters=CR_CPU_Memory
+PreemptType=preempt/partition_prio
+PreemptMode=REQUEUE
 SchedulerParameters=sched_interval=1,bf_interval=1,batch_sched_delay=0
 SlurmdTimeout=10
 KillWait=2
@@ -67,7 +69,10 @@ C
     printf '%s.%d %s\n' "$network" "$number" "$tag$number" >> "$home/hosts"
     echo "NodeName=$tag$number NodeAddr=$network.$number Port=$((port + 1)) CPUs=2 RealMemory=4000 State=UNKNOWN"
   done >> "$SLURM_CONF"
-  echo "PartitionName=cpu Nodes=ALL Default=YES MaxTime=INFINITE DefaultTime=60 State=UP" >> "$SLURM_CONF"
+  cat >> "$SLURM_CONF" << C
+PartitionName=cpu Nodes=ALL Default=YES MaxTime=INFINITE DefaultTime=60 State=UP
+PartitionName=urgent Nodes=ALL PriorityTier=10 PreemptMode=OFF DefaultTime=60 State=UP
+C
 }
 
 start() {
@@ -94,7 +99,7 @@ start() {
     echo $! > "$home/run/$node.pid"
   done
   deadline=$((SECONDS + 30))
-  until [ "$(sinfo -h -N -o %t | grep -c idle)" -eq 3 ]; do
+  until [ "$(sinfo -h -N -p cpu -o %t | grep -c idle)" -eq 3 ]; do
     [ "$SECONDS" -lt "$deadline" ] || { sinfo -N -o '%N %t %E' >&2; exit 1; }
     sleep 0.1
   done

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import subprocess
 import sys
@@ -10,6 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
+from fake_cluster import FakeCluster
 
 from funrecipe.errors import DataError, UsageError
 from funrecipe.jobs import slurm, slurm_record, slurm_work
@@ -21,38 +21,7 @@ from funrecipe.jobs.slurm_states import is_for_ever
 from funrecipe.jobs.slurm_work import DecodingWork
 from funrecipe.jobs.status import JobStatus, write_status
 
-FAKE = Path(__file__).with_name("fake_slurm.py")
 ROOT = Path(__file__).resolve().parents[2]
-
-
-class Cluster:
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        (folder / "bin").mkdir(parents=True)
-        for name in ("sbatch", "squeue", "scancel", "scontrol", "sacct"):
-            (folder / "bin" / name).symlink_to(FAKE)
-        self.says()
-
-    def says(self, **scenario: object) -> None:
-        (self.folder / "scenario.json").write_text(json.dumps(scenario))
-
-    def calls(self, name: str) -> list[list[str]]:
-        log = self.folder / "calls.jsonl"
-        calls = [json.loads(line) for line in log.read_text().splitlines()] if log.exists() else []
-        return [call[1:] for call in calls if call[0] == name]
-
-
-@pytest.fixture
-def cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Cluster:
-    cluster = Cluster(tmp_path / "fake")
-    monkeypatch.setenv("PATH", f"{cluster.folder / 'bin'}:{os.environ['PATH']}")
-    monkeypatch.setenv("FAKE_SLURM", str(cluster.folder))
-    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
-    monkeypatch.setenv("SLURM_JOB_ID", "7")  # the recipe itself may be a job
-    monkeypatch.setenv("SLURM_MEM_PER_NODE", "100")
-    for name in ("FIRST_ASK_S", "LAST_ASK_S", "RETRY_SUBMIT_S"):
-        monkeypatch.setattr(slurm, name, 0.01)
-    return cluster
 
 
 @pytest.fixture
@@ -96,7 +65,7 @@ def codes(backend: slurm.SlurmBackend) -> dict[int, int]:
     return {number: outcome.code for number, outcome in sorted(backend.outcomes.items())}
 
 
-def test_unfinished_jobs_are_one_array(cluster: Cluster, plan: Plan) -> None:
+def test_unfinished_jobs_are_one_array(cluster: FakeCluster, plan: Plan) -> None:
     backend = run(plan, [1, 2, 4])
     assert codes(backend) == {1: 0, 2: 0, 4: 0}
     (submitted,) = cluster.calls("sbatch")
@@ -105,7 +74,7 @@ def test_unfinished_jobs_are_one_array(cluster: Cluster, plan: Plan) -> None:
     assert not (plan.output_dir / "slurm.json").exists()
 
 
-def test_arrays_are_no_larger_than_the_cluster_allows(cluster: Cluster, tmp_path: Path) -> None:
+def test_arrays_are_no_larger_than_the_cluster_allows(cluster: FakeCluster, tmp_path: Path) -> None:
     cluster.says(max_array=4)
     (tmp_path / "opts.yaml").write_text("max_jobs: 6\n")
     backend = run(plan_of(tmp_path, 8), opts_file=tmp_path / "opts.yaml")
@@ -116,7 +85,7 @@ def test_arrays_are_no_larger_than_the_cluster_allows(cluster: Cluster, tmp_path
     assert offsets == ["0", "3", "6"]
 
 
-def test_settings_become_arguments_of_sbatch(cluster: Cluster, tmp_path: Path) -> None:
+def test_settings_become_arguments_of_sbatch(cluster: FakeCluster, tmp_path: Path) -> None:
     path = tmp_path / "config/funrecipe/slurm.yaml"
     path.parent.mkdir(parents=True)
     path.write_text("partition: gpu\ntime: 12:00:00\nmem: 4G\ncpus: 3\nexclude: n9\nextra: ['--reservation=a b']\n")
@@ -186,13 +155,13 @@ def test_a_failure_is_tried_again_on_another_node_and_then_reported(cluster, pla
     assert {"--array=3", "--exclude=n1"} <= {*second} and {"--array=3", "--exclude=n2"} <= {*third}
 
 
-def test_where_no_other_node_is_left_the_same_one_is_tried(cluster: Cluster, plan: Plan) -> None:
+def test_where_no_other_node_is_left_the_same_one_is_tried(cluster: FakeCluster, plan: Plan) -> None:
     cluster.says(states={"0": {"1": ["NODE_FAIL|n1|None"]}}, refuse=["--exclude"])
     assert codes(run(plan)) == {1: 0, 2: 0, 3: 0, 4: 0}
     assert len(cluster.calls("sbatch")) == 3
 
 
-def test_a_mistake_of_the_user_is_not_tried_again(cluster: Cluster, plan: Plan) -> None:
+def test_a_mistake_of_the_user_is_not_tried_again(cluster: FakeCluster, plan: Plan) -> None:
     cluster.says(states={"0": {"1": ["RUNNING|n1|None", "FAILED|n1|NonZeroExitCode"]}})
     backend = started(plan)
     wait(backend, lambda: 1 in backend.running())
@@ -201,7 +170,7 @@ def test_a_mistake_of_the_user_is_not_tried_again(cluster: Cluster, plan: Plan) 
     assert codes(backend)[1] == 3 and len(cluster.calls("sbatch")) == 1
 
 
-def test_a_controller_that_does_not_answer_is_waited_for(cluster: Cluster, plan: Plan) -> None:
+def test_a_controller_that_does_not_answer_is_waited_for(cluster: FakeCluster, plan: Plan) -> None:
     cluster.says(down={"scontrol": 2, "sbatch": 2, "squeue": 3})
     backend, said = started(plan), set()
     wait(backend, lambda: said.add(backend.notice()[:40]) and False)
@@ -222,7 +191,7 @@ def test_a_controller_that_does_not_answer_is_waited_for(cluster: Cluster, plan:
         "AssocGrpCPUMinutesLimit",
     ],
 )
-def test_a_job_that_is_held_for_ever_ends_the_wait(cluster: Cluster, plan: Plan, reason: str) -> None:
+def test_a_job_that_is_held_for_ever_ends_the_wait(cluster: FakeCluster, plan: Plan, reason: str) -> None:
     cluster.says(states={"0": {"2": [f"PENDING||{reason}"]}})
     backend = run(plan)
     assert codes(backend) == {1: 0, 2: 1, 3: 0, 4: 0}
@@ -230,7 +199,7 @@ def test_a_job_that_is_held_for_ever_ends_the_wait(cluster: Cluster, plan: Plan,
     assert cluster.calls("scancel") == [["100_2"]]
 
 
-def test_reasons_that_pass_are_waited_out(cluster: Cluster, plan: Plan) -> None:
+def test_reasons_that_pass_are_waited_out(cluster: FakeCluster, plan: Plan) -> None:
     for reason in ("Priority", "Resources", "BeginTime", "JobArrayTaskLimit", "ReqNodeNotAvail", "AssocGrpCpuLimit"):
         assert not is_for_ever(reason)
     cluster.says(states={"0": {"2": ["PENDING||Priority", "PENDING||BeginTime", "RUNNING|n1|None", "COMPLETED|n1|"]}})
@@ -245,7 +214,7 @@ def test_a_limit_of_the_account_is_waited_for_a_while_only(cluster, plan: Plan, 
     assert "AssocGrpCpuLimit" in str(run(plan).outcomes[2])
 
 
-def test_an_element_that_vanishes_has_not_succeeded(cluster: Cluster, plan: Plan, monkeypatch) -> None:
+def test_an_element_that_vanishes_has_not_succeeded(cluster: FakeCluster, plan: Plan, monkeypatch) -> None:
     """A pending element that is cancelled alone is in no list."""
     monkeypatch.setattr(slurm_work, "is_shard_accounted_for", lambda folder, stamps: folder.name == "output.1")
     monkeypatch.setattr(Plan, "stamps", lambda self, number: {})
@@ -255,13 +224,13 @@ def test_an_element_that_vanishes_has_not_succeeded(cluster: Cluster, plan: Plan
     assert "does not know it" in str(backend.outcomes[2]) and "TIMEOUT on n2" in str(backend.outcomes[3])
 
 
-def test_a_refused_submission_ends_the_run_with_what_slurm_said(cluster: Cluster, plan: Plan) -> None:
+def test_a_refused_submission_ends_the_run_with_what_slurm_said(cluster: FakeCluster, plan: Plan) -> None:
     cluster.says(refuse=["--array"])
     with pytest.raises(UsageError, match="Invalid partition name"):
         run(plan)
 
 
-def test_cancel_ends_all_arrays_with_one_call(cluster: Cluster, plan: Plan) -> None:
+def test_cancel_ends_all_arrays_with_one_call(cluster: FakeCluster, plan: Plan) -> None:
     cluster.says(states={"0": {str(index): ["RUNNING|n1|None"] for index in range(1, 5)}})
     backend = started(plan)
     wait(backend, lambda: len(backend.running()) == 4)
@@ -272,14 +241,14 @@ def test_cancel_ends_all_arrays_with_one_call(cluster: Cluster, plan: Plan) -> N
     assert not (plan.output_dir / "slurm.json").exists()
 
 
-def test_cancel_ends_an_array_whose_number_is_not_known_yet(cluster: Cluster, plan: Plan) -> None:
+def test_cancel_ends_an_array_whose_number_is_not_known_yet(cluster: FakeCluster, plan: Plan) -> None:
     backend = started(plan)
     wait(backend, lambda: backend._on_answer == backend._submitted and backend._call is not None)
     backend.cancel()
     assert cluster.calls("scancel") == [["100"]]
 
 
-def test_a_run_that_was_left_is_taken_over(cluster: Cluster, plan: Plan) -> None:
+def test_a_run_that_was_left_is_taken_over(cluster: FakeCluster, plan: Plan) -> None:
     running = {"1": ["COMPLETED|n1|"], "2": ["RUNNING|n1|"], "3": ["RUNNING|n1|"], "4": ["FAILED|n1|"]}
     cluster.says(states={"0": running})
     backend = started(plan, max_retries=0)
@@ -294,7 +263,7 @@ def test_a_run_that_was_left_is_taken_over(cluster: Cluster, plan: Plan) -> None
     assert [word for word in cluster.calls("sbatch")[1] if word.startswith("--array")] == ["--array=4"]
 
 
-def kill_while_submitting(plan: Plan, cluster: Cluster) -> None:
+def kill_while_submitting(plan: Plan, cluster: FakeCluster) -> None:
     """A launch that starts ``sbatch`` and is killed before it has read what it says."""
     backend = started(plan)
     wait(backend, lambda: bool(cluster.calls("sbatch")))
@@ -302,14 +271,14 @@ def kill_while_submitting(plan: Plan, cluster: Cluster) -> None:
     backend._call.wait()
 
 
-def test_a_launch_killed_while_it_submits_submits_nothing_twice(cluster: Cluster, plan: Plan) -> None:
+def test_a_launch_killed_while_it_submits_submits_nothing_twice(cluster: FakeCluster, plan: Plan) -> None:
     cluster.says(states={"0": dict.fromkeys("1234", ["RUNNING|n1|", "RUNNING|n1|", "COMPLETED|n1|"])})
     kill_while_submitting(plan, cluster)
     assert codes(run(plan)) == {1: 0, 2: 0, 3: 0, 4: 0}
     assert len(cluster.calls("sbatch")) == 1 and not (plan.output_dir / "slurm.json").exists()
 
 
-def test_a_launch_killed_before_it_submits_leaves_the_work_to_the_next(cluster: Cluster, plan: Plan) -> None:
+def test_a_launch_killed_before_it_submits_leaves_the_work_to_the_next(cluster: FakeCluster, plan: Plan) -> None:
     name = f"funrecipe-{plan.digest[:8]}-01234567"
     slurm_record.write(plan.output_dir, plan.digest, [], slurm_record.Array(name, 0, (1, 2, 3, 4)))
     backend = started(plan)
@@ -320,7 +289,7 @@ def test_a_launch_killed_before_it_submits_leaves_the_work_to_the_next(cluster: 
     assert codes(backend) == {1: 0, 2: 0, 3: 0, 4: 0} and len(cluster.calls("sbatch")) == 1
 
 
-def test_an_sbatch_that_still_runs_is_waited_for(cluster: Cluster, plan: Plan, monkeypatch) -> None:
+def test_an_sbatch_that_still_runs_is_waited_for(cluster: FakeCluster, plan: Plan, monkeypatch) -> None:
     monkeypatch.setattr(slurm, "INTENT_PATIENCE_S", 0.0)
     name = f"funrecipe-{plan.digest[:8]}-01234567"
     slurm_record.write(plan.output_dir, plan.digest, [], slurm_record.Array(name, 0, (1, 2, 3, 4)))
@@ -333,20 +302,20 @@ def test_an_sbatch_that_still_runs_is_waited_for(cluster: Cluster, plan: Plan, m
     assert codes(backend) == {1: 0, 2: 0, 3: 0, 4: 0} and len(cluster.calls("sbatch")) == 1
 
 
-def test_a_submission_that_was_taken_although_the_answer_was_lost_is_found(cluster: Cluster, plan: Plan) -> None:
+def test_a_submission_that_was_taken_although_the_answer_was_lost_is_found(cluster: FakeCluster, plan: Plan) -> None:
     cluster.says(lost_answers=1)
     assert codes(run(plan)) == {1: 0, 2: 0, 3: 0, 4: 0}
     assert len(cluster.calls("sbatch")) == 1
 
 
-def test_a_plan_is_not_replaced_under_an_array_that_was_being_submitted(cluster: Cluster, plan: Plan) -> None:
+def test_a_plan_is_not_replaced_under_an_array_that_was_being_submitted(cluster: FakeCluster, plan: Plan) -> None:
     cluster.says(states={"0": dict.fromkeys("1234", ["RUNNING|n1|"])})
     kill_while_submitting(plan, cluster)
-    with pytest.raises(DataError, match="arrays 100 of Slurm, of an earlier plan, still write here"):
+    with pytest.raises(DataError, match="arrays 100 of Slurm, of another command, still write here"):
         slurm_record.refuse_living(plan.output_dir, "other", dict(os.environ), resume=True)
 
 
-def test_a_plan_is_not_replaced_under_arrays_that_live(cluster: Cluster, plan: Plan) -> None:
+def test_a_plan_is_not_replaced_under_arrays_that_live(cluster: FakeCluster, plan: Plan) -> None:
     (cluster.folder / "arrays.json").write_text("[[1]]")
     cluster.says(states={"0": {"1": ["RUNNING|n1|"] * 3 + ["COMPLETED|n1|"]}})
     slurm_record.write(plan.output_dir, "other", [slurm_record.Array("100", 0, (1,))])
@@ -362,7 +331,7 @@ def test_a_plan_is_not_replaced_under_arrays_that_live(cluster: Cluster, plan: P
     assert not (plan.output_dir / "slurm.json").exists()
 
 
-def test_squeue_is_asked_less_and_less(cluster: Cluster, plan: Plan, monkeypatch) -> None:
+def test_squeue_is_asked_less_and_less(cluster: FakeCluster, plan: Plan, monkeypatch) -> None:
     """An hour of a run without news: about one question in 30 s."""
     for name, value in (("FIRST_ASK_S", 1.0), ("LAST_ASK_S", 30.0)):
         monkeypatch.setattr(slurm, name, value)
@@ -389,7 +358,7 @@ def test_without_slurm_the_user_is_told(plan: Plan, monkeypatch: pytest.MonkeyPa
         slurm.SlurmBackend(DecodingWork(plan), [1], BackendOptions())
 
 
-def test_a_recipe_on_slurm_gives_the_results_of_a_local_one(cluster: Cluster, tmp_path: Path) -> None:
+def test_a_recipe_on_slurm_gives_the_results_of_a_local_one(cluster: FakeCluster, tmp_path: Path) -> None:
     """infer.sh from stage 0 to the score; the fake runs what sbatch was given."""
     cluster.says(run=True)
     data = tmp_path / "data"

@@ -2,81 +2,32 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import signal
 import subprocess
-import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-
-ROOT = Path(__file__).resolve().parents[2]
-SCRIPT = ROOT / "tests/jobs/slurm_cluster.sh"
-NEEDED = ("slurmctld", "slurmd", "munged", "sbatch", "squeue", "ip", "nsenter", "unshare")
-SECONDS = 300
-
-
-def reason_to_skip() -> str:
-    if os.geteuid() != 0:
-        return "a Slurm of several nodes takes root"
-    missing = [name for name in NEEDED if shutil.which(name) is None]
-    if missing:
-        return f"{missing[0]} is not installed (apt-get install slurmctld slurmd slurm-client munge iproute2)"
-    done = subprocess.run(["unshare", "--net", "--uts", "--mount", "--pid", "--fork", "true"], capture_output=True)
-    return "no namespaces may be made here" if done.returncode else ""
-
+from slurm_site import ROOT, SECONDS, Cluster, reason_to_skip
 
 pytestmark = pytest.mark.skipif(bool(reason_to_skip()), reason=reason_to_skip())
 
 
-class Site:
+class Site(Cluster):
     """A cluster, data, and a local run to compare with."""
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.environment = {**os.environ, "PYTHON": sys.executable, "SLURM_CONF": str(folder / "slurm/slurm.conf"),
-                            "XDG_CONFIG_HOME": str(folder / "config"), "OMP_NUM_THREADS": "1"}  # fmt: skip
-
-    def cluster(self, verb: str, *node: str) -> None:
-        command = ["bash", str(SCRIPT), verb, str(self.folder / "slurm"), *node]
-        subprocess.run(command, check=True, timeout=60, stdout=subprocess.DEVNULL)
-
-    def slurm(self, *command: str) -> str:
-        return subprocess.run(command, env=self.environment, capture_output=True, text=True, timeout=60).stdout
-
     def start(self, output: str, *arguments: str) -> subprocess.Popen[str]:
-        command = ["bash", "egs/asr/infer.sh", "--model", str(self.folder / "model"), "--gpu_inference", "false",
-                   "--data_dir", str(self.folder / "data"), "--output_dir", str(self.folder / output), "--njob", "4",
-                   *arguments]  # fmt: skip
-        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
-        return subprocess.Popen(command, cwd=ROOT, env=self.environment, start_new_session=True, **pipes)
+        return self.recipe(
+            "egs/asr/infer.sh", "--model", str(self.folder / "model"), "--gpu_inference", "false",
+            "--data_dir", str(self.folder / "data"), "--output_dir", str(self.folder / output), "--njob", "4",
+            *arguments,
+        )  # fmt: skip
 
     def infer(self, output: str, *arguments: str) -> tuple[int, str]:
         process = self.start(output, *arguments)
         said, _ = process.communicate(timeout=SECONDS)
         return process.returncode, said
-
-    def states(self) -> list[str]:
-        return self.slurm("squeue", "-h", "-r", "-o", "%T").split()
-
-    def wait_for(self, condition: Callable[[], bool], process: subprocess.Popen[str] | None = None) -> None:
-        deadline = time.monotonic() + SECONDS
-        while not condition():
-            if time.monotonic() > deadline or (process is not None and process.poll() is not None):
-                pytest.fail(f"did not get there: {process.communicate()[0] if process else self.states()}")
-            time.sleep(0.1)
-
-    def nodes(self) -> list[str]:
-        return self.slurm("sinfo", "-h", "-N", "-o", "%N").split()
-
-    def drain(self) -> None:
-        self.slurm("scontrol", "update", f"nodename={','.join(self.nodes())}", "state=drain", "reason=test")
-
-    def resume(self) -> None:
-        self.slurm("scontrol", "update", f"nodename={','.join(self.nodes())}", "state=resume")
 
     def assert_same_as_local(self, output: str) -> None:
         for name in ("text", "token", "text.cer"):
@@ -89,21 +40,14 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     folder = tmp_path_factory.mktemp("slurm")
     site = Site(folder)
     source, data = ROOT / "egs/quickstart/data", folder / "data"
-    for place in (data, folder / "slurm"):
-        place.mkdir()
+    data.mkdir()
     for name in ("text", "wav.scp"):
         lines = (source / name).read_text().splitlines()[:8]
         (data / name).write_text("".join(line.replace(" wav/", f" {source}/wav/") + "\n" for line in lines))
     shutil.copytree(ROOT / "tests/data/paraformer_tiny_zh/model", folder / "model")
     assert site.infer("local")[0] == 0
-    try:
-        site.cluster("start")
-    except subprocess.SubprocessError as error:
-        logs = "".join(path.read_text()[-500:] for path in (folder / "slurm/log").glob("*"))
-        site.cluster("stop")
-        pytest.skip(f"Slurm did not start: {error}\n{logs}")
-    yield site
-    site.cluster("stop")
+    with site.running():
+        yield site
 
 
 def test_arrays_give_the_results_of_a_local_run(site: Site) -> None:
@@ -188,21 +132,35 @@ def test_another_plan_is_refused_while_the_arrays_of_the_first_live(site: Site) 
     site.assert_same_as_local("replaced")
 
 
+def test_jobs_that_are_preempted_resume_when_those_of_a_higher_priority_have_ended(site: Site) -> None:
+    process = site.start("preempted", "--backend", "slurm")
+    site.wait_for(lambda: site.states().count("RUNNING") == 4, process)
+    site.slurm("sbatch", "--partition=urgent", "--nodes=3", "--ntasks=6", "--output=/dev/null", "--wrap=sleep 1")
+    site.wait_for(lambda: site.states().count("PENDING") == 4, process)
+
+    def is_over() -> bool:
+        site.release()
+        return process.poll() is not None
+
+    site.wait_for(is_over)
+    said, _ = process.communicate(timeout=SECONDS)
+    assert process.returncode == 0, said
+    assert "trying again" not in (site.folder / "preempted/log/decode.1.log").read_text()
+    site.assert_same_as_local("preempted")
+
+
 def test_what_a_node_that_is_gone_had_and_what_is_requeued_is_decoded_on_others(site: Site) -> None:
     """The last test: the node does not come back."""
     process = site.start("cut", "--backend", "slurm")
     site.wait_for(lambda: site.states().count("RUNNING") == 4, process)
     first, *_, last = site.slurm("squeue", "-h", "-r", "-o", "%i %N").splitlines()
     gone = first.split()[1]
-    site.cluster("cut", gone)
-    site.slurm("scontrol", "update", f"nodename={gone}", "state=down", "reason=test")
+    site.cut(gone)
     site.slurm("scontrol", "requeue", last.split()[0])
     site.wait_for(lambda: "PENDING" in site.states(), process)
 
     def is_over() -> bool:
-        """Slurm holds what it requeues back for two minutes, which nothing here has to wait for."""
-        for element in site.slurm("squeue", "-h", "-r", "-t", "PENDING", "-o", "%i").split():
-            site.slurm("scontrol", "update", f"jobid={element}", "starttime=now")
+        site.release()
         return process.poll() is not None
 
     site.wait_for(is_over)

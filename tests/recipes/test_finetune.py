@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -90,3 +91,16 @@ def test_mistakes_end_the_recipe_with_a_reason(
     result = finetune(*base, *options)
     assert result.returncode == code, result.stderr
     assert said in result.stderr
+
+
+def test_stages_after_training_decode_with_the_same_back_end(place: Path, tmp_path: Path) -> None:
+    """Here without its commands."""
+    for name in ("bash", "readlink", "dirname", "basename", "mkdir", "rm", "rmdir"):
+        (tmp_path / name).symlink_to(shutil.which(name) or name)
+    settings = {**os.environ, "PYTHON": sys.executable, "PATH": str(tmp_path)}
+    result = subprocess.run(
+        ["bash", str(RECIPE), "--model", str(place / "model"), "--data_dir", str(place / "data"), "--stage", "4",
+         "--output_dir", str(place / "model"), "--backend", "slurm", "--max_retries", "7"],
+        env=settings, capture_output=True, text=True, timeout=300, check=False,
+    )  # fmt: skip
+    assert result.returncode == 2 and "'sbatch' is not on this machine's PATH" in result.stderr, result.stderr

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import shutil
+import threading
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +12,7 @@ import pytest
 from tiny_corpus import scratch
 
 from funrecipe.errors import DataError, UsageError
+from funrecipe.processes import RETRIED_VARIABLE, only_run_in
 from funrecipe.train.average_run import setting_of_run
 from funrecipe.train.progress_log import read_json_lines
 from funrecipe.train.run import train
@@ -46,6 +49,21 @@ def test_a_setting_that_the_checkpoint_would_replace_is_refused(
     with pytest.raises(UsageError, match=said):
         train(flags)
     train(flags | {"resume": False, "max_epoch": 1})
+
+
+def test_a_job_that_is_run_again_resumes_when_its_earlier_attempt_is_gone(
+    corpus: Path, run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever the first attempt was told."""
+    flags = scratch(corpus, run, max_epoch=1, valid_decode=False, resume=False)
+    earlier = ExitStack()
+    earlier.enter_context(only_run_in(run))
+    with pytest.raises(DataError, match="another run works in this folder"):
+        train(flags)
+    threading.Timer(0.5, earlier.close).start()
+    monkeypatch.setenv(RETRIED_VARIABLE, "1")
+    train(flags)
+    assert "nothing left to do" in (run / "train.log.0").read_text()
 
 
 def test_another_base_model_is_not_taken_for_the_one_that_the_run_began_with(
