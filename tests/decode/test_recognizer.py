@@ -22,7 +22,7 @@ from funrecipe.text.tokenizer import Tokenizer
 
 GOLDEN = Path(__file__).parents[1] / "data" / "parity"
 QUICKSTART = Path(__file__).parents[2] / "egs" / "quickstart"
-TINY_ZH = Path(__file__).parents[1] / "data" / "paraformer_tiny_zh"
+FUNASR = Path(__file__).parents[1] / "data" / "funasr_greedy"
 SETTINGS = [
     ("paraformer", {}),
     ("paraformer", {"nbest": 3, "beam_size": 4}),
@@ -89,8 +89,8 @@ def test_hot_words_change_the_scores_and_a_scale_of_zero_takes_that_back():
 
 @pytest.mark.cpu
 @pytest.mark.parametrize("precision", ["bf16", "int8"])
-def test_lower_precision_is_close_and_independent_of_the_batch(precision):
-    folder = open_model_folder(TINY_ZH / "model")
+def test_lower_precision_is_close_and_independent_of_the_batch(precision, greedy_model):
+    folder = open_model_folder(greedy_model)
     data = QUICKSTART / "data"
     waves = [read_audio(data / path, sample_rate_hz=16000) for path in list(read_pairs(data / "wav.scp").values())[:6]]
     if precision not in packed.cpu_precisions():
@@ -196,20 +196,20 @@ def test_a_hot_word_that_cannot_be_spelled_is_reported_and_left_out(caplog):
 
 
 @pytest.mark.parametrize("batch_size", [1, 8])
-def test_real_speech_gives_the_reference_hypotheses(batch_size):
-    """Texts and tokens exactly, scores within 1e-4, of what FunASR's classes printed for the same model and audio."""
-    data, reference = QUICKSTART / "data", TINY_ZH / "reference"
+def test_real_speech_gives_the_reference_hypotheses(batch_size, greedy_model):
+    """Texts and tokens exactly, scores within 1e-4, of what FunASR 1.4.16 says with the same model and audio."""
+    data = QUICKSTART / "data"
     audio = read_pairs(data / "wav.scp")
-    decoder = load_recognizer(open_model_folder(TINY_ZH / "model"))
+    decoder = load_recognizer(open_model_folder(greedy_model))
     waves = {key: read_audio(data / path, sample_rate_hz=16000) for key, path in audio.items()}
     keys = list(waves)
     hypotheses = {}
     for start in range(0, len(keys), batch_size):
         batch = keys[start : start + batch_size]
         hypotheses |= zip(batch, decoder.transcribe([waves[key] for key in batch]))
-    assert {key: h.text for key, h in hypotheses.items()} == read_pairs(reference / "text")
-    assert {key: " ".join(h.tokens) for key, h in hypotheses.items()} == read_pairs(reference / "token")
-    for key, score in read_pairs(reference / "score").items():
+    assert {key: h.text for key, h in hypotheses.items()} == read_pairs(FUNASR / "text")
+    assert {key: " ".join(h.tokens) for key, h in hypotheses.items()} == read_pairs(FUNASR / "token")
+    for key, score in read_pairs(FUNASR / "score").items():
         assert hypotheses[key].score == pytest.approx(float(score), abs=1e-4)
 
 

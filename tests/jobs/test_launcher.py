@@ -93,7 +93,7 @@ def test_a_launcher_that_cannot_be_called_is_named(launcher: str, said: str) -> 
 
 
 def infer(tmp_path: Path, output: str, *arguments: str) -> subprocess.CompletedProcess[str]:
-    command = ["bash", "egs/asr/infer.sh", "--model", "tests/data/paraformer_tiny_zh/model", "--data_dir",
+    command = ["bash", "egs/asr/infer.sh", "--model", "tests/data/parity/paraformer", "--data_dir",
                str(tmp_path / "data"), "--output_dir", str(tmp_path / output), "--njob", "2", "--gpu_inference",
                "false", *arguments]  # fmt: skip
     environment = {**os.environ, "PYTHON": sys.executable}

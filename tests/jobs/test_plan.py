@@ -24,7 +24,7 @@ from funrecipe.jobs.shards import ShardEntry, make_entries
 from funrecipe.jobs.split import Draft
 from funrecipe.model_folder import open_model_folder
 
-TINY = Path(__file__).resolve().parents[1] / "data/paraformer_tiny_zh/model"
+TINY = Path(__file__).resolve().parents[1] / "data/parity/paraformer"
 
 
 def plan_jobs(shards: list[list[ShardEntry]]) -> tuple[Job, ...]:

@@ -368,7 +368,7 @@ def test_a_recipe_on_slurm_gives_the_results_of_a_local_one(cluster: FakeCluster
         lines = (source / name).read_text().splitlines()[:5]
         (data / name).write_text("".join(line.replace(" wav/", f" {source}/wav/") + "\n" for line in lines))
     for backend in ("local", "slurm"):
-        command = ["bash", "egs/asr/infer.sh", "--model", "tests/data/paraformer_tiny_zh/model",
+        command = ["bash", "egs/asr/infer.sh", "--model", "tests/data/parity/paraformer",
                    "--data_dir", str(data), "--output_dir", str(tmp_path / backend), "--njob", "2", "--gpu_inference",
                    "false", "--backend", backend]  # fmt: skip
         environment = {**os.environ, "PYTHON": sys.executable}

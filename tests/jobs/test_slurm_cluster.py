@@ -44,7 +44,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     for name in ("text", "wav.scp"):
         lines = (source / name).read_text().splitlines()[:8]
         (data / name).write_text("".join(line.replace(" wav/", f" {source}/wav/") + "\n" for line in lines))
-    shutil.copytree(ROOT / "tests/data/paraformer_tiny_zh/model", folder / "model")
+    shutil.copytree(ROOT / "tests/data/parity/paraformer", folder / "model")
     assert site.infer("local")[0] == 0
     with site.running():
         yield site

@@ -1,7 +1,7 @@
 """pipeline(): every kind of input gives FunASR's result, streams, options, and answers to mistakes.
 
 Expected tokens and scores come from FunASR 0.8.8 (tests/data/parity); real speech and FunASR's hypotheses for it
-from egs/quickstart/data and tests/data/paraformer_tiny_zh.
+from egs/quickstart and tests/data/funasr_greedy.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from funrecipe.pipelines import Tasks, pipeline
 ROOT = Path(__file__).resolve().parents[2]
 PARITY = ROOT / "tests/data/parity"
 QUICKSTART = ROOT / "egs/quickstart"
-TINY_ZH = ROOT / "tests/data/paraformer_tiny_zh"
+SAID = ROOT / "tests/data/funasr_greedy/text"
 ASR = Tasks.auto_speech_recognition
 
 
@@ -101,15 +101,15 @@ def test_a_list_gives_each_what_it_gives_alone_and_keeps_its_order(recognize):
     assert recognize(audio_in=[]) == []
 
 
-def test_real_speech_from_a_scp_writes_what_a_worker_writes(tmp_path):
-    speak = pipeline(task=ASR, model=str(TINY_ZH / "model"), ngpu=0, batch_size=8)
+def test_real_speech_from_a_scp_writes_what_a_worker_writes(greedy_model, tmp_path):
+    speak = pipeline(task=ASR, model=str(greedy_model), ngpu=0, batch_size=8)
     lines = [line.split(maxsplit=1) for line in (QUICKSTART / "data/wav.scp").read_text().splitlines()][:8]
     rows = [f"{key}\t{QUICKSTART / 'data' / path}\n" for key, path in reversed(lines)]
     (tmp_path / "wav.scp").write_text("".join(rows))
     with pytest.raises(UsageError, match="needs an output_dir"):
         speak(audio_in=str(tmp_path / "wav.scp"))
     results = speak(audio_in=str(tmp_path / "wav.scp"), output_dir=tmp_path / "out")
-    reference = dict(line.split(" ", 1) for line in (TINY_ZH / "reference/text").read_text().splitlines())
+    reference = dict(line.split(" ", 1) for line in SAID.read_text().splitlines())
     assert [r["key"] for r in results] == sorted(key for key, _ in lines)
     assert {r["key"]: r["text"] for r in results} == {key: reference[key].replace(" ", "") for key, _ in lines}
     written = dict(line.split(" ", 1) for line in (tmp_path / "out/1best_recog/text").read_text().splitlines())

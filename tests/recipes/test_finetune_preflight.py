@@ -21,7 +21,6 @@ from funrecipe.train.run import train  # noqa: E402
 
 RECIPE = Path(__file__).parents[2] / "egs" / "asr" / "finetune.sh"
 QUICKSTART = Path(__file__).parents[2] / "egs" / "quickstart"
-TINY_ZH = Path(__file__).parents[1] / "data" / "paraformer_tiny_zh"
 
 
 @pytest.fixture(scope="module")
@@ -135,6 +134,6 @@ def test_the_texts_of_other_recordings_are_heard(tmp_path: Path) -> None:
         (tmp_path / "data" / name / "wav.scp").write_text(wavs, "utf-8")
         moved = [f"{key} {text}\n" for (key, _), (_, text) in zip(texts, [*texts[1:], texts[0]])]
         (tmp_path / "data" / name / "text").write_text("".join(moved), "utf-8")
-    result = preflight(tmp_path, "--model", str(TINY_ZH / "model"))
+    result = preflight(tmp_path, "--model", str(QUICKSTART / "model"))
     assert result.returncode == 3, result.stderr
     assert "match another utterance's transcript better than their own" in result.stderr

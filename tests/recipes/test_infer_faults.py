@@ -21,7 +21,6 @@ import soundfile
 
 ROOT = Path(__file__).resolve().parents[2]
 QUICKSTART = ROOT / "egs" / "quickstart"
-TINY_ZH = ROOT / "tests/data/paraformer_tiny_zh"
 # Every folder of these tests has blanks, quotes and a command in its name.
 NASTY = "a \"b\" 'c' $(touch pwned) ;&|*"
 NUM_SPEECH = 5
@@ -114,10 +113,10 @@ def num_done(output: Path) -> int:
 
 
 @pytest.fixture(scope="module")
-def work(tmp_path_factory) -> Path:
+def work(greedy_model, tmp_path_factory) -> Path:
     """Speech, an 8 kHz stereo file and one of 10 samples, all under a nasty path; an undisturbed run in ``out``."""
     work = tmp_path_factory.mktemp("recipe") / NASTY
-    shutil.copytree(TINY_ZH / "model", work / "model")
+    shutil.copytree(greedy_model, work / "model")
     (work / "wav").mkdir()
     texts = dict(line.split(" ", 1) for line in (QUICKSTART / "data/text").read_text().splitlines())
     chosen = sorted(texts)[:: len(texts) // NUM_SPEECH][:NUM_SPEECH]

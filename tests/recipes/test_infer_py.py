@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-TINY_ZH = ROOT / "tests/data/paraformer_tiny_zh"
+SAID = ROOT / "tests/data/funasr_greedy/text"
 
 
 @pytest.fixture
@@ -39,16 +39,16 @@ def test_gpus_and_jobs_as_the_old_script_counted_them(infer_py, ngpu, njob, expe
     assert ("--gpuid_list" in given) == (ngpu > 0)
 
 
-def test_it_decodes_and_scores(tmp_path):
+def test_it_decodes_and_scores(greedy_model, tmp_path):
     data = tmp_path / "my data"
     data.mkdir()
     key, path = (ROOT / "egs/quickstart/data/wav.scp").read_text().split()[:2]
     (data / "wav.scp").write_text(f"{key} {ROOT / 'egs/quickstart/data' / path}\n")
     (data / "text").write_text(f"{key} 一\n")
-    command = [sys.executable, str(ROOT / "egs/asr/infer.py"), "--model", str(TINY_ZH / "model")]
+    command = [sys.executable, str(ROOT / "egs/asr/infer.py"), "--model", str(greedy_model)]
     command += ["--data_dir", str(data), "--output_dir", str(tmp_path / "out put"), "--ngpu", "0"]
     subprocess.run(command, check=True, env={**os.environ, "PYTHON": sys.executable}, stdout=subprocess.DEVNULL)
-    reference = (TINY_ZH / "reference/text").read_text().splitlines()
+    reference = SAID.read_text().splitlines()
     results = tmp_path / "out put/1best_recog"
     assert (results / "text").read_text().splitlines() == [row for row in reference if row.startswith(key)]
     assert "%WER" in (results / "text.cer").read_text()

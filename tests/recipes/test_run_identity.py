@@ -15,7 +15,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 QUICKSTART = ROOT / "egs/quickstart"
-TINY_ZH = ROOT / "tests/data/paraformer_tiny_zh/model"
+TINY = ROOT / "tests/data/parity/paraformer"
 
 
 def run(*command: object, **environment: str) -> tuple[int, str]:
@@ -45,14 +45,14 @@ def data(tmp_path: Path) -> Path:
 
 
 def infer(data: Path, *arguments: object) -> tuple[int, str]:
-    options = ["--model", TINY_ZH, "--data_dir", data, "--output_dir", data.parent / "out", "--gpu_inference", "false"]
+    options = ["--model", TINY, "--data_dir", data, "--output_dir", data.parent / "out", "--gpu_inference", "false"]
     return run("bash", ROOT / "egs/asr/infer.sh", *options, "--njob", 1, *arguments)
 
 
 def plan(data: Path, *arguments: object) -> str:
     out = data.parent / "out"
     options = [f"--data_dir={data}", f"--output_dir={out}", "--gpu_inference=false", "--njob=1"]
-    code, said = funrecipe("plan", f"--model={TINY_ZH}", *options, *arguments)
+    code, said = funrecipe("plan", f"--model={TINY}", *options, *arguments)
     assert code == 0, said
     return json.loads((out / "plan.json").read_text())["digest"]
 
@@ -188,14 +188,14 @@ def test_the_lock_covers_the_recipe_and_is_free_afterwards(data: Path) -> None:
     python.write_text(
         f"""#!/bin/bash
 case " $* " in *" merge "*)
-  env -u FUNRECIPE_LOCK_FD "{sys.executable}" -m funrecipe plan --model="{TINY_ZH}" --data_dir="{data}" \\
+  env -u FUNRECIPE_LOCK_FD "{sys.executable}" -m funrecipe plan --model="{TINY}" --data_dir="{data}" \\
     --output_dir="{out}" --gpu_inference=false --beam_size=2 > "{data.parent}/other.log" 2>&1;;
 esac
 exec "{sys.executable}" "$@"
 """
     )
     python.chmod(0o755)
-    options = ["--model", TINY_ZH, "--data_dir", data, "--output_dir", out, "--gpu_inference", "false", "--njob", 1]
+    options = ["--model", TINY, "--data_dir", data, "--output_dir", out, "--gpu_inference", "false", "--njob", 1]
     code, said = run("bash", ROOT / "egs/asr/infer.sh", *options, PYTHON=str(python))
     assert code == 0 and "%WER" in said, said
     assert "another run works in this folder (process" in (data.parent / "other.log").read_text()

@@ -12,7 +12,6 @@ import yaml
 
 REPO = Path(__file__).resolve().parents[2]
 QUICKSTART = REPO / "egs/quickstart"
-TINY_ZH = REPO / "tests/data/paraformer_tiny_zh"
 LOCAL = REPO / "egs/speechio/local"
 DECODING = ["--njob", "1", "--ncpu", "1", "--gpu_inference", "false"]
 ENVIRONMENT = {**os.environ, "PYTHON": sys.executable, "OMP_NUM_THREADS": "1"}
@@ -104,14 +103,14 @@ def test_table_pools_and_does_not_average(tmp_path):
     assert json.loads((tmp_path / "out/results.json").read_text())["all"]["strict_errors"] == 116
 
 
-def test_recipe_over_two_sets(tmp_path):
+def test_recipe_over_two_sets(greedy_model, tmp_path):
     one, two = make_sets(tmp_path / "the sets")
     out = tmp_path / "out dir"
     printed = run(
         "bash",
         REPO / "egs/speechio/run.sh",
         "--model",
-        TINY_ZH / "model",
+        greedy_model,
         "--output_dir",
         out,
         "--max-duration=59.9",
@@ -126,11 +125,11 @@ def test_recipe_over_two_sets(tmp_path):
         assert (out / "SPEECHIO_ASR_ZH00001/1best_recog" / name).exists()
 
 
-def test_leaderboard_entry(tmp_path):
+def test_leaderboard_entry(greedy_model, tmp_path):
     ((first, audio, _),) = speech(1)
     (tmp_path / "list.scp").write_text(f"{first}\t{audio}\n")
     out = tmp_path / "out"
-    model = f"FUNRECIPE_MODEL={TINY_ZH / 'model'}"
+    model = f"FUNRECIPE_MODEL={greedy_model}"
     run("env", model, REPO / "tools/speechio/SBI", tmp_path / "list.scp", out, *DECODING)
     (line,) = (out / "raw_rec.txt").read_text(encoding="utf-8").splitlines()
     recognized = (out / "funrecipe/1best_recog/text").read_text(encoding="utf-8").split(None, 1)[1]
@@ -143,10 +142,10 @@ def test_words_are_joined_beside_chinese_only(tmp_path):
     assert (tmp_path / "raw").read_text(encoding="utf-8") == "a\t我女儿用i phone十二\nb\thello world\n"
 
 
-def test_a_copied_entry_finds_funrecipe_or_says_what_to_set(tmp_path):
+def test_a_copied_entry_finds_funrecipe_or_says_what_to_set(greedy_model, tmp_path):
     entry = tmp_path / "models/mine"
     shutil.copytree(REPO / "tools/speechio/model_template", entry)
-    environment = {**os.environ, "FUNRECIPE_MODEL": str(TINY_ZH / "model"), "PYTHON": sys.executable}
+    environment = {**os.environ, "FUNRECIPE_MODEL": str(greedy_model), "PYTHON": sys.executable}
     environment.pop("FUNRECIPE_ROOT", None)
     first, path = (REPO / "egs/quickstart/data/wav.scp").read_text().split()[:2]
     (tmp_path / "wav.scp").write_text(f"{first} {REPO / 'egs/quickstart/data' / path}\n")

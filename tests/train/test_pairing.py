@@ -16,7 +16,6 @@ from funrecipe.train.pairing import check_pairing, compare_with_texts, length_wa
 from funrecipe.train.session import build_trainable, starting_point
 
 QUICKSTART = Path(__file__).parents[2] / "egs" / "quickstart"
-TINY_ZH = Path(__file__).parents[1] / "data" / "paraformer_tiny_zh"
 
 
 def items_of(lengths: list[int], ms_per_token: list[float]) -> list[TrainItem]:
@@ -79,7 +78,7 @@ def test_the_base_model_finds_texts_that_were_moved(tmp_path: Path) -> None:
         wavs = (QUICKSTART / "data" / "wav.scp").read_text("utf-8").replace(" wav/", f" {QUICKSTART}/data/wav/")
         (data / name / "wav.scp").write_text(wavs, "utf-8")
         (data / name / "text").write_text((QUICKSTART / "data" / "text").read_text("utf-8"), "utf-8")
-    flags = {"model": str(TINY_ZH / "model"), "data_dir": str(data), "output_dir": str(tmp_path / "out")}
+    flags = {"model": str(QUICKSTART / "model"), "data_dir": str(data), "output_dir": str(tmp_path / "out")}
     options = build_options({}, {}, flags)
     start = starting_point(options)
     items = inspect_data(start, options, Ranks()).train.items

@@ -24,7 +24,6 @@ from funrecipe.train.make_data.splicing import (
 )
 
 QUICKSTART = Path(__file__).parents[2] / "egs" / "quickstart"
-TINY_ZH = Path(__file__).parents[1] / "data" / "paraformer_tiny_zh"
 RATE_HZ = 1000
 
 
@@ -89,7 +88,7 @@ def test_the_ctc_path_is_the_best_of_all() -> None:
 def test_cuts_follow_the_speech() -> None:
     """With 0.3 s of the room before the speech, the cuts stand 0.3 s later."""
     data = read_data_dir(QUICKSTART / "data")
-    align = Aligner(TINY_ZH / "model")
+    align = Aligner(QUICKSTART / "model")
     assert data.texts is not None
     checked = 0
     for utterance in data.utterances[:8]:
@@ -106,14 +105,14 @@ def test_cuts_follow_the_speech() -> None:
 
 
 def test_a_spliced_directory_is_a_data_directory(tmp_path: Path) -> None:
-    used, total = write_spliced(TINY_ZH / "model", QUICKSTART / "data", tmp_path / "a", count=5, seed=3)
+    used, total = write_spliced(QUICKSTART / "model", QUICKSTART / "data", tmp_path / "a", count=5, seed=3)
     assert 0 < used <= total == 40
     data = read_data_dir(tmp_path / "a")
     assert data.texts is not None and len(data.utterances) == len(data.texts) == 5
-    write_spliced(TINY_ZH / "model", QUICKSTART / "data", tmp_path / "b", count=5, seed=3)
+    write_spliced(QUICKSTART / "model", QUICKSTART / "data", tmp_path / "b", count=5, seed=3)
     assert (tmp_path / "a" / "text").read_bytes() == (tmp_path / "b" / "text").read_bytes()
     with pytest.raises(UsageError, match="exists"):
-        write_spliced(TINY_ZH / "model", QUICKSTART / "data", tmp_path / "a", count=5)
+        write_spliced(QUICKSTART / "model", QUICKSTART / "data", tmp_path / "a", count=5)
 
 
 def test_segments_cut_the_recording_before_it_is_aligned(tmp_path: Path) -> None:
@@ -127,7 +126,7 @@ def test_segments_cut_the_recording_before_it_is_aligned(tmp_path: Path) -> None
     (source / "wav.scp").write_text(f"all {source}/all.flac\n")
     (source / "segments").write_text("".join(f"s{i} all {ends[i]:.4f} {ends[i + 1]:.4f}\n" for i in range(4)))
     (source / "text").write_text("".join(f"s{i} {data.texts[data.utterances[i].utt_id]}\n" for i in range(4)), "utf-8")
-    assert write_spliced(TINY_ZH / "model", source, tmp_path / "out", count=5) == (4, 4)
+    assert write_spliced(QUICKSTART / "model", source, tmp_path / "out", count=5) == (4, 4)
     for utterance in read_data_dir(tmp_path / "out").utterances:
         assert soundfile.info(utterance.audio).duration < 12  # four such utterances; all of the recording is 16 s long
 
@@ -146,7 +145,7 @@ def test_recordings_without_room_for_their_text_are_left_out(tmp_path: Path, cap
     keys = ["0", "0bad", "100", "4000", str(len(wave))]
     (source / "wav.scp").write_text("".join(f"{key} {source}/{key}.wav\n" for key in keys))
     (source / "text").write_text("".join(f"{key} {text}\n" for key in keys), "utf-8")
-    assert write_spliced(TINY_ZH / "model", source, tmp_path / "out", count=3) == (1, 5)
+    assert write_spliced(QUICKSTART / "model", source, tmp_path / "out", count=3) == (1, 5)
     assert "0bad is left out" in caplog.text
 
 
@@ -156,15 +155,15 @@ def test_a_run_that_ends_half_way_leaves_nothing(tmp_path: Path, monkeypatch: py
 
     monkeypatch.setattr(soundfile, "write", full_disk)
     with pytest.raises(OSError, match="No space"):
-        write_spliced(TINY_ZH / "model", QUICKSTART / "data", tmp_path / "out", count=3)
+        write_spliced(QUICKSTART / "model", QUICKSTART / "data", tmp_path / "out", count=3)
     assert not list(tmp_path.iterdir())
 
 
 def test_nothing_to_align_is_an_error(tmp_path: Path) -> None:
     write_set(tmp_path / "short", ["一二", "三"])
     with pytest.raises(DataError, match="aligned"):
-        write_spliced(TINY_ZH / "model", tmp_path / "short", tmp_path / "out", count=3)
+        write_spliced(QUICKSTART / "model", tmp_path / "short", tmp_path / "out", count=3)
     (tmp_path / "short" / "text").unlink()
     with pytest.raises(DataError, match="no text"):
-        write_spliced(TINY_ZH / "model", tmp_path / "short", tmp_path / "out", count=3)
+        write_spliced(QUICKSTART / "model", tmp_path / "short", tmp_path / "out", count=3)
     assert not (tmp_path / "out").exists()
