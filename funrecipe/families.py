@@ -53,7 +53,7 @@ class Family:
             does not decode.
         stream: class ``(model, folder, options)`` that decodes piece by piece, in ``funrecipe.decode``.
         export: network that ``funrecipe export`` writes, in ``funrecipe.export``; None: it cannot be exported.
-        export_search: class like ``search`` that decodes an exported model.
+        export_search, export_stream: classes like ``search`` and ``stream`` that decode an exported model.
         objective: ``(model, batch, generator) -> LossOutput``, in ``funrecipe.train.objectives``; None: not trainable.
         zoo_modes: what ModelScope's ``configuration.json`` and ``pipeline(mode=...)`` call it.
         options: the decode options that ``search`` uses; any other one that was set is refused.
@@ -82,6 +82,7 @@ class Family:
     objective: str | None = None
     export: str | None = None
     export_search: str | None = None
+    export_stream: str | None = None
     zoo_modes: tuple[str, ...] = ()
     options: frozenset[str] = NONE
     decoding_modes: Mapping[str, frozenset[str]] = field(default_factory=dict)
@@ -206,8 +207,9 @@ FAMILIES: dict[str, Family] = {
         search="paraformer_online:ChunkedParaformerSearch",
         tiled=(),
         stream="paraformer_online:ParaformerOnlineSteps",
-        export=None,
-        export_search=None,
+        export="streams:ExportedParaformerOnline",
+        export_search="onnx_online:OnnxOnlineSearch",
+        export_stream="onnx_online:OnnxOnlineSteps",
         zoo_modes=("paraformer_streaming", "paraformer_fake_streaming"),
         folder_mode="paraformer_streaming",
         classes_1x=("ParaformerStreaming",),
@@ -267,6 +269,7 @@ FAMILIES: dict[str, Family] = {
     "e2evad": Family(
         "voice activity detection (FSMN)",
         build="fsmn_vad:build_fsmn_vad",
+        export="streams:ExportedVad",
         task="vad",
         has_tokens=False,
         folder_mode="offline",
@@ -277,6 +280,7 @@ FAMILIES: dict[str, Family] = {
         "punctuation (CT-Transformer)",
         build="ct_transformer:build_ct_transformer",
         classes_1x=("CTTransformer", "CTTransformerStreaming"),
+        export="punctuation:ExportedPunctuation",
         instead="egs/punctuation/infer.sh, pipeline(task='punctuation') or a recognizer's --punc_model",
     ),
     "campplus": _speaker_family("CAM++", "campplus:build_campplus", 0.31, "CAMPPlus"),

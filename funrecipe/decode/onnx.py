@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any, ClassVar
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 from funrecipe.decode.ctc_prefix import greedy_search
@@ -16,46 +15,13 @@ from funrecipe.decode.options import DecodeOptions
 from funrecipe.decode.paraformer import MARKS, greedy
 from funrecipe.decode.sense_voice import SenseVoiceSearch
 from funrecipe.decode.timestamps import align, token_times_ms
-from funrecipe.errors import DataError, UsageError
+from funrecipe.errors import UsageError
 from funrecipe.model_folder import ModelFolder
-from funrecipe.models.seaco_paraformer import MAX_HOTWORDS
+from funrecipe.models.onnx import OnnxModel
 from funrecipe.models.special_ids import SOS_ID
 
 HOTWORD_GRAPH = "model_eb.onnx"  # FunASR's name
 DEFAULT_UPSAMPLE_TIMES = 5
-
-
-class OnnxModel(nn.Module):
-    """A graph that maps tensors to tensors, on the CPU.
-
-    Args:
-        path: the file; threads: of onnxruntime, those of torch by default.
-
-    Raises:
-        UsageError: onnxruntime is not installed. DataError: not a graph that it can run.
-    """
-
-    def __init__(self, path: Path, threads: int | None = None) -> None:
-        super().__init__()
-        try:
-            import onnxruntime
-        except ImportError:
-            hint = "install it: pip install 'funrecipe[onnx]'"
-            raise UsageError("the package onnxruntime is not installed", where=str(path), hint=hint) from None
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = threads or torch.get_num_threads()
-        options.inter_op_num_threads = 1
-        options.log_severity_level = 3
-        try:
-            self.session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-        except Exception as error:  # onnxruntime's errors have no common class
-            raise DataError(f"cannot read the ONNX model: {error}", where=str(path)) from None
-        self.names = [item.name for item in self.session.get_inputs()]
-
-    def forward(self, *inputs: Tensor) -> list[Tensor]:
-        """Float tensors as float32, integers as int32, in the order of the graph's inputs."""
-        arrays = [(x.float() if x.is_floating_point() else x.int()).cpu().numpy() for x in inputs]
-        return [torch.from_numpy(array) for array in self.session.run(None, dict(zip(self.names, arrays, strict=True)))]
 
 
 def load_onnx(folder: ModelFolder, precision: str) -> OnnxModel:
@@ -132,12 +98,6 @@ class OnnxHotwordSearch(OnnxParaformerSearch):
     def __init__(self, model: OnnxModel, folder: ModelFolder, options: DecodeOptions) -> None:
         super().__init__(model, folder, options)
         words = spell_hotwords(read_hotwords(options.hotword, allow_network=options.allow_network), folder.tokenizer)
-        if len(words) >= MAX_HOTWORDS:
-            raise UsageError(
-                f"{len(words)} hotwords are too many for an exported model, which takes {MAX_HOTWORDS - 1}",
-                where="--hotword_txt",
-                hint="give fewer, or decode with the folder that was exported",
-            )
         ids = [*words, [SOS_ID]]
         padded = pad_sequence([torch.tensor(word) for word in ids], batch_first=True)
         (vectors,) = OnnxModel(folder.weights.with_name(HOTWORD_GRAPH))(padded)

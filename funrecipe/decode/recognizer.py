@@ -16,13 +16,14 @@ from funrecipe.audio.frontend import WavFrontend
 from funrecipe.checkpoint import load_weights
 from funrecipe.decode.fixed_shapes import FixedShapes, Tile
 from funrecipe.decode.hypothesis import EMPTY, Hypothesis, TokenHypothesis
-from funrecipe.decode.onnx import OnnxModel, load_onnx
+from funrecipe.decode.onnx import load_onnx
 from funrecipe.decode.options import DEFAULT_MAX_PIECE_S, DecodeOptions
 from funrecipe.decode.search import Search, make_search
 from funrecipe.decode.tiled_model import TILE_FRAMES, compute_in_tiles, features_in_tiles
 from funrecipe.errors import UsageError
 from funrecipe.families import find_family
 from funrecipe.model_folder import ModelFolder
+from funrecipe.models.onnx import OnnxModel
 from funrecipe.models.packed import pack_linears
 from funrecipe.models.registry import build_model
 from funrecipe.models.uninitialized import Uninitialized

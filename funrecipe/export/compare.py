@@ -1,25 +1,29 @@
-"""Does an exported model give the same output as the original? On real audio, token by token and number by number."""
+"""Does an exported model give the same output as the original? On real audio or text, in tokens and in numbers."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 
-from funrecipe.decode.onnx import OnnxModel
+from funrecipe.decode.onnx_online import OnnxOnlineSearch, StreamedSearch
 from funrecipe.decode.options import DecodeOptions
+from funrecipe.decode.paraformer_online import ParaformerOnlineSteps
 from funrecipe.decode.recognizer import Recognizer, load_recognizer
-from funrecipe.export.onnx_graph import further_inputs
+from funrecipe.export.networks import ExportedRecognizer
 from funrecipe.model_folder import ModelFolder, open_model_folder
+from funrecipe.models.onnx import OnnxModel
+from funrecipe.punctuation.punctuator import Punctuator, load_punctuator
+from funrecipe.vad.detector import VoiceActivityDetector, load_detector
 
 BATCH = 8
-LOG_PROB_TOLERANCE = 2e-3
+TOLERANCE = 2e-3
 GREEDY = {"asr": {"decoding_mode": "ctc_greedy"}}
 NEUTRAL = {"beam_size": 1, "nbest": 1, "ctc_weight": 0.0, "lm_weight": 0.0, "ngram_weight": 0.0, "penalty": 0.0,
            "maxlenratio": 0.0, "minlenratio": 0.0}  # fmt: skip
@@ -30,30 +34,33 @@ class Equality:
     """What a comparison found.
 
     Attributes:
-        utterances: compared; equal_tokens: with the same tokens and times.
+        compared: utterances, recordings or texts; equal: those with the same tokens and times, segments or marks.
         different: ids of the others.
-        largest_difference: of two log-probabilities, both networks given the same batch; None where it is not asked
-            for (int8).
+        largest_difference: of two outputs of the networks (log-probabilities, posteriors, logits of marks), both given
+            the same batch; None where it is not asked for (int8).
     """
 
-    utterances: int
-    equal_tokens: int
+    compared: int
     different: tuple[str, ...]
     largest_difference: float | None
 
     @property
+    def equal(self) -> int:
+        return self.compared - len(self.different)
+
+    @property
     def holds(self) -> bool:
-        return not self.different and (self.largest_difference or 0.0) <= LOG_PROB_TOLERANCE
+        return not self.different and (self.largest_difference or 0.0) <= TOLERANCE
 
     def as_dict(self) -> dict[str, Any]:
-        return {**asdict(self), "tolerance": LOG_PROB_TOLERANCE, "holds": self.holds}
+        return {**asdict(self), "equal": self.equal, "tolerance": TOLERANCE, "holds": self.holds}
 
     def __str__(self) -> str:
         named = f" (not {', '.join(self.different[:5])}{' ...' if len(self.different) > 5 else ''})"
-        said = f"{self.equal_tokens} of {self.utterances} utterances have equal tokens{named * bool(self.different)}"
+        said = f"{self.equal} of {self.compared} results are equal{named * bool(self.different)}"
         if self.largest_difference is None:
             return said
-        return f"{said}, largest difference of log-probabilities {self.largest_difference:.2g}"
+        return f"{said}, largest difference of the networks' outputs {self.largest_difference:.2g}"
 
 
 def greedy_options(folder: ModelFolder) -> DecodeOptions:
@@ -62,32 +69,53 @@ def greedy_options(folder: ModelFolder) -> DecodeOptions:
 
 
 def compare_exported(
-    folder: ModelFolder, network: nn.Module, exported: Path, waves: dict[str, np.ndarray], precision: str = "fp32"
+    folder: ModelFolder, network: nn.Module, exported: Path, samples: Mapping[str, Any], precision: str = "fp32"
 ) -> Equality:
-    """Decode ``waves`` (id -> (S,) float) with the folder and with what was exported of it.
+    """Give ``samples`` to the folder and to what was exported of it.
 
-    The network's numbers are compared on padded batches, its tokens and times on utterances decoded one at a time by
-    the folder and in batches by the export.
+    Args:
+        network: what was exported, in torch.
+        samples: id -> (S,) float, or a text for a punctuation model.
+        precision: which of the graphs.
     """
+    opened = open_model_folder(exported)
+    if precision == "int8":
+        opened = replace(opened, weights=opened.quantized)
+    compare = {"e2evad": compare_vad, "punc": compare_punctuation}.get(folder.family, compare_recognizers)
+    different, largest = compare(folder, network, opened, samples, numbers=precision == "fp32")
+    return Equality(len(samples), tuple(different), largest)
+
+
+def compare_recognizers(
+    folder: ModelFolder, network: nn.Module, opened: ModelFolder, waves: Mapping[str, np.ndarray], *, numbers: bool
+) -> tuple[list[str], float | None]:
+    """Tokens and times, of utterances one at a time by the folder and in batches by the export; log-probabilities of
+    padded batches. Returns the ids that differ, and the largest difference if ``numbers``."""
     ours = load_recognizer(folder, options=greedy_options(folder))
-    theirs = load_recognizer(open_model_folder(exported), options=DecodeOptions(precision=precision))
-    ids, audio = list(waves), list(waves.values())
+    theirs = load_recognizer(opened, options=DecodeOptions())
+    if isinstance(theirs.search, OnnxOnlineSearch):
+        model = ours.search.model  # type: ignore[attr-defined]  # a ParaformerSearch
+        ours.search = StreamedSearch(ParaformerOnlineSteps(model, folder, DecodeOptions()))
+    audio = list(waves.values())
+    batches = [audio[start : start + BATCH] for start in range(0, len(audio), BATCH)]
     wanted = [ours.transcribe([wave])[0] for wave in audio]
-    found = [h for start in range(0, len(audio), BATCH) for h in theirs.transcribe(audio[start : start + BATCH])]
-    different = tuple(
-        key for key, a, b in zip(ids, wanted, found) if (a.tokens, a.timestamp_ms) != (b.tokens, b.timestamp_ms)
-    )
-    if precision != "fp32":
-        return Equality(len(ids), len(ids) - len(different), different, None)
+    found = [hypothesis for batch in batches for hypothesis in theirs.transcribe(batch)]
+    different = [
+        key for key, a, b in zip(waves, wanted, found) if (a.tokens, a.timestamp_ms) != (b.tokens, b.timestamp_ms)
+    ]
+    if not numbers:
+        return different, None
+    if isinstance(theirs.search, OnnxOnlineSearch):  # a score is the sum of its tokens' log-probabilities
+        return different, max(
+            (abs(a.score - b.score) / max(1, len(a.tokens)) for a, b in zip(wanted, found)), default=0.0
+        )
     model = theirs.search.model  # type: ignore[attr-defined]  # an OnnxSearch
-    batches = (audio[start : start + BATCH] for start in range(0, len(audio), BATCH))
-    largest = max((largest_difference(network, model, ours, batch) for batch in batches), default=0.0)
-    return Equality(len(ids), len(ids) - len(different), different, largest)
+    return different, max(largest_difference(network, model, ours, batch) for batch in batches)
 
 
 @torch.inference_mode()
 def largest_difference(
-    network: nn.Module, exported: OnnxModel, recognizer: Recognizer, waves: Sequence[np.ndarray]
+    network: ExportedRecognizer, exported: OnnxModel, recognizer: Recognizer, waves: Sequence[np.ndarray]
 ) -> float:
     """Largest difference of two log-probabilities of one padded batch; infinite where the shapes differ."""
     samples = [torch.from_numpy(np.array(wave, dtype=np.float32)) for wave in waves]
@@ -96,6 +124,56 @@ def largest_difference(
     rows = feat_lens.nonzero().flatten()
     if len(rows) == 0:
         return 0.0
-    inputs = [feats[rows], feat_lens[rows], *further_inputs(network, feat_lens[rows])]
-    ours, theirs = network(*inputs)[0], exported(*inputs)[0]
-    return float((ours - theirs).abs().max()) if ours.shape == theirs.shape else float("inf")
+    inputs = [feats[rows], feat_lens[rows], *network.further_inputs(feat_lens[rows])]
+    return difference(network(*inputs)[0], exported(*inputs)[0])
+
+
+@torch.inference_mode()
+def compare_vad(
+    folder: ModelFolder, network: nn.Module, opened: ModelFolder, waves: Mapping[str, np.ndarray], *, numbers: bool
+) -> tuple[list[str], float | None]:
+    """Segments, and posteriors of every frame."""
+    ours, theirs = load_detector(folder), load_detector(opened)
+    different = [key for key, wave in waves.items() if ours.segments(wave) != theirs.segments(wave)]
+
+    def posteriors(detector: VoiceActivityDetector, wave: np.ndarray) -> Tensor:
+        samples = torch.from_numpy(np.array(wave, dtype=np.float32))
+        feats = detector.frontend.feed(samples, detector.frontend.start(), True)
+        return detector.network(feats[None], detector.network.start())[0] if len(feats) else feats
+
+    if not numbers:
+        return different, None
+    return different, max(difference(posteriors(ours, wave), posteriors(theirs, wave)) for wave in waves.values())
+
+
+@torch.inference_mode()
+def compare_punctuation(
+    folder: ModelFolder, network: nn.Module, opened: ModelFolder, texts: Mapping[str, str], *, numbers: bool
+) -> tuple[list[str], float | None]:
+    """Marks of whole texts, and of the same in two pieces where a model takes pieces; logits of every word."""
+    ours, theirs = load_punctuator(folder), load_punctuator(opened)
+
+    def marked(punctuator: Punctuator, text: str) -> tuple[Any, ...]:
+        whole = punctuator.punctuate(text)
+        if not punctuator.network.realtime:
+            return (whole,)
+        half = len(text) // 2
+        begun = punctuator.feed(text[:half], [])
+        return whole, begun, punctuator.feed(text[half:], begun[2])
+
+    def logits(punctuator: Punctuator, text: str) -> Tensor:
+        words = punctuator.splitter(text)
+        ids = punctuator.word_ids(words)
+        return punctuator.network(ids, torch.tensor([len(words)]), len(words) // 2) if words else ids
+
+    different = [key for key, text in texts.items() if marked(ours, text) != marked(theirs, text)]
+    if not numbers:
+        return different, None
+    return different, max(difference(logits(ours, text), logits(theirs, text)) for text in texts.values())
+
+
+def difference(ours: Tensor, theirs: Tensor) -> float:
+    """Largest difference of two elements; infinite where the shapes differ."""
+    if ours.shape != theirs.shape:
+        return float("inf")
+    return float((ours - theirs).abs().max()) if ours.numel() else 0.0

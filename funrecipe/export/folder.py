@@ -2,60 +2,78 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
-import numpy as np
+from torch import nn
 
+from funrecipe.checkpoint import load_weights
 from funrecipe.decode.onnx import HOTWORD_GRAPH
 from funrecipe.errors import DataError, UsageError
 from funrecipe.export.compare import Equality, compare_exported
-from funrecipe.export.onnx_graph import (
-    GRAPH,
-    export_network,
-    quantize,
-    write_description,
-    write_graph,
-    write_hotword_graph,
-)
+from funrecipe.export.description import metadata, write_description
+from funrecipe.export.graph import quantize, write_graph
+from funrecipe.families import find_family, load_part, names_with
 from funrecipe.files import atomic_folder, write_json
 from funrecipe.model_folder import ModelFolder
+from funrecipe.models.registry import build_model, input_size
 
 REPORT = "export.json"
 
 
 def export_folder(
-    folder: ModelFolder, target: Path, waves: dict[str, np.ndarray], *, quantized: bool, overwrite: bool = False
+    folder: ModelFolder, target: Path, samples: Mapping[str, Any], *, quantized: bool, overwrite: bool = False
 ) -> dict[str, Equality]:
-    """Export ``folder`` to ``target`` and compare both on ``waves``; the report is also written to ``export.json``.
+    """Export ``folder`` to ``target`` and compare both on ``samples``; the report is also written to ``export.json``.
 
     Args:
-        waves: id -> (S,) float in [-1, 1] at the folder's rate.
-        quantized: also write a graph in int8, which may say other tokens.
+        samples: id -> (S,) float in [-1, 1] at the folder's rate; for a punctuation model id -> text.
+        quantized: also write graphs in int8, which may say other tokens.
         overwrite: replace an exported folder.
 
     Raises:
         UsageError: the model cannot be exported, or a package is missing.
-        DataError: the target holds something else, or there is no audio.
+        DataError: the target holds something else, or there is nothing to compare on.
     """
     check_packages(target)
     if folder.weights.suffix == ".onnx":
         raise UsageError("this folder is already an export", where=str(folder.path), hint="give the original folder")
-    if not waves:
-        raise DataError("no audio to compare the models on", hint="give --data_dir with a wav.scp")
+    if not samples:
+        raise DataError("nothing to compare the models on", hint="give --data_dir with a wav.scp, or a text")
     if target.exists() and any(target.iterdir()) and not (overwrite and (target / REPORT).is_file()):
         raise DataError("the target is not empty", where=str(target), hint="--overwrite replaces an exported folder")
     with atomic_folder(target) as new:
         network = export_network(folder)
-        write_graph(network, folder, new / GRAPH)
-        if "bias_embed" in network.inputs:
-            write_hotword_graph(network, new / HOTWORD_GRAPH)
+        graphs = network.graphs(input_size(folder.config))
+        for name, graph in graphs.items():
+            write_graph(graph, new / name, metadata(folder))
         write_description(folder, new)
-        report = {"fp32": compare_exported(folder, network, new, waves)}
+        report = {"fp32": compare_exported(folder, network, new, samples)}
         if quantized:
-            quantize(new / GRAPH)
-            report["int8"] = compare_exported(folder, network, new, waves, precision="int8")
+            for name in graphs.keys() - {HOTWORD_GRAPH}:
+                quantize(new / name)
+            report["int8"] = compare_exported(folder, network, new, samples, precision="int8")
         write_json(new / REPORT, {precision: equality.as_dict() for precision, equality in report.items()})
     return report
+
+
+def export_network(folder: ModelFolder) -> nn.Module:
+    """The network of ``folder`` as it is written, with its weights.
+
+    Raises:
+        UsageError: the family, or this model of it, cannot be exported.
+    """
+    family = find_family(folder.family)
+    if family.export is None:
+        hint = f"families that can: {', '.join(names_with('export'))}"
+        raise UsageError(f"models of family '{folder.family}' cannot be exported", where=str(folder.path), hint=hint)
+    model = build_model(folder.config, len(folder.tokens))
+    if family.export.endswith("ExportedCTC") and model.ctc is None:
+        raise UsageError("a model without a CTC head cannot be exported", where=str(folder.path),
+                         hint="its attention decoder works token by token and is not one graph")  # fmt: skip
+    load_weights(model, folder.weights)
+    return load_part(family.export, "export")(model.eval().requires_grad_(False)).eval()
 
 
 def check_packages(target: Path) -> None:

@@ -12,26 +12,57 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from funrecipe.decode.onnx import HOTWORD_GRAPH
+from funrecipe.export.graph import GRAPH, Graph
 from funrecipe.models.bicif_paraformer import PEAK_SLACK
 from funrecipe.models.cif import ROUNDING_SLACK
 from funrecipe.models.layers import length_mask
+from funrecipe.models.seaco_paraformer import MAX_HOTWORDS
+from funrecipe.models.sense_voice import ITN_ROWS
 from funrecipe.models.special_ids import BLANK_ID
 
+TRACED_FRAMES = (61, 40)  # of the two utterances that graphs are traced with; other lengths work as well
 IMPOSSIBLE = -100.0  # log-probability of all but blank at positions past an utterance's last token
 
 
-class ExportedParaformer(nn.Module):
+class ExportedRecognizer(nn.Module):
+    """A function of features and lengths, and of what further inputs its class names.
+
+    Attributes:
+        inputs, outputs: their names, in order.
+    """
+
+    inputs: ClassVar[tuple[str, ...]] = ("speech", "speech_lengths")
+    outputs: ClassVar[tuple[str, ...]]
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.model = model
+
+    def further_inputs(self, lens: Tensor) -> list[Tensor]:
+        """Inputs beside features and lengths for a batch of ``lens`` (B,)."""
+        return []
+
+    def graphs(self, input_size: int) -> dict[str, Graph]:
+        """What is written, by file name."""
+        lens = torch.tensor(TRACED_FRAMES, dtype=torch.int32)
+        feats = torch.zeros(len(lens), TRACED_FRAMES[0], input_size)
+        axes = {name: {0: "batch"} for name in (*self.inputs, *self.outputs)}
+        axes["speech"][1] = "frames"
+        if "bias_embed" in axes:
+            axes["bias_embed"][1] = "hotwords"
+        for name in set(self.outputs) - {"token_num", "encoder_out_lens"}:
+            axes[name][1] = f"{name}_length"
+        return {GRAPH: Graph(self, (feats, lens, *self.further_inputs(lens)), self.inputs, self.outputs, axes)}
+
+
+class ExportedParaformer(ExportedRecognizer):
     """``speech`` (B, T, F), ``speech_lengths`` (B,) -> ``logits`` (B, U, V) log-probabilities, ``token_num`` (B,).
 
     Positions past ``token_num`` say blank, so that a client that takes all of a padded batch gets nothing more.
     """
 
-    inputs: ClassVar[tuple[str, ...]] = ("speech", "speech_lengths")
     outputs: ClassVar[tuple[str, ...]] = ("logits", "token_num")
-
-    def __init__(self, model: nn.Module) -> None:
-        super().__init__()
-        self.model = model
 
     def forward(self, speech: Tensor, speech_lengths: Tensor) -> tuple[Tensor, ...]:
         encoder_out, lens = self.model.encode(speech, speech_lengths.long())
@@ -89,10 +120,27 @@ class ExportedBiCifParaformer(ExportedParaformer):
         return alphas, (sums - F.pad(fired[:, :-1], (1, 0)) * threshold).float()
 
 
-class ExportedContextualParaformer(ExportedParaformer):
-    """Also takes ``bias_embed`` (B, N, D), vectors of hotwords from :class:`ExportedHotwords`, "none" last."""
+class WithHotwords(ExportedRecognizer):
+    """Takes ``bias_embed`` (B, N, D), vectors of hotwords, which come from a graph of their own."""
 
     inputs: ClassVar[tuple[str, ...]] = ("speech", "speech_lengths", "bias_embed")
+
+    def further_inputs(self, lens: Tensor) -> list[Tensor]:
+        size = self.model.bias_encoder.hidden_size
+        return [torch.randn(len(lens), 4, size, generator=torch.Generator().manual_seed(0))]
+
+    def graphs(self, input_size: int) -> dict[str, Graph]:
+        words = torch.tensor([[1, 2], [1, 0]], dtype=torch.int32)
+        axes = {"hotword": {0: "hotwords", 1: "length"}, "hw_embed": {0: "length", 1: "hotwords"}}
+        hotwords = ExportedHotwords(self.model).eval()
+        return {
+            **super().graphs(input_size),
+            HOTWORD_GRAPH: Graph(hotwords, (words,), ("hotword",), ("hw_embed",), axes),
+        }
+
+
+class ExportedContextualParaformer(WithHotwords, ExportedParaformer):
+    """Also takes ``bias_embed`` (B, N, D), vectors of hotwords from :class:`ExportedHotwords`, "none" last."""
 
     def forward(self, speech: Tensor, speech_lengths: Tensor, bias_embed: Tensor) -> tuple[Tensor, ...]:  # type: ignore[override]
         encoder_out, lens = self.model.encode(speech, speech_lengths.long())
@@ -101,13 +149,11 @@ class ExportedContextualParaformer(ExportedParaformer):
         return blank_past(log_probs, token_num), token_num.int()
 
 
-class ExportedSeacoParaformer(ExportedBiCifParaformer):
-    """As :class:`ExportedBiCifParaformer` with ``bias_embed`` (B, N, D); all its hotwords are attended to.
+class ExportedSeacoParaformer(WithHotwords, ExportedBiCifParaformer):
+    """As :class:`ExportedBiCifParaformer` with ``bias_embed`` (B, N, D), any number of hotwords.
 
     "None" alone means that there are no hotwords, as in ``SeacoParaformer.decode``.
     """
-
-    inputs: ClassVar[tuple[str, ...]] = ("speech", "speech_lengths", "bias_embed")
 
     def forward(self, speech: Tensor, speech_lengths: Tensor, bias_embed: Tensor) -> tuple[Tensor, ...]:  # type: ignore[override]
         model = self.model
@@ -115,17 +161,23 @@ class ExportedSeacoParaformer(ExportedBiCifParaformer):
         embeds, token_num = self.fire(encoder_out, lens)
         hidden = model.decoder.hidden(encoder_out, lens, embeds, token_num)
         log_probs = model.decoder.output_layer(hidden).log_softmax(dim=-1)
-        biased = model.bias_logits(embeds, hidden, token_num, bias_embed).log_softmax(dim=-1)
+        chosen, chosen_lens = self.choose_hotwords(hidden, token_num, bias_embed)
+        biased = model.bias_logits(embeds, hidden, token_num, chosen, chosen_lens).log_softmax(dim=-1)
         has_none = biased.argmax(dim=-1, keepdim=True) == model.no_bias_id
         log_probs = torch.where(has_none | (bias_embed.size(1) == 1), log_probs, biased)
         return blank_past(log_probs, token_num), token_num.int(), *self.fine(encoder_out, lens, token_num)
 
+    def choose_hotwords(self, hidden: Tensor, token_num: Tensor, bias_embed: Tensor) -> tuple[Tensor, Tensor]:
+        """``SeacoParaformer.choose_hotwords`` without a branch: (B, M, D), and how many of them count, (B,)."""
+        scores = self.model.seaco_decoder.attention_to(hidden, token_num, bias_embed)
+        best = scores.argsort(dim=1, descending=True)[:, :MAX_HOTWORDS]
+        chosen = bias_embed.gather(1, best[:, :, None].expand(-1, -1, bias_embed.size(2)))
+        many = torch.full_like(token_num, bias_embed.size(1)) > MAX_HOTWORDS  # then "none" is added to the best
+        return torch.cat([chosen, bias_embed[:, -1:]], dim=1), best.size(1) + many.long()
+
 
 class ExportedHotwords(nn.Module):
     """``hotword`` (N, L) token ids, padded -> ``hw_embed`` (L, N, D); a word's vector is that of its last token."""
-
-    inputs: ClassVar[tuple[str, ...]] = ("hotword",)
-    outputs: ClassVar[tuple[str, ...]] = ("hw_embed",)
 
     def __init__(self, model: nn.Module) -> None:
         super().__init__()
@@ -137,30 +189,27 @@ class ExportedHotwords(nn.Module):
         return (self.encoder(self.embed(hotword.long()))[0].transpose(0, 1),)
 
 
-class ExportedSenseVoice(nn.Module):
+class ExportedSenseVoice(ExportedRecognizer):
     """Also takes the rows ``language`` and ``textnorm`` (B,); gives ``ctc_logits`` (B, T + 4, V) and lengths (B,)."""
 
     inputs: ClassVar[tuple[str, ...]] = ("speech", "speech_lengths", "language", "textnorm")
     outputs: ClassVar[tuple[str, ...]] = ("ctc_logits", "encoder_out_lens")
 
-    def __init__(self, model: nn.Module) -> None:
-        super().__init__()
-        self.model = model
+    def further_inputs(self, lens: Tensor) -> list[Tensor]:
+        return [torch.zeros_like(lens), torch.full_like(lens, ITN_ROWS["woitn"])]
 
     def forward(self, speech: Tensor, speech_lengths: Tensor, language: Tensor, textnorm: Tensor) -> tuple[Tensor, ...]:
         encoder_out, lens = self.model.encode(speech, speech_lengths.long(), language.long(), textnorm.long())
         return self.model.ctc.log_probs(encoder_out), lens.int()
 
 
-class ExportedCTC(nn.Module):
+class ExportedCTC(ExportedRecognizer):
     """``speech`` (B, T, F), ``speech_lengths`` (B,) -> ``ctc_logits`` (B, T', V) log-probabilities, lengths."""
 
-    inputs: ClassVar[tuple[str, ...]] = ("speech", "speech_lengths")
     outputs: ClassVar[tuple[str, ...]] = ("ctc_logits", "encoder_out_lens")
 
     def __init__(self, model: nn.Module) -> None:
-        super().__init__()
-        self.model = model
+        super().__init__(model)
         # Convolutions need at least this many frames; more of them, past every length, change nothing.
         self.reach = getattr(getattr(model.encoder, "embed", None), "min_frames", 1)
 

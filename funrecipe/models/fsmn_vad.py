@@ -110,6 +110,10 @@ class FsmnVad(nn.Module):
         super().__init__()
         self.encoder = encoder
 
+    def start(self) -> list[Tensor]:
+        """As :meth:`Fsmn.start`, of one recording."""
+        return self.encoder.start()
+
     def forward(self, feats: Tensor, memory: list[Tensor] | None = None) -> tuple[Tensor, list[Tensor]]:
         """As :meth:`Fsmn.forward`."""
         return self.encoder(feats, memory)

@@ -49,7 +49,8 @@ class StreamCache:
         held: encoder output (T, D) and alphas (T,) of the right context, which count only once it is known
             whether more frames follow.
         carry_alpha, carry_hidden: what the predictor has accumulated for the next token, (D,).
-        encoder_out: the last window; memories: keys and values of it per decoder layer, once computed.
+        encoder_out: the last window; alphas: its (1, T), where an exported encoder gives both.
+        memories: keys and values of the last window per decoder layer, once computed.
         decoder_keys: keys and values of earlier windows (look-back only); histories: inputs of the decoder's memories.
     """
 
@@ -66,9 +67,55 @@ class StreamCache:
     encoder_keys: list[KeysValues] = field(default_factory=list)
     held: tuple[Tensor, Tensor] | None = None
     encoder_out: Tensor | None = None
+    alphas: Tensor | None = None
     memories: list[KeysValues] = field(default_factory=list)
     decoder_keys: list[KeysValues] = field(default_factory=list)
     histories: dict[int, Tensor] = field(default_factory=dict)
+
+
+class StreamCif(NamedTuple):
+    """Integrate-and-fire over the windows of a stream, on top of what its cache carries.
+
+    Attributes:
+        threshold, tail_threshold: of the predictor.
+    """
+
+    threshold: float
+    tail_threshold: float
+
+    def predict(self, hidden: Tensor, alphas: Tensor, cache: StreamCache, is_final: bool) -> Tensor:
+        """Acoustic embeddings (1, U, D) of the tokens that fire in the new window, ``hidden`` (T, D), ``alphas`` (T,).
+
+        The right context is held back until :meth:`flush` or the next window, unless the stream ends here.
+        """
+        counted = cache.left + cache.chunk
+        cache.held = hidden[counted:], alphas[counted:]
+        embeds = self._integrate(hidden[cache.left : counted], alphas[cache.left : counted], cache)
+        return torch.cat((embeds, self.flush(cache)), dim=1) if is_final else embeds
+
+    def flush(self, cache: StreamCache) -> Tensor:
+        """End of the stream: what fires in the right context held back and in the tail frame, (1, U, D)."""
+        hidden, alphas = cache.held
+        tail = alphas.new_tensor([self.tail_threshold])
+        return self._integrate(F.pad(hidden, (0, 0, 0, 1)), torch.cat((alphas, tail)), cache)
+
+    def _integrate(self, hidden: Tensor, alphas: Tensor, cache: StreamCache) -> Tensor:
+        threshold = self.threshold
+        shares = [[cache.carry_alpha]]  # of every frame (the carried one first) in every token
+        gathered = cache.carry_alpha
+        for t, alpha in enumerate(alphas.tolist(), start=1):
+            if gathered + alpha < threshold:
+                shares[-1].append(alpha)
+                gathered += alpha
+            else:
+                shares[-1].append(threshold - gathered)
+                gathered += alpha - threshold
+                shares.append([0.0] * t + [gathered])
+        frames = len(alphas) + 1
+        weights = hidden.new_tensor([row + [0.0] * (frames - len(row)) for row in shares])
+        sums = weights @ torch.cat((cache.carry_hidden[None], hidden))
+        cache.carry_alpha, cache.carry_hidden = gathered, sums[-1] / gathered if gathered > 0.0 else sums[-1]
+        return sums[None, :-1]
 
 
 class ParaformerOnline(Paraformer):
@@ -156,40 +203,16 @@ class ParaformerOnline(Paraformer):
         return attention.linear_out(attend(query, key, value, attention.heads, None)) + memory
 
     def stream_predict(self, encoder_out: Tensor, cache: StreamCache, is_final: bool) -> Tensor:
-        """Acoustic embeddings (1, U, D) of the tokens that fire in the new window (1, T, D).
-
-        The right context is held back until :meth:`stream_flush` or the next window, unless the stream ends here.
-        """
-        hidden, alphas = encoder_out[0], self.predictor.alphas(encoder_out)[0]
-        counted = cache.left + cache.chunk
-        cache.held = hidden[counted:], alphas[counted:]
-        embeds = self._integrate(hidden[cache.left : counted], alphas[cache.left : counted], cache)
-        return torch.cat((embeds, self.stream_flush(cache)), dim=1) if is_final else embeds
+        """:meth:`StreamCif.predict` of the new window (1, T, D)."""
+        return self.stream_cif.predict(encoder_out[0], self.predictor.alphas(encoder_out)[0], cache, is_final)
 
     def stream_flush(self, cache: StreamCache) -> Tensor:
-        """End of the stream: what fires in the right context held back and in the tail frame, (1, U, D)."""
-        hidden, alphas = cache.held
-        tail = alphas.new_tensor([self.predictor.tail_threshold])
-        return self._integrate(F.pad(hidden, (0, 0, 0, 1)), torch.cat((alphas, tail)), cache)
+        """:meth:`StreamCif.flush`."""
+        return self.stream_cif.flush(cache)
 
-    def _integrate(self, hidden: Tensor, alphas: Tensor, cache: StreamCache) -> Tensor:
-        """Integrate-and-fire of ``hidden`` (T, D), ``alphas`` (T,) on top of the carried remainder -> (1, U, D)."""
-        threshold = self.predictor.threshold
-        shares = [[cache.carry_alpha]]  # of every frame (the carried one first) in every token
-        gathered = cache.carry_alpha
-        for t, alpha in enumerate(alphas.tolist(), start=1):
-            if gathered + alpha < threshold:
-                shares[-1].append(alpha)
-                gathered += alpha
-            else:
-                shares[-1].append(threshold - gathered)
-                gathered += alpha - threshold
-                shares.append([0.0] * t + [gathered])
-        frames = len(alphas) + 1
-        weights = hidden.new_tensor([row + [0.0] * (frames - len(row)) for row in shares])
-        sums = weights @ torch.cat((cache.carry_hidden[None], hidden))
-        cache.carry_alpha, cache.carry_hidden = gathered, sums[-1] / gathered if gathered > 0.0 else sums[-1]
-        return sums[None, :-1]
+    @property
+    def stream_cif(self) -> StreamCif:
+        return StreamCif(self.predictor.threshold, self.predictor.tail_threshold)
 
     def stream_decode(self, embeds: Tensor, cache: StreamCache) -> Tensor:
         """Log-probabilities (1, U, V) of ``embeds`` (1, U, D), U >= 1, which attend to the last window."""

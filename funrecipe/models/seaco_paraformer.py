@@ -35,10 +35,11 @@ class SeacoDecoder(ParaformerSANMDecoder):
     def attention_to(self, hidden: Tensor, token_lens: Tensor, context: Tensor) -> Tensor:
         """How much each utterance's tokens attend to each hotword in the last layer with attention.
 
-        ``hidden`` (B, U, D), ``token_lens`` (B,), ``context`` (N, D) -> (B, N), summed over heads and tokens.
+        ``hidden`` (B, U, D), ``token_lens`` (B,), ``context`` (N, D) or (B, N, D) -> (B, N), summed over heads and
+        tokens.
         """
         token_mask = length_mask(token_lens, hidden.size(1))
-        words = context.expand(len(hidden), -1, -1)
+        words = context if context.dim() == 3 else context.expand(len(hidden), -1, -1)
         x = hidden
         *first, last = self.decoders
         for layer in first:
@@ -95,10 +96,15 @@ class SeacoParaformer(Paraformer):
         best = scores.topk(MAX_HOTWORDS, dim=1).indices
         return torch.cat([context[best], context[-1].expand(len(hidden), 1, -1)], dim=1)
 
-    def bias_logits(self, embeds: Tensor, hidden: Tensor, token_lens: Tensor, context: Tensor) -> Tensor:
-        """Logits (B, U, V) of the hotword branch; ``embeds``, ``hidden`` (B, U, D), ``context`` (B, M, D)."""
-        by_sound = self.seaco_decoder.hidden(context, None, embeds, token_lens)
-        by_text = self.seaco_decoder.hidden(context, None, hidden, token_lens)
+    def bias_logits(
+        self, embeds: Tensor, hidden: Tensor, token_lens: Tensor, context: Tensor, context_lens: Tensor | None = None
+    ) -> Tensor:
+        """Logits (B, U, V) of the hotword branch; ``embeds``, ``hidden`` (B, U, D), ``context`` (B, M, D).
+
+        ``context_lens`` (B,): how many of the M count; None: all.
+        """
+        by_sound = self.seaco_decoder.hidden(context, context_lens, embeds, token_lens)
+        by_text = self.seaco_decoder.hidden(context, context_lens, hidden, token_lens)
         return self.hotword_output_layer(by_sound + by_text)
 
     def decode(  # type: ignore[override]

@@ -18,6 +18,7 @@ from funrecipe.model_folder import ModelFolder
 from funrecipe.models.ct_transformer import CTTransformer
 from funrecipe.models.registry import build_model
 from funrecipe.models.uninitialized import Uninitialized
+from funrecipe.punctuation.onnx import OnnxPunctuation
 from funrecipe.punctuation.render import (
     COMMA,
     DEFAULT_RULES,
@@ -66,7 +67,7 @@ class Punctuator:
 
     def __init__(
         self,
-        network: CTTransformer,
+        network: CTTransformer | OnnxPunctuation,
         word_ids: dict[str, int],
         marks: Sequence[str],
         splitter: Splitter = split_words,
@@ -159,9 +160,12 @@ class Punctuator:
 
     @torch.inference_mode()
     def _predict(self, words: Sequence[str], known: int) -> list[int]:
-        ids = torch.tensor([[self._word_ids.get(word, self._unknown) for word in words]], device=self.device)
-        logits = self.network(ids, torch.tensor([len(words)], device=self.device), known)
+        logits = self.network(self.word_ids(words), torch.tensor([len(words)], device=self.device), known)
         return logits[0].argmax(dim=1).tolist()
+
+    def word_ids(self, words: Sequence[str]) -> torch.Tensor:
+        """Numbers of ``words`` in the vocabulary, (1, U)."""
+        return torch.tensor([[self._word_ids.get(word, self._unknown) for word in words]], device=self.device)
 
 
 def check_rules(rules: str) -> None:
@@ -185,11 +189,19 @@ def load_punctuator(
             where=str(folder.path),
             hint="give a punctuation model, such as damo/punc_ct-transformer_zh-cn-common-vocab272727-pytorch",
         )
-    with Uninitialized():
-        network = build_model(folder.config, len(folder.tokens))
-    load_weights(network, weights or folder.weights, assign=True)
+    weights = weights or folder.weights
+    is_exported = weights.suffix == ".onnx"
+    network = OnnxPunctuation(weights) if is_exported else load_network(folder, weights, device)
+    device = "cpu" if is_exported else device
     by_words = bool(folder.config.get("seg_jieba"))
     splitter = word_splitter(folder.path / "jieba_usr_dict") if by_words else split_words
     word_ids = {word: i for i, word in enumerate(folder.tokens)}
-    network = network.eval().requires_grad_(False).to(device)
     return Punctuator(network, word_ids, folder.config["punc_list"], splitter, device)
+
+
+def load_network(folder: ModelFolder, weights: Path, device: torch.device | str = "cpu") -> CTTransformer:
+    """The network of a folder with ``weights``, for inference."""
+    with Uninitialized():
+        network = build_model(folder.config, len(folder.tokens))
+    load_weights(network, weights, assign=True)
+    return network.eval().requires_grad_(False).to(device)

@@ -19,6 +19,7 @@ from funrecipe.model_folder import ModelFolder
 from funrecipe.models.fsmn_vad import FsmnVad
 from funrecipe.models.registry import build_model
 from funrecipe.models.uninitialized import Uninitialized
+from funrecipe.vad.onnx import OnnxVad
 from funrecipe.vad.options import VadOptions
 from funrecipe.vad.segmenter import Segmenter
 
@@ -65,7 +66,7 @@ class VoiceActivityDetector:
     def __init__(
         self,
         frontend: WavFrontend,
-        network: FsmnVad,
+        network: FsmnVad | OnnxVad,
         options: VadOptions,
         sample_rate_hz: int,
         device: torch.device | str = "cpu",
@@ -94,7 +95,7 @@ class VoiceActivityDetector:
         """The state of a new stream."""
         nothing = np.zeros(0, np.float32)
         segmenter = Segmenter(options or self.options)
-        return VadState(self.frontend.start(), self.network.encoder.start(), segmenter, nothing, np.zeros(0))
+        return VadState(self.frontend.start(), self.network.start(), segmenter, nothing, np.zeros(0))
 
     @torch.inference_mode()
     def feed(self, samples: np.ndarray, state: VadState, *, is_final: bool = False) -> list[list[int]]:
@@ -193,12 +194,20 @@ def load_detector(
         )
     post_conf = folder.config.get("vad_post_conf") or {}
     chosen = VadOptions.from_mapping(post_conf, where=f"{folder.path}: vad_post_conf").over(options or {})
-    with Uninitialized():
-        network = build_model(folder.config, 0)
-    load_weights(network, weights or folder.weights, assign=True)
-    classes = network.encoder.out_linear2.linear.out_features
+    weights = weights or folder.weights
+    is_exported = weights.suffix == ".onnx"
+    network = OnnxVad(weights) if is_exported else load_network(folder, weights, device)
+    device = "cpu" if is_exported else device
+    classes = int((folder.config.get("encoder_conf") or {})["output_dim"])
     if max(chosen.sil_pdf_ids) >= classes:
         raise UsageError(f"sil_pdf_ids is {list(chosen.sil_pdf_ids)}", hint=f"the network has {classes} classes")
     frontend = WavFrontend.from_config(folder.config.get("frontend_conf") or {}, folder.cmvn).eval().to(device)
-    network = network.eval().requires_grad_(False).to(device)
     return VoiceActivityDetector(frontend, network, chosen, folder.sample_rate_hz, device)
+
+
+def load_network(folder: ModelFolder, weights: Path, device: torch.device | str = "cpu") -> FsmnVad:
+    """The network of a folder with ``weights``, for inference."""
+    with Uninitialized():
+        network = build_model(folder.config, 0)
+    load_weights(network, weights, assign=True)
+    return network.eval().requires_grad_(False).to(device)
