@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from funrecipe.checkpoint import load_state_dict, read_safetensors
+from funrecipe.checkpoint import SAFETENSORS_TYPES, load_state_dict, read_safetensors, save_safetensors
 from funrecipe.errors import DataError
 from funrecipe.model_folder import open_model_folder
 
@@ -44,6 +44,17 @@ def test_types_and_scalars_are_kept(tmp_path: Path) -> None:
     write(tmp_path / "x.safetensors", state)
     read = read_safetensors(tmp_path / "x.safetensors")
     assert read["a"].shape == () and read["a"] == 3 and torch.equal(read["b"], state["b"])
+
+
+def test_what_is_written_is_read_back(tmp_path: Path) -> None:
+    """Every type, scalars, empty and transposed tensors; the numbers begin at a multiple of eight bytes."""
+    state = {str(kind): torch.arange(5).to(kind) for kind in SAFETENSORS_TYPES.values()}
+    state |= {"scalar": torch.tensor(3.0), "none": torch.zeros(0, 4), "turned": torch.randn(3, 5).T}
+    save_safetensors(state, tmp_path / "x.safetensors")
+    read = read_safetensors(tmp_path / "x.safetensors")
+    assert read.keys() == state.keys() and all(torch.equal(read[name], value) for name, value in state.items())
+    assert all(read[name].dtype == value.dtype for name, value in state.items())
+    assert int.from_bytes((tmp_path / "x.safetensors").read_bytes()[:8], "little") % 8 == 0
 
 
 @pytest.mark.parametrize("changes", [{"data_offsets": [0, 400]}, {"dtype": "F99"}, {"shape": [7]}, {"shape": "x"}])

@@ -1,5 +1,6 @@
-"""What FunASR 1.x says: ``PEER_PYTHON tools/funasr_1x.py FOLDER DATA_DIR OUT_DIR``; ``text``, ``token``, ``score``.
+"""What FunASR 1.x says: ``PEER_PYTHON tools/funasr_1x.py FOLDER DATA_DIR OUT_DIR``.
 
+Writes ``result``, the text as AutoModel returns it, ``text``, its words joined by blanks, ``token`` and ``score``.
 ``FOLDER`` has the layout of FunASR 1.x (``funrecipe pack --layout 1.x``). Utterances are recognized one at a time;
 ``score`` has those of greedy Paraformers. The peer's Python needs ``funasr`` (1.4.16 was used), ``torch`` and
 ``torchaudio``; it needs nothing of funrecipe.
@@ -67,9 +68,10 @@ def main() -> None:
     results = recognize(args.folder, audio)
     args.out_dir.mkdir(parents=True, exist_ok=True)
     columns = {
+        "result": lambda result: result["text"],
         "text": lambda result: words(result["token"]),
         "token": lambda result: " ".join(result["token"]),
-        "score": lambda result: f"{result['score']:.6f}",
+        "score": lambda result: "" if result["score"] is None else f"{result['score']:.6f}",
     }
     for name, column in columns.items():
         rows = (f"{key} {column(result)}\n" for key, result in sorted(results.items()))

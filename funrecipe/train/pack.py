@@ -10,8 +10,8 @@ from typing import Any
 
 import yaml
 
-from funrecipe.checkpoint import load_state_dict, save_checkpoint
-from funrecipe.errors import DataError
+from funrecipe.checkpoint import load_state_dict, save_checkpoint, save_safetensors
+from funrecipe.errors import DataError, UsageError
 from funrecipe.files import atomic_folder, write_json, write_text
 from funrecipe.model_folder.checkpoints import find_checkpoint
 from funrecipe.model_folder.folder import NGRAM_FILES, ModelFolder, open_model_folder, read_config
@@ -26,53 +26,70 @@ MODEL_KEYS = ("model", "model_conf", "frontend", "frontend_conf", "specaug", "sp
               "optim_conf", "scheduler", "scheduler_conf", "token_list")  # fmt: skip
 
 
+WEIGHTS_NAMES = {
+    ("0.x", "torch"): "model.pb",
+    ("1.x", "torch"): "model.pt",
+    ("0.x", "safetensors"): "model.safetensors",
+}
 # Files that are copied as they are.
 MODEL_FILES = ("tokens.txt", "am.mvn", "seg_dict", "bpe.model", "decoding.yaml")
 
 
 def pack_model(
-    run_dir: Path, checkpoint: str, target: Path, *, half: bool = False, overwrite: bool = False, layout: str = "0.x"
+    run_dir: Path,
+    checkpoint: str,
+    target: Path,
+    *,
+    half: bool = False,
+    overwrite: bool = False,
+    layout: str = "0.x",
+    weights: str = "torch",
 ) -> Path:
     """Write a model folder with one checkpoint: weights, configuration, tokens, statistics.
 
     Args:
         layout: ``0.x``, as ModelScope serves it (``model.pb``), or ``1.x``, for FunASR's AutoModel (``model.pt``).
+        weights: ``torch`` or ``safetensors`` (``model.safetensors``), which FunASR itself does not read.
         half: store weights as float16; loading converts them back.
         overwrite: replace a target that is a model folder. The target is complete or absent.
 
     Raises:
         DataError: the target is not empty, or there is no such run or checkpoint.
+        UsageError: a layout that the family does not have, or safetensors in FunASR's.
     """
+    if (layout, weights) not in WEIGHTS_NAMES:
+        raise UsageError("FunASR 1.x does not read safetensors", where="--weights", hint="--layout 0.x, or torch")
     folder = open_model_folder(run_dir)
     find_checkpoint(run_dir, checkpoint)
     if target.exists() and any(target.iterdir()) and not (overwrite and (target / "configuration.json").is_file()):
         raise DataError("the target is not empty", where=str(target), hint="--overwrite replaces a model folder")
     with atomic_folder(target) as new:
-        fill_folder(new, folder, run_dir, checkpoint, half)
+        name = WEIGHTS_NAMES[layout, weights]
+        pack_weights(run_dir / checkpoint, new / name, half)
+        fill_folder(new, folder, run_dir, half)
         if layout == "1.x":
-            write_1x(new, folder)
+            write_1x(new, folder, name)
         else:
-            write_0x(new, run_dir, target.name)
+            write_0x(new, run_dir, target.name, name)
     return target
 
 
-def write_0x(new: Path, run_dir: Path, name: str) -> None:
+def write_0x(new: Path, run_dir: Path, name: str, weights: str) -> None:
     """The run's ``configuration.json``, for the packed weights."""
     description = json.loads((run_dir / "configuration.json").read_text("utf-8"))
-    description["model"]["am_model_name"] = "model.pb"
+    description["model"]["am_model_name"] = weights
     description["model"]["model_config"]["model"] = name
     write_json(new / "configuration.json", description)
 
 
-def write_1x(new: Path, folder: ModelFolder) -> None:
+def write_1x(new: Path, folder: ModelFolder, weights: str) -> None:
     """Turn a folder that :func:`fill_folder` made into FunASR 1.x's layout. Raises UsageError for other families."""
     config = to_1x(read_config(new / "config.yaml")[0], is_bpe=folder.bpe_model is not None)
     write_text(new / "config.yaml", yaml.safe_dump(config, allow_unicode=True, sort_keys=False))
-    (new / "model.pb").rename(new / "model.pt")
     tokenizer = {"bpemodel": "bpe.model"} if folder.bpe_model is not None else {"token_list": "tokens.json"}
     if (new / "seg_dict").is_file():
         tokenizer["seg_dict_file"] = "seg_dict"
-    metas = {"init_param": "model.pt", "config": "config.yaml", "tokenizer_conf": tokenizer}
+    metas = {"init_param": weights, "config": "config.yaml", "tokenizer_conf": tokenizer}
     if (new / "am.mvn").is_file():
         metas["frontend_conf"] = {"cmvn_file": "am.mvn"}
     description = {"framework": "pytorch", "task": "auto-speech-recognition", "model": {"type": "funasr"}}
@@ -80,9 +97,8 @@ def write_1x(new: Path, folder: ModelFolder) -> None:
     write_json(new / "configuration.json", description)
 
 
-def fill_folder(new: Path, folder: ModelFolder, run_dir: Path, checkpoint: str, half: bool) -> None:
-    """Write all of a packed folder but ``configuration.json``, with the language models that its search uses."""
-    pack_weights(run_dir / checkpoint, new / "model.pb", half)
+def fill_folder(new: Path, folder: ModelFolder, run_dir: Path, half: bool) -> None:
+    """Configuration, tokens and statistics in layout 0.x, with the language models that the search uses."""
     pack_config(folder.config, new / "config.yaml")
     write_text(new / "tokens.json", json.dumps(list(folder.tokens), ensure_ascii=False) + "\n")
     for name in (*MODEL_FILES, *NGRAM_FILES):
@@ -97,7 +113,8 @@ def pack_weights(source: Path, target: Path, half: bool) -> None:
     state = load_state_dict(source)
     if half:
         state = {name: value.half() if value.is_floating_point() else value for name, value in state.items()}
-    save_checkpoint({name: value.clone() for name, value in state.items()}, target)
+    save = save_safetensors if target.suffix == ".safetensors" else save_checkpoint
+    save({name: value.clone() for name, value in state.items()}, target)
 
 
 def pack_config(config: Mapping[str, Any], target: Path) -> None:
