@@ -1,4 +1,4 @@
-"""Every family decodes through the same pipeline and the same infer.sh, whatever the batch size and the jobs."""
+"""Every row of the table of families, on a tiny model: pipeline, infer.sh, export, finetune.sh; batch 1 equals 8."""
 
 from __future__ import annotations
 
@@ -11,10 +11,14 @@ import numpy as np
 import pytest
 import soundfile
 
+from funrecipe.export.folder import export_folder
+from funrecipe.families import FAMILIES, names_with
+from funrecipe.model_folder import open_model_folder
 from funrecipe.pipelines import Tasks, pipeline
 
 ROOT = Path(__file__).resolve().parents[2]
-FOLDERS = sorted(path.parent for path in (ROOT / "tests/data/parity").glob("*/model.p[bt]"))
+PARITY = ROOT / "tests/data/parity"
+RECOGNIZERS = names_with("search")
 
 
 @pytest.fixture(scope="module")
@@ -43,18 +47,61 @@ def written(folder):
     return read("token"), read("text"), {key: float(value) for key, value in read("score").items()}
 
 
+def run(recipe, *options):
+    environment = {**os.environ, "PYTHON": sys.executable, "OMP_NUM_THREADS": "1"}
+    command = ["bash", f"egs/asr/{recipe}.sh", *map(str, options)]
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("model", FOLDERS, ids=lambda path: path.name)
-def test_batches_and_jobs_change_nothing(model, data_dir, tmp_path):
+@pytest.mark.parametrize("model", [*RECOGNIZERS, PARITY / "transformer", PARITY / "paraformer_ctc"], ids=str)
+def test_batches_and_jobs_change_nothing(model, tiny_model, data_dir, tmp_path):
+    model = tiny_model(model) if isinstance(model, str) else model
     for batch_size in (1, 8):
         recognize = pipeline(task=Tasks.auto_speech_recognition, model=model, ngpu=0, batch_size=batch_size)
         recognize(audio_in=data_dir / "wav.scp", output_dir=tmp_path / f"batch{batch_size}")
-    command = ["bash", "egs/asr/infer.sh", "--model", model, "--data_dir", data_dir, "--output_dir", tmp_path / "jobs"]
-    options = ["--gpu_inference", "false", "--njob", "3", "--batch_size", "8", "--stop_stage", "1"]
-    environment = {**os.environ, "PYTHON": sys.executable, "OMP_NUM_THREADS": "1"}
-    subprocess.run([*map(str, command), *options], cwd=ROOT, env=environment, check=True, stdout=subprocess.DEVNULL)
+    run("infer", "--model", model, "--data_dir", data_dir, "--output_dir", tmp_path / "jobs",
+        "--gpu_inference", "false", "--njob", "3", "--batch_size", "8", "--stop_stage", "1")  # fmt: skip
     tokens, texts, scores = written(tmp_path / "batch1")
     assert tokens["u1"] == "" and any(tokens.values())
     for name in ("batch8", "jobs"):
         assert written(tmp_path / name)[:2] == (tokens, texts)
         assert written(tmp_path / name)[2] == pytest.approx(scores, abs=1e-4)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("family", sorted(set(RECOGNIZERS) & set(names_with("export"))))
+def test_what_is_exported_decodes_in_the_recipe(family, tiny_model, data_dir, tmp_path):
+    """The report on equality is that of the command; the recipe gives what the pipeline gives, in batches too."""
+    pytest.importorskip("onnxruntime")
+    folder = open_model_folder(tiny_model(family))
+    samples = {f"u{i}": soundfile.read(data_dir / f"u{i}.wav", dtype="float32")[0] for i in (0, 1, 5)}
+    assert export_folder(folder, tmp_path / "onnx", samples, quantized=False)["fp32"].holds
+    recognize = pipeline(task=Tasks.auto_speech_recognition, model=tmp_path / "onnx", ngpu=0, batch_size=1)
+    recognize(audio_in=data_dir / "wav.scp", output_dir=tmp_path / "alone")
+    run("infer", "--model", tmp_path / "onnx", "--engine", "onnx", "--data_dir", data_dir, "--output_dir",
+        tmp_path / "recipe", "--gpu_inference", "false", "--njob", "1", "--batch_size", "8",
+        "--stop_stage", "1")  # fmt: skip
+    assert written(tmp_path / "recipe")[:2] == written(tmp_path / "alone")[:2]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("family", sorted(set(RECOGNIZERS) & set(names_with("objective"))))
+def test_what_can_be_trained_goes_through_the_recipe(family, tiny_model, data_dir, tmp_path):
+    """One epoch over six utterances; the folder that comes out decodes."""
+    tokens = [t for t in open_model_folder(tiny_model(family)).tokens[3:] if not t.isascii() and "▁" not in t][:4]
+    for name in ("train", "validation"):
+        (tmp_path / "data" / name).mkdir(parents=True)
+        keys = ["u0", "u2", "u3", "u4", "u5"]
+        (tmp_path / "data" / name / "wav.scp").write_text("".join(f"{k} {data_dir}/{k}.wav\n" for k in keys))
+        (tmp_path / "data" / name / "text").write_text("".join(f"{k} {' '.join(tokens)}\n" for k in keys), "utf-8")
+    run("finetune", "--model", tiny_model(family), "--data_dir", tmp_path / "data", "--output_dir",
+        tmp_path / "out", "--max_epoch", "1", "--stop_stage", "3", "--max_bad_share", "1")  # fmt: skip
+    recognize = pipeline(task=Tasks.auto_speech_recognition, model=tmp_path / "out", ngpu=0)
+    assert len(recognize(audio_in=data_dir / "wav.scp", output_dir=tmp_path / "results")) == 6
+
+
+def test_every_row_is_a_recognizer_or_says_what_else_it_is():
+    for name, family in FAMILIES.items():
+        assert name in RECOGNIZERS or family.instead or family.unsupported, name
