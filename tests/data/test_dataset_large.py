@@ -14,6 +14,7 @@ import soundfile
 from funrecipe.errors import DataError, UsageError
 from funrecipe.train.data.dataset import TrainItem
 from funrecipe.train.data.large import Dropped, Shard, StreamedPlan, read_shard, read_shard_list
+from funrecipe.train.data.rich_labels import RichLabels
 from funrecipe.train.data.small import ItemLimits
 
 
@@ -118,10 +119,30 @@ def test_tar_shards_hold_audio_and_text_in_any_order(tmp_path: Path) -> None:
     items = list(read_shard(Shard("tar", (f"{tmp_path}/s.tar",)), 10.0, dropped))
     assert [(item.key, item.text, item.duration_ms) for item in items] == [("one", "一二", 500), ("two", "three", 500)]
     assert dropped == {"text without audio": 1}
+    assert [item.tags for item in items] == ["", ""]
     path, offset, size = items[0].audio.rsplit(":", 2)
     with open(path, "rb") as file:
         file.seek(int(offset))
         assert file.read(int(size)) == sound.getvalue()
+
+
+def test_labels_in_a_tar_shard_are_those_of_the_text_beside_them(tmp_path: Path) -> None:
+    """Before, between and after audio and text; a label that does not exist leaves the utterance out."""
+    sound = io.BytesIO()
+    soundfile.write(sound, np.zeros(8000), 16000, format="FLAC")
+    members = {"a.lang": b"zh", "a.txt": b"a", "a.emotion": b"<|HAPPY|>", "a.flac": sound.getvalue(), "a.event": b"BGM",
+               "b.flac": sound.getvalue(), "b.lang": b"xx", "b.txt": b"b", "c.lang": b"en"}  # fmt: skip
+    with tarfile.open(tmp_path / "s.tar", "w") as tar:
+        for name, content in members.items():
+            info = tarfile.TarInfo(name)
+            info.size = len(content)
+            tar.addfile(info, io.BytesIO(content))
+    dropped, shard = Dropped(), Shard("tar", (f"{tmp_path}/s.tar",))
+    assert [(i.key, i.text, i.tags) for i in read_shard(shard, 10.0, dropped)] == [("a", "a", "<|zh|><|HAPPY|><|BGM|>")]
+    assert dropped == {"'xx' is not a label": 1}
+    tokens = ["<|zh|>", "<|HAPPY|>", "<|BGM|>", "<|woitn|>"]
+    (item,) = plan([shard], label=RichLabels(tokens, [{}, {}, {}, {}])).items(0)
+    assert (item.labels, item.text) == ((0, 1, 2, 3), tokenize("a"))
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,8 @@
 """The large data set: streamed from shards, never listed in memory as a whole.
 
 A list file names one shard per line, as in FunASR: ``WAV_SCP TEXT`` (sound), ``FEATS_ARK TEXT`` (kaldi_ark) or
-``SHARD_TAR`` (tar, with ``KEY.wav`` or ``KEY.flac`` next to ``KEY.txt``). Within a shard, audio and text are paired by
+``SHARD_TAR`` (tar, with ``KEY.wav`` or ``KEY.flac`` next to ``KEY.txt``, and for SenseVoice perhaps ``KEY.lang``,
+``KEY.emotion``, ``KEY.event``). Within a shard, audio and text are paired by
 key.
 
 Order: shards are shuffled by (seed, epoch) and dealt to the ranks; utterances pass a shuffle buffer and a sort buffer,
@@ -19,16 +20,19 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from funrecipe.audio.io import length_s, read_audio
 from funrecipe.data.kaldi_dir import read_texts, resolve_audio
 from funrecipe.errors import DataError, UsageError
 from funrecipe.train.data.batching import group_under_budget
 from funrecipe.train.data.dataset import ItemLimits, Label, TrainItem
+from funrecipe.train.data.rich_labels import LABEL_MEMBERS
 
 KINDS = {"sound": 2, "kaldi_ark": 2, "tar": 1}  # files on a line of the list
 FIRST_KEYS = 3  # named in reports, for each reason
 AUDIO_SUFFIXES = (".wav", ".flac")
+AUDIO, TEXT = "audio", ".txt"  # parts of an utterance in a tar shard
 MATRIX_BYTES = {b"FM ": 4, b"DM ": 8}
 COMPRESSED_BYTES = {b"CM2 ": 2, b"CM3 ": 1}
 
@@ -76,6 +80,7 @@ class RawItem:
     text: str
     duration_ms: float
     kind: str
+    tags: str = ""  # labels that the shard states, as a text would begin with them
 
 
 class Dropped(Counter[str]):
@@ -200,32 +205,48 @@ def _skip_matrix(ark: io.BufferedReader, path: str, key: str) -> int:
 
 
 def _read_tar(path: str, dropped: Dropped) -> Iterator[RawItem]:
-    """Pairs of ``KEY.wav`` or ``KEY.flac`` and ``KEY.txt``, in either order; audio is named ``path:offset:size``."""
-    waiting: dict[str, tuple[str, float | DataError] | str] = {}
+    """``KEY.wav`` or ``KEY.flac`` with ``KEY.txt`` and perhaps labels; audio is named ``path:offset:size``.
+
+    The members of an utterance may come in any order; labels that come after both others must follow them directly.
+    """
+    waiting: dict[str, dict[str, Any]] = {}
+    current = ""
     with tarfile.open(path) as tar, open(path, "rb") as file:
         for member in tar:
             name = Path(member.name)
-            if not member.isfile() or name.suffix not in (*AUDIO_SUFFIXES, ".txt"):
+            kind = AUDIO if name.suffix in AUDIO_SUFFIXES else name.suffix
+            if not member.isfile() or kind not in (AUDIO, TEXT, *LABEL_MEMBERS):
                 continue
+            if name.stem != current:
+                yield from _complete(current, waiting, dropped)
+            current = name.stem
             file.seek(member.offset_data)
             content = file.read(member.size)
-            half: tuple[str, float | DataError] | str
-            if name.suffix == ".txt":
-                half = content.decode("utf-8").strip()
-            else:
-                half = (f"{path}:{member.offset_data}:{member.size}", _content_ms(content))
-            other = waiting.pop(name.stem, None)
-            if other is None or isinstance(other, str) == isinstance(half, str):
-                waiting[name.stem] = half
-                continue
-            text, sound = (half, other) if isinstance(half, str) else (other, half)
-            assert isinstance(text, str) and not isinstance(sound, str)
-            if isinstance(sound[1], DataError):
-                dropped.add(_unreadable(sound[1]), name.stem)
-            else:
-                yield RawItem(name.stem, sound[0], text, sound[1], "tar")
-    for key, half in waiting.items():
-        dropped.add("text without audio" if isinstance(half, str) else "audio without text", key)
+            sound = f"{path}:{member.offset_data}:{member.size}"
+            parts = waiting.setdefault(current, {})
+            parts[kind] = (sound, _content_ms(content)) if kind == AUDIO else content.decode("utf-8").strip()
+    for key in list(waiting):
+        yield from _complete(key, waiting, dropped)
+    for key, parts in waiting.items():
+        if AUDIO in parts or TEXT in parts:
+            dropped.add("text without audio" if TEXT in parts else "audio without text", key)
+
+
+def _complete(key: str, waiting: dict[str, dict[str, Any]], dropped: Dropped) -> Iterator[RawItem]:
+    """The utterance ``key``, taken out of ``waiting``, if its audio and its text are there."""
+    if not {AUDIO, TEXT} <= waiting.get(key, {}).keys():
+        return
+    parts = waiting.pop(key)
+    sound, duration_ms = parts[AUDIO]
+    named = {kind: parts[kind].removeprefix("<|").removesuffix("|>") for kind in LABEL_MEMBERS if kind in parts}
+    unknown = [name for kind, name in named.items() if name not in LABEL_MEMBERS[kind]]
+    if isinstance(duration_ms, DataError):
+        dropped.add(_unreadable(duration_ms), key)
+    elif unknown:
+        dropped.add(f"'{unknown[0]}' is not a label", key)
+    else:
+        tags = "".join(f"<|{name}|>" for name in named.values())
+        yield RawItem(key, sound, parts[TEXT], duration_ms, "tar", tags)
 
 
 def _content_ms(content: bytes) -> float | DataError:
@@ -296,7 +317,7 @@ class StreamedPlan:
         for number, item in enumerate(raw):
             if not by_shard and number % self.world_size != self.rank:
                 continue
-            labels, written = self.label(item.key, item.text) if self.label else ((), item.text)
+            labels, written = self.label(item.key, item.tags + item.text) if self.label else ((), item.text)
             text = self.tokenize(written)
             fault = self.limits.fault(item.duration_ms, text)
             if fault:

@@ -1,7 +1,8 @@
 """What SenseVoice is trained to say beside the text: language, emotion, event, and how the text is written.
 
-They come from tags at the beginning of a text (``<|zh|><|HAPPY|>...``, as in FunASR's lists) or from the files
-``utt2lang``, ``utt2emotion`` and ``utt2event`` of the data directory (``ID NAME``). What nobody states is not trained.
+They come from tags at the beginning of a text (``<|zh|><|HAPPY|>...``, as in FunASR's lists), from the files
+``utt2lang``, ``utt2emotion`` and ``utt2event`` of the data directory (``ID NAME``), or from members of a tar shard.
+What nobody states is not trained.
 Whether a text has punctuation and digits is read off the text itself.
 """
 
@@ -29,6 +30,8 @@ SLOTS: tuple[tuple[str, tuple[str, ...], str | None], ...] = (
     ("event", (*EVENTS, *OTHER_EVENTS), "utt2event"),
     ("normalization", ITN, None),
 )
+# Members of a tar shard that state them for ``KEY.txt``: KEY.lang, KEY.emotion, KEY.event.
+LABEL_MEMBERS = {f".{file.removeprefix('utt2')}": names for _, names, file in SLOTS if file}
 _FIRST_TAG = re.compile(r"\s*<\|([^|]*)\|>\s*")
 
 
