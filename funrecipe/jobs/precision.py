@@ -9,6 +9,7 @@ import json
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -125,10 +126,10 @@ def _compare(plan: Plan, load: Callable[[str], Recognizer]) -> Decision:
 
 
 def _first_waveforms(plan: Plan, sample_rate_hz: int) -> list[np.ndarray]:
-    """Those of the first job that can be read and are not longer than what is recognized in one piece."""
+    """Those of the first jobs that can be read and are not longer than what is recognized in one piece."""
     settings = ReadSettings.of(plan, sample_rate_hz)
     waveforms: list[np.ndarray] = []
-    for entry in plan.entries(1):
+    for entry in chain.from_iterable(plan.entries(job.number) for job in plan.jobs):
         if len(waveforms) == UTTERANCES:
             break
         if entry.cost_s > LONGEST_S:

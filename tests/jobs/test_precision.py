@@ -9,20 +9,21 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+from test_plan import plan_jobs, write_plan
 
 from funrecipe.decode import tiled_model
 from funrecipe.decode.options import DecodeOptions
 from funrecipe.decode.recognizer import load_recognizer
 from funrecipe.errors import DataError, UsageError
 from funrecipe.jobs.model_record import ModelRecord
-from funrecipe.jobs.plan import Plan, plan_jobs, write_plan
+from funrecipe.jobs.plan import Plan
 from funrecipe.jobs.precision import Decision, changed_tokens, decide, decision_of, settle_precision
 from funrecipe.jobs.run_record import read_run_record
 from funrecipe.jobs.shards import ShardEntry
 from funrecipe.model_folder import open_model_folder
 from funrecipe.models import packed, reduced
 
-TINY = Path(__file__).resolve().parents[1] / "data/paraformer_tiny_zh/model"
+TINY = Path(__file__).resolve().parents[1] / "data/parity/paraformer"
 RATE_HZ = 16000
 
 
@@ -36,9 +37,10 @@ def plan(tmp_path: Path) -> Plan:
     (tmp_path / "d.wav").write_bytes(b"no audio")
     entries += [ShardEntry("d", str(tmp_path / "d.wav"), duration_s=0.25), ShardEntry("e", "/none", duration_s=31.0)]
     model = ModelRecord(str(TINY), str(TINY / "model.pb"), {"weights": "abc"})
-    result = Plan(tmp_path / "out", str(tmp_path), model, {"precision": "auto"}, plan_jobs([entries]), batch_size=8)
+    shards = [entries[:1], entries[1:]]
+    result = Plan(tmp_path / "out", str(tmp_path), model, {"precision": "auto"}, plan_jobs(shards), batch_size=8)
     result.output_dir.mkdir()
-    write_plan(result, [entries])
+    write_plan(result, shards)
     return result
 
 
