@@ -16,6 +16,7 @@ from funrecipe.errors import UsageError, unknown_name
 NONE: frozenset[str] = frozenset()
 RECOGNITION = "recognition"
 TASKS = (RECOGNITION, "vad", "speaker")  # what the jobs of a run can do
+TRANSCRIPTS, TEXTS, MARKED_TEXTS, SEGMENTS = "transcripts", "texts", "marked texts", "segments"
 FUSION = frozenset({"lm_weight", "ngram_weight", "hotword"})
 JOINT = FUSION | {"ctc_weight", "penalty", "maxlenratio", "minlenratio"}
 PARAFORMER = frozenset(
@@ -67,6 +68,10 @@ class Family:
         classes_1x: what FunASR 1.x calls it in ``config.yaml``, the name of version 1.4 first.
         settings: the keys of ``model_conf`` that its training uses; None: they are checked where the model is built.
         fixed_settings: further keys, with the one value that is supported (``...``: any value, without effect).
+        trained_on: what its training data say: TRANSCRIPTS of recordings, TEXTS, MARKED_TEXTS, or SEGMENTS of speech.
+        measure: class ``(folder)`` of what validation measures by decoding, in ``funrecipe.train``; None: the error
+            rate of what ``search`` finds.
+        hub_task: what ``configuration.json`` calls its task.
         has_accuracy: whether its training counts right tokens; otherwise epochs are ranked by the loss.
         validation: decode options of validation in training.
         has_tokens, has_cmvn: whether its folder needs a token list, ``am.mvn``.
@@ -95,6 +100,9 @@ class Family:
     classes_1x: tuple[str, ...] = ()
     settings: frozenset[str] | None = None
     fixed_settings: Mapping[str, Any] = field(default_factory=dict)
+    trained_on: str = TRANSCRIPTS
+    measure: str | None = None
+    hub_task: str = "auto-speech-recognition"
     has_accuracy: bool = True
     validation: Mapping[str, Any] = field(default_factory=dict)
     has_tokens: bool = True
@@ -269,6 +277,11 @@ FAMILIES: dict[str, Family] = {
     "e2evad": Family(
         "voice activity detection (FSMN)",
         build="fsmn_vad:build_fsmn_vad",
+        objective="vad:vad_loss",
+        trained_on=SEGMENTS,
+        measure="measures:SegmentMeasure",
+        settings=NONE,
+        hub_task="voice-activity-detection",
         export="streams:ExportedVad",
         task="vad",
         has_tokens=False,
@@ -279,6 +292,11 @@ FAMILIES: dict[str, Family] = {
     "punc": Family(
         "punctuation (CT-Transformer)",
         build="ct_transformer:build_ct_transformer",
+        objective="punctuation:punctuation_loss",
+        trained_on=MARKED_TEXTS,
+        measure="measures:MarkMeasure",
+        settings=frozenset({"ignore_id", "punc_weight"}),
+        hub_task="punctuation",
         classes_1x=("CTTransformer", "CTTransformerStreaming"),
         export="punctuation:ExportedPunctuation",
         instead="egs/punctuation/infer.sh, pipeline(task='punctuation') or a recognizer's --punc_model",
@@ -294,6 +312,7 @@ FAMILIES: dict[str, Family] = {
     "lm": Family(
         "language model for shallow fusion and perplexity",
         objective="autoregressive:language_model_loss",
+        trained_on=TEXTS,
         classes_1x=("TransformerLM",),
         settings=NONE,
         fixed_settings={"ignore_id": 0},

@@ -44,10 +44,20 @@ def table() -> str:
     return "\n".join(lines)
 
 
+def table_of_others() -> str:
+    """A row for every family that runs and does not recognize speech by itself."""
+    lines = ["| family | what it is | used with | fine-tune | export |", "|---|---|---|---|---|"]
+    for name, family in FAMILIES.items():
+        if not family.search and not family.unsupported:
+            able = " | ".join(YES if part else NO for part in (family.objective, family.export))
+            lines.append(f"| `{name}` | {family.summary} | {family.instead} | {able} |")
+    return "\n".join(lines)
+
+
 def page(text: str) -> str:
-    """``text`` with the table between its marks."""
+    """``text`` with the tables between its marks."""
     before, _, rest = text.partition(BEGIN)
-    return f"{before}{BEGIN}\n\n{table()}\n\n{END}{rest.partition(END)[2]}"
+    return f"{before}{BEGIN}\n\n{table()}\n\n{table_of_others()}\n\n{END}{rest.partition(END)[2]}"
 
 
 def main() -> None:

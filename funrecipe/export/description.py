@@ -14,7 +14,7 @@ from funrecipe.export.graph import GRAPH
 from funrecipe.files import write_json, write_text
 from funrecipe.model_folder import ModelFolder
 from funrecipe.models.sense_voice import ITN_ROWS, LANGUAGE_ROWS
-from funrecipe.punctuation.punctuator import MARK_NAMES
+from funrecipe.punctuation.render import mark_names
 from funrecipe.vad.options import VadOptions
 
 SENSE_VOICE_PIECES = "chn_jpn_yue_eng_ko_spectok.bpe.model"  # the name by which FunASR's runtime looks for it
@@ -36,7 +36,7 @@ def metadata(folder: ModelFolder) -> dict[str, str]:
         "vocab_size": str(len(folder.tokens)),
     }
     if folder.family == "punc":
-        marks = "|".join(MARK_NAMES.get(mark, mark) for mark in folder.config["punc_list"])
+        marks = "|".join(mark_names(folder.config["punc_list"]))
         return values | {"tokens": "|".join(folder.tokens), "punctuations": marks, "unk_symbol": "<unk>"}
     conf: dict[str, Any] = folder.config.get("frontend_conf") or {}
     values |= {"lfr_window_size": str(conf.get("lfr_m", 1)), "lfr_window_shift": str(conf.get("lfr_n", 1))}

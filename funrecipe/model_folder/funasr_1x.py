@@ -125,6 +125,8 @@ def _punctuation_to_0x(config: dict[str, Any]) -> None:
     model_conf, encoder_conf = config.pop("model_conf", None) or {}, config.pop("encoder_conf", None) or {}
     config["punctuation"] = "vad_realtime" if config.pop("encoder", None) == "sanm_vad" else "target_delay"
     config["punc_list"] = model_conf.get("punc_list")
+    kept = {"ignore_id": -1, "punc_weight": None, **model_conf}
+    config["model_conf"] = {key: kept[key] for key in ("ignore_id", "punc_weight") if kept[key] is not None}
     conf = {key: model_conf[key] for key in ("embed_unit", "att_unit", "dropout_rate") if key in model_conf}
     names = {"attention_heads": "head", "linear_units": "unit", "num_blocks": "layer"}
     names |= {key: key for key in ("kernel_size", "sanm_shfit")}

@@ -54,6 +54,10 @@ def check_value(name: str, value: Any) -> None:
     """Raises UsageError unless ``value`` is of the kind of the setting: a string, true or false, a finite number."""
     if name in TEXTS:
         is_right, wanted = isinstance(value, str), "a text"
+    elif name == "punc_weight":
+        is_list = isinstance(value, (list, tuple))
+        is_right = is_list and all(isinstance(w, (int, float)) and 0 <= w <= 1e6 for w in value)
+        wanted = "a list of numbers, one for each mark of punc_list"
     elif name in SWITCHES:
         is_right, wanted = isinstance(value, bool), "true or false"
     else:

@@ -25,14 +25,14 @@ class RealtimeEncoder(SANMEncoder):
     not change.
     """
 
-    def forward(self, feats: Tensor, feat_lens: Tensor, known: int = 0) -> tuple[Tensor, Tensor]:
-        """``feats`` (B, U, D), ``feat_lens`` (B,); ``known``: how many leading words are from earlier calls."""
+    def forward(self, feats: Tensor, feat_lens: Tensor, known: int | Tensor = 0) -> tuple[Tensor, Tensor]:
+        """``feats`` (B, U, D), ``feat_lens`` (B,); ``known``, for all or (B,): leading words from earlier calls."""
         size = feats.size(1)
         frame_mask = padding_mask(feat_lens, size)
-        every = torch.ones(size, size, dtype=torch.bool, device=feats.device)
-        causal, corner = every.tril(), every.clone()
-        if 0 < known < size:
-            corner[: known - 1, known:] = False
+        causal = torch.ones(size, size, dtype=torch.bool, device=feats.device).tril()
+        place = torch.arange(size, device=feats.device)
+        known = torch.as_tensor(known, device=feats.device).reshape(-1, 1, 1, 1)
+        corner = (place[:, None] >= known - 1) | (place < known)
         if frame_mask is not None:
             causal, corner = (mask & frame_mask[:, None, None, :] for mask in (causal, corner))
         blocks = [*self.encoders0, *self.encoders]
@@ -84,11 +84,11 @@ class CTTransformer(nn.Module):
         self.punc_model = punc_model
         self.realtime = isinstance(punc_model.encoder, RealtimeEncoder)
 
-    def forward(self, ids: Tensor, lens: Tensor, known: int = 0) -> Tensor:
+    def forward(self, ids: Tensor, lens: Tensor, known: int | Tensor = 0) -> Tensor:
         """``ids`` (B, U), ``lens`` (B,) -> logits (B, U, marks).
 
         Args:
-            known: real-time models: how many of the leading words are from earlier calls.
+            known: real-time models: how many of the leading words are from earlier calls; for all texts, or (B,).
         """
         embedded = self.punc_model.embed(ids)
         encoder = self.punc_model.encoder

@@ -7,7 +7,7 @@ arithmetic of ``funasr.models.encoder.fsmn_encoder.FSMN`` (0.8.8). What follows 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -93,22 +93,31 @@ class Fsmn(nn.Module):
         Args:
             memory: what the call for the preceding frames returned; None at the start.
         """
+        logits, after = self.logits(feats, memory)
+        return torch.softmax(logits, dim=-1), after
+
+    def logits(self, feats: Tensor, memory: list[Tensor] | None = None) -> tuple[Tensor, list[Tensor]]:
+        """As :meth:`forward`, before softmax."""
         x = torch.relu(self.in_linear2(self.in_linear1(feats)))
         after = []
         for block, past in zip(self.fsmn, memory or self.start(feats.size(0)), strict=True):
             x, past = block(x, past)
             after.append(past)
-        return torch.softmax(self.out_linear2(self.out_linear1(x)), dim=-1), after
+        return self.out_linear2(self.out_linear1(x)), after
 
 
 class FsmnVad(nn.Module):
-    """The network under the key ``encoder``, as released weights have it (older files lack the prefix)."""
+    """The network under the key ``encoder``, as released weights have it (older files lack the prefix).
+
+    Attributes:
+        silence_ids: the classes that are silence.
+    """
 
     key_prefix = "encoder."
 
-    def __init__(self, encoder: Fsmn) -> None:
+    def __init__(self, encoder: Fsmn, silence_ids: Sequence[int] = (0,)) -> None:
         super().__init__()
-        self.encoder = encoder
+        self.encoder, self.silence_ids = encoder, list(silence_ids)
 
     def start(self) -> list[Tensor]:
         """As :meth:`Fsmn.start`, of one recording."""
@@ -123,10 +132,14 @@ def build_fsmn_vad(config: Mapping[str, Any], input_size: int, vocab_size: int) 
     """The network of ``encoder_conf``.
 
     Raises:
-        ValueError: its ``input_dim`` is not what the front-end makes.
+        ValueError: its ``input_dim`` is not what the front-end makes, or a class of ``sil_pdf_ids`` does not exist.
     """
     encoder = build_component(config, "encoder", {"fsmn": Fsmn})
     wanted = encoder.in_linear1.linear.in_features
     if config.get("frontend_conf") and wanted != input_size:
         raise ValueError(f"encoder_conf: input_dim is {wanted}, but the front-end produces {input_size} columns")
-    return FsmnVad(encoder)
+    silence_ids = (config.get("vad_post_conf") or {}).get("sil_pdf_ids") or (0,)
+    classes = encoder.out_linear2.linear.out_features
+    if max(silence_ids) >= classes:
+        raise ValueError(f"sil_pdf_ids is {silence_ids}, but the network has {classes} classes")
+    return FsmnVad(encoder, silence_ids)

@@ -27,13 +27,13 @@ from funrecipe.punctuation.render import (
     RULES,
     SENTENCE_ENDS,
     end_text,
+    mark_names,
     render_piece,
 )
-from funrecipe.punctuation.words import Splitter, is_latin, split_words, word_splitter
+from funrecipe.punctuation.words import Splitter, is_latin, split_words, splitter_of
 
 WORDS_AT_ONCE = 20
 MAX_OPEN_WORDS = 200  # a longer sentence is ended at its last comma
-MARK_NAMES = {",": "，", "?": "？"}  # how some models write them
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,7 @@ class Punctuator:
         device: torch.device | str = "cpu",
     ) -> None:
         self.network, self.splitter, self.device = network, splitter, torch.device(device)
-        self.marks = [MARK_NAMES.get(mark, mark) for mark in marks]
+        self.marks = mark_names(marks)
         self._word_ids, self._unknown = word_ids, word_ids.get("<unk>", len(word_ids) - 1)
         if PERIOD not in self.marks:
             raise UsageError(f"punc_list has no {PERIOD}", hint=f"it has: {' '.join(self.marks)}")
@@ -97,6 +97,10 @@ class Punctuator:
         if ended != written:
             ids[-1] = self._period
         return Punctuated(ended, words, self._names(ids), ids)
+
+    def mark_words(self, words: Sequence[str]) -> list[int]:
+        """The number of the mark after each of ``words``, before the end of the text is seen to."""
+        return [mark_id for _, piece_ids in self._pieces(words, 0) for mark_id in piece_ids]
 
     def feed(self, text: str, cache: Sequence[str]) -> tuple[str, list[str], list[str]]:
         """The next ``text`` of a stream: what it adds, the marks in it, and the cache for the next call.
@@ -192,11 +196,15 @@ def load_punctuator(
     weights = weights or folder.weights
     is_exported = weights.suffix == ".onnx"
     network = OnnxPunctuation(weights) if is_exported else load_network(folder, weights, device)
-    device = "cpu" if is_exported else device
-    by_words = bool(folder.config.get("seg_jieba"))
-    splitter = word_splitter(folder.path / "jieba_usr_dict") if by_words else split_words
+    return make_punctuator(network, folder, "cpu" if is_exported else device)
+
+
+def make_punctuator(
+    network: CTTransformer | OnnxPunctuation, folder: ModelFolder, device: torch.device | str
+) -> Punctuator:
+    """A punctuator of ``network``, with the words and marks of ``folder``."""
     word_ids = {word: i for i, word in enumerate(folder.tokens)}
-    return Punctuator(network, word_ids, folder.config["punc_list"], splitter, device)
+    return Punctuator(network, word_ids, folder.config["punc_list"], splitter_of(folder), device)
 
 
 def load_network(folder: ModelFolder, weights: Path, device: torch.device | str = "cpu") -> CTTransformer:

@@ -17,7 +17,13 @@ DEFAULT_RULES = "0.7"
 NO_MARK = "_"
 PERIOD, QUESTION, COMMA = "。", "？", "，"
 SENTENCE_ENDS = (PERIOD, QUESTION)
+WRITTEN = {",": COMMA, "?": QUESTION}  # how some models write them
 HALF_WIDTH = {COMMA: ",", PERIOD: ".", QUESTION: "?"}
+
+
+def mark_names(marks: Sequence[str]) -> list[str]:
+    """The marks of a ``punc_list``, full width."""
+    return [WRITTEN.get(mark, mark) for mark in marks]
 
 
 def render_piece(words: Sequence[str], marks: Sequence[str], rules: str) -> str:

@@ -12,8 +12,10 @@ from itertools import groupby
 from pathlib import Path
 
 from funrecipe.errors import DataError, UsageError
+from funrecipe.model_folder import ModelFolder
 
 Splitter = Callable[[str], list[str]]
+DICTIONARY = "jieba_usr_dict"
 
 
 def split_words(text: str) -> list[str]:
@@ -24,6 +26,11 @@ def split_words(text: str) -> list[str]:
 def is_latin(word: str) -> bool:
     """Whether a word begins with an ASCII character: a space sets it off from another such word."""
     return word[0].isascii()
+
+
+def splitter_of(folder: ModelFolder) -> Splitter:
+    """What a model takes for words. Raises as :func:`word_splitter`."""
+    return word_splitter(folder.path / DICTIONARY) if folder.config.get("seg_jieba") else split_words
 
 
 def word_splitter(user_dictionary: Path | None) -> Splitter:

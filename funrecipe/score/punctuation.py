@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from difflib import SequenceMatcher
@@ -61,6 +62,12 @@ class PunctuationScore:
     words: int
     unmatched_words: int
 
+    @property
+    def wrong_marks(self) -> int:
+        """Marks that are missing, and marks that should not be there."""
+        counts = self.marks.get(ANY, MarkCounts())
+        return counts.wanted + counts.found - 2 * counts.hits
+
     def as_json(self) -> dict[str, object]:
         marks = {NAMES.get(mark, mark): counts.as_json() for mark, counts in self.marks.items()}
         return {"marks": marks, "words": self.words, "unmatched_words": self.unmatched_words}
@@ -115,20 +122,26 @@ def score_punctuation(references: Mapping[str, str], results: Mapping[str, str])
 def split_marks(text: str) -> list[tuple[str, str]]:
     """``今天，ok.`` -> (今, ''), (天, ，), (ok, 。): words in lower case, each with the mark after it, full width."""
     words: list[tuple[str, str]] = []
-    current = ""
+    for part, mark in cut_at_marks(text):
+        words += [(word, "") for run in part.lower().split() for word in re.findall(r"[\x00-\x7f]+|[^\x00-\x7f]", run)]
+        if mark and words:
+            words[-1] = (words[-1][0], mark)
+    return words
+
+
+def without_marks(text: str) -> str:
+    """``text`` with a blank for every mark."""
+    return " ".join(part for part, _ in cut_at_marks(text)).strip()
+
+
+def cut_at_marks(text: str) -> list[tuple[str, str]]:
+    """``今天，3.5 ok.`` -> (今天, ，), (3.5 ok, 。), ('', ''): what is before each mark, and the mark, full width."""
+    parts, start = [], 0
     for i, character in enumerate(text):
-        is_mark = character in MARKS and not _inside_number(text, i)
-        if (is_mark or character.isspace() or not character.isascii()) and current:
-            words.append((current.lower(), ""))
-            current = ""
-        if is_mark:
-            if words:
-                words[-1] = (words[-1][0], MARKS[character])
-        elif not character.isascii() and not character.isspace():
-            words.append((character.lower(), ""))
-        elif not character.isspace():
-            current += character
-    return [*words, (current.lower(), "")] if current else words
+        if character in MARKS and not _inside_number(text, i):
+            parts.append((text[start:i], MARKS[character]))
+            start = i + 1
+    return [*parts, (text[start:], "")]
 
 
 def _inside_number(text: str, i: int) -> bool:

@@ -46,10 +46,17 @@ class VadErrors:
         return self.false_alarm_ms / self.silence_ms if self.silence_ms else 0.0
 
     @property
+    def total_ms(self) -> int:
+        return self.speech_ms + self.silence_ms
+
+    @property
+    def wrong_ms(self) -> int:
+        return self.missed_ms + self.false_alarm_ms
+
+    @property
     def frame_error_rate(self) -> float:
         """Share of all time that was classified wrongly."""
-        total_ms = self.speech_ms + self.silence_ms
-        return (self.missed_ms + self.false_alarm_ms) / total_ms if total_ms else 0.0
+        return self.wrong_ms / self.total_ms if self.total_ms else 0.0
 
     @property
     def cost(self) -> float:

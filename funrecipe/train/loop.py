@@ -168,7 +168,7 @@ class Trainer:
         """Raise DataError if epochs will not have the values that they are to be judged by."""
         names = agree_on_names(self.evaluate.names_of_losses(self.model), self.ranks, self.device)
         values = {f"{phase}.{name}" for phase in ("train", "valid") for name in names} | {"train.time"}
-        values |= {"valid.cer_decode"} if self.evaluate.transcribe is not None else set()
+        values |= {f"valid.{name}" for name in (self.evaluate.measure.names if self.evaluate.measure else ())}
         watches_plateau = isinstance(self.scheduler, ReduceLROnPlateau)
         check_criteria(self.options, values, watches_plateau=watches_plateau)
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 from funrecipe.errors import UsageError, unknown_name
-from funrecipe.families import FAMILIES
+from funrecipe.families import FAMILIES, MARKED_TEXTS, SEGMENTS, TEXTS, TRANSCRIPTS
 
 POSITIVE = ("batch_bins", "max_epoch", "accum_grad", "keep_nbest_models", "passes_per_epoch", "log_interval",
             "prefetch_batches", "max_tokens", "lora_alpha", "grad_clip_type", "process_timeout_s", "lr")  # fmt: skip
@@ -45,6 +45,19 @@ NEEDS: dict[str, tuple[str, Callable[[Any], bool]]] = {
 }  # fmt: skip
 
 
+# What training data are (families.py) -> settings that mean nothing to them; what batch_bins may count.
+OF_SOUND = ("speed_perturb", "noise_scp", "rir_scp", "specaug", "min_ms", "max_ms")
+OF_SPELLING = ("phone_ctc_weight", "share_pronunciations")
+MEANINGLESS = {
+    **dict.fromkeys((TEXTS, MARKED_TEXTS), OF_SOUND + OF_SPELLING),
+    SEGMENTS: (*OF_SPELLING, "extend_vocab", "max_tokens"),
+}
+UNITS = {
+    **dict.fromkeys((TEXTS, MARKED_TEXTS), ("tokens", "utterances")),
+    SEGMENTS: ("model_frames", "fbank_frames", "ms", "utterances"),
+}
+
+
 def check_choice(name: str, value: str, known: Collection[str]) -> None:
     """Raises UsageError with the nearest of the known values."""
     if value not in known:
@@ -75,6 +88,26 @@ def check_effect(options: Any, flags: Mapping[str, Any], defaults: Mapping[str, 
     for name, (needed, is_on) in NEEDS.items():
         if name in flags and getattr(options, name) != defaults[name] and not is_on(options):
             raise UsageError(f"{name} has no effect without {needed}")
+
+
+def trained_on(family: str) -> str:
+    """What the training data of a family are, one of ``families.TRANSCRIPTS`` and so on."""
+    return FAMILIES[family].trained_on if family in FAMILIES else TRANSCRIPTS
+
+
+def check_family(family: str, options: Any, flags: Mapping[str, Any], defaults: Mapping[str, Any]) -> None:
+    """Refuse what models that are not trained on transcribed speech have no use for. Raises UsageError."""
+    kind = trained_on(family)
+    for name in MEANINGLESS.get(kind, ()):
+        if name in flags and getattr(options, name) != defaults[name]:
+            raise UsageError(f"{name} has no effect on models of family '{family}'")
+    units = UNITS.get(kind, BATCH_UNITS)
+    if options.unit not in units or (kind in UNITS and options.dataset_type != "small"):
+        said = f"batch_unit {options.unit} and dataset_type {options.dataset_type}"
+        raise UsageError(
+            f"models of family '{family}' cannot be trained with {said}",
+            hint=f"batch_unit: {' or '.join(units)}; dataset_type: small",
+        )
 
 
 def ranks_by_loss(config: Mapping[str, Any], model_conf: Mapping[str, Any]) -> bool:

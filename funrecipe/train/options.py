@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 import yaml
 
 from funrecipe.errors import UsageError, unknown_name
+from funrecipe.families import MARKED_TEXTS, TEXTS
 from funrecipe.model_folder.files import read_yaml
 from funrecipe.model_folder.model_settings import check_model_conf
 from funrecipe.train.option_rules import (
@@ -25,8 +26,10 @@ from funrecipe.train.option_rules import (
     PRECISIONS,
     check_choice,
     check_effect,
+    check_family,
     check_ranges,
     ranks_by_loss,
+    trained_on,
 )
 
 Criterion = tuple[str, str, str]  # phase, value, min or max
@@ -133,7 +136,7 @@ class TrainOptions:
     )
     patience: int | None = setting(None, "stop after this many epochs without improvement")
     keep_nbest_models: int = setting(10, "number of epochs that are kept and averaged")
-    valid_decode: bool = setting(True, "decode the validation set after each epoch (cer_decode)")
+    valid_decode: bool = setting(True, "decode the validation set after each epoch (cer_decode, f1_any, frame_error)")
     valid_decode_utterances: int = setting(200, "decode at most this many validation utterances; 0: all")
     save_interval: int = setting(500, "updates between checkpoints within an epoch; 0: only at the end of an epoch")
     log_interval: int = setting(50, "batches between log lines")
@@ -304,9 +307,13 @@ def resolve(
     merged = merge_layers(layers)
     if merged["best_model_criterion"].source == "default" and ranks_by_loss(config, merged["model_conf"].value):
         merged["best_model_criterion"] = Setting([("valid", "loss", "min")], "default of this model")
+    family = str(config.get("model") or "asr")
+    if merged["batch_unit"].source == "default" and trained_on(family) in (TEXTS, MARKED_TEXTS):
+        merged["batch_unit"] = Setting("tokens", "default of this model")
     options = TrainOptions(**{name: setting.value for name, setting in merged.items()})
     check_effect(options, flags, vars(DEFAULTS))
-    check_model_conf(str(config.get("model") or "asr"), {**(config.get("model_conf") or {}), **options.model_conf})
+    check_family(family, options, flags, vars(DEFAULTS))
+    check_model_conf(family, {**(config.get("model_conf") or {}), **options.model_conf})
     return Settings(options, merged)
 
 

@@ -10,9 +10,11 @@ from pathlib import Path
 import yaml
 
 from funrecipe.errors import UsageError
+from funrecipe.families import find_family
 from funrecipe.files import atomic_write, write_text
 from funrecipe.model_folder import ModelFolder
 from funrecipe.model_folder.folder import FILE_PAIRS, FOREIGN_LAYOUTS
+from funrecipe.punctuation.words import DICTIONARY
 from funrecipe.train.averaging import average_name
 from funrecipe.train.options import TrainOptions
 
@@ -54,6 +56,7 @@ def write_model_folder(options: TrainOptions, folder: ModelFolder, output_dir: P
     model_conf = {**(folder.config.get("model_conf") or {}), **options.model_conf}
     config = {**folder.config, **settings, "model_conf": model_conf, RUN_KEY: options.model or options.config}
     phase, key, _ = options.best_model_criterion[0]
+    recognizes = find_family(folder.family).measure is None
     description = {
         "am_model_name": average_name(phase, key),
         "model_config": {
@@ -64,21 +67,25 @@ def write_model_folder(options: TrainOptions, folder: ModelFolder, output_dir: P
             "batch_size": 1,
             "am_model_config": "config.yaml",
             **({"mvn_file": "am.mvn"} if folder.cmvn else {}),
-            "asr_model_config": "decoding.yaml",
+            **({"asr_model_config": "decoding.yaml"} if recognizes else {}),
             "model": output_dir.resolve().name,
         },
     }
     configuration = {
         "framework": "pytorch",
-        "task": "auto-speech-recognition",
+        "task": find_family(folder.family).hub_task,
         "model": {"type": "generic-asr", **description},
         "pipeline": {"type": "asr-inference"},
     }
     write_text(output_dir / "config.yaml", yaml.safe_dump(config, allow_unicode=True, sort_keys=False))
     write_text(output_dir / "configuration.json", json.dumps(configuration, indent=2) + "\n")
-    write_text(output_dir / "tokens.txt", "".join(f"{token}\n" for token in folder.tokens))
-    write_text(output_dir / "decoding.yaml", yaml.safe_dump(folder.decoding or {"beam_size": 1}))
+    if folder.tokens:
+        write_text(output_dir / "tokens.txt", "".join(f"{token}\n" for token in folder.tokens))
+    if recognizes:
+        write_text(output_dir / "decoding.yaml", yaml.safe_dump(folder.decoding or {"beam_size": 1}))
     files = [("am.mvn", folder.cmvn), ("seg_dict", folder.seg_dict), ("bpe.model", folder.bpe_model)]
+    if folder.config.get("seg_jieba"):
+        files.append((DICTIONARY, folder.path / DICTIONARY))
     if folder.ngram is not None and folder.decoding.get("ngram_weight"):
         files.append((folder.ngram.name, folder.ngram))
     if folder.decoding.get("lm_weight"):

@@ -16,6 +16,7 @@ from funrecipe.files import atomic_folder, write_json, write_text
 from funrecipe.model_folder.checkpoints import find_checkpoint
 from funrecipe.model_folder.folder import NGRAM_FILES, ModelFolder, open_model_folder, read_config
 from funrecipe.model_folder.funasr_1x import to_1x
+from funrecipe.punctuation.words import DICTIONARY
 
 # The keys of a configuration that belong to the model, not to the run.
 MODEL_KEYS = ("model", "model_conf", "frontend", "frontend_conf", "specaug", "specaug_conf", "encoder",
@@ -23,7 +24,8 @@ MODEL_KEYS = ("model", "model_conf", "frontend", "frontend_conf", "specaug", "sp
               "seaco_decoder", "seaco_decoder_conf", "predictor", "predictor_conf", "predictor2", "predictor2_conf",
               "stride_conv", "stride_conv_conf", "ctc_conf", "rnnt_decoder", "rnnt_decoder_conf", "joint_network",
               "joint_network_conf", "input_size", "token_type", "split_with_space", "lm", "lm_conf", "optim",
-              "optim_conf", "scheduler", "scheduler_conf", "token_list")  # fmt: skip
+              "optim_conf", "scheduler", "scheduler_conf", "token_list", "punctuation", "punctuation_conf",
+              "punc_list", "seg_jieba", "vad_post_conf")  # fmt: skip
 
 
 WEIGHTS_NAMES = {
@@ -32,7 +34,7 @@ WEIGHTS_NAMES = {
     ("0.x", "safetensors"): "model.safetensors",
 }
 # Files that are copied as they are.
-MODEL_FILES = ("tokens.txt", "am.mvn", "seg_dict", "bpe.model", "decoding.yaml")
+MODEL_FILES = ("tokens.txt", "am.mvn", "seg_dict", "bpe.model", "decoding.yaml", DICTIONARY)
 
 
 def pack_model(
@@ -100,7 +102,8 @@ def write_1x(new: Path, folder: ModelFolder, weights: str) -> None:
 def fill_folder(new: Path, folder: ModelFolder, run_dir: Path, half: bool) -> None:
     """Configuration, tokens and statistics in layout 0.x, with the language models that the search uses."""
     pack_config(folder.config, new / "config.yaml")
-    write_text(new / "tokens.json", json.dumps(list(folder.tokens), ensure_ascii=False) + "\n")
+    if folder.tokens:
+        write_text(new / "tokens.json", json.dumps(list(folder.tokens), ensure_ascii=False) + "\n")
     for name in (*MODEL_FILES, *NGRAM_FILES):
         if (run_dir / name).is_file():
             shutil.copyfile(run_dir / name, new / name)

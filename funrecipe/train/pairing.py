@@ -19,7 +19,7 @@ from funrecipe.train.data.batching import Example, collate
 from funrecipe.train.data.dataset import TrainItem
 from funrecipe.train.data.featurizer import Featurizer
 from funrecipe.train.data.plan import frontend_of
-from funrecipe.train.validation import transcriber
+from funrecipe.train.measures import transcriber
 
 log = logging.getLogger(__name__)
 MIN_UTTERANCES = 20  # with fewer, chance cannot be excluded
@@ -31,7 +31,7 @@ CHANCE_RANK = 0.25  # own texts that rank worse than this fit only by chance
 
 def length_warning(items: Sequence[TrainItem]) -> str | None:
     """A warning if durations do not grow with the lengths of the texts; None if they do or if one cannot tell."""
-    if len(items) < MIN_UTTERANCES or items[0].kind == "text":
+    if len(items) < MIN_UTTERANCES or not items[0].text or items[0].kind == "text":
         return None
     tokens = np.array([float(len(item.text)) for item in items])
     durations = np.array([item.duration_ms for item in items])

@@ -16,12 +16,14 @@ from typing import Any
 import torch
 
 from funrecipe.errors import DataError, UsageError
+from funrecipe.families import MARKED_TEXTS, SEGMENTS, TEXTS
 from funrecipe.model_folder import ModelFolder
 from funrecipe.processes import RETRIED_VARIABLE, end_with_parent, only_run_in
 from funrecipe.train.averaging import average_name
 from funrecipe.train.checkpointing import remove_leftovers
 from funrecipe.train.data.folders import TRAIN_FOLDER, VALIDATION_FOLDERS, validation_dir
 from funrecipe.train.distributed import Ranks, check_gpus, join_processes, leave_processes
+from funrecipe.train.option_rules import trained_on
 from funrecipe.train.options import (
     COMMAND_LINE,
     Settings,
@@ -165,9 +167,10 @@ def closing_lines(session: Session, options: TrainOptions, updates: int) -> Sequ
     if not average.is_file():
         return [f"no epoch of this run can be averaged: see {output_dir}"]
     lines = [f"finished after {updates} updates; the average of the best epochs: {average}"]
-    if session.folder.family == "lm":
+    if trained_on(session.folder.family) in (TEXTS, MARKED_TEXTS):
         return lines
-    recipe = Path(__file__).parents[2] / "egs" / "asr" / "infer.sh"
+    kind = "vad" if trained_on(session.folder.family) == SEGMENTS else "asr"
+    recipe = Path(__file__).parents[2] / "egs" / kind / "infer.sh"
     command = ["bash", str(recipe) if recipe.is_file() else "infer.sh", "--model", str(output_dir), "--data_dir",
                str(validation_dir(Path(options.data_dir))), "--output_dir", str(output_dir / "results")]  # fmt: skip
     return [*lines, f"decode with it: {shlex.join(command)}"]

@@ -10,8 +10,9 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from funrecipe.checkpoint import fingerprint, fit_state_dict, load_state_dict
+from funrecipe.checkpoint import add_prefix, fingerprint, fit_state_dict, load_state_dict
 from funrecipe.errors import DataError, UsageError
+from funrecipe.families import find_family
 from funrecipe.hub import resolve_model
 from funrecipe.model_folder import ModelFolder, open_model_folder
 from funrecipe.model_folder.files import read_config, read_token_file
@@ -33,6 +34,7 @@ from funrecipe.train.data.preflight import Preflight, inspect_data
 from funrecipe.train.data.small import Inspection
 from funrecipe.train.distributed import Ranks
 from funrecipe.train.loop import Loss, Trainer
+from funrecipe.train.measures import measure_of
 from funrecipe.train.objectives.compute import compute_loss
 from funrecipe.train.objectives.output import LossOutput
 from funrecipe.train.objectives.phone_ctc import PhoneCtc, PhoneTable, add_phone_loss, without_auxiliary
@@ -42,7 +44,7 @@ from funrecipe.train.pairing import check_pairing
 from funrecipe.train.precision import choose_precision
 from funrecipe.train.progress_log import RunLog
 from funrecipe.train.schedulers import build_scheduler
-from funrecipe.train.validation import Evaluator, transcriber
+from funrecipe.train.validation import Evaluator
 
 log = logging.getLogger(__name__)
 PhonesOf = Callable[[Sequence[int]], tuple[int, ...]]
@@ -76,6 +78,8 @@ def starting_point(options: TrainOptions) -> ModelFolder:
         raise DataError("no such configuration", where=options.config)
     config, listed = read_config(path)
     tokens = read_token_file(Path(options.token_list)) if options.token_list else listed
+    if tokens is None and not find_family(str(config.get("model") or "asr")).has_tokens:
+        tokens = []
     if not isinstance(tokens, list):
         raise DataError("from scratch: no token list", where=options.config, hint="give one with --token_list")
     if len(set(tokens)) != len(tokens):
@@ -145,7 +149,7 @@ def build_session(
         evaluate=Evaluator(
             loader=validation_loader(data.valid.items, folder, options, ranks),
             loss=loss,
-            transcribe=transcriber(folder) if options.valid_decode else None,
+            measure=measure_of(folder) if options.valid_decode else None,
             device=device,
             ranks=ranks,
             decoded_keys=decoded_keys(data.valid, options),
@@ -206,7 +210,7 @@ def build_trainable(start: ModelFolder, folder: ModelFolder, options: TrainOptio
     build = build_language_model if folder.family == "lm" else build_model
     model = build(folder.config, len(folder.tokens))
     if start.weights.is_file():
-        state = load_state_dict(start.weights)
+        state = add_prefix(load_state_dict(start.weights), getattr(model, "key_prefix", ""))
         if folder.tokens != start.tokens:
             state = extend_state(state, start.tokens, folder.tokens, model.state_dict())
         fit_state_dict(model, state, where=str(start.weights))

@@ -21,7 +21,7 @@ from funrecipe.models.registry import build_model
 from funrecipe.models.uninitialized import Uninitialized
 from funrecipe.vad.onnx import OnnxVad
 from funrecipe.vad.options import VadOptions
-from funrecipe.vad.segmenter import Segmenter
+from funrecipe.vad.segmenter import Segmenter, sounds_like_speech
 
 OPEN = -1  # in an event: this boundary is not known yet, or was reported before
 PIECE_S = 60.0  # a recording is taken in pieces of this length, so that memory does not grow with it
@@ -144,9 +144,7 @@ class VoiceActivityDetector:
     def _is_speech(self, posteriors: np.ndarray, state: VadState) -> list[bool]:
         """``posteriors`` (T, P) -> a decision per frame, which depends on the noise heard so far."""
         options = state.segmenter.options
-        silence = posteriors[:, list(options.sil_pdf_ids)].sum(axis=1)
-        speech = (np.float32(1) - silence).astype(np.float64)
-        sounds = speech >= silence.astype(np.float64) ** options.speech_2_noise_ratio + options.speech_noise_thres
+        sounds = sounds_like_speech(posteriors, options)
         decibels, state.decibels = state.decibels[: len(sounds)], state.decibels[len(sounds) :]
         decisions = []
         for sound, decibel in zip(sounds.tolist(), decibels.tolist(), strict=True):

@@ -8,9 +8,27 @@ as the window and ``lookback_time_start_point`` reach; it is closed after ``max_
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Iterable
 from typing import NamedTuple
 
+import numpy as np
+
 from funrecipe.vad.options import SINGLE_UTTERANCE, VadOptions
+
+
+def sounds_like_speech(posteriors: np.ndarray, options: VadOptions) -> np.ndarray:
+    """``posteriors`` (T, P) -> (T,) bool: P(speech) exceeds P(silence) by ``speech_noise_thres``."""
+    silence = posteriors[:, list(options.sil_pdf_ids)].sum(axis=1)
+    speech = (np.float32(1) - silence).astype(np.float64)
+    return speech >= silence.astype(np.float64) ** options.speech_2_noise_ratio + options.speech_noise_thres
+
+
+def segments_of(decisions: Iterable[bool], options: VadOptions) -> list[tuple[int, int]]:
+    """``(start, end)`` in ms of the segments of a whole recording, of which the frames are speech or not."""
+    segmenter = Segmenter(options)
+    boundaries = [*map(segmenter.push, decisions), segmenter.finish()]
+    times = [boundary.time_ms for boundary in boundaries if boundary is not None]
+    return list(zip(times[::2], times[1::2], strict=True))
 
 
 class Boundary(NamedTuple):

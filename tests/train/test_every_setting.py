@@ -157,7 +157,7 @@ def observe(flags: dict[str, Any]) -> dict[str, Any]:
     with pytest.MonkeyPatch.context() as patch:
         counted(Featurizer, "compute", lambda *_: (re.sub(r"\d", "", threading.current_thread().name), 1))
         counted(Trainer, "save_checkpoint", lambda: ("checkpoints", 1))
-        counted(Evaluator, "combine", lambda sums, errors, tokens: ("decoded tokens", tokens))
+        counted(Evaluator, "combine", lambda sums, counts: ("decoded tokens", int(sum(counts))))
         try:
             train(flags)
         except FunrecipeError as error:

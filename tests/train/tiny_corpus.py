@@ -1,4 +1,6 @@
-"""A corpus that trains in seconds: every character is a chord of its own; and a Paraformer of 40,000 parameters."""
+"""A corpus that trains in seconds: every character is a chord of its own; and a Paraformer of 40,000 parameters.
+
+For punctuation and VAD models: texts whose marks follow from their words, recordings in which somebody hums."""
 
 from __future__ import annotations
 
@@ -61,6 +63,39 @@ CONFIG: dict[str, Any] = {
     "predictor_conf": {"idim": 32, "threshold": 1.0, "l_order": 1, "r_order": 1, "tail_threshold": 0.45},
     "token_list": ["<blank>", "<s>", "</s>", *CHARACTERS, "<unk>"],
 }  # fmt: skip
+
+
+WORDS = ("我", "你", "他", "们", "来", "去", "生", "想", "好", "大", "hello", "model")
+
+
+def written(chooser: random.Random) -> str:
+    """A text whose marks follow from its words: 么？ 了。 的，"""
+    endings = [*chooser.choices(("么？", "了。", "的，"), k=chooser.randint(1, 3)), "了。"]
+    return "".join(" ".join(chooser.choices(WORDS, k=chooser.randint(2, 5))) + f" {ending}" for ending in endings)
+
+
+def write_texts(folder: Path, seed: int, count: int) -> Path:
+    folder.mkdir(parents=True)
+    chooser = random.Random(seed)
+    (folder / "text").write_text("".join(f"t{i:03d} {written(chooser)}\n" for i in range(count)), "utf-8")
+    return folder
+
+
+def write_recordings(folder: Path, seed: int, count: int) -> Path:
+    """Recordings of faint noise in which somebody hums; ``segments.ref`` says when."""
+    folder.mkdir(parents=True)
+    noise, scp, ref = np.random.default_rng(seed), "", ""
+    for i in range(count):
+        wave = 0.003 * noise.standard_normal(4 * SAMPLE_RATE_HZ)
+        start, end = int(noise.integers(700, 1200)), int(noise.integers(2400, 3200))
+        t = np.arange((end - start) * 16) / SAMPLE_RATE_HZ
+        pitch = noise.uniform(150, 400)
+        wave[start * 16 : end * 16] += sum(0.1 * np.sin(2 * np.pi * pitch * k * t) for k in range(1, 6))
+        soundfile.write(folder / f"r{i}.wav", wave, SAMPLE_RATE_HZ)
+        scp, ref = scp + f"r{i} r{i}.wav\n", ref + f"r{i} [[{start}, {end}]]\n"
+    (folder / "wav.scp").write_text(scp)
+    (folder / "segments.ref").write_text(ref)
+    return folder
 
 
 # Settings of a run of seconds.

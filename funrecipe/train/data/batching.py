@@ -24,14 +24,16 @@ class Batch:
         keys: utterance ids, B of them.
         feats: (B, T, D), padding is zero; of a language model (B, 0, 0).
         feat_lens: (B,).
-        text: (B, U) token ids, padding is -1.
+        text: (B, U) token ids, padding is -1; of a VAD model (B, T), 1 for a frame of speech, 0 for another.
         text_lens: (B,).
         phones: (B, P) ids of the auxiliary phone CTC, padding is -1; None if it is off.
         phone_lens: (B,).
-        labels: (B, 4) ids of the tags that SenseVoice tells, -1 where none is stated; None for other models.
+        labels: (B, 4) ids of the tags that SenseVoice tells, -1 where none is stated; (B, U) ids of the marks after
+            the words of a text; None for other models.
         normalizer_tokens, normalizer_utterances: what sums over tokens and over utterances are divided by, if not by
             the counts of this batch. In one rank's part of a larger batch they are the mean over ranks, so that
             averaged gradients equal those of the whole batch.
+        known: (B,) of a real-time punctuation model: words from earlier calls, -1 where that is not stated.
     """
 
     keys: list[str]
@@ -44,6 +46,7 @@ class Batch:
     labels: Tensor | None = None
     normalizer_tokens: float | None = None
     normalizer_utterances: float | None = None
+    known: Tensor | None = None
 
     def __post_init__(self) -> None:
         self.token_count = int(self.text_lens.sum())  # now, since on a GPU it would have to be asked for
@@ -67,6 +70,7 @@ class Batch:
             labels,
             self.token_count if self.normalizer_tokens is None else self.normalizer_tokens,
             len(self.keys) if self.normalizer_utterances is None else self.normalizer_utterances,
+            None if self.known is None else self.known[rows],
         )
 
     def pinned(self) -> Batch:
@@ -84,13 +88,14 @@ class Batch:
 
 @dataclass
 class Example:
-    """One utterance, ready for a batch: features (T, D), token ids, phone ids, ids of rich labels."""
+    """One utterance, ready for a batch: features (T, D), token ids, phone ids, ids of labels, known words."""
 
     key: str
     feats: Tensor
     text: list[int]
     phones: list[int] = field(default_factory=list)
     labels: list[int] = field(default_factory=list)
+    known: int = -1
 
 
 def pad_ids(sequences: Sequence[Sequence[int]]) -> tuple[Tensor, Tensor]:
@@ -112,11 +117,12 @@ def collate(examples: Sequence[Example]) -> Batch:
         feat_lens=torch.tensor([len(e.feats) for e in examples]),
         text=text,
         text_lens=text_lens,
+        known=torch.tensor([e.known for e in examples]),
     )
     if any(e.phones for e in examples):
         batch.phones, batch.phone_lens = pad_ids([e.phones for e in examples])
     if any(e.labels for e in examples):
-        batch.labels = torch.tensor([e.labels for e in examples])
+        batch.labels, _ = pad_ids([e.labels for e in examples])
     return batch
 
 

@@ -6,6 +6,7 @@ Both kinds of data, small (``small.py``: listed in memory) and large (``large.py
 
 from __future__ import annotations
 
+import math
 import random
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -30,7 +31,9 @@ class TrainItem:
         duration_ms: length of the audio (ready features: frames x frame shift).
         kind: ``sound``, ``kaldi_ark`` (ready features), ``tar``, or ``text`` (no audio).
         phones: ids of the auxiliary phone CTC.
-        labels: ids of what SenseVoice tells about the speech, -1: not stated.
+        labels: ids of what SenseVoice tells about the speech, -1: not stated; of the marks after the words of a text.
+        known: how many of the words of a text come from earlier calls of a stream, -1: not stated.
+        speech_ms: start and end of the speech in the audio, for VAD models.
         start_s, end_s: the part of the recording, if the directory has ``segments``.
     """
 
@@ -43,6 +46,27 @@ class TrainItem:
     start_s: float | None = None
     end_s: float | None = None
     labels: tuple[int, ...] = ()
+    known: int = -1
+    speech_ms: tuple[tuple[float, float], ...] | None = None
+
+    def example(self, feats: Tensor) -> Example:
+        """This item with its features (T, D)."""
+        text = list(self.text)
+        if self.speech_ms is not None:
+            text = frame_labels(self.speech_ms, self.duration_ms, len(feats))
+        return Example(self.key, feats, text, list(self.phones), list(self.labels), self.known)
+
+
+def frame_labels(speech_ms: Sequence[tuple[float, float]], duration_ms: float, frames: int) -> list[int]:
+    """1 for each of ``frames`` whose middle is in ``speech_ms``, else 0.
+
+    The frames share ``duration_ms`` equally, so that labels fit audio whose speed was changed.
+    """
+    labels = [0] * frames
+    for start_ms, end_ms in speech_ms:
+        first, last = (math.ceil(frames * time_ms / duration_ms - 0.5) for time_ms in (start_ms, end_ms))
+        labels[first:last] = [1] * (last - first)
+    return labels
 
 
 @dataclass(frozen=True)
@@ -152,7 +176,7 @@ class BatchLoader:
             except DataError as error:  # one damaged file must not end a run of days, nor pass unnoticed
                 self.failed[item.key] = str(error)
                 continue
-            examples.append(Example(item.key, feats, list(item.text), list(item.phones), list(item.labels)))
+            examples.append(item.example(feats))
         if not examples:
             return None
         examples.sort(key=lambda e: -len(e.feats))

@@ -55,7 +55,8 @@ def plan_fingerprint(
     items: Sequence[TrainItem], options: TrainOptions, ranks: Ranks, shards: Sequence[Shard] = ()
 ) -> str:
     """Changes with anything that changes which batches an epoch has."""
-    listed = [(item.key, item.audio, item.text, item.duration_ms, item.labels) for item in items]
+    listed = [(item.key, item.audio, item.text, item.duration_ms, item.labels, item.speech_ms)
+              for item in items]  # fmt: skip
     files = [file for shard in shards for file in shard.files]
     settings = [options.batch_bins, options.unit, options.seed, options.passes_per_epoch, options.accum_grad,
                 options.dataset_conf, options.min_ms, options.max_ms, options.max_tokens, ranks.world_size]  # fmt: skip

@@ -13,6 +13,7 @@ from funrecipe.audio.channels import ChannelCounter
 from funrecipe.audio.io import read_audio
 from funrecipe.data.kaldi_dir import Utterance
 from funrecipe.errors import DataError, UnsafeFileError, UsageError
+from funrecipe.families import MARKED_TEXTS, SEGMENTS, TEXTS
 from funrecipe.model_folder import ModelFolder
 from funrecipe.models.special_ids import BLANK_ID
 from funrecipe.text.tokenizer import UNKNOWN
@@ -21,16 +22,20 @@ from funrecipe.train.data.dataset import ItemLimits, TrainItem
 from funrecipe.train.data.folders import TRAIN_FOLDER, validation_dir
 from funrecipe.train.data.identity import audio_digest, joined_fingerprint, stream_fingerprint
 from funrecipe.train.data.large import texts_of
+from funrecipe.train.data.marked_text import MarkedTextReader, inspect_marked_text
 from funrecipe.train.data.plan import check_dataset_conf, cost_of, large_plan, shards_of
 from funrecipe.train.data.references import ReferenceTokenizer, splitter_of
 from funrecipe.train.data.rich_labels import rich_labels_of
 from funrecipe.train.data.small import Inspection, Measured, inspect_data_dir, report_lines
-from funrecipe.train.data.text_data import check_unit, inspect_text
+from funrecipe.train.data.speech_segments import inspect_speech
+from funrecipe.train.data.text_data import inspect_text
 from funrecipe.train.distributed import Ranks, wait_for_all
+from funrecipe.train.option_rules import trained_on
 from funrecipe.train.options import TrainOptions
 from funrecipe.train.pairing import length_warning
 
 log = logging.getLogger(__name__)
+Reader = ReferenceTokenizer | MarkedTextReader
 FIRST_LOOK = 1000  # utterances of a large data set that the pre-flight looks at
 
 
@@ -47,7 +52,7 @@ class Preflight:
     train: Inspection
     valid: Inspection
     folder: ModelFolder
-    tokenizer: ReferenceTokenizer
+    tokenizer: Reader
     limits: ItemLimits
 
     @property
@@ -75,8 +80,8 @@ def inspect_data(start: ModelFolder, options: TrainOptions, ranks: Ranks) -> Pre
     data_dir, cache_dir = Path(options.data_dir), Path(options.output_dir) / "preflight"
     if not ranks.is_writer:
         wait_for_all(ranks)
-    folder, tokenizer = start, ReferenceTokenizer(start.tokens, splitter_of(start))
-    blank_id = BLANK_ID if tokenizer.ids[UNKNOWN] == BLANK_ID else None
+    folder, tokenizer = start, tokenizer_of(start)
+    blank_id = BLANK_ID if start.tokens[:1] == (UNKNOWN,) else None
     limits = ItemLimits(options.min_ms, options.max_ms, 0, options.max_tokens, start.encoder_frame_ms, blank_id)
     if options.extend_vocab and start.bpe_model is not None:
         raise UsageError(
@@ -84,8 +89,6 @@ def inspect_data(start: ModelFolder, options: TrainOptions, ranks: Ranks) -> Pre
             where=str(start.bpe_model),
             hint="leave extend_vocab out; texts that it cannot write are reported and left out",
         )
-    if start.family == "lm":
-        check_unit(options.unit, options.dataset_type)
     if options.dataset_type == "large":
         check_dataset_conf(options.dataset_conf)
         if options.extend_vocab:
@@ -111,6 +114,13 @@ def inspect_data(start: ModelFolder, options: TrainOptions, ranks: Ranks) -> Pre
     return Preflight(train, valid, folder, tokenizer, limits)
 
 
+def tokenizer_of(folder: ModelFolder) -> Reader:
+    """What reads the texts of a model's training data; a model without tokens has none to read."""
+    if trained_on(folder.family) == MARKED_TEXTS:
+        return MarkedTextReader(folder)
+    return ReferenceTokenizer(folder.tokens or (UNKNOWN,), splitter_of(folder))
+
+
 def warn_of_shared_recordings(train: Sequence[TrainItem], valid: Sequence[TrainItem]) -> None:
     """Warn of validation utterances that are also trained on, under whatever key."""
     heard = {(os.path.realpath(item.audio), item.start_s) for item in train if item.audio}
@@ -122,17 +132,17 @@ def warn_of_shared_recordings(train: Sequence[TrainItem], valid: Sequence[TrainI
         )  # fmt: skip
 
 
-def extended(start: ModelFolder, tokenizer: ReferenceTokenizer) -> tuple[ModelFolder, ReferenceTokenizer]:
+def extended(start: ModelFolder, tokenizer: ReferenceTokenizer) -> tuple[ModelFolder, Reader]:
     """The description of a model whose vocabulary has the unknown tokens of ``tokenizer``, and its tokenizer."""
     tokens = extend_tokens(start.tokens, tokenizer.unknown)
     added = len(tokens) - len(start.tokens)
     log.info("extend_vocab: %d tokens added: %s", added, " ".join(sorted(tokenizer.unknown)))
     folder = replace(start, tokens=tuple(tokens), config={**start.config, "token_list": tokens})
-    return folder, ReferenceTokenizer(tokens, splitter_of(folder))
+    return folder, tokenizer_of(folder)
 
 
 def inspect_stream(
-    train_dir: Path, folder: ModelFolder, options: TrainOptions, tokenizer: ReferenceTokenizer, limits: ItemLimits
+    train_dir: Path, folder: ModelFolder, options: TrainOptions, tokenizer: Reader, limits: ItemLimits
 ) -> Inspection:
     """A look at the first utterances of a large data set, as an epoch would meet them."""
     plan = large_plan(train_dir, folder, options, limits, tokenizer, Ranks())
@@ -145,7 +155,7 @@ def inspect_stream(
 
 
 def inspect_training(
-    folder: ModelFolder, options: TrainOptions, tokenizer: ReferenceTokenizer, limits: ItemLimits, cache_dir: Path
+    folder: ModelFolder, options: TrainOptions, tokenizer: Reader, limits: ItemLimits, cache_dir: Path
 ) -> Inspection:
     """Pre-flight of ``data_dir/train`` and ``more_train_dirs``, as one set. Raises DataError."""
     data_dir = Path(options.data_dir)
@@ -171,26 +181,19 @@ def inspect_training(
 
 
 def inspect(
-    data_dir: Path, folder: ModelFolder, options: TrainOptions, tokenizer: ReferenceTokenizer, limits: ItemLimits,
+    data_dir: Path, folder: ModelFolder, options: TrainOptions, tokenizer: Reader, limits: ItemLimits,
     cache_dir: Path,
 ) -> Inspection:  # fmt: skip
     """Pre-flight of one directory, every file of it."""
     tokenizer.unknown.clear()
     tokenizer.glued = 0
-    if folder.family == "lm":
+    if isinstance(tokenizer, MarkedTextReader):
+        found = inspect_marked_text(data_dir, tokenizer, max_tokens=options.max_tokens)
+    elif trained_on(folder.family) == TEXTS:
         found = inspect_text(data_dir, tokenizer, max_tokens=options.max_tokens)
     else:
         try:
-            label, channels = rich_labels_of(folder, data_dir), ChannelCounter()
-            found = inspect_data_dir(
-                data_dir, tokenizer, make_measure(folder.sample_rate_hz, channels), limits,
-                cache_file=cache_dir / f"{data_dir.name}.durations.json", workers=max(1, options.num_workers),
-                label=label,
-            )  # fmt: skip
-            if note := channels.take_note(found.total, 1):
-                log.warning("%s: %s", data_dir, note)
-            if label is not None:
-                label.report(found.total, data_dir)
+            found = inspect_recordings(data_dir, folder, options, tokenizer, limits, cache_dir)
         except UnsafeFileError as error:
             hint = "training reads files only: write the output of the commands to files and list those"
             raise UnsafeFileError(error.what, where=error.where, hint=hint) from None
@@ -198,7 +201,29 @@ def inspect(
     return found
 
 
-def report_findings(found: Inspection, tokenizer: ReferenceTokenizer, options: TrainOptions, data_dir: Path) -> None:
+def inspect_recordings(
+    data_dir: Path, folder: ModelFolder, options: TrainOptions, tokenizer: Reader, limits: ItemLimits,
+    cache_dir: Path,
+) -> Inspection:  # fmt: skip
+    """The same for recordings, with their texts or with the speech in them."""
+    channels = ChannelCounter()
+    measure = make_measure(folder.sample_rate_hz, channels)
+    cache_file, workers = cache_dir / f"{data_dir.name}.durations.json", max(1, options.num_workers)
+    if trained_on(folder.family) == SEGMENTS:
+        found = inspect_speech(data_dir, measure, limits, cache_file=cache_file, workers=workers)
+    else:
+        label = rich_labels_of(folder, data_dir)
+        found = inspect_data_dir(
+            data_dir, tokenizer, measure, limits, cache_file=cache_file, workers=workers, label=label
+        )
+        if label is not None:
+            label.report(found.total, data_dir)
+    if note := channels.take_note(found.total, 1):
+        log.warning("%s: %s", data_dir, note)
+    return found
+
+
+def report_findings(found: Inspection, tokenizer: Reader, options: TrainOptions, data_dir: Path) -> None:
     """Log what was found; DataError when nothing, or too little, is left."""
     lines = report_lines(found, tokenizer.unknown, data_dir)
     for line in lines:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from funrecipe.data.kaldi_dir import read_texts
-from funrecipe.errors import UsageError
 from funrecipe.train.data.dataset import TrainItem
 from funrecipe.train.data.identity import set_fingerprint
 from funrecipe.train.data.small import Inspection
@@ -24,20 +24,15 @@ def inspect_text(data_dir: Path, tokenize: Callable[[str], tuple[int, ...]], *, 
     found = Inspection([], total=len(texts))
     found.fingerprint = set_fingerprint((key, text, "") for key, text in texts.items())
     for key in sorted(texts):
-        ids = tokenize(texts[key])
-        if not ids:
-            found.drop("empty text", key)
-        elif len(ids) >= max_tokens:
-            found.drop(f"text not shorter than {max_tokens} tokens", key)
-        else:
-            found.items.append(TrainItem(key, "", ids, 0.0, kind=KIND))
+        add_text(found, key, tokenize(texts[key]), max_tokens)
     return found
 
 
-def check_unit(unit: str, dataset_type: str) -> None:
-    """Sentences have no duration to count. Raises UsageError."""
-    if unit not in ("tokens", "utterances") or dataset_type != "small":
-        raise UsageError(
-            f"a language model cannot be trained with batch_unit {unit} and dataset_type {dataset_type}",
-            hint="batch_unit: tokens (or utterances), dataset_type: small",
-        )
+def add_text(found: Inspection, key: str, ids: tuple[int, ...], max_tokens: int, **more: Any) -> None:
+    """Put a text of these token ids into ``found.items``, with ``more`` of the item, or into ``found.dropped``."""
+    if not ids:
+        found.drop("empty text", key)
+    elif len(ids) >= max_tokens:
+        found.drop(f"text not shorter than {max_tokens} tokens", key)
+    else:
+        found.items.append(TrainItem(key, "", ids, 0.0, kind=KIND, **more))

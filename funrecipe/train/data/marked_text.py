@@ -1,0 +1,123 @@
+"""The training data of a punctuation model: words, and the mark after each of them.
+
+``text`` holds texts with their marks (``ID 今天，好吗？``). Or, as FunASR's trainer takes it, ``text`` holds words with
+blanks between them and ``punc`` as many marks (``_``: none); a last word ``vad:N`` says that a stream's first N words
+come from earlier calls.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+
+from funrecipe.data.kaldi_dir import read_texts
+from funrecipe.errors import DataError
+from funrecipe.model_folder import ModelFolder
+from funrecipe.punctuation.render import COMMA, NO_MARK, PERIOD, mark_names
+from funrecipe.punctuation.words import splitter_of
+from funrecipe.score.punctuation import MARKS, cut_at_marks
+from funrecipe.text.units import is_mark
+from funrecipe.train.data.identity import set_fingerprint
+from funrecipe.train.data.small import Inspection
+from funrecipe.train.data.text_data import add_text
+
+INSTEAD = {"！": PERIOD, "；": COMMA, "、": COMMA}  # for marks that a model does not have
+KNOWN_WORDS = "vad:"
+
+
+class MarkedTextReader:
+    """Words and marks of texts, as numbers of one model.
+
+    Attributes:
+        unknown: words that became ``<unk>``.
+        unmarked: marks that the model has no number for, nor another one instead.
+
+    Raises:
+        DataError: ``punc_list`` has no ``_``.
+    """
+
+    glued = 0  # no text of this kind loses its blanks
+
+    def __init__(self, folder: ModelFolder) -> None:
+        self.split = splitter_of(folder)
+        self.word_ids = {word: i for i, word in enumerate(folder.tokens)}
+        self.unknown_id = self.word_ids.get("<unk>", len(folder.tokens) - 1)
+        self.mark_ids = {mark: i for i, mark in enumerate(mark_names(folder.config["punc_list"]))}
+        self.unknown: Counter[str] = Counter()
+        self.unmarked: Counter[str] = Counter()
+        if NO_MARK not in self.mark_ids:
+            raise DataError(f"punc_list has no {NO_MARK}", where=str(folder.path))
+
+    def read(self, text: str) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        """Ids of the words of ``text`` and of their marks. Quotes, brackets and the like are left out."""
+        words: list[str] = []
+        marks: list[str] = []
+        for part, mark in cut_at_marks(text):
+            found = [word for word in map(self.spoken, self.split(part)) if word]
+            words += found
+            marks += [NO_MARK] * len(found)
+            if mark and marks:
+                marks[-1] = mark
+        return self.encode(words, marks)
+
+    def spoken(self, word: str) -> str:
+        """``word`` without marks around it, unless the model knows it with them."""
+        if word in self.word_ids:
+            return word
+        start, end = 0, len(word)
+        while start < end and is_mark(word[start]):
+            start += 1
+        while end > start and is_mark(word[end - 1]):
+            end -= 1
+        return word[start:end]
+
+    def encode(self, words: list[str], marks: list[str]) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        return tuple(map(self.word_id, words)), tuple(map(self.mark_id, marks))
+
+    def word_id(self, word: str) -> int:
+        """The number of a word, as it is or in lower case."""
+        found = self.word_ids.get(word, self.word_ids.get(word.lower()))
+        self.unknown.update([word.lower()] if found is None else ())
+        return self.unknown_id if found is None else found
+
+    def mark_id(self, mark: str) -> int:
+        """The number of a mark, or of what stands for it."""
+        name = MARKS.get(mark, mark)
+        for known in (name, INSTEAD.get(name)):
+            if known in self.mark_ids:
+                return self.mark_ids[known]
+        self.unmarked.update([mark])
+        return self.mark_ids[NO_MARK]
+
+
+def inspect_marked_text(data_dir: Path, reader: MarkedTextReader, *, max_tokens: int) -> Inspection:
+    """The usable texts of ``data_dir``, ids in byte order.
+
+    Raises:
+        DataError: no file ``text``, or lines that cannot be read.
+    """
+    texts = read_texts(data_dir / "text")
+    listed = read_texts(data_dir / "punc") if (data_dir / "punc").exists() else None
+    found = Inspection([], total=len(texts))
+    found.fingerprint = set_fingerprint((key, text, (listed or {}).get(key, "")) for key, text in texts.items())
+    for key in sorted(texts):
+        words, known = texts[key].split(), -1
+        if words and words[-1].startswith(KNOWN_WORDS):
+            known = known_words(words.pop(), f"{data_dir / 'text'}: {key}")
+        if listed is None:
+            ids, marks = reader.read(" ".join(words))
+        elif len(words) != len(listed.get(key, "").split()):
+            found.drop("not as many marks in 'punc' as words in 'text'", key)
+            continue
+        else:
+            ids, marks = reader.encode(words, listed[key].split())
+        add_text(found, key, ids, max_tokens, labels=marks, known=known)
+    return found
+
+
+def known_words(word: str, where: str) -> int:
+    """``vad:12`` -> 12; ``vad:`` -> 0. Raises DataError."""
+    number = word.removeprefix(KNOWN_WORDS) or "0"
+    if not number.lstrip("-").isdecimal():
+        raise DataError(f"'{word}' is not '{KNOWN_WORDS}' and a number of words", where=where)
+    return max(0, int(number))
