@@ -18,7 +18,7 @@ declare_option data_dir ./data "folder with punc.txt (key text) and, for scoring
 declare_option output_dir ./results "folder of the results"
 declare_option njob 64 "number of processes; at most one per core" positive
 declare_option checkpoint_dir "" "folder of a fine-tuning run, whose weights replace the model's"
-declare_option checkpoint_name punc.pb "weights in checkpoint_dir"
+declare_option checkpoint_name punc.pb "weights in checkpoint_dir; if missing, the run's own average"
 declare_option text_rules 0.7 "rules for writing punctuation, by FunASR version" "0.7|0.8|1.4"
 parse_options "$@"
 
@@ -29,7 +29,9 @@ cores=$(nproc)
 if stage 1; then
   log "Stage 1: Punctuating ..."
   rm -f "$output_dir/punc.json"
-  funrecipe punctuate --model="$model" ${checkpoint_dir:+--weights="$checkpoint_dir/$checkpoint_name"} \
+  weights=${checkpoint_dir:+$checkpoint_dir/$checkpoint_name}
+  if [ -z "${option_given[checkpoint_name]:-}" ] && [ ! -e "$weights" ]; then weights=$checkpoint_dir; fi # the run's own
+  funrecipe punctuate --model="$model" ${weights:+--weights="$weights"} \
     --text_rules="$text_rules" --njob="$((njob < cores ? njob : cores))" -- "$data_dir/punc.txt" "$results"
 fi
 

@@ -9,7 +9,8 @@ from pathlib import Path
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("--model", required=True, help="punctuation model: folder or id")
-    add("--weights", type=Path, help="a checkpoint to use instead of the model's")
+    add("--weights", type=Path, help="a checkpoint, or the folder of a fine-tuning run, to use instead of the model's")
+    add("--drop_marks", action="store_true", help="the texts have marks: punctuate them anew")
     add("--text_rules", default="0.7", help="rules for writing punctuation: 0.7, 0.8 or 1.4 (default: %(default)s)")
     add("--njob", type=int, default=1, help="processes (default: %(default)s)")
     add("texts", metavar="TEXTS", type=Path, help="lines 'key text'")
@@ -21,12 +22,17 @@ def run(args: argparse.Namespace) -> None:
     from funrecipe.errors import UsageError
     from funrecipe.files import write_text
     from funrecipe.hub import open_model
+    from funrecipe.model_folder.checkpoints import find_checkpoint
     from funrecipe.punctuation.in_parallel import punctuate_texts
+    from funrecipe.score.punctuation import without_marks
 
     if args.njob < 1:
         raise UsageError(f"--njob must be 1 or more, got {args.njob}")
     texts = dict(sorted(read_texts(args.texts).items()))
-    how = {"weights": args.weights, "rules": args.text_rules, "processes": args.njob}
+    if args.drop_marks:
+        texts = {key: without_marks(text) for key, text in texts.items()}
+    weights = find_checkpoint(args.weights) if args.weights and args.weights.is_dir() else args.weights
+    how = {"weights": weights, "rules": args.text_rules, "processes": args.njob}
     marked = punctuate_texts(list(texts.values()), open_model(args.model).path, **how)
     write_text(args.output_dir / "infer.out", (f"{key}\t{text}\n" for key, text in zip(texts, marked, strict=True)))
     print(f"{len(texts)} texts in {args.output_dir / 'infer.out'}")

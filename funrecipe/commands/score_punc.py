@@ -10,15 +10,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("--ref", type=Path, required=True, help="lines 'key text' with punctuation")
     add("--hyp", type=Path, required=True, help="the same for the results, such as infer.out")
+    add("--baseline", type=Path, help="results of another system, A, to compare with those of --hyp, B")
     add("--out", type=Path, help="JSON to write")
 
 
 def run(args: argparse.Namespace) -> None:
     from funrecipe.data.kaldi_dir import read_texts
     from funrecipe.files import write_json
+    from funrecipe.score.compare import compare_marks
     from funrecipe.score.punctuation import score_punctuation
 
-    score = score_punctuation(read_texts(args.ref), read_texts(args.hyp))
+    references, results = read_texts(args.ref), read_texts(args.hyp)
+    score = score_punctuation(references, results)
     if args.out:
         write_json(args.out, score.as_json())
     print("\n".join(score.lines()))
+    if args.baseline:
+        print(compare_marks(references, read_texts(args.baseline), results))

@@ -11,11 +11,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--ref", type=Path, required=True, help="lines 'key [[start_ms, end_ms], ...]', or an RTTM file *.rttm")
     add("--hyp", type=Path, required=True, help="the same for the results, such as 1best_recog/text")
     add("--reco2dur", type=Path, help="seconds of each recording (default: up to the last segment of either side)")
+    add("--baseline", type=Path, help="results of another system, A, to compare with those of --hyp, B")
     add("--out", type=Path, help="JSON to write: the rates, in total and for each recording")
 
 
 def run(args: argparse.Namespace) -> None:
     from funrecipe.files import write_json
+    from funrecipe.score.compare import compare_segments
     from funrecipe.score.read import stream_durations
     from funrecipe.score.segments import VadErrors, read_segments, require_results, score_recordings
 
@@ -29,3 +31,7 @@ def run(args: argparse.Namespace) -> None:
         recordings = {key: found.as_json() for key, found in errors.items()}
         write_json(args.out, {**total.as_json(), "recordings": recordings})
     print("\n".join(total.lines()))
+    if args.baseline:
+        before = read_segments(args.baseline)
+        require_results(references, args.baseline, before)
+        print(compare_segments(references, before, found, durations_ms))

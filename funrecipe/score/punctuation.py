@@ -130,7 +130,7 @@ def split_marks(text: str) -> list[tuple[str, str]]:
 
 
 def without_marks(text: str) -> str:
-    """``text`` with a blank for every mark."""
+    """``text`` with a space for every mark."""
     return " ".join(part for part, _ in cut_at_marks(text)).strip()
 
 

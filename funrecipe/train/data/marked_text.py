@@ -1,7 +1,7 @@
 """The training data of a punctuation model: words, and the mark after each of them.
 
 ``text`` holds texts with their marks (``ID 今天，好吗？``). Or, as FunASR's trainer takes it, ``text`` holds words with
-blanks between them and ``punc`` as many marks (``_``: none); a last word ``vad:N`` says that a stream's first N words
+spaces between them and ``punc`` as many marks (``_``: none); a last word ``vad:N`` says that a stream's first N words
 come from earlier calls.
 """
 
@@ -36,7 +36,7 @@ class MarkedTextReader:
         DataError: ``punc_list`` has no ``_``.
     """
 
-    glued = 0  # no text of this kind loses its blanks
+    glued = 0  # no text of this kind loses its spaces
 
     def __init__(self, folder: ModelFolder) -> None:
         self.split = splitter_of(folder)
