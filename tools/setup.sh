@@ -31,6 +31,7 @@ install_debian_packages() {
   command -v chromium > /dev/null || missing+=(chromium)
   [ -x /usr/lib/sctk/bin/sclite ] || missing+=(sctk)
   command -v slurmctld > /dev/null || missing+=(slurmctld slurmd slurm-client munge iproute2)
+  command -v sge_qmaster > /dev/null || missing+=(gridengine-master gridengine-exec gridengine-client)
   [ -x .venv/bin/python ] || "$base_python" -c 'import ensurepip' 2>/dev/null || missing+=(python3-venv)
   if [ ${#missing[@]} -eq 0 ] || [ "$(id -u)" -ne 0 ] || ! command -v apt-get > /dev/null; then return; fi
   echo "setup.sh: apt-get install ${missing[*]}"

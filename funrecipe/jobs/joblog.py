@@ -13,7 +13,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-_ERROR = re.compile(r"error|exception|killed|no space left|cannot", re.IGNORECASE)
+_ERROR = re.compile(r"error|exception|killed|no space left|cannot|unable", re.IGNORECASE)
 _BEGINNINGS = ("# Launched at", "# Started at")
 _TAIL_BYTES = 20_000
 

@@ -145,7 +145,10 @@ class LauncherBackend:
                 self.outcomes[number] = Outcome(said)
             else:
                 log = self.plan.output_dir / "log" / LOG_NAME
-                self.outcomes[number] = Outcome(1, f"its worker said no end; the launcher ended with {code}, see {log}")
+                what = (
+                    f"its worker said no end; the launcher ended with {code}: {joblog.last_error_line(log)}; see {log}"
+                )
+                self.outcomes[number] = Outcome(1, what)
 
 
 def split_launcher(launcher: str) -> list[str]:
