@@ -16,7 +16,7 @@ from funrecipe.jobs import slurm, slurm_record, slurm_work
 from funrecipe.jobs.backend_options import BackendOptions, read_slurm_options
 from funrecipe.jobs.model_record import ModelRecord
 from funrecipe.jobs.plan import Job, Plan
-from funrecipe.jobs.slurm_client import read_squeue
+from funrecipe.jobs.slurm_client import Answer, read_squeue
 from funrecipe.jobs.slurm_states import is_for_ever
 from funrecipe.jobs.slurm_work import DecodingWork
 from funrecipe.jobs.status import JobStatus, write_status
@@ -331,20 +331,42 @@ def test_a_plan_is_not_replaced_under_arrays_that_live(cluster: FakeCluster, pla
     assert not (plan.output_dir / "slurm.json").exists()
 
 
-def test_squeue_is_asked_less_and_less(cluster: FakeCluster, plan: Plan, monkeypatch) -> None:
-    """An hour of a run without news: about one question in 30 s."""
-    for name, value in (("FIRST_ASK_S", 1.0), ("LAST_ASK_S", 30.0)):
+@pytest.mark.parametrize("is_down", [False, True])
+def test_an_hour_of_a_run_takes_few_calls(cluster: FakeCluster, tmp_path: Path, monkeypatch, is_down: bool) -> None:
+    """A thousand jobs run for an hour without news, or the controller does not answer for that long."""
+    for name, value in (("FIRST_ASK_S", 1.0), ("LAST_ASK_S", 30.0), ("RETRY_SUBMIT_S", 10.0)):
         monkeypatch.setattr(slurm, name, value)
-    backend, now, asked = started(plan), 0.0, []
+    plan, calls, now = plan_of(tmp_path, 1000), [], 0.0
+    queue = "".join(f"100|{number}|RUNNING|n1|None\n" for number in range(1, 1001))
+
+    class Instant:
+        """A call that is answered when it is asked for."""
+
+        def __init__(self, command: list[str], *_: object) -> None:
+            self.name = command[0]
+            calls.append(self.name)
+
+        def answer(self) -> Answer:
+            if is_down and self.name == "squeue":
+                return Answer(1, "", "Unable to contact slurm controller")
+            outputs = {"scontrol": "MaxArraySize = 1001", "sbatch": "100", "squeue": queue}
+            return Answer(0, outputs.get(self.name, ""), "")
+
+        wait = answer
+
+        def give_up(self) -> None:
+            pass
+
+    monkeypatch.setattr(slurm, "Call", Instant)
     monkeypatch.setattr(slurm.time, "monotonic", lambda: now)
-    backend._next_ask = 0.0
+    backend = started(plan)
     while now < 3600:
-        if now >= backend._next_ask:
-            asked.append(now)
-            backend._ask_later()
-        now += 0.5
+        assert backend.poll()
+        now += backend.poll_s
+    counts = {name: calls.count(name) for name in ("scontrol", "sbatch", "squeue", "scancel", "sacct")}
+    assert counts["scontrol"] == counts["sbatch"] == 1 and counts["scancel"] == counts["sacct"] == 0
+    assert 110 < counts["squeue"] < 130
     backend.cancel()
-    assert len(asked) < 130 and asked[-1] - asked[-2] == 30.0
 
 
 def test_reasons_may_hold_anything() -> None:

@@ -128,8 +128,10 @@ def run(*arguments: str) -> tuple[float, float]:
     _, status, usage = os.wait4(pid, 0)
     if status != 0:
         raise SystemExit(f"{arguments[0]} ended with {os.waitstatus_to_exitcode(status)}")
-    print(f"{arguments[0]}: {time.monotonic() - before:.1f} s", file=sys.stderr, flush=True)
-    return usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1000
+    cpu_s, peak_mb = usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1000
+    wall_s = time.monotonic() - before
+    print(f"{arguments[0]}: {cpu_s:.1f} s of CPU in {wall_s:.1f} s, {peak_mb:.0f} MB", file=sys.stderr, flush=True)
+    return cpu_s, peak_mb
 
 
 if __name__ == "__main__":
