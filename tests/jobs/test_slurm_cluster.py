@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import signal
 import subprocess
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -116,6 +118,22 @@ def test_a_run_that_was_left_is_taken_over_even_if_the_controller_is_restarted(s
     assert again.returncode == 0, said
     assert "looking for arrays" in said and "Slurm: array " not in said, said
     site.assert_same_as_local("left")
+
+
+def test_a_recipe_killed_while_it_submits_submits_nothing_twice(site: Site) -> None:
+    site.drain()
+    process, record = site.start("killed", "--backend", "slurm"), site.folder / "killed/slurm.json"
+    site.wait_for(lambda: record.exists() and "funrecipe-" in record.read_text(), process)
+    os.killpg(process.pid, signal.SIGKILL)  # sbatch has a session of its own
+    process.communicate(timeout=SECONDS)
+    again = site.start("killed", "--backend", "slurm")
+    site.wait_for(lambda: site.states().count("PENDING") == 4, again)
+    time.sleep(3)
+    assert len(site.states()) == 4
+    site.resume()
+    said, _ = again.communicate(timeout=SECONDS)
+    assert again.returncode == 0, said
+    site.assert_same_as_local("killed")
 
 
 def test_another_plan_is_refused_while_the_arrays_of_the_first_live(site: Site) -> None:
