@@ -60,6 +60,7 @@ train_in_processes() {
 start_processes() {
   local processes=$num_processes place=(--standalone) output_dir=$1
   shift
+  if [ "${SLURM_RESTART_COUNT:-0}" -gt 0 ]; then export FUNRECIPE_RETRIED=1; fi # a job that was requeued
   if [ "$backend" = slurm ]; then
     given backend_opts on_interrupt
     funrecipe train_on_slurm --output_dir="$output_dir" --num_nodes "$num_nodes" --num_gpus "$num_gpus" \
@@ -67,7 +68,6 @@ start_processes() {
     return
   fi
   set -- --output_dir="$output_dir" "$@"
-  if [ "${SLURM_RESTART_COUNT:-0}" -gt 0 ]; then export FUNRECIPE_RETRIED=1; fi # a job that was requeued
   if [ "$num_gpus" -gt 0 ]; then processes=$num_gpus; fi
   if [ "$((processes * num_nodes + max_restarts))" -eq 1 ]; then
     funrecipe train --num_gpus "$num_gpus" "$@"

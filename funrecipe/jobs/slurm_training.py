@@ -166,6 +166,6 @@ class _Shown:
                 print(line, file=sys.stderr)
         kind = re.sub(r"\d+", "", notice)  # not for each second that passes
         if notice and kind != self.notice:
-            print(f"Slurm: {notice}", file=sys.stderr)
+            print(notice, file=sys.stderr)
         self.notice = kind
         sys.stderr.flush()

@@ -111,7 +111,7 @@ def test_what_the_log_gains_is_shown(tmp_path: Path, capsys: pytest.CaptureFixtu
         with open(log, "a") as file:
             file.write(text)
         shown.update(notice)
-    assert capsys.readouterr().err == "one\nSlurm: 1 job waiting\ntwo\nSlurm: silent, 3 s\n"
+    assert capsys.readouterr().err == "one\n1 job waiting\ntwo\nsilent, 3 s\n"
 
 
 @pytest.mark.parametrize("text", ["train: 4", "train:\n  memory: 4G", "train:\n  train: {}"])
