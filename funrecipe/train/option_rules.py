@@ -50,7 +50,7 @@ OF_SOUND = ("speed_perturb", "noise_scp", "rir_scp", "specaug", "min_ms", "max_m
 OF_SPELLING = ("phone_ctc_weight", "share_pronunciations")
 MEANINGLESS = {
     **dict.fromkeys((TEXTS, MARKED_TEXTS), OF_SOUND + OF_SPELLING),
-    SEGMENTS: (*OF_SPELLING, "extend_vocab", "max_tokens"),
+    SEGMENTS: (*OF_SPELLING, "extend_vocab", "max_tokens", "model_conf"),
 }
 UNITS = {
     **dict.fromkeys((TEXTS, MARKED_TEXTS), ("tokens", "utterances")),

@@ -227,6 +227,7 @@ def test_every_way_to_say_where_speech_is(
         (VAD, {"phone_ctc_weight": 0.2}, "phone_ctc_weight has no effect on models of family 'e2evad'"),
         (OFFLINE, {"model_conf": {"lsm_weight": 0.1}}, "have no setting 'lsm_weight'"),
         (OFFLINE, {"model_conf": {"punc_weight": "heavy"}}, "punc_weight is 'heavy'"),
+        (VAD, {"model_conf": {"lsm_weight": 0.1}}, "model_conf has no effect on models of family 'e2evad'"),
         (VAD, {"data_dir": "texts"}, "no such|wav.scp"),
         (OFFLINE, {"best_model_criterion": [["valid", "cer_decode", "min"]]}, "no value valid.cer_decode"),
     ],
