@@ -95,6 +95,22 @@ class Transcripts:
         self.by_key[key] = Transcript("", error=reason)
 
 
+def group_by_options(options: Mapping[str, Any], keys: Sequence[str]) -> dict[tuple[tuple[str, Any], ...], list[str]]:
+    """Keys by the options that hold for them: those given once, and those of which a list has one for every key.
+
+    Raises:
+        UsageError: a list of another length.
+    """
+    for name, value in options.items():
+        if isinstance(value, list) and len(value) != len(keys):
+            raise UsageError(f"{name} has {len(value)} values for {len(keys)} recordings", where=name)
+    groups: dict[tuple[tuple[str, Any], ...], list[str]] = {}
+    for number, key in enumerate(keys):
+        chosen = tuple((name, v[number] if isinstance(v, list) else v) for name, v in options.items())
+        groups.setdefault(chosen, []).append(key)
+    return groups
+
+
 class LoadedModel:
     """A model that recognizes. Threads may share it.
 
@@ -141,15 +157,20 @@ class LoadedModel:
     def transcribe_all(
         self, audio: Sequence[Any], *, audio_fs: int | None = None, batch_size: int = 16, **options: Any
     ) -> list[Transcript]:
-        """Recognize many recordings, batched by length; one that cannot be read has an ``error``."""
-        recognizer = self.recognizer(replace(self._options, **options))
+        """Recognize many recordings, batched by length; one that cannot be read has an ``error``.
+
+        Args:
+            options: as in :meth:`transcribe`; a list has one value per recording (``language=["zh", "en"]``).
+        """
         sources = {str(number): source for number, source in enumerate(audio)}
 
         def read(key: str) -> np.ndarray:
             return read_audio(sources[key], sample_rate_hz=self.sample_rate_hz, audio_fs=audio_fs)
 
-        results = Transcripts(spells_spaces=recognizer.tokenizer.spells_spaces or None)
-        self.decode_into(results, recognizer, dict.fromkeys(sources, ""), read, batch_size=batch_size)
+        results = Transcripts(spells_spaces=self.folder.tokenizer.spells_spaces or None)
+        for chosen, keys in group_by_options(options, list(sources)).items():
+            recognizer = self.recognizer(replace(self._options, **dict(chosen)))
+            self.decode_into(results, recognizer, dict.fromkeys(keys, ""), read, batch_size=batch_size)
         return [results.by_key[key] for key in sources]
 
     def decode_into(

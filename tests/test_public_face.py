@@ -6,6 +6,7 @@ import dataclasses
 import doctest
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import funrecipe
@@ -48,6 +49,21 @@ def test_bad_audio_is_an_error_alone_and_a_field_in_a_list(tmp_path: Path) -> No
     good, bad = model.transcribe_all([AUDIO[0], broken])
     assert good.error is None and good.tokens
     assert bad.error and bad.text == ""
+
+
+def test_a_list_of_values_gives_each_recording_its_own() -> None:
+    """Languages of SenseVoice in an order that mixes them: as each recording alone."""
+    model = funrecipe.load(ROOT / "tests/data/parity/sensevoice_small", device="cpu")
+    with np.load(ROOT / "tests/data/parity/sensevoice_small/io.npz") as arrays:
+        waves = [arrays[f"in.wav{i}"].astype(np.float32) / 32768 for i in (0, 1, 0, 2)]
+    languages = ["zh", "en", "en", "zh"]
+    together = model.transcribe_all(waves, language=languages, output="rich", audio_fs=16000)
+    alone = [model.transcribe(w, language=name, output="rich", audio_fs=16000) for w, name in zip(waves, languages)]
+    assert [t.text for t in together] == [t.text for t in alone]
+    assert [t.score for t in together] == pytest.approx([t.score for t in alone], abs=1e-3)
+    assert together[0].score != pytest.approx(together[2].score, abs=1e-3)  # the same recording
+    with pytest.raises(UsageError, match="language has 1 values for 4 recordings"):
+        model.transcribe_all(waves, language=["zh"], audio_fs=16000)
 
 
 def test_an_option_that_does_not_exist_or_has_no_effect_is_refused() -> None:

@@ -97,7 +97,7 @@ def test_what_can_be_trained_goes_through_the_recipe(family, tiny_model, data_di
         (tmp_path / "data" / name / "wav.scp").write_text("".join(f"{k} {data_dir}/{k}.wav\n" for k in keys))
         (tmp_path / "data" / name / "text").write_text("".join(f"{k} {' '.join(tokens)}\n" for k in keys), "utf-8")
     run("finetune", "--model", tiny_model(family), "--data_dir", tmp_path / "data", "--output_dir",
-        tmp_path / "out", "--max_epoch", "1", "--stop_stage", "3", "--max_bad_share", "1")  # fmt: skip
+        tmp_path / "out", "--max_epoch", "1", "--stage", "2", "--stop_stage", "3", "--max_bad_share", "1")  # fmt: skip
     recognize = pipeline(task=Tasks.auto_speech_recognition, model=tmp_path / "out", ngpu=0)
     assert len(recognize(audio_in=data_dir / "wav.scp", output_dir=tmp_path / "results")) == 6
 
