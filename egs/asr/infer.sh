@@ -66,12 +66,14 @@ if stage 1; then
     launch_jobs "$plan" "$digest"
     funrecipe merge --plan="$plan" --digest="$digest" --max_failed="$max_failed"
   fi
+  embed_speakers
   join_recordings
 elif [ "$stop_stage" -ge 2 ] && [ -e "$plan" ] && has_pieces; then
   asked model checkpoint_dir checkpoint_name audio_fs channel "${decoding[@]}"
   funrecipe plan --check=true --output_dir="$decoded" "${flags[@]}"
   digest=$(digest_of "$plan")
 fi
+[ -n "$digest" ] || digest=$(digest_without_pieces)
 run_record=() # a plan of pieces has other ids than the results
 if [ "$is_cut" = true ]; then run_record=(--digest="$digest"); else run_record=(--plan="$plan" --digest="$digest"); fi
 

@@ -27,11 +27,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> None:
     from funrecipe.data.kaldi_dir import read_data_dir
     from funrecipe.score.rttm import SpeakerTurn, write_rttm
-    from funrecipe.speaker.from_results import diarize_results, read_speaker_counts
+    from funrecipe.speaker.from_results import diarize_results, places_of, read_speaker_counts
 
     data = read_data_dir(args.data_dir, allow_pipes=args.allow_pipes == "true")
     counts = args.num_speakers or read_speaker_counts(args.data_dir / "reco2num_spk")
-    found = diarize_results(args.results, data.utterances, counts)
+    found = diarize_results(args.results, places_of(data.utterances), counts)
     turns = {
         recording: [SpeakerTurn(turn.start_s, turn.end_s, str(turn.speaker)) for turn in diarization.turns]
         for recording, diarization in found.items()

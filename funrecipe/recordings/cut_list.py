@@ -18,7 +18,7 @@ from funrecipe.files import write_text
 from funrecipe.identity import code_version, file_stamp, value_digest
 from funrecipe.model_folder import open_model_folder
 from funrecipe.recordings.cutting import Cutter, QuietCutter
-from funrecipe.recordings.piece_list import PIECES, CutRecording, PieceTimes, write_piece_dir
+from funrecipe.recordings.piece_list import DIGEST, PIECES, CutRecording, PieceTimes, write_piece_dir
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ def cut_to_dir(
     stamps = [(u.utt_id, u.audio, u.start_s, u.end_s, file_stamp(u.audio)) for u in utterances]
     weights = None if options.vad is None else file_stamp(open_model_folder(options.vad).weights)
     wanted = value_digest([repr(options), weights, repr(stamps), code_version()])
-    done = piece_dir / ".digest"
+    done = piece_dir / DIGEST
     if done.is_file() and (piece_dir / PIECES).is_file() and done.read_text().strip() == wanted:
         return None
     done.unlink(missing_ok=True)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from funrecipe.data.kaldi_dir import read_texts
 from funrecipe.errors import DataError
-from funrecipe.recordings.assemble import Punctuates, Recognized, assemble
+from funrecipe.recordings.assemble import Punctuates, Recognized, SpeakersOf, assemble
 from funrecipe.recordings.piece_list import CutRecording, PieceTimes, missing_pieces, read_piece_dir
 from funrecipe.recordings.transcript import RecordingTranscript
 
@@ -25,13 +25,21 @@ WITH_PUNCTUATION = {"text_with_punc": lambda t: t.text}
 
 
 def join_results(
-    piece_dir: Path, results: Path, *, punctuator: Punctuates | None = None, text_rules: str = "1.4"
+    piece_dir: Path,
+    results: Path,
+    *,
+    punctuator: Punctuates | None = None,
+    text_rules: str = "1.4",
+    speakers: Path | None = None,
+    n_speakers: Mapping[str, int] | int | None = None,
 ) -> Iterator[RecordingTranscript | CutRecording]:
     """The transcript of every recording in order of ids, or a :class:`CutRecording` with its ``error``.
 
     Args:
         piece_dir: what :func:`funrecipe.recordings.piece_list.write_piece_dir` wrote.
         results: ``1best_recog`` of the run that decoded it; it may be missing where there are no pieces.
+        speakers: ``1best_recog`` of a run with a speaker model that embedded the windows of the pieces.
+        n_speakers: how many speak, in all recordings or by id; where nothing is said it is estimated.
 
     Raises:
         DataError: files that are missing or damaged.
@@ -44,18 +52,43 @@ def join_results(
     }
     if has_pieces and not (results / "text").exists():
         raise DataError("no results of the pieces", where=str(results), hint="decode them first")
+    known = {name: found for name, found in values.items() if found or name != "timestamp"}
+    speakers_of: dict[str, SpeakersOf] = {}
+    if speakers is not None and has_pieces:
+        known["speakers"] = read_texts(speakers / "text")
+        speakers_of = _find_speakers(speakers / "text", recordings, n_speakers)
     for key in sorted({*recordings, *failed}):
         if key in failed:
             yield CutRecording(key, error=failed[key])
             continue
         recording = recordings[key]
-        if missing := missing_pieces(recording, values["text"]):
+        if missing := missing_pieces(recording, known):
             yield CutRecording(
                 key, error=f"{len(missing)} of {len(recording.pieces)} pieces failed, first {missing[0]}"
             )
             continue
         pieces = [_recognized(piece, piece.id_in(key), values) for piece in recording.pieces]
-        yield assemble(key, recording.duration_ms, pieces, punctuator=punctuator, text_rules=text_rules)
+        yield assemble(
+            key,
+            recording.duration_ms,
+            pieces,
+            punctuator=punctuator,
+            text_rules=text_rules,
+            speakers_of=speakers_of.get(key),
+        )
+
+
+def _find_speakers(
+    path: Path, recordings: Mapping[str, CutRecording], n_speakers: Mapping[str, int] | int | None
+) -> dict[str, SpeakersOf]:
+    from funrecipe.speaker.from_results import diarize_results
+
+    places = {
+        piece.id_in(key): (key, piece.heard_from_ms / 1000)
+        for key, recording in recordings.items()
+        for piece in recording.pieces
+    }
+    return {key: found.speakers_of for key, found in diarize_results(path, places, n_speakers).items()}
 
 
 def _recognized(piece: PieceTimes, name: str, values: dict[str, dict[str, str]]) -> Recognized:
@@ -66,8 +99,8 @@ def _recognized(piece: PieceTimes, name: str, values: dict[str, dict[str, str]])
         piece.heard_from_ms,
         piece.heard_to_ms,
         values["text"][name],
-        tuple(values["token"].get(name, "").split()),
-        float(values["score"].get(name, "0")),
+        tuple(values["token"][name].split()),
+        float(values["score"][name]),
         None if times is None else json.loads(times),
         piece.cut_ms,
     )

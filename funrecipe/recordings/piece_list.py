@@ -19,6 +19,7 @@ from funrecipe.files import write_text
 
 PIECES = "pieces"
 NO_CUT = "-"
+DIGEST = ".digest"  # what the pieces were made from and how
 
 
 @dataclass(frozen=True)
@@ -94,6 +95,13 @@ def read_piece_dir(folder: Path) -> tuple[dict[str, CutRecording], dict[str, str
     return recordings, {row[0]: row[2] for row in failed if len(row) == 3}
 
 
-def missing_pieces(recording: CutRecording, results: Mapping[str, str]) -> list[str]:
-    """The pieces of a recording that have no result."""
-    return [name for piece in recording.pieces if (name := piece.id_in(recording.key)) not in results]
+def missing_pieces(recording: CutRecording, results: Mapping[str, Mapping[str, str]]) -> list[str]:
+    """The pieces of a recording that some of the files of ``results`` lack."""
+    names = (piece.id_in(recording.key) for piece in recording.pieces)
+    return [name for name in names if any(name not in found for found in results.values())]
+
+
+def digest_without_pieces(folder: Path) -> str:
+    """What identifies recordings without speech, of which nothing is decoded; empty where there are pieces."""
+    has_pieces = (folder / "segments").stat().st_size > 0
+    return "" if has_pieces else (folder / DIGEST).read_text(encoding="utf-8").strip()

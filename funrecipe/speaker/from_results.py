@@ -40,20 +40,24 @@ def utterance_vectors(path: Path) -> dict[str, np.ndarray]:
     return vectors
 
 
+def places_of(utterances: Iterable[Utterance]) -> dict[str, tuple[str, float]]:
+    """The recording of each utterance, a segment of speech or a whole recording, and where it starts there in s."""
+    return {u.utt_id: (u.recording_id or u.utt_id, u.start_s or 0.0) for u in utterances}
+
+
 def diarize_results(
-    path: Path, utterances: Iterable[Utterance], n_speakers: Mapping[str, int] | int | None = None
+    path: Path, places: Mapping[str, tuple[str, float]], n_speakers: Mapping[str, int] | int | None = None
 ) -> dict[str, Diarization]:
     """The speakers of every recording, by the windows of its utterances.
 
     Args:
-        utterances: of the data directory: a segment of speech each, or a whole recording.
+        places: utterance -> its recording and where it starts in it, in seconds.
         n_speakers: how many speak, in all recordings or by recording id; where nothing is said it is estimated.
 
     Raises:
         DataError: as :func:`read_results`, or an utterance that the data directory does not have.
         UsageError: as :func:`funrecipe.speaker.diarization.diarize`.
     """
-    places = {u.utt_id: (u.recording_id or u.utt_id, u.start_s or 0.0) for u in utterances}
     rows: dict[str, list[tuple[float, np.ndarray]]] = {recording: [] for recording, _ in places.values()}
     for key, matrix in read_results(path):
         if key not in places:

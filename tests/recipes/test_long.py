@@ -126,6 +126,33 @@ def test_recordings_without_speech_say_nothing_of_an_earlier_run(work, tmp_path)
     assert "utterances  " not in done.stdout
 
 
+def test_speakers_are_those_of_transcribe(work, tmp_path):
+    speaker_model = ROOT / "tests/data/parity/campplus"
+    common = ["--spk_model", speaker_model, "--output_dir", tmp_path / "out", "--stop_stage", "1"]
+    done = infer(work, *common, "--formats", "json,rttm", "--num_speakers", "2", "--njob", "2")
+    assert done.returncode == 0, done.stdout + done.stderr
+    command = [sys.executable, "-m", "funrecipe", "transcribe", f"{work}/data/a.wav", "--spk_model", speaker_model]
+    command += ["--n_speakers", "2", "--formats", "json,rttm", "--output_dir", tmp_path / "direct", "--device", "cpu"]
+    subprocess.run([*map(str, command)], check=True, cwd=ROOT)
+    for name in ("a.json", "a.rttm"):
+        assert (tmp_path / "out/transcripts" / name).read_bytes() == (tmp_path / "direct" / name).read_bytes()
+    sentences = json.loads((tmp_path / "out/transcripts/a.json").read_text())["sentences"]
+    assert sentences and all("speaker" in sentence for sentence in sentences)
+
+
+def test_results_of_another_run_in_the_folder_are_not_scored(work, tmp_path):
+    """Silence, cut, leaves no plan; then a run without cutting; then stage 2 as if it were the first run's."""
+    (tmp_path / "data").mkdir()
+    for name, recording in (("silent", "c"), ("spoken", "b")):
+        (tmp_path / "data/wav.scp").write_text(f"{name} {work}/data/{recording}.wav\n")
+        (tmp_path / "data/text").write_text(f"{name} 百\n")
+        cutting = [] if name == "silent" else ["--vad_model", "", "--formats", ""]
+        done = infer(tmp_path, "--output_dir", tmp_path / "out", "--njob", "1", *cutting)
+        assert done.returncode == 0, done.stdout + done.stderr
+    done = infer(tmp_path, "--output_dir", tmp_path / "out", "--stage", "2")
+    assert done.returncode == 3 and "the results are of plan" in done.stderr, done.stdout + done.stderr
+
+
 def test_without_a_vad_and_with_punctuation(work, tmp_path):
     (tmp_path / "data").mkdir()
     (tmp_path / "data/wav.scp").write_text(f"b {work}/data/b.wav\n")
