@@ -34,6 +34,7 @@ VERBS: dict[str, str] = {
     "der": "diarization error rate of RTTM files",
     "score_vad": "voice activity against a reference: miss, false alarm, detection cost",
     "score_punc": "punctuation against a reference: precision, recall, F1 of every mark",
+    "score_timestamps": "times of tokens against a CTM: mean absolute error",
     "punctuate": "add punctuation to a list of texts",
     "align": "give the time of each token of known texts",
     "normalize": "normalize text with a named profile",

@@ -1,4 +1,4 @@
-"""RTTM and UEM files: who speaks when, and which parts of a recording are scored."""
+"""NIST's RTTM, UEM and CTM files: who speaks when, which parts of a recording are scored, when tokens are spoken."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from funrecipe.files import write_text
 
 RTTM_FIELDS = 8  # of which the first, second, fourth, fifth and eighth are read; newer files have ten
 UEM_FIELDS = 4
+CTM_FIELDS = 5  # a confidence and more may follow
 
 
 @dataclass(frozen=True)
@@ -21,6 +22,15 @@ class SpeakerTurn:
     start_s: float
     end_s: float
     speaker: str
+
+
+@dataclass(frozen=True)
+class TimedToken:
+    """A token and when it is spoken."""
+
+    text: str
+    start_ms: float
+    end_ms: float
 
 
 def read_rttm(path: Path | str) -> dict[str, list[SpeakerTurn]]:
@@ -65,6 +75,28 @@ def read_uem(path: Path | str) -> dict[str, list[tuple[float, float]]]:
             raise DataError(f"the part ends at {end_s:g} s, not after {start_s:g} s", where=f"{path}:{number}")
         parts.setdefault(fields[0], []).append((start_s, end_s))
     return parts
+
+
+def read_ctm(path: Path | str) -> dict[str, list[TimedToken]]:
+    """The tokens of each recording in order of their starts; comments (``;;``) are skipped.
+
+    Raises:
+        DataError: the file cannot be read, a line is not CTM, or there are none; names file and line.
+    """
+    tokens: dict[str, list[TimedToken]] = {}
+    for number, fields in _rows(path):
+        if len(fields) < CTM_FIELDS:
+            raise DataError(
+                f"a line has {len(fields)} fields, not {CTM_FIELDS} or more",
+                where=f"{path}:{number}",
+                hint="RECORDING 1 START DURATION TOKEN",
+            )
+        start_s, length_s = (_seconds(field, path, number) for field in fields[2:4])
+        token = TimedToken(fields[4], 1000 * start_s, 1000 * (start_s + length_s))
+        tokens.setdefault(fields[0], []).append(token)
+    if not tokens:
+        raise DataError("no line of a CTM", where=str(path))
+    return {key: sorted(found, key=lambda token: token.start_ms) for key, found in tokens.items()}
 
 
 def write_rttm(path: Path | str, turns: Mapping[str, Iterable[SpeakerTurn]]) -> None:
