@@ -15,7 +15,9 @@ from funrecipe.errors import UsageError, unknown_name
 
 NONE: frozenset[str] = frozenset()
 RECOGNITION = "recognition"
-TASKS = (RECOGNITION, "vad", "speaker")  # what the jobs of a run can do
+VAD, SPEAKER, PUNCTUATION, TIMESTAMP = "vad", "speaker", "punctuation", "timestamp"
+TASKS = (RECOGNITION, VAD, SPEAKER, PUNCTUATION, TIMESTAMP)  # what the jobs of a run can do
+WITH_TEXTS = frozenset({PUNCTUATION, TIMESTAMP})  # tasks whose utterances come with a text
 TRANSCRIPTS, TEXTS, MARKED_TEXTS, SEGMENTS = "transcripts", "texts", "marked texts", "segments"
 FUSION = frozenset({"lm_weight", "ngram_weight", "hotword"})
 JOINT = FUSION | {"ctc_weight", "penalty", "maxlenratio", "minlenratio"}
@@ -24,7 +26,6 @@ PARAFORMER = frozenset(
 )
 TRANSDUCER = frozenset({"beam_size", "search_type", "score_norm"}) | FUSION
 SPEAKERS = "egs/speaker/infer.sh, or pipeline(task='speaker-verification')"
-SPEAKER = frozenset({"windows"})
 UNIASR = frozenset(
     {"decoding_mode", "decoding_ind", "token_num_relax", "beam_size", "nbest", "penalty", "lm_weight", "ngram_weight"}
 )
@@ -62,7 +63,7 @@ class Family:
         stream_options: the decode options that ``stream`` uses.
         has_times: whether ``search`` gives the time of every token without being asked.
         tiled: methods of the network by which ``search`` computes, and which a GPU computes in tiles.
-        task: what jobs do with it.
+        task: what jobs do with it; recognizers with a ``timestamp`` option also align known texts.
         instead: what a model that does not recognize speech is used with.
         unsupported: why a family that is known by name does not run here.
         classes_1x: what FunASR 1.x calls it in ``config.yaml``, the name of version 1.4 first.
@@ -116,8 +117,8 @@ def _speaker_family(kind: str, build: str, threshold: float, *classes_1x: str) -
     return Family(
         f"speaker embeddings ({kind})",
         build=build,
-        options=SPEAKER,
-        task="speaker",
+        options=frozenset({"windows"}),
+        task=SPEAKER,
         instead=SPEAKERS,
         has_tokens=False,
         has_cmvn=False,  # the features have the mean of the utterance subtracted, or no normalization
@@ -282,7 +283,7 @@ FAMILIES: dict[str, Family] = {
         measure="measures:SegmentMeasure",
         hub_task="voice-activity-detection",
         export="streams:ExportedVad",
-        task="vad",
+        task=VAD,
         has_tokens=False,
         folder_mode="offline",
         classes_1x=("FsmnVADStreaming", "FsmnVAD"),
@@ -291,6 +292,7 @@ FAMILIES: dict[str, Family] = {
     "punc": Family(
         "punctuation (CT-Transformer)",
         build="ct_transformer:build_ct_transformer",
+        task=PUNCTUATION,
         objective="punctuation:punctuation_loss",
         trained_on=MARKED_TEXTS,
         measure="measures:MarkMeasure",
@@ -324,6 +326,7 @@ FAMILIES: dict[str, Family] = {
     "timestamp_prediction": Family(
         "timestamps of a known text",
         build="timestamp_prediction:build_timestamp_predictor",
+        task=TIMESTAMP,
         classes_1x=("MonotonicAligner",),
         instead="egs/timestamp/infer.sh, or pipeline(task='speech-timestamp')",
     ),

@@ -48,6 +48,7 @@ class Transcript:
         tokens: of the model's vocabulary.
         score: the search's score; scores of utterances of different length do not compare.
         timestamps_ms: (start, end) of each token, where the model has them.
+        is_estimated: these were fitted to the tokens (docs/timestamps.md).
         nbest: all hypotheses, best first, where more than one was asked for.
         language, emotion, event: what models that tell them say.
         error: why the audio could not be recognized, in lists; ``text`` is then empty.
@@ -57,6 +58,7 @@ class Transcript:
     tokens: tuple[str, ...] = ()
     score: float = 0.0
     timestamps_ms: tuple[tuple[int, int], ...] | None = None
+    is_estimated: bool = False
     nbest: tuple[Transcript, ...] = ()
     language: str | None = None
     emotion: str | None = None
@@ -81,6 +83,7 @@ class Transcripts:
         self.by_key[key] = replace(
             transcript,
             timestamps_ms=None if times is None else tuple((start, end) for start, end in times),
+            is_estimated=rest.get("is_estimated", False),
             nbest=tuple(self._transcript(other, score) for other, _, score in rest.get("nbest") or ()),
             **(rest.get("rich") or {}),
         )

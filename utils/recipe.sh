@@ -106,3 +106,8 @@ asked() {
     if [ -n "${option_given[$name]:-}" ]; then flags+=("--$name=${!name}"); fi
   done
 }
+
+# original_file EDIT SOURCE TARGET: the lines of SOURCE, each changed by sed's EDIT, as a file of the original recipe.
+original_file() {
+  { mkdir -p -- "${3%/*}" && sed -- "$1" "$2" > "$3.new" && mv -f -- "$3.new" "$3"; } || die "cannot write '$3'" 5
+}

@@ -16,29 +16,45 @@ declare_option stop_stage 2 "last stage to run" count
 declare_option model damo/punc_ct-transformer_zh-cn-common-vocab272727-pytorch "model folder or id"
 declare_option data_dir ./data "folder with punc.txt (key text) and, for scoring, punc.ref (the same with punctuation)"
 declare_option output_dir ./results "folder of the results"
-declare_option njob 64 "number of processes; at most one per core" positive
+declare_option batch_size 64 "maximum number of texts punctuated at once by each job" positive
+declare_option gpu_inference auto "auto: available GPUs of gpuid_list, otherwise CPU; true: require them; false: CPU" "auto|true|false"
+declare_option gpuid_list 0,1 "GPUs, one job each; a GPU may be listed twice"
+declare_option njob 64 "number of CPU jobs, at most one per text" positive
+declare_option ncpu "" "threads of each job; empty: cores / jobs" positive
+# shellcheck source=utils/back_ends.sh
+source "$recipe_root/utils/back_ends.sh"
 declare_option checkpoint_dir "" "folder of a fine-tuning run, whose weights replace the model's"
 declare_option checkpoint_name punc.pb "weights in checkpoint_dir; if missing, the run's own average"
+declare_option resume true "keep the results of an interrupted run of the same plan"
+declare_option max_failed 0 "publish results if at most N texts fail" count
 declare_option text_rules 0.7 "rules for writing punctuation, by FunASR version" "0.7|0.8|1.4"
 parse_options "$@"
 
-results=$output_dir/final_res
-cores=$(nproc)
+plan=$output_dir/plan.json
+infer_out=$output_dir/final_res/infer.out
 [ -n "$data_dir" ] && [ -n "$output_dir" ] || die "--data_dir and --output_dir must name a folder"
+if [ "$stop_stage" -ge 1 ]; then only_run_in "$output_dir"; fi
 
 if stage 1; then
   log "Stage 1: Punctuating ..."
-  rm -f "$output_dir/punc.json"
-  weights=${checkpoint_dir:+$checkpoint_dir/$checkpoint_name}
-  if [ -z "${option_given[checkpoint_name]:-}" ] && [ ! -e "$weights" ]; then weights=$checkpoint_dir; fi # the run's own
-  funrecipe punctuate --model="$model" ${weights:+--weights="$weights"} \
-    --text_rules="$text_rules" --njob="$((njob < cores ? njob : cores))" -- "$data_dir/punc.txt" "$results"
+  if [ -z "${option_given[checkpoint_name]:-}" ] && [ ! -e "$checkpoint_dir/$checkpoint_name" ]; then
+    checkpoint_name= # the run's own
+  fi
+  given checkpoint_dir checkpoint_name ncpu
+  funrecipe plan --task=punctuation --model="$model" --texts="$data_dir/punc.txt" --output_dir="$output_dir" \
+    --batch_size="$batch_size" --gpu_inference="$gpu_inference" --gpuid_list="$gpuid_list" --njob="$njob" \
+    --text_rules="$text_rules" --resume="$resume" --backend="$backend" "${flags[@]}"
+  digest=$(digest_of "$plan") # every step from here on is about this plan
+  rm -f "$output_dir/punc.json" "$infer_out"
+  launch_jobs "$plan" "$digest"
+  funrecipe merge --plan="$plan" --digest="$digest" --max_failed="$max_failed"
+  original_file 's/ /\t/' "$output_dir/1best_recog/text" "$infer_out"
 fi
 
 if stage 2; then
   if [ -e "$data_dir/punc.ref" ]; then
     log "Stage 2: Scoring ..."
-    funrecipe score_punc --ref="$data_dir/punc.ref" --hyp="$results/infer.out" --out="$output_dir/punc.json"
+    funrecipe score_punc --ref="$data_dir/punc.ref" --hyp="$infer_out" --out="$output_dir/punc.json"
   else
     log "$data_dir has no punc.ref: nothing to score"
   fi

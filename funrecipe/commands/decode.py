@@ -13,6 +13,7 @@ from funrecipe.errors import UsageError
 if TYPE_CHECKING:
     from funrecipe.jobs.decode_shard import Recognizer
     from funrecipe.jobs.plan import Plan
+    from funrecipe.jobs.task_workers import TextWorker
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -36,33 +37,28 @@ def run(args: argparse.Namespace) -> int:
     return run_jobs(plan, [plan.job(number) for number in args.job], load_model, args.log_dir)
 
 
-def load_model(plan: Plan) -> tuple[Recognizer, str]:
+def load_model(plan: Plan) -> tuple[Recognizer | TextWorker, str]:
     """The recognizer of a plan and its device, if the model is the one that the plan was made with."""
     import torch
 
     from funrecipe.decode.options import DecodeOptions
     from funrecipe.decode.recognizer import load_recognizer
-    from funrecipe.families import find_family
+    from funrecipe.families import RECOGNITION
     from funrecipe.jobs.model_record import checked_model
     from funrecipe.jobs.precision import settle_precision
-    from funrecipe.speaker.worker import load_worker
-    from funrecipe.vad.detector import load_detector
-    from funrecipe.vad.worker import VadWorker
+    from funrecipe.jobs.task_workers import load_task_worker
 
     started = time.monotonic()
     print(f"weights {plan.model.weights} sha256 {plan.model.weights_sha256}")
     device = _device_of(plan)
     with checked_model(plan.model) as folder:
-        options, weights = DecodeOptions(**plan.options), Path(plan.model.weights)
-        recognizer: Recognizer
-        task = find_family(folder.family).task
-        if task == "speaker":
-            recognizer = load_worker(folder, device=device, in_windows=bool(options.windows), weights=weights)
-        elif task == "vad":
-            recognizer = VadWorker(load_detector(folder, device=device, weights=weights))
-        else:
-            options = settle_precision(plan, folder, options, device)
+        weights = Path(plan.model.weights)
+        recognizer: Recognizer | TextWorker
+        if plan.task == RECOGNITION:
+            options = settle_precision(plan, folder, DecodeOptions(**plan.options), device)
             recognizer = load_recognizer(folder, device=device, options=options, weights=weights)
+        else:
+            recognizer = load_task_worker(plan.task, folder, plan.options, device=device, weights=weights)
     loaded_s = time.monotonic() - started
     print(f"model {plan.model.path} on {device}, {torch.get_num_threads()} threads, loaded in {loaded_s:.1f} s")
     return recognizer, device

@@ -15,6 +15,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     from funrecipe.decode.options import add_option_arguments
     from funrecipe.families import TASKS
     from funrecipe.model_folder.checkpoints import DEFAULT_NAME
+    from funrecipe.punctuation.render import DEFAULT_RULES
 
     add = parser.add_argument
     add("--model", help="model folder, or an id of the model zoo that is on disk")
@@ -36,6 +37,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--channel", help="channel of the audio to decode, counted from 1, or mix: the mean of all (default: 1)")
     add("--allow_ffmpeg", choices=BOOLEAN, default="false", help="let ffmpeg read m4a, aac, amr, wma, webm, ...")
     add("--task", choices=TASKS, default=TASKS[0], help="what the model is expected to do (default: %(default)s)")
+    add("--texts", type=Path, help="lines 'key text', for the tasks punctuation and timestamp")
+    add("--text_rules", default=DEFAULT_RULES, help="how punctuation is written: 0.7, 0.8, 1.4 (default: %(default)s)")
     add_option_arguments(parser)
     add("--check", choices=BOOLEAN, default="false", help="do not plan; refuse options that differ from the plan's")
 
@@ -58,9 +61,9 @@ def run(args: argparse.Namespace) -> None:
     if args.check == "true":
         check_plan(args.output_dir, args.model, audio_fs=args.audio_fs, channel=channel, **asked)
         return
-    for name in ("model", "data_dir"):
-        if getattr(args, name) is None:
-            raise UsageError(f"--{name} is missing", where=f"--{name}")
+    if args.model is None:
+        raise UsageError("--model is missing", where="--model")
+    asked |= {"texts": args.texts, "text_rules": args.text_rules}
     wishes = Wishes(
         njob=args.njob,
         batch_size=args.batch_size,

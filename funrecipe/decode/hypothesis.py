@@ -35,12 +35,14 @@ class TokenHypothesis:
         score: log-probability (see the search for what it sums).
         timestamp_ms: ``[start, end]`` per id, or None.
         rich: the text, if the model writes it with tags.
+        is_estimated: the times do not rest on the model alone: it found another number of tokens, or too few frames.
     """
 
     ids: list[int]
     score: float
     timestamp_ms: list[list[int]] | None = None
     rich: RichText | None = None
+    is_estimated: bool = False
 
 
 @dataclass(frozen=True)
@@ -54,6 +56,7 @@ class Hypothesis:
         timestamp_ms: ``[start, end]`` per token, or None.
         nbest: all hypotheses, best first, this one among them; None where only one was requested.
         rich: human-readable text, language, emotion and event, by name; None for models without them.
+        is_estimated: the times were fitted to the tokens by the rules of docs/timestamps.md.
     """
 
     tokens: list[str]
@@ -62,6 +65,7 @@ class Hypothesis:
     timestamp_ms: list[list[int]] | None = None
     nbest: list[Hypothesis] | None = None
     rich: dict[str, str | None] | None = None
+    is_estimated: bool = False
 
 
 EMPTY = Hypothesis([], "", 0.0)

@@ -14,7 +14,7 @@ from funrecipe.decode.hypothesis import TokenHypothesis
 from funrecipe.decode.options import DecodeOptions
 from funrecipe.decode.paraformer import MARKS, greedy
 from funrecipe.decode.sense_voice import SenseVoiceSearch
-from funrecipe.decode.timestamps import align, token_times_ms
+from funrecipe.decode.timestamps import with_fine_times
 from funrecipe.errors import UsageError
 from funrecipe.model_folder import ModelFolder
 from funrecipe.models.onnx import OnnxModel
@@ -82,12 +82,9 @@ class OnnxParaformerSearch(OnnxSearch):
         alphas, peaks = fine
         steps = (feat_lens * self.upsampled).tolist()
         return [
-            [TokenHypothesis(hyp.ids, hyp.score, self._times(alphas[row, :end], peaks[row, :end], len(hyp.ids)))]
+            [with_fine_times(hyp, alphas[row, :end], peaks[row, :end], self.step_s)]
             for row, (hyp, end) in enumerate(zip(found, steps, strict=True))
         ]
-
-    def _times(self, alphas: Tensor, peaks: Tensor, tokens: int) -> list[list[int]]:
-        return token_times_ms(align(alphas, peaks, tokens, self.step_s))
 
 
 class OnnxHotwordSearch(OnnxParaformerSearch):

@@ -15,7 +15,7 @@ from funrecipe.decode.hypothesis import TokenHypothesis
 from funrecipe.decode.language_model import load_fusion
 from funrecipe.decode.options import DecodeOptions
 from funrecipe.decode.paraformer_beam import paraformer_beam_search
-from funrecipe.decode.timestamps import align, check_ctc_times, encoder_frame_ms, token_times_ms, with_ctc_times
+from funrecipe.decode.timestamps import check_ctc_times, encoder_frame_ms, with_ctc_times, with_fine_times
 from funrecipe.errors import UsageError
 from funrecipe.model_folder import ModelFolder
 from funrecipe.models.cif import CifOutput
@@ -120,14 +120,14 @@ class BiCifParaformerSearch(ParaformerSearch):
     ) -> list[list[TokenHypothesis]]:
         fine = self.model.predictor.fine_cif(encoder_out, encoder_out_lens, cif.token_num)
         fine_lens = (encoder_out_lens * self.model.predictor.upsample_times).tolist()
+        step_s = self.frame_s / self.model.predictor.upsample_times
         return [
-            [self._timed(hypothesis, fine.alphas[row, :steps], fine.peaks[row, :steps]) for hypothesis in nbest]
+            [
+                with_fine_times(hypothesis, fine.alphas[row, :steps], fine.peaks[row, :steps], step_s)
+                for hypothesis in nbest
+            ]
             for row, (nbest, steps) in enumerate(zip(nbests, fine_lens))
         ]
-
-    def _timed(self, hypothesis: TokenHypothesis, alphas: Tensor, peaks: Tensor) -> TokenHypothesis:
-        spans = align(alphas, peaks, len(hypothesis.ids), self.frame_s / self.model.predictor.upsample_times)
-        return replace(hypothesis, timestamp_ms=token_times_ms(spans))
 
 
 class ContextualParaformerSearch(ParaformerSearch):

@@ -99,7 +99,8 @@ class Recognizer:
         if hypothesis.rich is not None:
             fields = hypothesis.rich.as_fields()
             return Hypothesis(tokens, hypothesis.rich.text, hypothesis.score, hypothesis.timestamp_ms, rich=fields)
-        return Hypothesis(tokens, self.text_of(tokens), hypothesis.score, hypothesis.timestamp_ms)
+        text, is_estimated = self.text_of(tokens), hypothesis.is_estimated
+        return Hypothesis(tokens, text, hypothesis.score, hypothesis.timestamp_ms, is_estimated=is_estimated)
 
     def release_memory(self) -> None:
         """Release memory that torch still holds after a call that ran out of memory."""

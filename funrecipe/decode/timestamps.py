@@ -85,6 +85,13 @@ def fires_as_often_as(peaks: Tensor, n_tokens: int) -> bool:
     return int((peaks > FIRE).sum()) == n_tokens + 1
 
 
+def with_fine_times(hypothesis: TokenHypothesis, alphas: Tensor, peaks: Tensor, step_s: float) -> TokenHypothesis:
+    """A hypothesis with the time of every token by the fine head, ``alphas`` and ``peaks`` (K,) of its utterance."""
+    count = len(hypothesis.ids)
+    times_ms = token_times_ms(align(alphas, peaks, count, step_s))
+    return replace(hypothesis, timestamp_ms=times_ms, is_estimated=count > 0 and not fires_as_often_as(peaks, count))
+
+
 def ctc_spans(log_probs: Tensor, ids: Sequence[int], frame_s: float) -> list[Span] | None:
     """Tokens and silences in order by forced alignment.
 
@@ -117,13 +124,18 @@ def with_ctc_times(
 ) -> list[list[TokenHypothesis]]:
     """The hypotheses of a batch with the time of every token; ``log_probs`` (B, T, V) of the CTC head.
 
-    Where the frames cannot spell the tokens, these are spread evenly over the utterance.
+    Where the frames cannot spell the tokens, these are spread evenly over the utterance, and marked as estimated.
     """
     timed = []
     for row, (nbest, length) in enumerate(zip(nbests, lens.tolist(), strict=True)):
         found = [ctc_spans(log_probs[row, :length], hyp.ids, frame_s) for hyp in nbest]
         spans = [s or spread_evenly(len(hyp.ids), length * frame_s) for s, hyp in zip(found, nbest, strict=True)]
-        timed.append([replace(hyp, timestamp_ms=rounded_times_ms(s)) for s, hyp in zip(spans, nbest, strict=True)])
+        timed.append(
+            [
+                replace(hyp, timestamp_ms=rounded_times_ms(fitted), is_estimated=aligned is None)
+                for aligned, fitted, hyp in zip(found, spans, nbest, strict=True)
+            ]
+        )
     return timed
 
 

@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any, Protocol, cast
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 import numpy as np
 
@@ -17,6 +17,9 @@ from funrecipe.jobs.results import NO_MEMORY
 from funrecipe.jobs.shards import ShardEntry
 from funrecipe.processes import is_out_of_memory
 from funrecipe.recordings.joining import PieceRecognizer
+
+if TYPE_CHECKING:
+    from funrecipe.jobs.task_workers import TextWorker
 
 # A batch holds at most this much audio, padding counted; one longer utterance is a batch of its own. On a CPU more is
 # slower again: a 3.0 M Paraformer on one core took 3.2 ms per second of audio alone, 1.6 in batches of 35 to 70 s, 2.6
@@ -45,6 +48,9 @@ class Hypothesis(Protocol):
 
     @property
     def rich(self) -> Mapping[str, str | None] | None: ...
+
+    @property
+    def is_estimated(self) -> bool: ...
 
 
 class Recognizer(Protocol):
@@ -78,7 +84,7 @@ class Loaded:
 def decode_shard(
     entries: Sequence[ShardEntry],
     writer: Writer,
-    recognizer: Recognizer,
+    recognizer: Recognizer | TextWorker,
     read: Callable[[ShardEntry], np.ndarray],
     *,
     batch_size: int,
@@ -96,12 +102,20 @@ def decode_shard(
         WorkerError: results cannot be written. Errors of single utterances end in ``failed.scp``.
     """
     pieces = PieceRecognizer(cast(Any, recognizer), batch_audio_s=batch_audio_s, batch_size=batch_size)
+    has_texts = any(entry.text is not None for entry in entries)
+
+    def recognize(batch: Sequence[Loaded]) -> Sequence[Hypothesis]:
+        waveforms = [item.waveform for item in batch]
+        if not has_texts:
+            return pieces.transcribe(waveforms)
+        return cast(Any, recognizer).transcribe(waveforms, [item.entry.text for item in batch])
+
     # Longest first: the batch that needs most memory comes at once, and neighbors are of similar length.
     todo = sorted((e for e in entries if e.id not in writer.done), key=lambda e: (-e.cost_s, e.id))
     loaded = _read_ahead(todo, writer, read, batch_audio_s)
     tile_of = getattr(recognizer, "tile_of", lambda samples: ((), batch_size))
     for batch in _batches(loaded, tile_of, lambda: pieces.batch_samples):
-        _decode_batch(batch, writer, pieces)
+        _decode_batch(batch, writer, recognize, pieces.sample_rate_hz)
         on_batch()
 
 
@@ -157,11 +171,16 @@ def _batches(
         yield batch
 
 
-def _decode_batch(batch: Sequence[Loaded], writer: Writer, recognizer: Recognizer) -> None:
+def _decode_batch(
+    batch: Sequence[Loaded],
+    writer: Writer,
+    recognize: Callable[[Sequence[Loaded]], Sequence[Hypothesis]],
+    sample_rate_hz: int,
+) -> None:
     """Decode and write; on an error halve, so that it hits only the utterance that causes it."""
     started = time.perf_counter()
     try:
-        hypotheses = recognizer.transcribe([item.waveform for item in batch])
+        hypotheses = recognize(batch)
         reason = None
     except Exception as error:
         if isinstance(error, FunrecipeError) and not isinstance(error, DataError):
@@ -170,13 +189,13 @@ def _decode_batch(batch: Sequence[Loaded], writer: Writer, recognizer: Recognize
     if reason is not None:  # outside of the except clause, whose traceback holds what the call had in memory
         if len(batch) > 1:
             middle = len(batch) // 2
-            _decode_batch(batch[:middle], writer, recognizer)
-            _decode_batch(batch[middle:], writer, recognizer)
+            _decode_batch(batch[:middle], writer, recognize, sample_rate_hz)
+            _decode_batch(batch[middle:], writer, recognize, sample_rate_hz)
         else:
             writer.fail(batch[0].entry.id, batch[0].entry.audio, reason)
         return
     elapsed_s = time.perf_counter() - started
-    seconds = [len(item.waveform) / recognizer.sample_rate_hz for item in batch]
+    seconds = [len(item.waveform) / sample_rate_hz for item in batch]
     for item, hypothesis, audio_s in zip(batch, hypotheses, seconds, strict=True):
         if not math.isfinite(hypothesis.score):
             writer.fail(item.entry.id, item.entry.audio, f"the score is {hypothesis.score}")
@@ -191,6 +210,7 @@ def _decode_batch(batch: Sequence[Loaded], writer: Writer, recognizer: Recognize
             timestamp_ms=hypothesis.timestamp_ms,
             nbest=None if hypothesis.nbest is None else [(h.tokens, h.text, h.score) for h in hypothesis.nbest],
             rich=hypothesis.rich,
+            is_estimated=hypothesis.is_estimated,
             audio_s=audio_s,
             decode_s=elapsed_s * share,
         )

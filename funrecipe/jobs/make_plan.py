@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from funrecipe.data.kaldi_dir import read_texts
 from funrecipe.data.utterance_stream import UtteranceStream
-from funrecipe.errors import DataError
-from funrecipe.families import RECOGNITION
+from funrecipe.errors import DataError, UsageError
+from funrecipe.families import PUNCTUATION, RECOGNITION, WITH_TEXTS
 from funrecipe.identity import code_version
 from funrecipe.jobs import slurm_record
 from funrecipe.jobs.earlier_plans import switch_plans
@@ -21,11 +23,12 @@ from funrecipe.jobs.plan import Plan, read_plan, write_header
 from funrecipe.jobs.resources import lay_out
 from funrecipe.jobs.results import RESULTS, UNFINISHED, unpublish
 from funrecipe.jobs.run_record import check_published
-from funrecipe.jobs.shards import make_entries
+from funrecipe.jobs.shards import make_entries, text_entries, with_texts
 from funrecipe.jobs.split import Draft
 from funrecipe.jobs.wording import count, format_duration
 from funrecipe.model_folder.checkpoints import DEFAULT_NAME
 from funrecipe.processes import only_run_in
+from funrecipe.punctuation.render import DEFAULT_RULES, check_rules
 
 
 @dataclass(frozen=True)
@@ -47,7 +50,7 @@ class Wishes:
 
 def plan_run(
     model: str,
-    data_dir: Path,
+    data_dir: Path | None,
     output_dir: Path,
     *,
     options: dict[str, Any],
@@ -55,6 +58,8 @@ def plan_run(
     checkpoint_dir: Path | None = None,
     checkpoint_name: str = DEFAULT_NAME,
     task: str = RECOGNITION,
+    texts: Path | None = None,
+    text_rules: str = DEFAULT_RULES,
 ) -> list[str]:
     """Plan the decoding of a data directory by a model (folder or id); lines about the plan for the user.
 
@@ -62,6 +67,7 @@ def plan_run(
         options: decode options, only those that were asked for.
         checkpoint_dir: folder of a fine-tuning run, whose ``checkpoint_name`` are the weights.
         task: what the model is expected to do (``families.TASKS``).
+        texts: lines ``key text``, for tasks that have texts; text_rules: how punctuation is written.
 
     Raises:
         UsageError, DataError, WriteError: as :func:`choose_model` and :func:`make_plan`.
@@ -69,8 +75,20 @@ def plan_run(
     check_backend(wishes.backend)
     if (output_dir / RESULTS).exists():  # until a merge succeeds, it may not be what stage 1 was asked for
         (output_dir / UNFINISHED).touch()
+    known = None
+    if task in WITH_TEXTS:
+        if texts is None:
+            raise UsageError(f"task {task} has no texts", where="--texts", hint="name a file of lines 'key text'")
+        known = read_texts(texts)
+    if data_dir is None:
+        if task != PUNCTUATION or texts is None:
+            raise UsageError("--data_dir is missing", where="--data_dir")
+        data_dir = texts.parent
     record = choose_model(model, checkpoint_dir, checkpoint_name, options, task)
-    return make_plan(data_dir, record, options, wishes, output_dir)[1]
+    if task == PUNCTUATION:
+        check_rules(text_rules)
+        options = {**options, "text_rules": text_rules}
+    return make_plan(data_dir, record, options, wishes, output_dir, task=task, texts=known)[1]
 
 
 def check_plan(
@@ -98,12 +116,22 @@ def check_plan(
 
 
 def make_plan(
-    data_dir: Path, model: ModelRecord, options: dict[str, Any], wishes: Wishes, output_dir: Path
+    data_dir: Path,
+    model: ModelRecord,
+    options: dict[str, Any],
+    wishes: Wishes,
+    output_dir: Path,
+    *,
+    task: str = RECOGNITION,
+    texts: Mapping[str, str] | None = None,
 ) -> tuple[Plan, list[str]]:
     """Split the work and write the plan; the plan, and lines about it for the user.
 
     Results of an earlier, different plan in the folder are set aside, and those of this one, if it was run here
     before, are taken back.
+
+    Args:
+        texts: by id, where the task needs them; of a task without audio they are all there is.
 
     Raises:
         UsageError: a GPU does not exist. DataError, UnsafeFileError: lists with errors, audio that is not a file, or
@@ -111,9 +139,13 @@ def make_plan(
     """
     output_dir = output_dir.absolute()
     with only_run_in(output_dir), Draft(output_dir) as draft:  # a running worker's folder must not be moved away
-        utterances = UtteranceStream(data_dir, draft.folder, allow_pipes=wishes.allow_pipes)
-        rate_hz = wishes.audio_fs or model.sample_rate_hz
-        draft.fill(make_entries(utterances, num_lines=utterances.num_lines, audio_fs=rate_hz))
+        if task == PUNCTUATION:
+            draft.fill(text_entries(texts or {}))
+        else:
+            utterances = UtteranceStream(data_dir, draft.folder, allow_pipes=wishes.allow_pipes)
+            rate_hz = wishes.audio_fs or model.sample_rate_hz
+            entries = make_entries(utterances, num_lines=utterances.num_lines, audio_fs=rate_hz)
+            draft.fill(entries if texts is None else with_texts(entries, texts, str(data_dir)))
         device, gpuid_list, num_jobs = _devices(draft.num_utterances, wishes, Path(model.weights))
         plan = Plan(
             output_dir=output_dir,
@@ -130,6 +162,7 @@ def make_plan(
             channel=wishes.channel,
             allow_pipes=wishes.allow_pipes,
             allow_ffmpeg=wishes.allow_ffmpeg,
+            task=task,
         )
         slurm_record.refuse_living(output_dir, plan.digest, dict(os.environ), resume=wishes.resume)
         aside, kept = switch_plans(output_dir, plan.work_digest)
@@ -192,7 +225,8 @@ def _devices(num_utterances: int, wishes: Wishes, weights: Path) -> tuple[str, s
 def _about(plan: Plan, backend: str) -> str:
     """How the work will be laid out, and the model."""
     audio = format_duration(sum(job.cost_s for job in plan.jobs))
-    lines = [f"{plan.num_utterances} utterances, about {audio} of audio"]
+    is_text = plan.task == PUNCTUATION
+    lines = [f"{plan.num_utterances} " + ("texts" if is_text else f"utterances, about {audio} of audio")]
     if backend == LOCAL:
         layout = layout_of(plan)
         where = f"GPU {','.join(str(gpu) for gpu in layout.gpus)}" if plan.device == "cuda" else "CPU"

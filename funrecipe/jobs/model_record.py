@@ -12,7 +12,7 @@ from typing import Any
 from funrecipe.decode.hotwords import read_hotwords, spell_hotwords
 from funrecipe.decode.options import DecodeOptions, check_supported
 from funrecipe.errors import DataError, UsageError
-from funrecipe.families import RECOGNITION, find_family, not_a_recognizer
+from funrecipe.families import RECOGNITION, TIMESTAMP, find_family, not_a_recognizer
 from funrecipe.hub import open_model
 from funrecipe.identity import fingerprint, strict_stamp
 from funrecipe.model_folder import ModelFolder, open_model_folder
@@ -60,7 +60,7 @@ def choose_model(
     family = find_family(folder.family)
     if task == RECOGNITION and family.search is None:
         raise not_a_recognizer(folder.family, str(folder.path))
-    if family.task != task:
+    if family.task != task and not (task == TIMESTAMP and "timestamp" in family.options):
         raise UsageError(
             f"a model of family '{folder.family}' is for {family.task}, not for {task}",
             where=str(folder.path),

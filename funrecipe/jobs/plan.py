@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from funrecipe.errors import DataError, UsageError
+from funrecipe.families import RECOGNITION
 from funrecipe.files import write_json
 from funrecipe.identity import value_digest
 from funrecipe.jobs.model_record import ModelRecord
@@ -48,6 +49,7 @@ class Plan:
     Attributes:
         output_dir: the folder of the plan file, so a run may be moved or mounted elsewhere.
         options: the decoding options that were asked for; the rest is as the model's ``decoding.yaml`` says.
+        task: one of ``families.TASKS``.
         device: ``cpu``, ``cuda``, or ``auto`` (a GPU where the worker finds one). Which one is the back end's business.
         gpuid_list: indices of the GPUs that were asked for, for a back end that chooses them itself.
         ncpu: threads of a worker that were asked for; None: as many as it is given cores.
@@ -68,6 +70,7 @@ class Plan:
     channel: int | str = 1
     allow_pipes: bool = False
     allow_ffmpeg: bool = False
+    task: str = RECOGNITION
 
     @property
     def path(self) -> Path:
@@ -88,6 +91,7 @@ class Plan:
             "options": self.options,
             "audio_fs": self.audio_fs,
             "channel": self.channel,
+            "task": self.task,
             "model": self.model.fingerprint,
             "lists": lists,
         }
@@ -122,7 +126,7 @@ class Plan:
         Raises:
             DataError: the list is missing, or not the one that the header names.
         """
-        return [ShardEntry(*row) for row in self._rows(number)]
+        return [ShardEntry.of_row(row) for row in self._rows(number)]
 
     def stamps(self, number: int) -> dict[str, str]:
         """id -> stamp of its audio, for the utterances of one shard. Raises as ``entries``."""

@@ -32,7 +32,7 @@ class ReadSettings:
 
 
 def read_entry(entry: ShardEntry, settings: ReadSettings, channels: dict[str, int]) -> np.ndarray:
-    """The waveform (S,) of an utterance.
+    """The waveform (S,) of an utterance; of a text without audio an empty one.
 
     Args:
         channels: gets the number of channels of audio that has several.
@@ -42,8 +42,12 @@ def read_entry(entry: ShardEntry, settings: ReadSettings, channels: dict[str, in
         WorkerError: the audio is not the one that was planned. That ends the job: counted as a failure, the utterance
             could be published as a deletion (``--max_failed``).
     """
+    import numpy as np
+
     from funrecipe.audio.io import read_audio
 
+    if not entry.audio:
+        return np.zeros(0, np.float32)
     _check_stamp(entry)
     waveform = read_audio(
         entry.audio,

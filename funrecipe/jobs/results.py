@@ -116,6 +116,7 @@ class ShardWriter:
         timestamp_ms: Sequence[Sequence[int]] | None = None,
         nbest: Sequence[tuple[Sequence[str], str, float]] | None = None,
         rich: Mapping[str, str | None] | None = None,
+        is_estimated: bool = False,
     ) -> None:
         """Append one utterance to every file and flush; ``done`` comes last. ``nbest``: (tokens, text, score) each."""
         values = {"text": text, "token": " ".join(tokens), "score": f"{score:.6f}"}
@@ -126,6 +127,8 @@ class ShardWriter:
             values["nbest"] = json.dumps(rows, ensure_ascii=False)
         if rich is not None:
             values["rich"] = json.dumps(dict(rich), ensure_ascii=False)
+        if is_estimated:
+            values["estimated"] = "true"
         lines = {name: _bytes(f"{key} {value}\n") for name, value in values.items()}
         done = Done(audio_s, decode_s, self._stamps.get(key, ""), self._channels.get(key, 1))
         self._add(Record(_bytes(key), done, lines))

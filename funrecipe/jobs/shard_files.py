@@ -2,7 +2,8 @@
 
 A shard's folder ``output.N/`` holds
 
-* ``1best_recog/{text,token,score,timestamp,nbest,rich}``: lines ``id value``;
+* ``1best_recog/{text,token,score,timestamp,nbest,rich,estimated}``: lines ``id value``, the last one only of utterances
+  whose times are estimated;
 * ``done``: ``id <tab> audio seconds <tab> decoding seconds <tab> stamp of the audio <tab> check``, and before the check
   the number of channels of audio that has several. The check is the CRC-32 of this line and of what the other files
   hold for the id. A result counts only where it holds, so whatever a kill, a crash of the machine or a bad disk left
@@ -22,7 +23,7 @@ from typing import IO, NamedTuple
 
 RESULTS = "1best_recog"
 REQUIRED = ("text", "token", "score")
-OPTIONAL = ("timestamp", "nbest", "rich")
+OPTIONAL = ("timestamp", "nbest", "rich", "estimated")
 FILES = REQUIRED + OPTIONAL
 NAMES = {name: name.encode() for name in FILES}
 ATTEMPT = "attempt."

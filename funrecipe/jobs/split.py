@@ -11,7 +11,7 @@ import heapq
 import os
 import shutil
 from array import array
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -21,19 +21,20 @@ from funrecipe.jobs.plan import Job, digest_line, work_line
 from funrecipe.jobs.shards import ShardEntry
 
 CHUNK = 100_000  # utterances held at once
-LISTS = (("wav", "scp"), ("shard", "jsonl"))
+LISTS = (("wav", "scp"), ("text", "scp"), ("shard", "jsonl"))
 
 
 class Draft:
     """The utterances of a plan that is being made, in a hidden folder of ``output_dir`` that goes with the block.
 
-    Per shard there will be ``wav.N.scp``, as users of the original recipe expect, and ``shard.N.jsonl``, which its
-    worker reads.
+    Per shard there will be ``wav.N.scp``, or ``text.N.scp`` of texts without audio, as users of the original recipes
+    expect, and ``shard.N.jsonl``, which its worker reads.
     """
 
     def __init__(self, output_dir: Path) -> None:
         self.folder = temporary_name(output_dir / "split")
         self.costs_s = array("d")
+        self.has_audio = True
 
     @property
     def num_utterances(self) -> int:
@@ -46,14 +47,17 @@ class Draft:
             with open(self._draft, "wb") as file:
                 for entry in entries:
                     costs_s.append(entry.cost_s)
-                    file.write(f"{entry.id} {entry.audio}\n{entry.line()}\n".encode("utf-8", "surrogateescape"))
+                    self.has_audio = bool(entry.audio)
+                    said = entry.audio or entry.text
+                    file.write(f"{entry.id} {said}\n{entry.line()}\n".encode("utf-8", "surrogateescape"))
         except OSError as error:
             raise write_error(error, self._draft) from error
 
     def split(self, num_shards: int) -> tuple[Job, ...]:
         """Write the lists of at most ``num_shards`` shards, none empty; their jobs. Raises WriteError."""
         num_shards = max(1, min(num_shards, self.num_utterances))
-        lists = [_List(self.folder, number) for number in range(1, num_shards + 1)]
+        kinds = LISTS[::2] if self.has_audio else LISTS[1:]
+        lists = [_List(self.folder, kinds, number) for number in range(1, num_shards + 1)]
         shard_of = assign(self.costs_s, num_shards)
         try:
             with open(self._draft, "rb") as file:
@@ -101,9 +105,9 @@ class Draft:
 class _List:
     """The lists of one shard, written bit by bit."""
 
-    def __init__(self, folder: Path, number: int) -> None:
+    def __init__(self, folder: Path, kinds: Sequence[tuple[str, str]], number: int) -> None:
         self.number, self.num_utterances, self.cost_s = number, 0, 0.0
-        self._paths = [folder / f"{kind}.{number}.{end}" for kind, end in LISTS]
+        self._paths = [folder / f"{kind}.{number}.{end}" for kind, end in kinds]
         self._lines: tuple[list[bytes], list[bytes]] = ([], [])
         self._digests = (hashlib.sha256(), hashlib.sha256())
 

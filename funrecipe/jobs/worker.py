@@ -24,16 +24,17 @@ from funrecipe.shared_files import is_shared, seen_late
 
 if TYPE_CHECKING:
     from funrecipe.jobs.decode_shard import Recognizer
+    from funrecipe.jobs.task_workers import TextWorker
 
 HEARTBEAT_S = 0.5
 
 # Gives the recognizer of a plan and its device: cpu or cuda.
-Load = Callable[[Plan], "tuple[Recognizer, str]"]
+Load = Callable[[Plan], "tuple[Recognizer | TextWorker, str]"]
 
 
 def run_jobs(plan: Plan, jobs: Sequence[Job], load: Load, log_dir: Path | None) -> int:
     """Decode ``jobs``; the highest exit code of them. An error of loading the model is that of every job."""
-    loaded: tuple[Recognizer, str] | None = None
+    loaded: tuple[Recognizer | TextWorker, str] | None = None
     load_error: FunrecipeError | None = None
     worst = 0
     for job in jobs:
@@ -62,7 +63,7 @@ def check_code(plan: Plan) -> None:
         raise DataError(what, where=str(plan.path), hint=AGAIN)
 
 
-def _decode_job(plan: Plan, job: Job, recognizer: Recognizer, device: str) -> None:
+def _decode_job(plan: Plan, job: Job, recognizer: Recognizer | TextWorker, device: str) -> None:
     from funrecipe.jobs.decode_shard import BATCH_AUDIO_S, decode_shard
 
     entries = seen_late(plan.output_dir / "split", lambda: plan.entries(job.number))

@@ -41,6 +41,8 @@ def as_fields(key: str, transcript: Transcript) -> dict[str, Any]:
         fields |= tags
     if transcript.timestamps_ms is not None:
         fields["timestamp"] = [list(pair) for pair in transcript.timestamps_ms]
+    if transcript.is_estimated:
+        fields["is_estimated"] = True
     if transcript.nbest:
         fields["nbest"] = [_said(other) for other in transcript.nbest]
     return fields

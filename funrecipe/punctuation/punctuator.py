@@ -24,8 +24,8 @@ from funrecipe.punctuation.render import (
     DEFAULT_RULES,
     NO_MARK,
     PERIOD,
-    RULES,
     SENTENCE_ENDS,
+    check_rules,
     end_text,
     mark_names,
     render_piece,
@@ -170,12 +170,6 @@ class Punctuator:
     def word_ids(self, words: Sequence[str]) -> torch.Tensor:
         """Numbers of ``words`` in the vocabulary, (1, U)."""
         return torch.tensor([[self._word_ids.get(word, self._unknown) for word in words]], device=self.device)
-
-
-def check_rules(rules: str) -> None:
-    """Raise a UsageError unless ``rules`` is one of ``RULES``."""
-    if rules not in RULES:
-        raise UsageError(f"unknown text rules '{rules}'", where="text_rules", hint=f"give one of {', '.join(RULES)}")
 
 
 def load_punctuator(

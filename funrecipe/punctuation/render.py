@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from funrecipe.errors import UsageError
 from funrecipe.punctuation.words import is_latin
 
 RULES = ("0.7", "0.8", "1.4")
@@ -24,6 +25,12 @@ HALF_WIDTH = {COMMA: ",", PERIOD: ".", QUESTION: "?"}
 def mark_names(marks: Sequence[str]) -> list[str]:
     """The marks of a ``punc_list``, full width."""
     return [WRITTEN.get(mark, mark) for mark in marks]
+
+
+def check_rules(rules: str) -> None:
+    """Raise a UsageError unless ``rules`` is one of ``RULES``."""
+    if rules not in RULES:
+        raise UsageError(f"unknown text rules '{rules}'", where="text_rules", hint=f"give one of {', '.join(RULES)}")
 
 
 def render_piece(words: Sequence[str], marks: Sequence[str], rules: str) -> str:

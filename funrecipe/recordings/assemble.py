@@ -33,6 +33,7 @@ class Recognized:
         start_ms, end_ms, heard_from_ms, cut_ms: as in :class:`funrecipe.recordings.cutting.Piece`.
         heard_to_ms: where its samples end.
         timestamp_ms: ``[start, end]`` of every token, from ``heard_from_ms``.
+        is_estimated: these were fitted to the tokens.
     """
 
     start_ms: int
@@ -44,6 +45,7 @@ class Recognized:
     score: float = 0.0
     timestamp_ms: Sequence[Sequence[int]] | None = None
     cut_ms: int | None = None
+    is_estimated: bool = False
 
 
 def assemble(
@@ -98,7 +100,8 @@ def _segments(pieces: Sequence[Recognized]) -> list[Segment]:
             start_ms = max([piece.cut_ms, *(word.end_ms for word in before[-1:])])
             segments[-1] = replace(segments[-1], words=tuple(before), end_ms=start_ms)
             words = [replace(w, start_ms=max(w.start_ms, start_ms), end_ms=max(w.end_ms, start_ms)) for w in words]
-        segments.append(Segment(start_ms, max(start_ms, piece.end_ms), tuple(words), piece.tokens, piece.score))
+        end_ms = max(start_ms, piece.end_ms)
+        segments.append(Segment(start_ms, end_ms, tuple(words), piece.tokens, piece.score, piece.is_estimated))
     return segments
 
 

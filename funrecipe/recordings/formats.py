@@ -66,6 +66,7 @@ def as_json(transcript: RecordingTranscript) -> str:
             "start": segment.start_ms / 1000,
             "end": segment.end_ms / 1000,
             "text": " ".join(word.text for word in segment.words),
+            **({"is_estimated": True} if segment.is_estimated else {}),
         }
         for segment in transcript.segments
     ]

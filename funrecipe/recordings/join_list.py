@@ -48,11 +48,11 @@ def join_results(
     has_pieces = any(recording.pieces for recording in recordings.values())
     values = {
         name: read_texts(results / name) if has_pieces and (results / name).exists() else {}
-        for name in ("text", "token", "score", "timestamp")
+        for name in ("text", "token", "score", "timestamp", "estimated")
     }
     if has_pieces and not (results / "text").exists():
         raise DataError("no results of the pieces", where=str(results), hint="decode them first")
-    known = {name: found for name, found in values.items() if found or name != "timestamp"}
+    known = {name: found for name, found in values.items() if name != "estimated" and (found or name != "timestamp")}
     speakers_of: dict[str, SpeakersOf] = {}
     if speakers is not None and has_pieces:
         known["speakers"] = read_texts(speakers / "text")
@@ -103,4 +103,5 @@ def _recognized(piece: PieceTimes, name: str, values: dict[str, dict[str, str]])
         float(values["score"][name]),
         None if times is None else json.loads(times),
         piece.cut_ms,
+        name in values["estimated"],
     )

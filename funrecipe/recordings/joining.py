@@ -129,7 +129,8 @@ def join_hypotheses(
     if rich is not None:  # the text has tags, or marks that are no tokens: it is joined as it was written
         words = [hypothesis.text.split() for hypothesis in hypotheses]
         text = " ".join(words[piece][position] for piece, position in _joined(words, overlaps_s))
-    joined = Hypothesis(plain, text, score, times, rich=rich)
+    is_estimated = any(hypothesis.is_estimated for hypothesis in hypotheses)
+    joined = Hypothesis(plain, text, score, times, rich=rich, is_estimated=is_estimated)
     return replace(joined, nbest=[joined]) if hypotheses[0].nbest is not None else joined
 
 

@@ -13,7 +13,8 @@ from funrecipe.decode.recognizer import Recognizer, load_model, make_recognizer,
 from funrecipe.errors import UsageError
 from funrecipe.families import FAMILIES
 from funrecipe.model_folder import ModelFolder
-from funrecipe.punctuation.punctuator import check_rules, load_punctuator
+from funrecipe.punctuation.punctuator import load_punctuator
+from funrecipe.punctuation.render import check_rules
 from funrecipe.recordings.cutting import NEVER_S, QuietCutter
 from funrecipe.recordings.transcriber import BATCH_AUDIO_S, BATCH_SIZE, RecordingTranscriber, SpeakerHook
 from funrecipe.recordings.vad_pieces import VadCutter

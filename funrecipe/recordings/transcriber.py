@@ -155,6 +155,7 @@ class RecordingTranscriber:
                     hypothesis.score,
                     hypothesis.timestamp_ms,
                     piece.cut_ms,
+                    hypothesis.is_estimated,
                 )
                 recording.pieces[i] = replace(piece, samples=piece.samples[:0].copy())
             self.on_progress(sum(piece.end_ms - piece.start_ms for piece in pieces) / 1000)

@@ -29,6 +29,7 @@ class Segment:
         start_ms, end_ms: in the recording.
         words: with times in the recording.
         tokens: raw model tokens; score: the search's.
+        is_estimated: the times of the words were fitted to them (docs/timestamps.md).
     """
 
     start_ms: int
@@ -36,6 +37,7 @@ class Segment:
     words: tuple[Word, ...]
     tokens: tuple[str, ...] = ()
     score: float = 0.0
+    is_estimated: bool = False
 
 
 @dataclass(frozen=True)

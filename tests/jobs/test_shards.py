@@ -36,8 +36,8 @@ def split(entries: list[ShardEntry], num_shards: int) -> list[list[ShardEntry]]:
         draft.fill(sorted(entries))
         jobs = draft.split(num_shards)
         draft.publish(Path(folder, "split"))
-        lists = [Path(folder, f"split/shard.{job.number}.jsonl").read_text().splitlines() for job in jobs]
-    return [[ShardEntry(*json.loads(line)) for line in lines] for lines in lists]
+        lists = [Path(folder, f"split/shard.{job.number}.jsonl").read_text().split("\n")[:-1] for job in jobs]
+    return [[ShardEntry.of_row(json.loads(line)) for line in lines] for lines in lists]
 
 
 @settings(deadline=None)

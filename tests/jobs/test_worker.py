@@ -31,6 +31,7 @@ class Said:
     timestamp_ms: list[list[int]] | None = None
     nbest: None = None
     rich: None = None
+    is_estimated: bool = False
 
 
 class FakeRecognizer:

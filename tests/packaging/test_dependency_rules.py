@@ -37,7 +37,21 @@ MAY_IMPORT: dict[str, set[str]] = {
     "train": {"audio", "checkpoint", "data", "decode", "hub", "model_folder", "models", "score", "text"}
     | {"punctuation", "vad"},
     "recordings": {"audio", "data", "decode", "model_folder", "punctuation", "speaker", "text", "vad"},
-    "jobs": {"audio", "data", "decode", "hub", "model_folder", "recordings", "score", "text"},
+    "jobs": {
+        *(
+            "audio",
+            "data",
+            "decode",
+            "hub",
+            "model_folder",
+            "punctuation",
+            "recordings",
+            "score",
+            "speaker",
+            "text",
+            "vad",
+        )
+    },
     "export": {"audio", "checkpoint", "decode", "hub", "model_folder", "models", "punctuation", "vad"},
 }
 PORTED = {"metainfo", "msdatasets", "utils"}  # import paths of ModelScope and FunASR

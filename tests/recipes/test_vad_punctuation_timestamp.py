@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -56,10 +57,21 @@ def test_punctuation(tmp_path):
     arguments = ["--model", GOLDEN / "punc_ct_transformer", "--data_dir", data, "--njob", "2"]
     done = infer("punctuation", *arguments, "--output_dir", tmp_path / "out", cwd=tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr
+    assert "40 texts: 2 jobs" in done.stdout
+    assert sum(len((tmp_path / f"out/split/text.{n}.scp").read_text().splitlines()) for n in (1, 2)) == 40
     expected = "".join(f"{key}\t{text['result']}\n" for key, text in many.items())
     assert (tmp_path / "out/final_res/infer.out").read_text() == expected
     marks = json.loads((tmp_path / "out/punc.json").read_text())["marks"]
     assert all(counts["f1"] == 100.0 for counts in marks.values()) and set(marks) >= {"comma", "period", "any"}
+    shutil.rmtree(tmp_path / "out/output.2")  # as if its job had been lost
+    again = infer("punctuation", *arguments, "--output_dir", tmp_path / "out", "--stop_stage", "1", cwd=tmp_path)
+    assert again.returncode == 0, again.stdout + again.stderr
+    assert "of them decoded before" in (tmp_path / "out/log/decode.2.log").read_text()
+    assert (tmp_path / "out/final_res/infer.out").read_text() == expected
+    (data / "punc.txt").write_text((data / "punc.txt").read_text().replace("u00\t", "u00\t好"))
+    again = infer("punctuation", *arguments, "--output_dir", tmp_path / "out", "--stop_stage", "1", cwd=tmp_path)
+    assert "the plan has changed" in again.stdout  # another text is another plan
+    assert (tmp_path / "out/final_res/infer.out").read_text().startswith("u00\t好")
 
 
 def test_timestamp(tmp_path):
@@ -67,6 +79,7 @@ def test_timestamp(tmp_path):
     data.mkdir()
     (data / "wav.scp").write_text(f"a {SPOKEN}\nb {tmp_path}/missing.wav\n")
     (data / "text.txt").write_text("a 百 盛 天 山 店 a 楼\nb 好\n")
+    (data / "ctm").write_text("".join(f"a 1 {0.45 + i * 0.1:.2f} 0.06 {w}\n" for i, w in enumerate("百盛天山店a楼")))
     model = ROOT / "egs" / "quickstart" / "model"
     arguments = ["--model", model, "--data_dir", data, "--output_dir", tmp_path / "out", "--gpu_inference", "false"]
     refused = infer("timestamp", *arguments, cwd=tmp_path)
@@ -74,4 +87,21 @@ def test_timestamp(tmp_path):
     done = infer("timestamp", *arguments, "--max_failed", "1", cwd=tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr
     (line,) = (tmp_path / "out/timestamp_prediction/tp_time").read_text().splitlines()
-    assert line.startswith("a# [[") and len(json.loads(line.removeprefix("a# "))) == 7
+    assert line.startswith("a# [[450, ") and len(json.loads(line.removeprefix("a# "))) == 7
+    (line,) = (tmp_path / "out/timestamp_prediction/tp_sync").read_text().splitlines()
+    assert line.startswith("a# <sil> 0.000 0.450;百 0.450 ")
+    times = json.loads((tmp_path / "out/1best_recog/timestamp").read_text().removeprefix("a "))
+    wanted = [(450 + 100 * i, 510 + 100 * i) for i in range(7)]
+    expected = sum(abs(a - c) + abs(b - d) for (a, b), (c, d) in zip(times, wanted)) / 14
+    scores = json.loads((tmp_path / "out/timestamp.json").read_text())
+    assert scores["mean_ms"] == pytest.approx(expected, abs=0.001) and scores["matched"] == 7
+
+
+def test_texts_of_all_recordings_are_needed(tmp_path):
+    data = tmp_path / "data"
+    data.mkdir()
+    (data / "wav.scp").write_text(f"a {SPOKEN}\nb {SPOKEN}\n")
+    (data / "text.txt").write_text("a 百 盛\n")
+    arguments = ["--model", ROOT / "egs/quickstart/model", "--data_dir", data, "--output_dir", tmp_path / "out"]
+    refused = infer("timestamp", *arguments, cwd=tmp_path)
+    assert refused.returncode == 3 and "1 of 2 utterances have no text" in refused.stderr

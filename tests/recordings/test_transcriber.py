@@ -26,6 +26,7 @@ class Heard:
     text: str
     score: float = 0.0
     timestamp_ms: list | None = None
+    is_estimated: bool = False
 
 
 class CountingRecognizer:
