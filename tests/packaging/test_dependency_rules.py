@@ -31,9 +31,9 @@ MAY_IMPORT: dict[str, set[str]] = {
     "hub": {"model_folder"},
     "decode": {"audio", "checkpoint", "model_folder", "models", "text"},
     "score": {"data", "text"},
-    "vad": {"audio", "checkpoint", "decode", "model_folder", "models"},
+    "vad": {"audio", "checkpoint", "model_folder", "models"},
     "punctuation": {"checkpoint", "model_folder", "models", "text"},
-    "speaker": {"audio", "checkpoint", "data", "decode", "model_folder", "models"},
+    "speaker": {"audio", "checkpoint", "data", "model_folder", "models"},
     "train": {"audio", "checkpoint", "data", "decode", "hub", "model_folder", "models", "score", "text"}
     | {"punctuation", "vad"},
     "recordings": {"audio", "data", "decode", "model_folder", "punctuation", "speaker", "text", "vad"},
