@@ -34,7 +34,7 @@ def plan_jobs(shards: list[list[ShardEntry]]) -> tuple[Job, ...]:
             number,
             len(shard),
             round(sum(entry.cost_s for entry in shard), 3),
-            rows_digest(shard),
+            rows_digest(entry[:6] for entry in shard),
             rows_digest(entry[:4] for entry in shard),
         )
         for number, shard in enumerate(shards, start=1)
@@ -44,7 +44,7 @@ def plan_jobs(shards: list[list[ShardEntry]]) -> tuple[Job, ...]:
 def write_plan(plan: Plan, shards: list[list[ShardEntry]]) -> None:
     (plan.output_dir / "split").mkdir(exist_ok=True)
     for number, shard in enumerate(shards, start=1):
-        lines = "".join(json.dumps(entry, ensure_ascii=False) + "\n" for entry in shard)
+        lines = "".join(json.dumps(entry[:6], ensure_ascii=False) + "\n" for entry in shard)
         (plan.output_dir / f"split/shard.{number}.jsonl").write_text(lines)
     write_header(plan)
 
