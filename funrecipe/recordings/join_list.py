@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -12,12 +13,12 @@ from funrecipe.recordings.assemble import Punctuates, Recognized, SpeakersOf, as
 from funrecipe.recordings.piece_list import CutRecording, PieceTimes, missing_pieces, read_piece_dir
 from funrecipe.recordings.transcript import RecordingTranscript
 
-# The last digits of scores depend on what was decoded together; results are the same for any number of jobs.
+# The last digits of scores depend on what was decoded together, and results do not on the number of jobs or on kills.
 # What a recording's transcript is in ``1best_recog``: file -> its value.
 RESULT_FILES = {
     "text": lambda t: " ".join(word.text for word in t.words),
     "token": lambda t: " ".join(token for segment in t.segments for token in segment.tokens),
-    "score": lambda t: f"{sum(segment.score for segment in t.segments):.2f}",
+    "score": lambda t: f"{math.fsum(segment.score for segment in t.segments):.1f}",
     "timestamp": lambda t: json.dumps([[word.start_ms, word.end_ms] for word in t.words]),
     "vad": lambda t: json.dumps([[segment.start_ms, segment.end_ms] for segment in t.segments]),
 }

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import random
 import re
 import shutil
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -90,6 +94,64 @@ def test_a_run_that_lost_results_resumes_to_the_same_bytes(work):
     assert done.returncode == 0, done.stdout + done.stderr
     assert "up to date" in done.stdout
     assert tree(again) == tree(work / "two")
+
+
+def kill_at_random(chooser, command, log, output, names):
+    """Start the recipe and kill it, or one of its workers, when a random number of files is there; whether it ran."""
+    wanted = chooser.randint(1, names)
+    environment = {**os.environ, "PYTHON": sys.executable}
+    run = subprocess.Popen(command, env=environment, stdout=log, stderr=log, start_new_session=True)
+    while run.poll() is None and len(list(output.rglob("*"))) < wanted:
+        time.sleep(0.02)
+    was_running = run.poll() is None
+    running = processes_of(run.pid)
+    workers = [pid for pid, line in running if "decode" in line.split("\0")]
+    for pid in [chooser.choice(workers)] if workers and chooser.random() < 0.5 else [pid for pid, _ in running]:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+    run.wait(timeout=300)
+    return was_running
+
+
+def processes_of(session):
+    """Process ids and command lines of a session."""
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            fields = (folder / "stat").read_text().rpartition(")")[2].split()
+            line = (folder / "cmdline").read_text(errors="replace")
+        except OSError:  # it has ended
+            continue
+        if int(fields[3]) == session and fields[0] != "Z":
+            found.append((int(folder.name), line))
+    return found
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_killed_at_random_and_resumed_every_published_file_is_the_same(work, tmp_path, seed):
+    models = ["--model", QUICKSTART / "model", "--vad_model", QUICKSTART / "vad", "--timestamp", "true"]
+    options = [
+        "--formats",
+        "srt,json",
+        "--gpu_inference",
+        "false",
+        "--stop_stage",
+        "1",
+        "--njob",
+        "2",
+        "--batch_size",
+        "1",
+    ]
+    killed = tmp_path / "killed"
+    command = [*models, "--data_dir", work / "data", *options, "--output_dir", killed]
+    script, chooser = ["bash", str(ROOT / "egs/asr/infer.sh")], random.Random(seed)
+    names = len(list((work / "two").rglob("*"))) - 20
+    with open(tmp_path / "log", "wb") as log:
+        kills = [kill_at_random(chooser, [*script, *map(str, command)], log, killed, names) for _ in range(4)]
+    assert any(kills)
+    done = bash("egs/asr/infer.sh", *command, cwd=tmp_path)
+    assert done.returncode == 0, done.stdout + done.stderr + (tmp_path / "log").read_text()
+    assert tree(killed) == tree(work / "two")
 
 
 def test_a_recording_that_cannot_be_read(work, tmp_path):
