@@ -115,6 +115,9 @@ fi
 
 if { stage 2 || stage 3; } && [ ! -e "$text" ]; then die "no $text: run stage 1 first" 3; fi
 
+if stage 2; then rm -f "$output_dir/scores" "$output_dir/rttm"; fi # of an earlier run, should this one fail
+if { stage 2 || stage 3; } && [ "$task" = diarization ]; then rm -f "$output_dir/der.json"; fi
+
 if stage 2 && [ "$task" = verification ]; then
   log "Stage 2: Writing vectors ..."
   funrecipe embed -- "$text" "$output_dir"

@@ -37,6 +37,9 @@ def run(args: argparse.Namespace) -> int:
     from funrecipe.recordings.transcribe_files import transcribe_files
     from funrecipe.recordings.transcriber import Failure
 
+    if "" in args.files:  # as an unset variable of a script gives it
+        where = f"file {args.files.index('') + 1} of {len(args.files)}"
+        raise UsageError("the name of a file is empty", where=where, hint="name an audio file")
     formats = parse_formats(args.formats)
     if not formats or (args.output_dir is None and len(formats) > 1):
         hint = "name a folder with --output_dir, or one format"

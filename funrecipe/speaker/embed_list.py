@@ -25,12 +25,18 @@ class Embeddings:
 
 
 def embed_list(
-    model: SpeakerModel, utterances: Iterable[Utterance], *, audio_fs: int | None = None, allow_pipes: bool = False
+    model: SpeakerModel,
+    utterances: Iterable[Utterance],
+    *,
+    audio_fs: int | None = None,
+    channel: int | str = 1,
+    allow_pipes: bool = False,
+    allow_ffmpeg: bool = False,
 ) -> Embeddings:
     """Embed utterances one by one; one that cannot be read or is too short is listed as failed.
 
     Args:
-        audio_fs: sampling rate of audio that does not name its own; allow_pipes: run commands of the list.
+        audio_fs, channel, allow_pipes, allow_ffmpeg: as in :func:`funrecipe.audio.io.read_audio`.
     """
     found = Embeddings()
     for utterance in utterances:
@@ -41,7 +47,9 @@ def embed_list(
                 audio_fs=audio_fs,
                 start_s=utterance.start_s,
                 end_s=utterance.end_s,
+                channel=channel,
                 allow_pipes=allow_pipes,
+                allow_ffmpeg=allow_ffmpeg,
             )
             found.vectors[utterance.utt_id] = model.embed(waveform)
         except DataError as error:

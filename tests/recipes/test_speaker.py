@@ -83,6 +83,10 @@ def test_embeddings_and_scores_do_not_depend_on_the_number_of_jobs(utterances, t
     for name in ("xvector.ark", "scores", "1best_recog/text"):
         assert (tmp_path / "out1" / name).read_bytes() == (tmp_path / "out2" / name).read_bytes()
     assert (tmp_path / "out1/scores").read_text().startswith("a1 a2 ")
+    (utterances / "trials").write_text("a1 nobody target\n")
+    code, said = infer(tmp_path, "--data_dir", "data", "--output_dir", "out1", "--stage", "2")
+    assert code == 3 and "nobody" in said
+    assert not (tmp_path / "out1/scores").exists()  # those of other trials
 
 
 @pytest.mark.slow

@@ -46,6 +46,11 @@ def test_every_format_of_an_mp3_with_punctuation(tmp_path):
     assert content["text"][-1] in "。？.?"
 
 
+def test_an_empty_name_is_refused_with_its_place(capsys):
+    assert main(["transcribe", "a.wav", ""]) == 2
+    assert "the name of a file is empty\n  at: file 2 of 2" in capsys.readouterr().err
+
+
 def test_without_a_vad_pieces_are_cut_where_it_is_quiet(tmp_path, capsys):
     samples, rate_hz = soundfile.read(FIRST)
     soundfile.write(tmp_path / "a.wav", np.concatenate([samples, np.zeros(32000), samples]), rate_hz)

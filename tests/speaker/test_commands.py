@@ -45,6 +45,20 @@ def test_segments_of_a_data_directory_are_embedded_alone(data, tmp_path):
     assert sorted(kaldiio.load_scp(str(tmp_path / "out/xvector.scp"))) == ["x", "y"]
 
 
+def test_another_channel_is_embedded_if_asked_for(data, tmp_path):
+    golden = np.load(MODEL / "io.npz")
+    length = min(len(golden["in.wav0"]), len(golden["in.wav1"]))
+    both = np.stack([golden[f"in.wav{n}"][:length] for n in (0, 1)], axis=1)
+    soundfile.write(data / "two.wav", both, 16000)
+    soundfile.write(data / "one.wav", both[:, 1], 16000)
+    (data / "wav.scp").write_text("two two.wav\n")
+    assert embed(data / "wav.scp", tmp_path / "second", "--channel", "2") == 0
+    (data / "wav.scp").write_text("one one.wav\n")
+    assert embed(data / "wav.scp", tmp_path / "alone") == 0
+    second, alone = (kaldiio.load_scp(str(tmp_path / name / "xvector.scp")) for name in ("second", "alone"))
+    np.testing.assert_array_equal(second["two"], alone["one"])
+
+
 def test_a_recording_that_fails_publishes_nothing_unless_allowed(data, tmp_path, capsys):
     assert embed(data, tmp_path / "out") == 0
     soundfile.write(data / "b.wav", np.zeros(100, np.int16), 16000)
