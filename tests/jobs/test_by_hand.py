@@ -20,7 +20,7 @@ def test_the_steps_of_the_page_give_the_results_of_a_recipe(tmp_path: Path) -> N
     for name in ("text", "wav.scp"):
         lines = (source / name).read_text().splitlines()[:4]
         (data / name).write_text("".join(line.replace(" wav/", f" {source}/wav/") + "\n" for line in lines))
-    (tmp_path / "model").symlink_to(ROOT / "tests/data/paraformer_tiny_zh/model")
+    (tmp_path / "model").symlink_to(ROOT / "tests/data/parity/paraformer")
     environment = {**os.environ, "PYTHON": sys.executable, "OMP_NUM_THREADS": "1"}
 
     def run(command: str, **variables: str) -> None:

@@ -74,7 +74,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     for name in ("text", "wav.scp"):
         lines = (source / name).read_text().splitlines()[:4]
         (data / name).write_text("".join(line.replace(" wav/", f" {source}/wav/") + "\n" for line in lines))
-    shutil.copytree(ROOT / "tests/data/paraformer_tiny_zh/model", folder / "model")
+    shutil.copytree(ROOT / "tests/data/parity/paraformer", folder / "model")
     with open(folder / "log", "wb") as log:
         engine = subprocess.Popen(["bash", str(ROOT / "tests/jobs/sge_cluster.sh"), str(home)], stdout=log, stderr=log)
     try:
