@@ -19,5 +19,12 @@ def validation_dir(data_dir: Path) -> Path:
         "no validation set",
         where=str(data_dir),
         hint=f"add a folder '{VALIDATION_FOLDERS[0]}' or '{VALIDATION_FOLDERS[1]}' next to '{TRAIN_FOLDER}', "
-        "with wav.scp and text",
+        "with the same files",
     )
+
+
+def list_in(data_dir: Path, name: str, hint: str) -> Path:
+    """The list ``name`` of a set. Raises DataError if it is missing; ``hint`` says what to write there."""
+    if not (data_dir / name).exists():
+        raise DataError(f"no file '{name}' in the data directory", where=str(data_dir), hint=hint)
+    return data_dir / name

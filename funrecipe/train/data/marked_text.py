@@ -17,6 +17,7 @@ from funrecipe.punctuation.render import COMMA, NO_MARK, PERIOD, mark_names
 from funrecipe.punctuation.words import splitter_of
 from funrecipe.score.punctuation import MARKS, cut_at_marks
 from funrecipe.text.units import is_mark
+from funrecipe.train.data.folders import list_in
 from funrecipe.train.data.identity import set_fingerprint
 from funrecipe.train.data.small import Inspection
 from funrecipe.train.data.text_data import add_text
@@ -96,7 +97,7 @@ def inspect_marked_text(data_dir: Path, reader: MarkedTextReader, *, max_tokens:
     Raises:
         DataError: no file ``text``, or lines that cannot be read.
     """
-    texts = read_texts(data_dir / "text")
+    texts = read_texts(list_in(data_dir, "text", "one line per text: ID TEXT, with its marks"))
     listed = read_texts(data_dir / "punc") if (data_dir / "punc").exists() else None
     found = Inspection([], total=len(texts))
     found.fingerprint = set_fingerprint((key, text, (listed or {}).get(key, "")) for key, text in texts.items())

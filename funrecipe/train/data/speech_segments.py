@@ -16,6 +16,7 @@ from funrecipe.data.kaldi_dir import Utterance, read_data_dir, read_scp
 from funrecipe.errors import DataError, list_problems
 from funrecipe.score.segments import Segments, read_segments
 from funrecipe.train.data.dataset import ItemLimits, TrainItem
+from funrecipe.train.data.folders import list_in
 from funrecipe.train.data.identity import set_fingerprint
 from funrecipe.train.data.small import Inspection, Measure, measure_all
 
@@ -32,7 +33,7 @@ def inspect_speech(
     Raises:
         DataError: nothing says where there is speech, or it is about recordings that are not in ``wav.scp``.
     """
-    recordings = read_scp(data_dir / "wav.scp")
+    recordings = read_scp(list_in(data_dir, "wav.scp", "one line per recording: ID PATH"))
     spoken, source = read_speech(data_dir)
     if unknown := sorted(set(spoken) - {recording.utt_id for recording in recordings}):
         raise DataError(f"{len(unknown)} recordings are not in wav.scp\n{list_problems(unknown)}", where=str(source))

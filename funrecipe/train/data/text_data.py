@@ -8,6 +8,7 @@ from typing import Any
 
 from funrecipe.data.kaldi_dir import read_texts
 from funrecipe.train.data.dataset import TrainItem
+from funrecipe.train.data.folders import list_in
 from funrecipe.train.data.identity import set_fingerprint
 from funrecipe.train.data.small import Inspection
 
@@ -20,7 +21,7 @@ def inspect_text(data_dir: Path, tokenize: Callable[[str], tuple[int, ...]], *, 
     Raises:
         DataError: no such file, or lines that cannot be read.
     """
-    texts = read_texts(data_dir / "text")
+    texts = read_texts(list_in(data_dir, "text", "one line per sentence: ID SENTENCE"))
     found = Inspection([], total=len(texts))
     found.fingerprint = set_fingerprint((key, text, "") for key, text in texts.items())
     for key in sorted(texts):
