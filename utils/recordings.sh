@@ -3,8 +3,8 @@
 # Source this file among the declarations; after parse_options call choose_pieces.
 # shellcheck disable=SC2154,SC2034  # options are set by declare_option, variables are read by the recipe
 
-declare_option vad_model "" "voice activity detection, folder or id: long recordings are cut into speech segments and joined (docs/long_audio.md)"
-declare_option punc_model "" "punctuation of long recordings, folder or id; without vad_model they are cut where it is quiet"
+declare_option vad_model "" "voice activity detection, folder, id, or auto (as the model's configuration.json says): long recordings are cut into speech segments and joined (docs/long_audio.md)"
+declare_option punc_model "" "punctuation of long recordings, folder, id or auto; without vad_model they are cut where it is quiet"
 declare_option spk_model "" "speaker embeddings, folder or id: who speaks in long recordings (docs/speakers.md)"
 declare_option num_speakers "" "number of speakers of each recording; empty: data_dir/reco2num_spk, else estimated" positive
 declare_option formats "" "of long recordings: txt, json, srt, vtt, textgrid, ctm, rttm, into output_dir/transcripts"
@@ -21,7 +21,7 @@ choose_pieces() {
 
 cut_recordings() {
   [ "$is_cut" = true ] || return 0
-  funrecipe segment --data_dir="$data_dir" ${vad_model:+--vad_model="$vad_model"} --allow_pipes="$allow_pipes" \
+  funrecipe segment --data_dir="$data_dir" ${vad_model:+--vad_model="$vad_model" --model="$model"} --allow_pipes="$allow_pipes" \
     ${max_piece_s:+--max_piece_s="$max_piece_s"} ${audio_fs:+--audio_fs="$audio_fs"} ${channel:+--channel="$channel"} \
     --allow_ffmpeg="$allow_ffmpeg" --njob="$(nproc)" -- "$decoded_data"
 }
@@ -51,7 +51,7 @@ join_recordings() {
     if [ -e "$data_dir/reco2num_spk" ]; then who+=(--reco2num_spk="$data_dir/reco2num_spk"); fi
   fi
   funrecipe join --piece_dir="$decoded_data" --results="$decoded/1best_recog" --max_failed="$max_failed" \
-    ${punc_model:+--punc_model="$punc_model"} "${who[@]}" --formats="$formats" -- "$output_dir"
+    ${punc_model:+--punc_model="$punc_model" --model="$model"} "${who[@]}" --formats="$formats" -- "$output_dir"
 }
 
 # digest_without_pieces: what identifies the results of recordings without speech.

@@ -24,6 +24,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add("--reco2num_spk", type=Path, help="lines 'recording number'")
     add("--punc_model", help="punctuation: folder or id")
+    add("--model", help="recognizer, whose configuration.json names the punctuation model that is 'auto'")
     add("--text_rules", default="1.4", help="how punctuation is written: 0.7, 0.8 or 1.4 (default: %(default)s)")
     add("--formats", default="", help=f"some of {', '.join(FORMATS)}, into OUT_DIR/transcripts")
     add("--max_failed", type=int, default=0, help="publish if at most N recordings failed (default: %(default)s)")
@@ -44,10 +45,10 @@ def run(args: argparse.Namespace) -> None:
     formats = parse_formats(args.formats)
     punctuator = None
     if args.punc_model:
-        from funrecipe.hub import open_model
+        from funrecipe.hub import open_companion
         from funrecipe.punctuation.punctuator import load_punctuator
 
-        punctuator = load_punctuator(open_model(args.punc_model))
+        punctuator = load_punctuator(open_companion(args.punc_model, "punc_model", args.model))
     results = list(
         join_results(
             args.piece_dir,

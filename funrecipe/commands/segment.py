@@ -14,6 +14,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("--data_dir", type=Path, required=True, help="folder with the wav.scp of the recordings")
     add("--vad_model", help="VAD model: folder or id; without it, pieces are cut where it is quiet")
+    add("--model", help="recognizer, whose configuration.json names the VAD model that is 'auto'")
     add(
         "--max_piece_s",
         type=float,
@@ -32,14 +33,14 @@ def run(args: argparse.Namespace) -> None:
     from funrecipe.audio.channels import check_channel
     from funrecipe.data.kaldi_dir import read_data_dir
     from funrecipe.errors import UsageError
-    from funrecipe.hub import open_model
+    from funrecipe.hub import open_companion
     from funrecipe.recordings.cut_list import CutOptions, cut_to_dir
     from funrecipe.recordings.cutting import NEVER_S
 
     if args.njob < 1:
         raise UsageError(f"--njob must be 1 or more, got {args.njob}")
     utterances = read_data_dir(args.data_dir, allow_pipes=args.allow_pipes == "true").utterances
-    vad = open_model(args.vad_model) if args.vad_model else None
+    vad = open_companion(args.vad_model, "vad_model", args.model) if args.vad_model else None
     options = CutOptions(
         None if vad is None else vad.path,
         args.max_piece_s or NEVER_S,

@@ -67,7 +67,7 @@ def open_models(args: argparse.Namespace) -> Any:
     """The folders of all models that were named, and the quick start's for recognition and VAD."""
     import torch
 
-    from funrecipe.hub import open_model
+    from funrecipe.hub import open_companion, open_model
     from funrecipe.recordings.load import RecordingModels
 
     if args.ncpu:
@@ -75,5 +75,6 @@ def open_models(args: argparse.Namespace) -> Any:
     own = {name: QUICKSTART / name for name in ("model", "vad")}
     vad_model = own["vad"] if args.vad_model is None else args.vad_model
     recognizer = open_model(own["model"] if args.model is None else args.model)
-    others = (vad_model, args.punc_model, args.spk_model)
-    return RecordingModels(recognizer, *(None if name == NO_MODEL else open_model(name) for name in others))
+    others = {"vad_model": vad_model, "punc_model": args.punc_model, "spk_model": args.spk_model}
+    opened = (None if n == NO_MODEL else open_companion(n, role, recognizer) for role, n in others.items())
+    return RecordingModels(recognizer, *opened)

@@ -73,6 +73,7 @@ class ModelFolder:
     lm_weights: Path | None = None
     ngram: Path | None = None
     quantized: Path | None = None  # of an exported model: its graph in int8
+    companions: dict[str, str] = field(default_factory=dict)  # configuration.json: vad_model, punc_model, ..._revision
 
     @property
     def family(self) -> str:
@@ -175,7 +176,14 @@ def open_model_folder(path: str | Path) -> ModelFolder:
         lm_weights=None if is_lm else lm_weights,
         ngram=_optional(folder, None, *NGRAM_FILES),
         quantized=_optional(folder, None, "model_quant.onnx") if weights.suffix == ".onnx" else None,
+        companions=_companions(_model_config(configuration)),
     )
+
+
+def _companions(model_config: dict[str, Any]) -> dict[str, str]:
+    """The models that a recognizer is served with, and their revisions, by their keys."""
+    keys = [f"{kind}_model{end}" for kind in ("vad", "punc", "spk") for end in ("", "_revision")]
+    return {key: value for key in keys if isinstance(value := model_config.get(key), str) and value}
 
 
 def _read_description(

@@ -42,6 +42,8 @@ class SpeechRecognition:
         check_mode(setup.mode, self.folder.family)
         if "vad" in self.folder.mode or "punc" in self.folder.mode:
             logger.warning("%s: only its recognizer runs, without voice activity detection or punctuation", setup.model)
+        for name in sorted({"vad_model", "punc_model"} & self.folder.companions.keys()):
+            logger.warning("%s names a %s, which is used with pipeline(..., %s='auto')", setup.model, name, name)
         self._batch_size, self._defaults = setup.batch_size, dict(setup.param_dict)
         self._allow_network = setup.allow_network
         self._sources = setup.sources(self.folder.sample_rate_hz)

@@ -11,7 +11,7 @@ import numpy as np
 from funrecipe.audio.io import stream_audio
 from funrecipe.data.kaldi_dir import Utterance
 from funrecipe.errors import UsageError
-from funrecipe.hub import open_model
+from funrecipe.hub import open_companion
 from funrecipe.pipelines.calls import decode_options_of
 from funrecipe.pipelines.setup import Setup
 from funrecipe.recordings.formats import parse_formats, write_formats
@@ -38,7 +38,9 @@ class RecordingRecognition:
         options = decode_options_of(params, allow_network=setup.allow_network)
         device = setup.device()
         self.folder = setup.open_folder()
-        vad, punctuation, speaker = (open_model(names[name]) if names[name] else None for name in MODELS)
+        vad, punctuation, speaker = (
+            open_companion(names[name], name, self.folder) if names[name] else None for name in MODELS
+        )
         self._transcriber = load_transcriber(
             RecordingModels(self.folder, vad, punctuation, speaker),
             device=device,

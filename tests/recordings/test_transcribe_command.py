@@ -1,6 +1,7 @@
 """``funrecipe transcribe``, as whisper's users would call it."""
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -8,9 +9,12 @@ import pytest
 import soundfile
 
 from funrecipe.cli import main
+from funrecipe.errors import UsageError
+from funrecipe.hub import open_companion
 
 ROOT = Path(__file__).parents[2]
-WAV = ROOT / "egs" / "quickstart" / "data" / "wav"
+QUICKSTART = ROOT / "egs" / "quickstart"
+WAV = QUICKSTART / "data" / "wav"
 FIRST, SECOND = str(WAV / "BAC009S0150W0014.flac"), str(WAV / "BAC009S0150W0034.flac")
 PUNCTUATION = str(ROOT / "tests" / "data" / "parity" / "punc_ct_transformer")
 
@@ -44,6 +48,21 @@ def test_every_format_of_an_mp3_with_punctuation(tmp_path):
     content = json.loads((tmp_path / "out" / "my talk.json").read_text())
     assert len(content["segments"]) == 2 and content["word_times"] == "recognized"
     assert content["text"][-1] in "。？.?"
+
+
+def test_auto_is_what_the_recognizer_names(tmp_path, monkeypatch):
+    model = tmp_path / "model"
+    shutil.copytree(QUICKSTART / "model", model)
+    configuration = json.loads((model / "configuration.json").read_text())
+    named = {"vad_model": "me/vad", "vad_model_revision": "v1.1.8"}
+    configuration.setdefault("model", {}).setdefault("model_config", {}).update(named)
+    (model / "configuration.json").write_text(json.dumps(configuration))
+    shutil.copytree(QUICKSTART / "vad", tmp_path / "models/me/vad")
+    monkeypatch.setenv("FUNRECIPE_MODELS", str(tmp_path / "models"))
+    assert open_companion("auto", "vad_model", model).path == tmp_path / "models/me/vad"
+    assert open_companion(QUICKSTART / "vad", "vad_model", model).path == QUICKSTART / "vad"
+    with pytest.raises(UsageError, match="punc_model is auto, but nothing names one"):
+        open_companion("auto", "punc_model", model)
 
 
 def test_an_empty_name_is_refused_with_its_place(capsys):
