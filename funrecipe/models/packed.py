@@ -13,11 +13,12 @@ import warnings
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from funrecipe.errors import UsageError
 from funrecipe.models.layers import PointwiseConv
 
-WITHIN_16_BITS = 64  # largest int8 weight of which two products with an uint8 fit: 2 · 255 · 64 < 32,768
+LARGEST_PAIR = 126  # sum of two int8 weights, each rounded by up to a half: 255 · (126 + 1) < 32,768
 ROWS_HINT = 64  # rows of the usual input, for which oneDNN chooses the layout
 
 
@@ -36,32 +37,49 @@ class PackedLinear(nn.Module):
 
 
 class Int8Linear(nn.Module):
-    """``x W^T + b``, fp32 in and out, multiplied in int8: one scale per output of W, one for all of ``x``.
+    """``x W^T + b``, fp32 in and out, multiplied in int8: a scale and an offset per output of W and per row of ``x``.
 
-    The scale of ``x`` depends on everything in it, so a batch would not give what each utterance gives alone:
-    recognizers feed such a model one utterance at a time. Where the sums of this CPU saturate (see ``saturates``), the
-    weights keep to seven bits, with which no sum can.
+    Rows are brought to [0, 1] first, so the kernel's one scale for all of ``x`` is 1/255 whatever the rows are, and a
+    row gives the same in any batch. With normally distributed weights and inputs the result is within 1 % of fp32;
+    where the sums of this CPU saturate (see ``saturates``), smaller weights keep them exact: within 1.3 %.
     """
 
     def __init__(self, linear: nn.Linear) -> None:
         super().__init__()
         self.in_features, self.out_features = linear.in_features, linear.out_features
         weight = linear.weight.detach()
-        largest = WITHIN_16_BITS if saturates() else 127
-        scales = (weight.abs().amax(dim=1).double() / largest).clamp(min=torch.finfo(torch.float32).tiny)
-        self._packed = _pack_int8(weight, scales, linear.bias)
+        quantized = _quantize(weight, *(_scales_within_16_bits(weight) if saturates() else _scales(weight)))
+        self._packed = torch.ops.quantized.linear_prepack(quantized, None)
+        self._sums = quantized.dequantize().sum(dim=1)
+        self._bias = None if linear.bias is None else linear.bias.detach()
 
     def forward(self, x: Tensor) -> Tensor:
-        return torch.ops.quantized.linear_dynamic(x, self._packed, False)
+        lowest = x.amin(dim=-1, keepdim=True)
+        spread = (x.amax(dim=-1, keepdim=True) - lowest).clamp_(min=torch.finfo(torch.float32).tiny)
+        product = torch.ops.quantized.linear_dynamic((x - lowest).div_(spread), self._packed, False)
+        product.mul_(spread).addcmul_(lowest, self._sums)
+        return product if self._bias is None else product.add_(self._bias)
 
 
-def _pack_int8(weight: Tensor, scales: Tensor, bias: Tensor | None) -> torch.ScriptObject:
-    """``weight (O, I)`` in int8, ``scales (O,)``, as the kernel wants it."""
-    zeros = torch.zeros(len(scales), dtype=torch.int64)
+def _scales(weight: Tensor) -> tuple[Tensor, Tensor]:
+    """Scales and offsets (O,) with which int8 reaches from the lowest to the largest weight of a row."""
+    low, high = weight.amin(dim=1).clamp(max=0).double(), weight.amax(dim=1).clamp(min=0).double()
+    scales = ((high - low) / 255).clamp(min=torch.finfo(torch.float32).tiny)
+    return scales, (-128 - low / scales).round().clamp(-128, 127).long()
+
+
+def _scales_within_16_bits(weight: Tensor) -> tuple[Tensor, Tensor]:
+    """Scales (O,) with which 255 times two neighbors of one sign stays within 16 bits, and no offsets."""
+    pairs = F.pad(weight, (0, weight.size(1) % 2)).unflatten(1, (-1, 2))
+    largest = torch.maximum(pairs.clamp(min=0).sum(dim=2), pairs.clamp(max=0).sum(dim=2).neg()).amax(dim=1).double()
+    scales = (largest / LARGEST_PAIR).clamp(min=torch.finfo(torch.float32).tiny)
+    return scales, torch.zeros(len(scales), dtype=torch.int64)
+
+
+def _quantize(weight: Tensor, scales: Tensor, offsets: Tensor) -> Tensor:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # torch plans to drop quantized tensors; the version is pinned
-        quantized = torch.quantize_per_channel(weight, scales, zeros, 0, torch.qint8)
-    return torch.ops.quantized.linear_prepack(quantized, bias)
+        return torch.quantize_per_channel(weight, scales, offsets, 0, torch.qint8)
 
 
 @functools.cache
@@ -73,7 +91,7 @@ def saturates() -> bool:
     """
     size = 64
     weight, scales = torch.ones(size, size), torch.full((size,), 1 / 127, dtype=torch.float64)
-    packed = _pack_int8(weight, scales, None)
+    packed = torch.ops.quantized.linear_prepack(_quantize(weight, scales, torch.zeros(size, dtype=torch.int64)), None)
     for rows in (1, ROWS_HINT):
         x = torch.ones(rows, size)
         x[0, 0] = 0.0  # the range of x begins at 0
