@@ -23,9 +23,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--log_dir", type=Path, help="write log/decode.N.log there, one per job, instead of the terminal"
     )
+    parser.add_argument("--processes", type=int, default=1, help=argparse.SUPPRESS)
+    parser.add_argument("--report_fd", type=int, help=argparse.SUPPRESS)
 
 
 def run(args: argparse.Namespace) -> int:
+    from funrecipe.jobs.forked import run_forked
     from funrecipe.jobs.plan import read_plan
     from funrecipe.jobs.worker import run_jobs
     from funrecipe.processes import end_with_parent
@@ -34,7 +37,10 @@ def run(args: argparse.Namespace) -> int:
     end_with_parent()
     folder = args.plan if args.plan.is_dir() else args.plan.parent
     plan = seen_late(folder, lambda: read_plan(args.plan, args.digest))
-    return run_jobs(plan, [plan.job(number) for number in args.job], load_model, args.log_dir)
+    jobs = [plan.job(number) for number in args.job]
+    if args.report_fd is not None:
+        return run_forked(plan, jobs, load_model, args.log_dir, args.processes, args.report_fd)
+    return run_jobs(plan, jobs, load_model, args.log_dir)
 
 
 def load_model(plan: Plan) -> tuple[Recognizer | TextWorker, str]:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from funrecipe.jobs import joblog
 from funrecipe.jobs.backend import Outcome, worker_command, worker_environment
+from funrecipe.jobs.forked import ForkedWorker, ForkedWorkers, groups_of
 from funrecipe.jobs.plan import Job, Plan
 from funrecipe.jobs.resources import Layout, lay_out
 from funrecipe.jobs.status import clear_status, read_status
@@ -36,7 +37,7 @@ def layout_of(plan: Plan) -> Layout:
 
 @dataclass
 class _Worker:
-    process: subprocess.Popen[bytes]
+    process: subprocess.Popen[bytes] | ForkedWorker
     jobs: list[Job]
     started: float
     at: int = 0  # index of the job that it is at
@@ -45,7 +46,7 @@ class _Worker:
 
 class LocalBackend:
     """``max_running`` processes; where there are more jobs than that, a process decodes several of them, one after the
-    other, so that a model is loaded once per process and not once per job."""
+    other. On the CPU with one thread each, the model is loaded once for all of them (``jobs.forked``)."""
 
     poll_s = 0.2
     can_leave = False
@@ -55,28 +56,40 @@ class LocalBackend:
         self.outcomes: dict[int, Outcome] = {}
         self.layout = layout_of(plan)
         width = max(1, min(self.layout.max_running, len(jobs)))
-        self._groups = [list(jobs[slot::width]) for slot in range(width)] if jobs else []
+        self._jobs, self._groups = list(jobs), groups_of(jobs, width) if jobs else []
         self._workers: list[_Worker] = []
 
     def start(self) -> None:
-        for slot, group in enumerate(self._groups):
-            for job in group:
-                joblog.begin(self.plan.log_path(job.number))
-                clear_status(self.plan.shard_folder(job.number))
-            environment = worker_environment(os.environ, self.layout.threads)
-            environment["CUDA_VISIBLE_DEVICES"] = self.layout.gpus[slot % len(self.layout.gpus)] or ""
-            environment[PARENT_VARIABLE] = str(os.getpid())
-            with open(self.plan.log_path(group[0].number), "ab") as file:
-                # Its own session: a Ctrl-C at the terminal reaches the launcher alone, which then ends the whole group.
-                process = subprocess.Popen(
-                    worker_command(self.plan, group),
-                    env=environment,
-                    stdin=subprocess.DEVNULL,
-                    stdout=file,
-                    stderr=subprocess.STDOUT,
-                    start_new_session=True,
-                )
-            self._workers.append(_Worker(process, group, time.monotonic()))
+        for job in self._jobs:
+            joblog.begin(self.plan.log_path(job.number))
+            clear_status(self.plan.shard_folder(job.number))
+        if len(self._groups) > 1 and self.layout.can_share:
+            log = self.plan.log_path(self._jobs[0].number)
+            command, environment = worker_command(self.plan, self._jobs), self._environment(0)
+            processes: Sequence[subprocess.Popen[bytes] | ForkedWorker]
+            processes = ForkedWorkers(command, environment, log, len(self._groups)).workers
+        else:
+            processes = [self._start_process(slot) for slot in range(len(self._groups))]
+        started = time.monotonic()
+        self._workers = [_Worker(process, group, started) for process, group in zip(processes, self._groups)]
+
+    def _start_process(self, slot: int) -> subprocess.Popen[bytes]:
+        group = self._groups[slot]
+        with open(self.plan.log_path(group[0].number), "ab") as file:
+            # Its own session: a Ctrl-C at the terminal reaches the launcher alone, which then ends the whole group.
+            return subprocess.Popen(
+                worker_command(self.plan, group),
+                env=self._environment(slot),
+                stdin=subprocess.DEVNULL,
+                stdout=file,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+
+    def _environment(self, slot: int) -> dict[str, str]:
+        environment = worker_environment(os.environ, self.layout.threads)
+        environment["CUDA_VISIBLE_DEVICES"] = self.layout.gpus[slot % len(self.layout.gpus)] or ""
+        return environment | {PARENT_VARIABLE: str(os.getpid())}
 
     def poll(self) -> bool:
         for worker in list(self._workers):

@@ -26,6 +26,11 @@ class Layout:
     notes: tuple[str, ...] = ()
     gpuid_list: str = ""
 
+    @property
+    def can_share(self) -> bool:
+        """Whether jobs may share one model in memory (``jobs.forked``)."""
+        return self.threads == 1 and not any(self.gpus)
+
 
 def available_cores() -> int:
     """Cores that this process may use: its affinity, the quota of its control groups (containers), what Slurm gave."""
@@ -114,7 +119,7 @@ def lay_out(
     num_jobs = max(1, min(njob, num_utterances))
     threads = ncpu or max(1, cores // num_jobs)
     by_cores = max(1, cores // threads)
-    by_memory = _jobs_in_memory(weights_bytes)
+    by_memory = _jobs_in_memory(weights_bytes, is_shared=threads == 1)
     max_running = max(1, min(num_jobs, by_cores, by_memory))
     if max_running < num_jobs:
         limit = (
@@ -130,9 +135,13 @@ def _room_for(num_jobs: int, weights_bytes: int) -> list[str]:
     return [note] if note else []
 
 
-def _jobs_in_memory(weights_bytes: int) -> int:
+def _jobs_in_memory(weights_bytes: int, *, is_shared: bool) -> int:
     memory = available_memory_bytes()
-    return 1_000_000 if memory is None else max(1, memory // worker_memory_bytes(weights_bytes))
+    if memory is None:
+        return 1_000_000
+    if is_shared:
+        return max(1, (memory - WEIGHT_COPIES * weights_bytes) // WORKER_BYTES)
+    return max(1, memory // worker_memory_bytes(weights_bytes))
 
 
 def _parse_gpuid_list(gpuid_list: str) -> list[int]:

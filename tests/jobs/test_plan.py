@@ -342,9 +342,12 @@ def test_cpu_jobs_share_the_cores(machine) -> None:
 
 def test_memory_limits_jobs(machine) -> None:
     machine(cores=8, memory=9 * 10**9)
-    limited = lay(njob=8, gpu="false", weights=10**9)  # 3 GB each
-    assert limited.max_running == 3
-    assert limited.notes == ("3 of 8 jobs run at once (memory for 3 such jobs)",)
+    limited = lay(njob=8, gpu="false", weights=10**9)  # 1 GB each, and 2 GB that they share
+    assert limited.max_running == 7 and limited.can_share
+    assert limited.notes == ("7 of 8 jobs run at once (memory for 7 such jobs)",)
+    machine(cores=16, memory=9 * 10**9)
+    apart = lay(njob=8, gpu="false", weights=10**9)  # 3 GB each: processes of two threads do not share
+    assert (apart.max_running, apart.threads, apart.can_share) == (3, 2, False)
     machine(cores=8, memory=10**6)
     assert lay(njob=8, gpu="false").max_running == 1
 
