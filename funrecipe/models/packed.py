@@ -2,8 +2,8 @@
 
 torch's ``F.linear`` multiplies fp32 with MKL and packs the weight anew in every call; oneDNN packs it once. On the Zen
 CPUs measured, whole utterances take half the time in fp32, a third in bf16, a quarter in int8 (``docs/speed.md``), and
-the few rows of a streaming step gain more. In fp32 results differ in the last bits only. Everything between the linear
-layers stays fp32 in all three.
+the few rows of a streaming step gain more; where MKL is faster all the same, a layer is left to it
+(``models.kernels``). In fp32 results differ in the last bits only. Everything between the linear layers stays fp32.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from funrecipe.errors import UsageError
+from funrecipe.models.kernels import fastest
 from funrecipe.models.layers import PointwiseConv
 
 LARGEST_PAIR = 126  # sum of two int8 weights, each rounded by up to a half: 255 · (126 + 1) < 32,768
@@ -128,7 +129,10 @@ def pack_linears(model: nn.Module, precision: str = "fp32") -> nn.Module:
 def _packed(linear: nn.Linear, precision: str) -> nn.Module:
     if precision == "int8":
         return Int8Linear(linear)
-    return PackedLinear(linear, torch.bfloat16 if precision == "bf16" else torch.float32)
+    if precision == "bf16":
+        return PackedLinear(linear, torch.bfloat16)
+    ways = {"packed": lambda: PackedLinear(linear), "plain": lambda: linear}
+    return ways[fastest("fp32", linear.in_features, linear.out_features, ways)]()
 
 
 def cpu_precisions() -> frozenset[str]:
