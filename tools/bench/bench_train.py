@@ -4,7 +4,7 @@
 
 Both sides train the same Paraformer (12 encoder blocks of 256, 6 decoder blocks, CTC 0.3) from the same weights on the
 same wav files and texts: batches of ``batch_size`` utterances of similar length, Adam, WarmupLR, clipping, one thread,
-audio and features in the training process. One epoch warms up; then each epoch's CPU time is divided by its steps.
+audio and features in the training process. One epoch warms up; then epochs are trained in turns (``sides.py``).
 That both do the same work shows in the loss of one utterance at the start (no sampler), which has to agree. Feature
 caching, which FunASR does not have, is switched off. The peer's Python needs ``torch`` and ``funasr`` (1.4.16 was
 used); its trainer and data loader are driven as its ``train_ds`` does, which itself insists on a GPU.
@@ -14,15 +14,13 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import statistics
-import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+
+from tools.bench.sides import Side, cpu_s, machine, ratio, serve
 
 VOCAB_SIZE = 4233  # AISHELL-1
 TOKENS_PER_S = 4.3
@@ -170,32 +168,10 @@ def funasr(folder: Path, batch_size: int) -> tuple[Callable[[], float], Callable
     return loss, train
 
 
-def run_side(side: str, folder: Path, batch_size: int, epochs: int) -> None:
-    """Train a warm-up epoch and ``epochs`` more; print the seconds of a step in each as one line of JSON."""
-    import torch
-
-    torch.set_num_threads(1)
-    loss, train = {"ours": ours, "funasr": funasr}[side](folder, batch_size)
-    first_loss = loss()
-    train(1)
-    cpu_s, wall_s = [], []
-    for epoch in range(2, 2 + epochs):
-        cpu, wall = time.process_time(), time.perf_counter()
-        steps = train(epoch)
-        cpu_s.append((time.process_time() - cpu) / steps)
-        wall_s.append((time.perf_counter() - wall) / steps)
-    print("\n" + json.dumps({"cpu_s": cpu_s, "wall_s": wall_s, "first_loss": first_loss, "steps": steps}))
-
-
-def measure(python: str, side: str, folder: Path, args: argparse.Namespace) -> dict[str, Any]:
-    command = [python, "-m", "tools.bench.bench_train", "--side", side, "--folder", str(folder),
-               "--batch_size", str(args.batch_size), "--epochs", str(args.epochs)]  # fmt: skip
-    root = str(Path(__file__).resolve().parents[2])
-    environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": root}
-    done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False, cwd=root)
-    if done.returncode != 0:
-        sys.exit(f"bench_train: {side} failed:\n{done.stdout[-1000:]}\n{done.stderr[-3000:]}")
-    return json.loads(done.stdout.strip().splitlines()[-1])
+def work_of(side: str, folder: Path, batch_size: int) -> Callable[[int], float]:
+    """``work(epoch) -> loss``: epoch 0 computes the loss of the validation utterance, others train."""
+    loss, train = {"funrecipe": ours, "FunASR": funasr}[side](folder, batch_size)
+    return lambda epoch: train(epoch) if epoch else loss()
 
 
 def main() -> int:
@@ -203,36 +179,43 @@ def main() -> int:
     parser.add_argument("--peer_python", help="Python of an environment with FunASR; without it only ours is measured")
     parser.add_argument("--utterances", type=int, default=32)
     parser.add_argument("--batch_size", type=int, default=8, help="utterances")
-    parser.add_argument("--epochs", type=int, default=2, help="measured epochs of each run")
-    parser.add_argument("--rounds", type=int, default=2, help="runs of each side, in turns")
-    parser.add_argument("--side", choices=("ours", "funasr"), help=argparse.SUPPRESS)
+    parser.add_argument("--epochs", type=int, default=4, help="measured epochs")
+    parser.add_argument("--side", help=argparse.SUPPRESS)
     parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.side:
-        run_side(args.side, args.folder, args.batch_size, args.epochs)
-        return 0
-    sides = {"ours": sys.executable} | ({"funasr": args.peer_python} if args.peer_python else {})
-    runs: dict[str, list[dict[str, Any]]] = {side: [] for side in sides}
+        return serve(lambda: work_of(args.side, args.folder, args.batch_size))
     with tempfile.TemporaryDirectory() as name:
-        write_corpus(Path(name), args.utterances)
-        print(f"load average {os.getloadavg()[0]:.1f}, {args.utterances} utterances of 2 to 8 s")
-        for _ in range(args.rounds):
-            for side, python in sides.items():
-                runs[side].append(measure(python, side, Path(name), args))
-    best = {}
-    for side, done in runs.items():
-        cpu, wall = ([s for run in done for s in run[clock]] for clock in ("cpu_s", "wall_s"))
-        best[side] = min(cpu)
-        print(f"{side:>8}: CPU per step best {min(cpu):.2f} s, median {statistics.median(cpu):.2f} s; "
-              f"wall median {statistics.median(wall):.2f} s; {done[0]['steps']} steps an epoch; "
-              f"loss at the start {done[0]['first_loss']:.4f}")  # fmt: skip
-    if "funasr" not in runs:
-        print("  funasr: not measured, because --peer_python names no environment with FunASR")
-        return 0
-    same = abs(runs["ours"][0]["first_loss"] - runs["funasr"][0]["first_loss"]) < 0.01
-    ratio = best["ours"] / best["funasr"]
-    print(f"ours takes {ratio:.2f} of FunASR's CPU time; losses {'agree' if same else 'DIFFER'}")
-    return 0 if same and ratio <= 1 else 1
+        return compare(args, Path(name))
+
+
+def compare(args: argparse.Namespace, folder: Path) -> int:
+    """Measure, print a line per side; the exit code."""
+    write_corpus(folder, args.utterances)
+    pythons = {"funrecipe": sys.executable} | ({"FunASR": args.peer_python} if args.peer_python else {})
+    sides = []
+    for name, python in pythons.items():
+        arguments = ["--side", name, "--folder", str(folder), "--batch_size", str(args.batch_size)]
+        sides.append(Side(name, python, "tools.bench.bench_train", arguments))
+    print(machine())
+    losses = {side.name: side.ask(0)["result"] for side in sides}
+    answers: dict[str, list[list[dict[str, Any]]]] = {side.name: [] for side in sides}
+    for epoch in range(1, args.epochs + 2):  # the first warms up
+        for side in sides:
+            answer = side.ask(epoch)
+            if epoch > 1:
+                answers[side.name].append([answer])
+    for side in sides:
+        side.end()
+    print(f"{args.utterances} utterances of 2 to 8 s in batches of {args.batch_size}, {args.epochs} epochs")
+    for name, of_side in answers.items():
+        steps = of_side[0][0]["result"]
+        print(f"{name:>10}: {cpu_s(of_side) / args.epochs / steps:.2f} s of CPU time a step, "
+              f"{ratio(answers['funrecipe'], of_side):.2f} of the time of funrecipe; "
+              f"loss at the start {losses[name]:.4f}")  # fmt: skip
+    agree = max(losses.values()) - min(losses.values()) < 0.01
+    print(f"losses {'agree' if agree else 'differ'}")
+    return 0 if agree else 1
 
 
 if __name__ == "__main__":
