@@ -25,12 +25,14 @@ BATCH_PER_WEIGHT = 2.5
 LEAST_SHARE = {"cpu": 4, "cuda": 2}  # of the size of fp32 weights at the lowest precision: int8, bf16
 
 
-def worker_memory_bytes(weights_bytes: int) -> int:
-    """What a worker takes with weights of that size."""
-    return WORKER_BYTES + WEIGHT_COPIES * weights_bytes
+def worker_memory_bytes(weights_bytes: int, num_jobs: int = 1, *, is_shared: bool = False) -> int:
+    """What so many workers take with weights of that size, which they may share (``jobs.forked``)."""
+    return num_jobs * WORKER_BYTES + (1 if is_shared else num_jobs) * WEIGHT_COPIES * weights_bytes
 
 
-def cpu_note(num_jobs: int, weights_bytes: int, available: int | None, total: int | None) -> str:
+def cpu_note(
+    num_jobs: int, weights_bytes: int, available: int | None, total: int | None, *, is_shared: bool = False
+) -> str:
     """What to say about workers that may not have room in the memory of this machine; empty: nothing.
 
     Raises:
@@ -43,7 +45,7 @@ def cpu_note(num_jobs: int, weights_bytes: int, available: int | None, total: in
             where="--model",
             hint="use a machine with more memory, or a smaller model",
         )
-    need = num_jobs * worker_memory_bytes(weights_bytes)
+    need = worker_memory_bytes(weights_bytes, num_jobs, is_shared=is_shared)
     if available is None or need <= available:
         return ""
     jobs = "a job needs" if num_jobs == 1 else f"{num_jobs} jobs at once need"

@@ -119,29 +119,29 @@ def lay_out(
     num_jobs = max(1, min(njob, num_utterances))
     threads = ncpu or max(1, cores // num_jobs)
     by_cores = max(1, cores // threads)
-    by_memory = _jobs_in_memory(weights_bytes, is_shared=threads == 1)
+    is_shared = threads == 1
+    by_memory = _jobs_in_memory(weights_bytes, is_shared)
     max_running = max(1, min(num_jobs, by_cores, by_memory))
     if max_running < num_jobs:
         limit = (
             f"memory for {by_memory} such jobs" if by_memory < by_cores else f"{cores} core{'s' if cores != 1 else ''}"
         )
         notes.append(f"{max_running} of {num_jobs} jobs run at once ({limit})")
-    notes += _room_for(max_running, weights_bytes)
+    notes += _room_for(max_running, weights_bytes, is_shared)
     return Layout((None,) * num_jobs, threads, max_running, tuple(notes))
 
 
-def _room_for(num_jobs: int, weights_bytes: int) -> list[str]:
-    note = cpu_note(num_jobs, weights_bytes, available_memory_bytes(), total_memory_bytes())
+def _room_for(num_jobs: int, weights_bytes: int, is_shared: bool = False) -> list[str]:
+    note = cpu_note(num_jobs, weights_bytes, available_memory_bytes(), total_memory_bytes(), is_shared=is_shared)
     return [note] if note else []
 
 
-def _jobs_in_memory(weights_bytes: int, *, is_shared: bool) -> int:
+def _jobs_in_memory(weights_bytes: int, is_shared: bool) -> int:
     memory = available_memory_bytes()
     if memory is None:
         return 1_000_000
-    if is_shared:
-        return max(1, (memory - WEIGHT_COPIES * weights_bytes) // WORKER_BYTES)
-    return max(1, memory // worker_memory_bytes(weights_bytes))
+    first = worker_memory_bytes(weights_bytes)
+    return 1 + max(0, memory - first) // (worker_memory_bytes(weights_bytes, 2, is_shared=is_shared) - first)
 
 
 def _parse_gpuid_list(gpuid_list: str) -> list[int]:
