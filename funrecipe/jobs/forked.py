@@ -128,7 +128,9 @@ class ForkedWorkers:
                 self.workers[int(slot)].pid = int(number)
             else:
                 self.workers[int(slot)].code = int(number)
-        if code is not None:
+        if code is None and all(worker.code is not None for worker in self.workers):
+            self._loader.wait()  # it has nothing else to do, and its time counts when it is waited for
+        elif code is not None:
             for worker in self.workers:
                 if worker.code is None:
                     worker.code = code or LOST

@@ -103,6 +103,7 @@ def test_jobs_are_dealt_in_turns() -> None:
 def test_every_worker_has_its_own_exit_code_and_what_was_loaded(tmp_path: Path) -> None:
     family = start(tmp_path, ["a", "b.fail", "c"], 3)
     assert until(lambda: all_ended(family)) == [0, 7, 0]
+    assert family._loader.returncode == 7, "waited for"
     assert (tmp_path / "log").read_text() == "loading\n" * 3
 
 
