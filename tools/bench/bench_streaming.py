@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from tools.bench.large_model import SAMPLE_RATE_HZ, STREAMING, make_folder, speech
-from tools.bench.sides import Side, cpu_s, in_turns, machine, ratio, results, serve
+from tools.bench.sides import Side, cpu_s, in_turns, print_table, ratio, results, serve
 
 PIECE_SAMPLES = 9600
 DEFAULT_SIDES = "funrecipe:fp32,FunASR:fp32,funrecipe:int8,FunASR:int8"
@@ -117,21 +117,23 @@ def compare(args: argparse.Namespace, folder: Path) -> int:
         arguments = ["--side", side, "--folder", str(folder), "--pieces", str(args.pieces)]
         arguments += ["--chunk_size", shape[0], "--look_backs", shape[1]]
         sides.append(Side(side, python, "tools.bench.bench_streaming", arguments))
-    print(machine())
     answers = in_turns(sides, range(args.pieces), args.rounds)
     for side in sides:
         side.end()
-    print(f"chunk size {args.chunk_size}, look-back {args.look_backs}, {args.pieces} pieces, {args.rounds} rounds")
     texts = {side: "".join(results(answers[side])) for side in wanted}
-    differing = []
+    rows, differing = [], []
     for side in wanted:
         first = next(other for other in wanted if other.endswith(side.split(":")[1]))
         factor = cpu_s(answers[side]) / (args.pieces * PIECE_SAMPLES / SAMPLE_RATE_HZ)
-        wall_ms = 1000 * statistics.median(answer["wall_s"] for rounds in answers[side] for answer in rounds)
-        print(f"{side:>16}: real-time factor {factor:.3f}, wall {wall_ms:.0f} ms per piece; "
-              f"takes {ratio(answers[first], answers[side]):.2f} of the time of {first}")  # fmt: skip
+        cpu_ms = 1000 * statistics.median(answer["cpu_s"] for rounds in answers[side] for answer in rounds)
+        rows.append([side, f"{factor:.3f}", f"{cpu_ms:.0f}", f"{ratio(answers[first], answers[side]):.2f}"])
         if side.endswith(":fp32") and texts[side] != texts[first]:
             differing.append(side)
+    conditions = (
+        f"one thread, chunk size {args.chunk_size}, look-back {args.look_backs}, {args.pieces} pieces of 600 ms"
+    )
+    columns = ["real-time factor", "ms a piece (median)", "time relative to the first of the same precision"]
+    print_table(f"{conditions}, {args.rounds} rounds", columns, rows)
     print(f"texts in fp32 {'differ: ' + ', '.join(differing) if differing else 'agree'}")
     return 1 if differing else 0
 

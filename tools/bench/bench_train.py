@@ -20,7 +20,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from tools.bench.sides import Side, cpu_s, machine, ratio, serve
+from tools.bench.sides import Side, cpu_s, print_table, ratio, serve
 
 VOCAB_SIZE = 4233  # AISHELL-1
 TOKENS_PER_S = 4.3
@@ -197,7 +197,6 @@ def compare(args: argparse.Namespace, folder: Path) -> int:
     for name, python in pythons.items():
         arguments = ["--side", name, "--folder", str(folder), "--batch_size", str(args.batch_size)]
         sides.append(Side(name, python, "tools.bench.bench_train", arguments))
-    print(machine())
     losses = {side.name: side.ask(0)["result"] for side in sides}
     answers: dict[str, list[list[dict[str, Any]]]] = {side.name: [] for side in sides}
     for epoch in range(1, args.epochs + 2):  # the first warms up
@@ -207,12 +206,15 @@ def compare(args: argparse.Namespace, folder: Path) -> int:
                 answers[side.name].append([answer])
     for side in sides:
         side.end()
-    print(f"{args.utterances} utterances of 2 to 8 s in batches of {args.batch_size}, {args.epochs} epochs")
+    rows = []
     for name, of_side in answers.items():
-        steps = of_side[0][0]["result"]
-        print(f"{name:>10}: {cpu_s(of_side) / args.epochs / steps:.2f} s of CPU time a step, "
-              f"{ratio(answers['funrecipe'], of_side):.2f} of the time of funrecipe; "
-              f"loss at the start {losses[name]:.4f}")  # fmt: skip
+        step_s = cpu_s(of_side) / args.epochs / of_side[0][0]["result"]
+        relative = ratio(answers["funrecipe"], of_side)
+        rows.append([name, f"{step_s:.2f}", f"{relative:.2f}", f"{losses[name]:.4f}"])
+    conditions = (
+        f"one thread, {args.utterances} utterances of 2 to 8 s, batches of {args.batch_size}, {args.epochs} epochs"
+    )
+    print_table(conditions, ["s of CPU time a step", "relative to funrecipe", "loss at the start"], rows)
     agree = max(losses.values()) - min(losses.values()) < 0.01
     print(f"losses {'agree' if agree else 'differ'}")
     return 0 if agree else 1

@@ -108,6 +108,14 @@ def results(answers: Iterable[Sequence[dict[str, Any]]]) -> list[Any]:
     return found
 
 
+def print_table(conditions: str, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    """A table in Markdown below a line that says where, on what and how often it was measured."""
+    print(f"{machine()}; {conditions}.\n")
+    for cells in (["", *columns], ["---"] * (len(columns) + 1), *rows):
+        print(f"| {' | '.join(cells)} |")
+    print()
+
+
 def machine() -> str:
     """The CPU, what it can multiply with, and how busy the machine is."""
     text = Path("/proc/cpuinfo").read_text()
