@@ -17,6 +17,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from funrecipe.models.cif import CifOutput, CifPredictorV2
+from funrecipe.models.layers import depthwise_conv
 from funrecipe.models.paraformer import Paraformer, build_ctc
 from funrecipe.models.registry import build_component
 from funrecipe.models.sanm import Memory, ParaformerSANMDecoder, SANMDecoderLayer, SANMSelfAttention, attend
@@ -266,7 +267,9 @@ def continue_memory(memory: Memory, x: Tensor, histories: dict[int, Tensor], key
 
 
 def read_taps(memory: Memory, context: Tensor) -> Tensor:
-    """The depthwise convolution of ``context`` (1, T + k - 1, D); faster than ``conv1d`` for so few frames."""
+    """The depthwise convolution of ``context`` (1, T + k - 1, D); the few frames of a decoder as one product."""
+    if context.size(1) >= 2 * memory.kernel_size[0]:
+        return depthwise_conv(context, memory.weight)
     taps = context.unfold(1, memory.kernel_size[0], 1).transpose(2, 3)
     return (taps * memory.weight[:, 0].T).sum(dim=2)
 
