@@ -20,15 +20,12 @@ import sys
 import traceback
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, TextIO
+from typing import Any, TextIO
 
 from funrecipe.errors import FunrecipeError
 from funrecipe.jobs.plan import Job, Plan
 from funrecipe.jobs.worker import Load, check_code, run_jobs
 from funrecipe.processes import PARENT_VARIABLE, end_with_parent
-
-if TYPE_CHECKING:
-    from funrecipe.jobs.decode_shard import Recognizer
 
 LOST = 1  # exit code of a worker whose end nobody reported
 
@@ -66,7 +63,7 @@ def run_forked(plan: Plan, jobs: Sequence[Job], load: Load, log_dir: Path, proce
 def _loaded_before(plan: Plan, load: Load) -> Load:
     """Call ``load`` now; the result gives what it gave, or raises what it raised, and prints what it printed."""
     said, error = io.StringIO(), None
-    loaded: tuple[Recognizer, str] | None = None
+    loaded: tuple[Any, str] | None = None
     with contextlib.redirect_stdout(said):
         try:
             check_code(plan)
@@ -74,7 +71,7 @@ def _loaded_before(plan: Plan, load: Load) -> Load:
         except FunrecipeError as caught:
             error = caught
 
-    def again(_plan: Plan) -> tuple[Recognizer, str]:
+    def again(_plan: Plan) -> tuple[Any, str]:
         print(said.getvalue(), end="")
         if loaded is None:
             assert error is not None

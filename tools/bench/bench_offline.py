@@ -95,9 +95,7 @@ def compare(args: argparse.Namespace, folder: Path) -> int:
         share = speed * GFLOP_PER_S / peaks[precision]
         rows.append([side, f"{speed:.1f}", f"{share:.0%}", f"{ratio(answers[wanted[0]], answers[side]):.2f}"])
     reached = ", ".join(f"{name} {peak:.0f}" for name, peak in peaks.items())
-    conditions = (
-        f"one thread, {len(waves)} utterances of {seconds:.0f} s, {args.rounds} rounds; peaks {reached} GFLOP/s"
-    )
+    conditions = f"one thread, {len(waves)} utterances ({seconds:.0f} s), {args.rounds} rounds; peaks {reached} GFLOP/s"
     print_table(conditions, ["times real time", "share of the peak", f"time relative to {wanted[0]}"], rows)
     texts = {side: results(answers[side]) for side in wanted}
     exact = [side for side in wanted if side.endswith(":fp32")]

@@ -11,6 +11,7 @@ import os
 import statistics
 import subprocess
 import sys
+import textwrap
 import time
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
@@ -110,7 +111,7 @@ def results(answers: Iterable[Sequence[dict[str, Any]]]) -> list[Any]:
 
 def print_table(conditions: str, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     """A table in Markdown below a line that says where, on what and how often it was measured."""
-    print(f"{machine()}; {conditions}.\n")
+    print(textwrap.fill(f"{machine()}; {conditions}.", 110), end="\n\n")
     for cells in (["", *columns], ["---"] * (len(columns) + 1), *rows):
         print(f"| {' | '.join(cells)} |")
     print()
