@@ -9,8 +9,9 @@ Shapes are then few as well, and each can be a CUDA graph (:mod:`funrecipe.decod
 from __future__ import annotations
 
 import logging
+import threading
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -39,9 +40,11 @@ class Tile:
 
     Attributes:
         frames: model frames, padding included, whatever the lengths.
+        lock: held while a batch has the device; another may become text meanwhile.
     """
 
     frames: int
+    lock: threading.Lock = field(default_factory=threading.Lock)
 
     def rows(self, padded_frames: int) -> int:
         """Rows of a tile of utterances of ``padded_frames``."""

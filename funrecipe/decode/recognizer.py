@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
+import logging
 import math
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -13,6 +17,7 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 
 from funrecipe.audio.frontend import WavFrontend
+from funrecipe.audio.padded import PaddedWaves
 from funrecipe.checkpoint import load_weights
 from funrecipe.decode.fixed_shapes import FixedShapes, Tile
 from funrecipe.decode.hypothesis import EMPTY, Hypothesis, TokenHypothesis
@@ -31,6 +36,8 @@ from funrecipe.text.postprocess import postprocess
 from funrecipe.text.tokenizer import Tokenizer
 
 __all__ = ["Hypothesis", "Recognizer", "TokenHypothesis", "load_model", "load_recognizer", "make_recognizer"]
+
+log = logging.getLogger(__name__)
 
 
 class Recognizer:
@@ -61,8 +68,11 @@ class Recognizer:
         self.frontend, self.search, self.tokenizer = frontend, search, tokenizer
         self.sample_rate_hz, self.device, self.one_by_one = sample_rate_hz, device, one_by_one
         self.nbest, self.max_piece_s = nbest, max_piece_s
+        self._alone: AbstractContextManager[Any] = contextlib.nullcontext()
         if isinstance(frontend, FixedShapes):
             self.tile_of = frontend.tile_of  # of a waveform with so many samples
+            self.tile_samples = frontend.tile.frames * frontend.unit
+            self._alone = frontend.tile.lock
 
     def transcribe(self, waveforms: Sequence[np.ndarray]) -> list[Hypothesis]:
         """The best hypothesis of every waveform, float (S,) in [-1, 1] at ``sample_rate_hz``.
@@ -81,17 +91,26 @@ class Recognizer:
         results = [[EMPTY] for _ in waveforms]
         if not waveforms:
             return results
-        samples = [torch.from_numpy(np.array(waveform, dtype=np.float32)) for waveform in waveforms]
-        wave_lens = torch.tensor([len(wave) for wave in samples], device=self.device)
-        feats, feat_lens = self.frontend(pad_sequence(samples, batch_first=True).to(self.device), wave_lens)
-        rows = feat_lens.nonzero().flatten()
-        if len(rows) == 0:
-            return results
-        if len(rows) < len(results):
-            feats, feat_lens = feats[rows], feat_lens[rows]
-        for row, nbest in zip(rows.tolist(), self.search.decode(feats, feat_lens)):
+        for row, nbest in self._search(waveforms):
             results[row] = [self.to_hypothesis(hypothesis) for hypothesis in nbest] or [EMPTY]
         return results
+
+    def _search(self, waveforms: Sequence[np.ndarray]) -> list[tuple[int, list[TokenHypothesis]]]:
+        """The rows that have features, and what the search finds there."""
+        if isinstance(waveforms, PaddedWaves):
+            padded = torch.from_numpy(waveforms.matrix)
+        else:
+            samples = [torch.from_numpy(np.array(waveform, dtype=np.float32)) for waveform in waveforms]
+            padded = pad_sequence(samples, batch_first=True)
+        with self._alone:
+            wave_lens = torch.tensor([len(wave) for wave in waveforms]).to(self.device)
+            feats, feat_lens = self.frontend(padded.to(self.device, non_blocking=True), wave_lens)
+            rows = feat_lens.nonzero().flatten()
+            if len(rows) == 0:
+                return []
+            if len(rows) < len(waveforms):
+                feats, feat_lens = feats[rows], feat_lens[rows]
+            return list(zip(rows.tolist(), self.search.decode(feats, feat_lens), strict=True))
 
     def to_hypothesis(self, hypothesis: TokenHypothesis) -> Hypothesis:
         """Token ids to tokens and post-processed text."""
@@ -106,6 +125,12 @@ class Recognizer:
         """Release memory that torch still holds after a call that ran out of memory."""
         if self.device.type == "cuda":
             torch.cuda.empty_cache()
+
+    def pin(self, memory: np.ndarray) -> None:
+        """Let the GPU copy from ``memory`` by itself, as long as it exists; where it cannot, copies are slower."""
+        status = int(torch.cuda.cudart().cudaHostRegister(memory.ctypes.data, memory.nbytes, 0))
+        if status != 0:
+            log.warning("memory for audio cannot be pinned (CUDA error %d): copies to the GPU wait for it", status)
 
     def text_of(self, tokens: Sequence[str]) -> str:
         """Post-processed words of some tokens, joined by a space."""

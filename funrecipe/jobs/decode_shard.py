@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -13,6 +14,8 @@ from typing import TYPE_CHECKING, Any, Protocol, cast
 import numpy as np
 
 from funrecipe.errors import DataError, FunrecipeError, WorkerError
+from funrecipe.jobs.read_process import reason_of
+from funrecipe.jobs.readers import Batch, Readers
 from funrecipe.jobs.results import NO_MEMORY
 from funrecipe.jobs.shards import ShardEntry
 from funrecipe.processes import is_out_of_memory
@@ -73,6 +76,9 @@ class Writer(Protocol):
     def fail(self, key: str, audio: str, reason: str) -> None: ...
 
 
+Recognize = Callable[[Sequence[ShardEntry], Sequence[np.ndarray]], Sequence[Hypothesis]]
+
+
 @dataclass(frozen=True)
 class Loaded:
     """An utterance and its waveform (S,)."""
@@ -90,6 +96,7 @@ def decode_shard(
     batch_size: int,
     batch_audio_s: float,
     on_batch: Callable[[], None],
+    readers: Readers | None = None,
 ) -> None:
     """Decode what ``writer`` does not have yet.
 
@@ -98,25 +105,58 @@ def decode_shard(
         batch_size: maximum number of utterances in a batch; of a recognizer that computes in tiles, a batch is a tile.
         batch_audio_s: most seconds in a batch, each utterance counted as long as the longest.
         on_batch: called after every batch (heartbeat).
+        readers: read in place of ``read`` and its threads; two batches are then decoded at a time, so that one
+            becomes text while the device has the other.
     Raises:
         WorkerError: results cannot be written. Errors of single utterances end in ``failed.scp``.
     """
     pieces = PieceRecognizer(cast(Any, recognizer), batch_audio_s=batch_audio_s, batch_size=batch_size)
     has_texts = any(entry.text is not None for entry in entries)
 
-    def recognize(batch: Sequence[Loaded]) -> Sequence[Hypothesis]:
-        waveforms = [item.waveform for item in batch]
+    def recognize(batch: Sequence[ShardEntry], waves: Sequence[np.ndarray]) -> Sequence[Hypothesis]:
         if not has_texts:
-            return pieces.transcribe(waveforms)
-        return cast(Any, recognizer).transcribe(waveforms, [item.entry.text for item in batch])
+            return pieces.transcribe(waves)
+        return cast(Any, recognizer).transcribe(waves, [entry.text for entry in batch])
 
     # Longest first: the batch that needs most memory comes at once, and neighbors are of similar length.
     todo = sorted((e for e in entries if e.id not in writer.done), key=lambda e: (-e.cost_s, e.id))
-    loaded = _read_ahead(todo, writer, read, batch_audio_s)
     tile_of = getattr(recognizer, "tile_of", lambda samples: ((), batch_size))
-    for batch in _batches(loaded, tile_of, lambda: pieces.batch_samples):
-        _decode_batch(batch, writer, recognize, pieces.sample_rate_hz)
-        on_batch()
+    lock = threading.Lock()
+
+    def fail(entry: ShardEntry, reason: str) -> None:
+        with lock:
+            writer.fail(entry.id, entry.audio, reason)
+
+    if readers:
+        batches = readers.batches(todo, tile_of, fail)
+    else:
+        loaded = _read_ahead(todo, writer, read, batch_audio_s)
+        batches = _batches(loaded, tile_of, lambda: pieces.batch_samples)
+
+    def decode(batch: Batch) -> None:
+        try:
+            _decode_batch(batch.entries, batch.waves, writer, recognize, pieces.sample_rate_hz, lock)
+        finally:
+            batch.release()
+
+    for _ in _some_at_a_time(decode, batches, 2 if readers else 1):
+        with lock:
+            on_batch()
+
+
+def _some_at_a_time(decode: Callable[[Batch], None], batches: Iterator[Batch], width: int) -> Iterator[None]:
+    """Decode the batches, ``width`` of them at a time; yields after each."""
+    if width == 1:
+        yield from map(decode, batches)
+        return
+    running: deque[Future[None]] = deque()
+    with ThreadPoolExecutor(width, thread_name_prefix="decode") as pool:
+        for batch in batches:
+            running.append(pool.submit(decode, batch))
+            while len(running) > width:
+                yield running.popleft().result()
+        while running:
+            yield running.popleft().result()
 
 
 def _read_ahead(
@@ -150,7 +190,7 @@ def _read_ahead(
 
 def _batches(
     loaded: Iterator[Loaded], tile_of: Callable[[int], tuple[tuple[int, ...], int]], max_samples: Callable[[], int]
-) -> Iterator[list[Loaded]]:
+) -> Iterator[Batch]:
     """Utterances that are decoded together: of one shape, as many as ``tile_of`` their samples says."""
     batch: list[Loaded] = []
     longest = 0
@@ -160,66 +200,79 @@ def _batches(
         item_shape, most = tile_of(samples)
         is_too_much = (len(batch) + 1) * max(longest, samples) > max_samples()
         if batch and (is_too_much or item_shape != shape):
-            yield batch
+            yield _batch_of(batch)
             batch, longest = [], 0
         batch.append(item)
         longest, shape = max(longest, samples), item_shape
         if len(batch) == most:
-            yield batch
+            yield _batch_of(batch)
             batch, longest = [], 0
     if batch:
-        yield batch
+        yield _batch_of(batch)
+
+
+def _batch_of(loaded: Sequence[Loaded]) -> Batch:
+    return Batch([item.entry for item in loaded], [item.waveform for item in loaded])
 
 
 def _decode_batch(
-    batch: Sequence[Loaded],
+    entries: Sequence[ShardEntry],
+    waves: Sequence[np.ndarray],
     writer: Writer,
-    recognize: Callable[[Sequence[Loaded]], Sequence[Hypothesis]],
+    recognize: Recognize,
     sample_rate_hz: int,
+    lock: threading.Lock,
 ) -> None:
-    """Decode and write; on an error halve, so that it hits only the utterance that causes it."""
+    """Decode and write; on an error halve, so that it hits only the utterance that causes it.
+
+    Args:
+        lock: held while something is written.
+    """
     started = time.perf_counter()
     try:
-        hypotheses = recognize(batch)
+        hypotheses = recognize(entries, waves)
         reason = None
     except Exception as error:
         if isinstance(error, FunrecipeError) and not isinstance(error, DataError):
             raise
         reason = _reason(error)
     if reason is not None:  # outside of the except clause, whose traceback holds what the call had in memory
-        if len(batch) > 1:
-            middle = len(batch) // 2
-            _decode_batch(batch[:middle], writer, recognize, sample_rate_hz)
-            _decode_batch(batch[middle:], writer, recognize, sample_rate_hz)
+        if len(entries) > 1:
+            middle = len(entries) // 2
+            _decode_batch(entries[:middle], waves[:middle], writer, recognize, sample_rate_hz, lock)
+            _decode_batch(entries[middle:], waves[middle:], writer, recognize, sample_rate_hz, lock)
         else:
-            writer.fail(batch[0].entry.id, batch[0].entry.audio, reason)
+            with lock:
+                writer.fail(entries[0].id, entries[0].audio, reason)
         return
     elapsed_s = time.perf_counter() - started
-    seconds = [len(item.waveform) / sample_rate_hz for item in batch]
-    for item, hypothesis, audio_s in zip(batch, hypotheses, seconds, strict=True):
-        if not math.isfinite(hypothesis.score):
-            writer.fail(item.entry.id, item.entry.audio, f"the score is {hypothesis.score}")
-            continue
-        # The time of a batch is shared out by length.
-        share = audio_s / sum(seconds) if sum(seconds) else 1 / len(batch)
-        writer.write(
-            item.entry.id,
-            tokens=hypothesis.tokens,
-            text=hypothesis.text,
-            score=hypothesis.score,
-            timestamp_ms=hypothesis.timestamp_ms,
-            nbest=None if hypothesis.nbest is None else [(h.tokens, h.text, h.score) for h in hypothesis.nbest],
-            rich=hypothesis.rich,
-            is_estimated=hypothesis.is_estimated,
-            audio_s=audio_s,
-            decode_s=elapsed_s * share,
-        )
+    seconds = [len(wave) / sample_rate_hz for wave in waves]
+    with lock:
+        for entry, hypothesis, audio_s in zip(entries, hypotheses, seconds, strict=True):
+            # The time of a batch is shared out by length.
+            share = audio_s / sum(seconds) if sum(seconds) else 1 / len(entries)
+            _write(entry, hypothesis, audio_s, elapsed_s * share, writer)
+
+
+def _write(entry: ShardEntry, hypothesis: Hypothesis, audio_s: float, decode_s: float, writer: Writer) -> None:
+    if not math.isfinite(hypothesis.score):
+        writer.fail(entry.id, entry.audio, f"the score is {hypothesis.score}")
+        return
+    writer.write(
+        entry.id,
+        tokens=hypothesis.tokens,
+        text=hypothesis.text,
+        score=hypothesis.score,
+        timestamp_ms=hypothesis.timestamp_ms,
+        nbest=None if hypothesis.nbest is None else [(h.tokens, h.text, h.score) for h in hypothesis.nbest],
+        rich=hypothesis.rich,
+        audio_s=audio_s,
+        decode_s=decode_s,
+    )
 
 
 def _reason(error: BaseException) -> str:
     """One line for ``failed.scp``."""
-    if isinstance(error, FunrecipeError):
-        return error.what
-    if is_out_of_memory(error):
+    if is_out_of_memory(error) and not isinstance(error, FunrecipeError):
         return f"{NO_MEMORY}: too much audio in one piece; cut it (segments), or give the job more memory"
-    return f"{type(error).__name__}: {error}"
+    return reason_of(error)

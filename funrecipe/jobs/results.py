@@ -118,7 +118,7 @@ class ShardWriter:
         rich: Mapping[str, str | None] | None = None,
         is_estimated: bool = False,
     ) -> None:
-        """Append one utterance to every file and flush; ``done`` comes last. ``nbest``: (tokens, text, score) each."""
+        """Append one utterance to every file; ``nbest``: (tokens, text, score) each. It counts once it is flushed."""
         values = {"text": text, "token": " ".join(tokens), "score": f"{score:.6f}"}
         if timestamp_ms is not None:
             values["timestamp"] = json.dumps([list(pair) for pair in timestamp_ms])
@@ -139,8 +139,17 @@ class ShardWriter:
         self._append("failed.scp", _bytes(f"{key}\t{audio}\t{reason}\n"))
         self.failed[key] = reason
 
+    def flush(self) -> None:
+        """Hand what was written to the system: a worker that is killed loses what came later. ``done`` comes last."""
+        for name in sorted(self._files, key=lambda name: name == "done"):
+            try:
+                self._files[name].flush()
+            except OSError as error:
+                raise write_error(error, self.attempt / name) from error
+
     def sync(self) -> None:
-        """Make what was appended durable, and visible to other machines."""
+        """Make what was written durable, and visible to other machines."""
+        self.flush()
         for name, file in self._files.items():
             try:
                 os.fsync(file.fileno())
@@ -209,7 +218,6 @@ class ShardWriter:
             if name not in self._files:
                 self._files[name] = path.open("ab")
             self._files[name].write(line)
-            self._files[name].flush()
         except OSError as error:
             raise write_error(error, path) from error
 

@@ -7,7 +7,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from types import FrameType
@@ -17,7 +17,9 @@ from funrecipe.errors import DataError, FunrecipeError, Interrupted
 from funrecipe.identity import code_version
 from funrecipe.jobs import joblog
 from funrecipe.jobs.plan import AGAIN, Job, Plan
+from funrecipe.jobs.readers import Readers
 from funrecipe.jobs.reading import ReadSettings, reader_of
+from funrecipe.jobs.resources import available_cores
 from funrecipe.jobs.results import ShardWriter
 from funrecipe.jobs.status import JobStatus, read_status, write_status
 from funrecipe.shared_files import is_shared, seen_late
@@ -82,19 +84,27 @@ def _decode_job(plan: Plan, job: Job, recognizer: Recognizer | TextWorker, devic
             last_beat = time.monotonic()
             report()
 
+    def after_batch() -> None:
+        writer.flush()
+        beat()
+
     channels: dict[str, int] = {}
-    with ShardWriter(folder, {entry.id: entry.stamp for entry in entries}, channels) as writer:
+    settings = ReadSettings.of(plan, recognizer.sample_rate_hz)
+    stamps = {entry.id: entry.stamp for entry in entries}
+    with ShardWriter(folder, stamps, channels) as writer, ExitStack() as stack:
         print(f"job {job.number}: {len(entries)} utterances, {len(writer.done)} of them decoded before")
         started = time.monotonic()
         beat()
+        readers = readers_for(recognizer, device, settings, channels) if len(writer.done) < len(entries) else None
         decode_shard(
             entries,
             writer,
             recognizer,
-            reader_of(ReadSettings.of(plan, recognizer.sample_rate_hz), channels),
+            reader_of(settings, channels),
             batch_size=plan.batch_size,
             batch_audio_s=BATCH_AUDIO_S[device],
-            on_batch=beat,
+            on_batch=after_batch,
+            readers=stack.enter_context(readers) if readers else None,
         )
         writer.write_rtf(plan.model.frames_per_second)
         report()
@@ -102,6 +112,18 @@ def _decode_job(plan: Plan, job: Job, recognizer: Recognizer | TextWorker, devic
     print(f"job {job.number}: {len(writer.done)} decoded, {len(writer.failed)} failed in {elapsed_s:.1f} s")
     for key, reason in writer.failed.items():
         print(f"failed: {key}: {reason}")
+
+
+def readers_for(
+    recognizer: Recognizer, device: str, settings: ReadSettings, channels: dict[str, int]
+) -> Readers | None:
+    """Processes that read for a GPU: one per core of this worker but the one that feeds it. None on the CPU, where
+    threads are fast enough."""
+    tile_samples = getattr(recognizer, "tile_samples", 0)
+    if device == "cpu" or not tile_samples:
+        return None
+    cores = int(os.environ.get("OMP_NUM_THREADS") or available_cores())
+    return Readers(settings, max(1, cores - 1), tile_samples, channels, getattr(recognizer, "pin"))  # noqa: B009
 
 
 def _status(job: Job, writer: ShardWriter) -> JobStatus:

@@ -19,6 +19,7 @@ STAMPS = {key: f"{n}-1" for n, key in enumerate(IDS)}
 
 def write(writer: ShardWriter, key: str, text: str = "你 好") -> None:
     writer.write(key, tokens=text.split(), text=text, score=-1.5, audio_s=2.0, decode_s=0.1)
+    writer.flush()
 
 
 def write_all(folder: Path, keys: list[str] = IDS, stamps: dict[str, str] = STAMPS) -> None:
