@@ -6,33 +6,28 @@ memory has no name, so nothing of it remains whatever happens, and the processes
 
 from __future__ import annotations
 
-import contextlib
 import itertools
-import json
 import mmap
 import os
 import queue
-import subprocess
-import sys
-import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any
 
 import numpy as np
 
 from funrecipe.audio.padded import PaddedWaves
+from funrecipe.coprocess import Coprocess
 from funrecipe.errors import WorkerError
 from funrecipe.jobs.reading import ReadSettings, read_entry
 from funrecipe.jobs.shards import ShardEntry
-from funrecipe.processes import PARENT_VARIABLE
 
 BUFFERS = 4  # batches in memory: two that are computed, one that is complete, one that is being filled
 READ_AHEAD = 4  # utterances that each process may have read, or be asked for
-END_S = 2.0
+READER = "funrecipe.jobs.read_process"
 
 TileOf = Callable[[int], tuple[tuple[int, ...], int]]
 Fail = Callable[[ShardEntry, str], None]
@@ -50,62 +45,6 @@ class Batch:
     entries: Sequence[ShardEntry]
     waves: Sequence[np.ndarray]
     release: Callable[[], None] = lambda: None
-
-
-class _Process:
-    """One of the processes, and the thread that talks to it, request by request."""
-
-    def __init__(self, memory_fd: int, settings: ReadSettings) -> None:
-        self.requests: queue.SimpleQueue[tuple[dict[str, Any], Future[dict[str, Any]]] | None] = queue.SimpleQueue()
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "funrecipe.jobs.read_process", str(memory_fd)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            pass_fds=(memory_fd,),
-            env={**os.environ, PARENT_VARIABLE: str(os.getpid())},
-            text=True,
-            encoding="utf-8",
-        )
-        self._say(asdict(settings))
-        self.thread = threading.Thread(target=self._talk, name="reader", daemon=True)
-        self.thread.start()
-
-    def ask(self, request: dict[str, Any]) -> Future[dict[str, Any]]:
-        answer: Future[dict[str, Any]] = Future()
-        self.requests.put((request, answer))
-        return answer
-
-    def end(self) -> None:
-        self.requests.put(None)
-        self.process.terminate()
-        try:
-            self.process.wait(END_S)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            self.process.wait()
-        self.thread.join()
-        for stream in (self.process.stdin, self.process.stdout):
-            with contextlib.suppress(OSError):
-                if stream:
-                    stream.close()
-
-    def _say(self, message: dict[str, Any]) -> None:
-        assert self.process.stdin is not None
-        with contextlib.suppress(OSError):  # of a process that has ended; its answer will be missing
-            self.process.stdin.write(json.dumps(message) + "\n")
-            self.process.stdin.flush()
-
-    def _talk(self) -> None:
-        assert self.process.stdout is not None
-        for request, answer in iter(self.requests.get, None):
-            self._say(request)
-            line = self.process.stdout.readline()
-            if line:
-                answer.set_result(json.loads(line))
-            else:
-                what = f"a process that reads audio has ended (status {self.process.wait()})"
-                hint = "rerun to resume; with the log of the job, if it happens again"
-                answer.set_exception(WorkerError(what, where=str(request.get("read", request)), hint=hint))
 
 
 @dataclass
@@ -142,7 +81,10 @@ class Readers:
             os.ftruncate(memory_fd, BUFFERS * buffer_samples * 4)
             self.memory = np.frombuffer(mmap.mmap(memory_fd, 0), dtype=np.float32)
             pin(self.memory)
-            self.processes = [_Process(memory_fd, settings) for _ in range(count)]
+            self.processes = [
+                Coprocess(READER, str(memory_fd), settings=settings, does="reads audio", pass_fds=(memory_fd,))
+                for _ in range(count)
+            ]
         finally:
             os.close(memory_fd)
         self._free: queue.SimpleQueue[int] = queue.SimpleQueue()
@@ -185,13 +127,13 @@ class Readers:
         if filling:
             yield self._finish(filling)
 
-    def _read(self, entries: Sequence[ShardEntry], fail: Fail) -> Iterator[tuple[ShardEntry, _Process, int]]:
+    def _read(self, entries: Sequence[ShardEntry], fail: Fail) -> Iterator[tuple[ShardEntry, Coprocess, int]]:
         """Each utterance that can be read, the process that has it, and its number of samples."""
-        waiting: deque[tuple[ShardEntry, _Process, Future[dict[str, Any]]]] = deque()
+        waiting: deque[tuple[ShardEntry, Coprocess, Future[dict[str, Any]]]] = deque()
         todo = zip(entries, itertools.cycle(self.processes))
         while True:
             for entry, process in itertools.islice(todo, READ_AHEAD * len(self.processes) - len(waiting)):
-                waiting.append((entry, process, process.ask({"read": asdict(entry)})))
+                waiting.append((entry, process, process.ask({"read": entry})))
             if not waiting:
                 return
             entry, process, future = waiting.popleft()

@@ -63,7 +63,9 @@ class TrainOptions:
         "model_frames (of the encoder: 60 ms for Paraformer, 40 ms for conv2d), fbank_frames (10 ms), ms, tokens "
         "or utterances; default: model_frames for small data, ms for large data",
     )
-    num_workers: int = setting(1, "threads that read audio and compute features; 0: do it in the training thread")
+    num_workers: int = setting(
+        1, "threads (for a GPU: processes) that read audio and compute features; 0: the training thread"
+    )
     prefetch_batches: int = setting(4, "batches computed ahead")
     cache_mb: int = setting(512, "memory for cached features, in MB (small data without noise and reverberation)")
     min_ms: float = setting(100.0, "utterances of this duration or shorter are dropped, in ms")

@@ -145,7 +145,7 @@ def build_session(
         loss=loss,
         optimizer=optimizer,
         scheduler=build_scheduler(options.scheduler, optimizer, options.scheduler_conf),
-        train_loader=training_loader(plan, folder, options),
+        train_loader=training_loader(plan, folder, options, in_processes=device.type == "cuda"),
         evaluate=Evaluator(
             loader=validation_loader(data.valid.items, folder, options, ranks),
             loss=loss,

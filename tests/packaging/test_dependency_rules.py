@@ -17,7 +17,18 @@ PACKAGE = ROOT / "funrecipe"
 MODULES = sorted(path.relative_to(PACKAGE).as_posix() for path in PACKAGE.rglob("*.py"))
 
 # Top-level files that every part may import: messages, files, processes, identity, network, cache, table of families.
-FOUNDATION = ("errors", "files", "shared_files", "lease", "processes", "identity", "network", "cache", "families")
+FOUNDATION = (
+    "errors",
+    "files",
+    "shared_files",
+    "lease",
+    "processes",
+    "identity",
+    "network",
+    "cache",
+    "families",
+    "coprocess",
+)
 # Part of the package (folder or top-level file) -> the parts that its modules may import, beside the foundation.
 # The order is the order of the layers: a part names only parts above itself.
 MAY_IMPORT: dict[str, set[str]] = {

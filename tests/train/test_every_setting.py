@@ -18,7 +18,7 @@ import yaml
 from tiny_corpus import CHARACTERS, CONFIG, SHORT_RUN, scratch
 
 from funrecipe.errors import DataError, FunrecipeError, UsageError
-from funrecipe.train.data.dataset import BatchLoader, TrainItem
+from funrecipe.train.data.dataset import BatchBuilder, BatchLoader, TrainItem
 from funrecipe.train.data.featurizer import Featurizer
 from funrecipe.train.distributed import join_processes
 from funrecipe.train.loop import Trainer
@@ -233,7 +233,7 @@ def prefetch_batches_are_computed_before_the_first_is_used(
 
     for ahead in (1, 5):
         taken: list[int] = []
-        batches = BatchLoader(Plan(), lambda item, _: torch.zeros(3, 2), prefetch_batches=ahead).epoch(1)
+        batches = BatchLoader(Plan(), BatchBuilder(lambda item, _: torch.zeros(3, 2)), prefetch_batches=ahead).epoch(1)
         next(batches)
         batches.close()
         assert len(taken) == ahead + 1

@@ -21,6 +21,7 @@ from funrecipe.decode.options import DecodeOptions
 from funrecipe.decode.recognizer import load_recognizer
 from funrecipe.errors import DataError, Interrupted, WorkerError
 from funrecipe.model_folder import open_model_folder
+from funrecipe.train.data.dataset import BatchLoader
 from funrecipe.train.distributed import Ranks
 from funrecipe.train.loop import Trainer
 from funrecipe.train.options import build_options
@@ -97,6 +98,31 @@ def test_killed_and_resumed_equals_undisturbed(corpus: Path, tmp_path: Path, sho
     assert losses(tmp_path) == losses(short_run)
     final, undisturbed = (torch.load(d / "3epoch.pb", weights_only=True) for d in (tmp_path, short_run))
     assert all(torch.equal(final[name], undisturbed[name]) for name in undisturbed)
+
+
+def test_batches_made_by_processes_are_those_made_by_threads(corpus: Path, tmp_path: Path) -> None:
+    trainer = trainer_of(random_flags(corpus, tmp_path))
+    loader = trainer.train_loader
+    by_thread = list(loader.epoch(1))
+    in_processes = BatchLoader(loader.plan, loader.builder, workers=2, in_processes=True)
+    for (index, batch), (other_index, other) in zip(by_thread, in_processes.epoch(1), strict=True):
+        assert index == other_index and batch is not None and other is not None
+        for name, value in vars(batch).items():
+            found = vars(other)[name]
+            assert torch.equal(value, found) if isinstance(value, torch.Tensor) else value == found
+    assert [index for index, _ in in_processes.epoch(1, start=2)] == [index for index, _ in by_thread[2:]]
+
+
+def test_a_process_that_is_killed_ends_the_run(corpus: Path, tmp_path: Path) -> None:
+    loader = trainer_of(random_flags(corpus, tmp_path)).train_loader
+    batches = BatchLoader(loader.plan, loader.builder, workers=1, prefetch_batches=1, in_processes=True)
+    running = batches.epoch(1)
+    next(running)
+    for child in Path(f"/proc/{os.getpid()}/task/{os.getpid()}/children").read_text().split():
+        if b"feature_process" in Path(f"/proc/{child}/cmdline").read_bytes():
+            os.kill(int(child), signal.SIGKILL)
+    with pytest.raises(WorkerError, match="a process that makes training batches has ended"):
+        list(running)
 
 
 def test_a_gradient_that_is_not_finite_is_skipped_and_counted(corpus: Path, tmp_path: Path) -> None:
@@ -303,14 +329,14 @@ def test_a_file_that_breaks_during_training_is_left_out_and_named(
     corpus: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     trainer = trainer_of(scratch(corpus, tmp_path, max_epoch=1, cache_mb=0))
-    featurize = trainer.train_loader.featurize
+    featurize = trainer.train_loader.builder.featurize
 
     def broken(item: Any, chooser: Any) -> Any:
         if item.key == "utt003":
             raise DataError("the disk is gone", where=item.audio)
         return featurize(item, chooser)
 
-    trainer.train_loader.featurize = broken
+    trainer.train_loader.builder.featurize = broken
     with caplog.at_level("WARNING", logger="funrecipe"):
         trainer.run()
     assert "1 utterances could not be read" in caplog.text

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import copy
 import random
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
-from typing import TypeVar
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from typing import Any, TypeVar
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -72,6 +73,15 @@ class Batch:
             len(self.keys) if self.normalizer_utterances is None else self.normalizer_utterances,
             None if self.known is None else self.known[rows],
         )
+
+    def as_arrays(self) -> dict[str, Any]:
+        """Its fields, tensors as arrays; see :meth:`of_arrays`."""
+        return {f.name: x.numpy() if isinstance(x := getattr(self, f.name), Tensor) else x for f in fields(self)}
+
+    @classmethod
+    def of_arrays(cls, arrays: Mapping[str, Any]) -> Batch:
+        """The batch of :meth:`as_arrays`."""
+        return cls(**{name: torch.from_numpy(x) if isinstance(x, np.ndarray) else x for name, x in arrays.items()})
 
     def pinned(self) -> Batch:
         """The same in memory that a GPU copies from by itself."""

@@ -6,18 +6,25 @@ Both kinds of data, small (``small.py``: listed in memory) and large (``large.py
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 import math
 import random
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Protocol
+from functools import partial
+from typing import Any, Protocol
 
+import torch
 from torch import Tensor
 
+from funrecipe.coprocess import Coprocess
 from funrecipe.errors import DataError
 from funrecipe.train.data.batching import Batch, Example, collate
+
+PROCESS = "funrecipe.train.data.feature_process"
 
 
 @dataclass(frozen=True)
@@ -117,70 +124,113 @@ def chooser_for(seed: int, epoch: int, key: str) -> random.Random:
     return random.Random(f"{seed}-{epoch}-{key}")
 
 
-class BatchLoader:
-    """Planned batches, computed ahead by threads (reading audio and FFTs release Python's lock).
+@dataclass
+class BatchBuilder:
+    """Makes a batch of a list of items.
 
-    Args:
-        plan: the batches.
+    Attributes:
         featurize: audio -> features of one utterance.
-        workers: number of threads; 0 computes in the calling thread.
-        prefetch_batches: how many batches may be computed ahead.
         augment: whether utterances get a chooser (training) or not (validation).
     """
 
-    def __init__(
-        self,
-        plan: BatchPlan,
-        featurize: Featurize,
-        *,
-        workers: int = 1,
-        prefetch_batches: int = 4,
-        seed: int = 0,
-        augment: bool = True,
-    ) -> None:
-        self.plan, self.featurize, self.workers = plan, featurize, workers
-        self.prefetch_batches, self.seed, self.augment = max(1, prefetch_batches), seed, augment
-        self.failed: dict[str, str] = {}  # key -> why it could not be read
+    featurize: Featurize
+    seed: int = 0
+    augment: bool = True
 
-    def epoch(self, epoch: int, start: int = 0) -> Iterator[tuple[int, Batch | None]]:
-        """``(index, batch)`` of every batch from ``start`` on (resuming); None where this rank has nothing to do."""
-        planned = ((index, group) for index, group in enumerate(self.plan.batches(epoch)) if index >= start)
-        if self.workers == 0:
-            for index, group in planned:
-                yield index, self.build(group, epoch)
-            return
-        waiting: deque[tuple[int, Future[Batch | None]]] = deque()
-        with ThreadPoolExecutor(self.workers, thread_name_prefix="features") as pool:
-            try:
-                for index, group in planned:
-                    waiting.append((index, pool.submit(self.build, group, epoch)))
-                    if len(waiting) > self.prefetch_batches:
-                        ready, future = waiting.popleft()
-                        yield ready, future.result()
-                while waiting:
-                    ready, future = waiting.popleft()
-                    yield ready, future.result()
-            finally:
-                for _, future in waiting:
-                    future.cancel()
-
-    def build(self, group: Sequence[TrainItem], epoch: int) -> Batch | None:
-        """One batch, longest utterance first; None where nothing is left of it."""
-        if not group:
-            return None
-        examples = []
+    def build(self, group: Sequence[TrainItem], epoch: int) -> tuple[Batch | None, dict[str, str]]:
+        """One batch, longest utterance first, None where nothing is left of it; and why items are left out, by key."""
+        examples: list[Example] = []
+        failed: dict[str, str] = {}
         for item in group:
             chooser = chooser_for(self.seed, epoch, item.key) if self.augment else None
             try:
                 feats = self.featurize(item, chooser)
             except DataError as error:  # one damaged file must not end a run of days, nor pass unnoticed
-                self.failed[item.key] = str(error)
+                failed[item.key] = str(error)
                 continue
             examples.append(item.example(feats))
-        if not examples:
-            return None
         examples.sort(key=lambda e: -len(e.feats))
-        return collate(examples)
+        return collate(examples) if examples else None, failed
+
+
+class BatchLoader:
+    """Planned batches, computed ahead by threads (reading audio and FFTs release Python's lock) or, for a GPU, which
+    wants more than one interpreter gives, by processes.
+
+    Args:
+        plan: the batches.
+        builder: makes them.
+        workers: number of threads or processes; 0 computes in the calling thread.
+        prefetch_batches: how many batches may be computed ahead; at least one for each process.
+        in_processes: processes, and batches in memory that a GPU copies from by itself.
+    """
+
+    def __init__(
+        self,
+        plan: BatchPlan,
+        builder: BatchBuilder,
+        *,
+        workers: int = 1,
+        prefetch_batches: int = 4,
+        in_processes: bool = False,
+    ) -> None:
+        self.plan, self.builder, self.workers = plan, builder, workers
+        self.in_processes = in_processes and workers > 0
+        self.prefetch_batches = max(1, prefetch_batches, workers if self.in_processes else 1)
+        self.failed: dict[str, str] = {}  # key -> why it could not be read
+
+    def epoch(self, epoch: int, start: int = 0) -> Iterator[tuple[int, Batch | None]]:
+        """``(index, batch)`` of every batch from ``start`` on (resuming); None where this rank has nothing to do.
+
+        Raises:
+            WorkerError: a process has ended.
+        """
+        planned = ((index, group) for index, group in enumerate(self.plan.batches(epoch)) if index >= start)
+        if self.workers == 0:
+            for index, group in planned:
+                yield index, self._noted(self.builder.build(group, epoch))
+            return
+        with self._pool() as build:
+            waiting: deque[tuple[int, Future[Any]]] = deque()
+            for index, group in planned:
+                waiting.append((index, build(group, epoch)))
+                if len(waiting) > self.prefetch_batches:
+                    ready, future = waiting.popleft()
+                    yield ready, self._noted(future.result())
+            while waiting:
+                ready, future = waiting.popleft()
+                yield ready, self._noted(future.result())
+
+    @contextlib.contextmanager
+    def _pool(self) -> Iterator[Callable[[Sequence[TrainItem], int], Future[Any]]]:
+        """``(group, epoch)`` -> what the builder makes of them, later."""
+        if not self.in_processes:
+            pool = ThreadPoolExecutor(self.workers, thread_name_prefix="features")
+            try:
+                yield partial(pool.submit, self.builder.build)
+            finally:
+                pool.shutdown(cancel_futures=True)
+            return
+        single = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS"), "1") | {"CUDA_VISIBLE_DEVICES": ""}
+        processes = [
+            Coprocess(PROCESS, settings=self.builder, does="makes training batches", environment=single)
+            for _ in range(self.workers)
+        ]
+        turn = itertools.cycle(processes)
+        try:
+            yield lambda group, epoch: next(turn).ask((group, epoch))
+        finally:
+            for process in processes:
+                process.end()
+
+    def _noted(self, made: tuple[Any, dict[str, str]]) -> Batch | None:
+        """The batch; what is left out of it is remembered."""
+        batch, failed = made
+        self.failed.update(failed)
+        if batch is None or isinstance(batch, Batch):
+            return batch
+        whole = Batch.of_arrays(batch)
+        return whole.pinned() if torch.cuda.is_available() else whole
 
 
 @dataclass

@@ -28,6 +28,10 @@ class FeatureCache:
         self._entries: OrderedDict[tuple[str, float], Tensor] = OrderedDict()
         self._lock = threading.Lock()
 
+    def __reduce__(self) -> tuple[type[FeatureCache], tuple[int]]:
+        """In another process it begins empty."""
+        return FeatureCache, (self.limit_bytes,)
+
     def get(self, key: tuple[str, float]) -> Tensor | None:
         with self._lock:
             return self._entries.get(key)

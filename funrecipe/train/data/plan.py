@@ -16,7 +16,7 @@ from funrecipe.data.kaldi_dir import read_texts, resolve_audio
 from funrecipe.errors import DataError, unknown_name
 from funrecipe.model_folder import ModelFolder
 from funrecipe.train.data.batching import LengthSortedSampler
-from funrecipe.train.data.dataset import BatchLoader, BatchPlan, ItemLimits, SmallPlan, TrainItem
+from funrecipe.train.data.dataset import BatchBuilder, BatchLoader, BatchPlan, ItemLimits, SmallPlan, TrainItem
 from funrecipe.train.data.featurizer import Featurizer
 from funrecipe.train.data.large import Shard, StreamedPlan, read_shard_list
 from funrecipe.train.data.rich_labels import rich_labels_of
@@ -145,14 +145,22 @@ def check_dataset_conf(conf: Mapping[str, Any]) -> None:
             raise unknown_name("dataset_conf: no setting", name, known)
 
 
-def training_loader(plan: BatchPlan, folder: ModelFolder, options: TrainOptions) -> BatchLoader:
-    """Batches with augmentation. Features are cached for small data only."""
+def training_loader(
+    plan: BatchPlan, folder: ModelFolder, options: TrainOptions, *, in_processes: bool = False
+) -> BatchLoader:
+    """Batches with augmentation. Features are cached for small data only, and in each process by itself."""
     augment = wave_augment(options, folder.sample_rate_hz)
     specaug = build_specaug(options.specaug, options.specaug_conf, folder.mel_bins)
     cache_mb = options.cache_mb if options.dataset_type == "small" else 0
+    if in_processes:
+        cache_mb //= max(1, options.num_workers)
     featurize = Featurizer(frontend_of(folder), folder.sample_rate_hz, augment, cache_mb, specaug)
     return BatchLoader(
-        plan, featurize, workers=options.num_workers, prefetch_batches=options.prefetch_batches, seed=options.seed
+        plan,
+        BatchBuilder(featurize, options.seed),
+        workers=options.num_workers,
+        prefetch_batches=options.prefetch_batches,
+        in_processes=in_processes,
     )
 
 
@@ -162,4 +170,4 @@ def validation_loader(
     """Plain batches of the validation set."""
     featurize = Featurizer(frontend_of(folder), folder.sample_rate_hz, None, options.cache_mb)
     plan = small_plan(items, folder, options, ranks, shuffle=False)
-    return BatchLoader(plan, featurize, workers=options.num_workers, augment=False)
+    return BatchLoader(plan, BatchBuilder(featurize, augment=False), workers=options.num_workers)
