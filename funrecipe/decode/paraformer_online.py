@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from torch import Tensor, nn
 
 from funrecipe.decode.hypothesis import TokenHypothesis
@@ -38,6 +40,13 @@ class ParaformerOnlineSteps:
 
     def step(self, feats: Tensor, state: StreamCache) -> tuple[list[int], float]:
         return self._decode(self._model.stream_predict(self._model.stream_encode(feats, state), state, False), state)
+
+    def step_many(self, steps: Sequence[tuple[Tensor, StreamCache]]) -> list[tuple[list[int], float]]:
+        encoded = self._model.stream_encode_many([feats for feats, _ in steps], [state for _, state in steps])
+        return [
+            self._decode(self._model.stream_predict(encoder_out, state, False), state)
+            for encoder_out, (_, state) in zip(encoded, steps, strict=True)
+        ]
 
     def finish(self, feats: Tensor, state: StreamCache, frames_left: float) -> tuple[list[int], float]:
         if state.position and frames_left <= 0:

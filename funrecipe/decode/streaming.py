@@ -102,6 +102,9 @@ class StreamingModel(Protocol):
     def step(self, feats: torch.Tensor, state: Any) -> tuple[list[int], float]:
         """Consume ``feats`` (1, step_frames, D); the new token ids (blank and eos removed) and their score."""
 
+    def step_many(self, steps: Sequence[tuple[torch.Tensor, Any]]) -> list[tuple[list[int], float]]:
+        """:meth:`step` of several streams; a family that cannot compute them together does not have it."""
+
     def finish(self, feats: torch.Tensor, state: Any, frames_left: float) -> tuple[list[int], float]:
         """The end: flush with the frames that are left, (1, T, D), ``0 <= T < step_frames``.
 
@@ -146,13 +149,21 @@ class StreamingRecognizer:
         frontend: online features.
         tokenizer: the vocabulary.
         sample_rate_hz: of the samples fed.
+        batches: compute steps of several streams together, if the family can.
     """
 
     def __init__(
-        self, model: StreamingModel, frontend: OnlineFrontend, tokenizer: Tokenizer, sample_rate_hz: int
+        self,
+        model: StreamingModel,
+        frontend: OnlineFrontend,
+        tokenizer: Tokenizer,
+        sample_rate_hz: int,
+        *,
+        batches: bool = True,
     ) -> None:
         self._model, self._frontend, self._tokenizer = model, frontend, tokenizer
         self.sample_rate_hz = sample_rate_hz
+        self._batches = batches and hasattr(model, "step_many")
         self._id = uuid.uuid4().hex  # a cache must not be passed to another model
 
     @torch.inference_mode()
@@ -170,13 +181,47 @@ class StreamingRecognizer:
         Raises:
             UsageError: the cache is of another kind, or an option changed in the middle of the stream.
         """
-        state = self._state(cache, options or StreamOptions())
+        return self.feed_many([(samples, cache, is_final)], options)[0]
+
+    @torch.inference_mode()
+    def feed_many(
+        self,
+        pieces: Sequence[tuple[np.ndarray, MutableMapping[str, Any], bool]],
+        options: StreamOptions | None = None,
+    ) -> list[StreamUpdate]:
+        """As :meth:`feed` for a piece of each of several streams, whose encoders are then computed together.
+
+        Tokens are those that each stream gets by itself, scores up to rounding. In bf16 and int8, where rounding could
+        change tokens, streams are computed one after the other.
+
+        Args:
+            pieces: (samples, cache, is_final) of each stream.
+        """
+        states = [
+            self._take(samples, cache, is_final, options or StreamOptions()) for samples, cache, is_final in pieces
+        ]
+        found = self._run_steps(states, [is_final for _, _, is_final in pieces])
+        return [
+            self._update(state, new, cache, is_final)
+            for state, new, (_, cache, is_final) in zip(states, found, pieces, strict=True)
+        ]
+
+    def _take(
+        self, samples: np.ndarray, cache: MutableMapping[str, Any], is_final: bool, options: StreamOptions
+    ) -> StreamState:
+        """The state of a stream with the frames of new samples."""
+        state = self._state(cache, options)
         feats = self._frontend.feed(
             torch.from_numpy(np.ascontiguousarray(samples, dtype=np.float32)), state.frontend, is_final
         )[None]
         state.n_samples += len(samples)
         state.pending = feats if state.pending is None else torch.cat((state.pending, feats), dim=1)
-        new_ids, score = self._run_steps(state, is_final)
+        return state
+
+    def _update(
+        self, state: StreamState, new: tuple[list[int], float], cache: MutableMapping[str, Any], is_final: bool
+    ) -> StreamUpdate:
+        new_ids, score = new
         state.token_ids += new_ids
         state.score += score
         tokens = self._tokenizer.tokens_of(new_ids)
@@ -207,21 +252,31 @@ class StreamingRecognizer:
             )
         return state
 
-    def _run_steps(self, state: StreamState, is_final: bool) -> tuple[list[int], float]:
-        """Run every step whose frames have arrived; a final call leaves none."""
-        step_frames = self._model.step_frames(state.model)
-        new_ids: list[int] = []
-        score = 0.0
-        while state.pending.size(1) >= step_frames:
-            ids, step_score = self._model.step(state.pending[:, :step_frames], state.model)
-            new_ids, score = new_ids + ids, score + step_score
-            state.pending = state.pending[:, step_frames:]
-            state.n_steps += 1
-        if is_final and (state.n_steps or state.pending.size(1)):
-            frames_left = state.n_samples / self._frontend.samples_per_frame - state.n_steps * step_frames
-            ids, step_score = self._model.finish(state.pending, state.model, frames_left)
-            new_ids, score = new_ids + ids, score + step_score
-        return new_ids, score
+    def _run_steps(self, states: Sequence[StreamState], finals: Sequence[bool]) -> list[tuple[list[int], float]]:
+        """Run every step whose frames have arrived; a final call leaves none. New tokens and score of each stream."""
+        found: list[tuple[list[int], float]] = [([], 0.0) for _ in states]
+
+        def add(number: int, step: tuple[list[int], float]) -> None:
+            found[number] = found[number][0] + step[0], found[number][1] + step[1]
+
+        widths = [self._model.step_frames(state.model) for state in states]
+        while ready := [n for n, state in enumerate(states) if state.pending.size(1) >= widths[n]]:
+            for number, step in zip(ready, self._steps([(states[n], widths[n]) for n in ready]), strict=True):
+                add(number, step)
+                states[number].pending = states[number].pending[:, widths[number] :]
+                states[number].n_steps += 1
+        for number, (state, is_final) in enumerate(zip(states, finals, strict=True)):
+            if is_final and (state.n_steps or state.pending.size(1)):
+                frames_left = state.n_samples / self._frontend.samples_per_frame - state.n_steps * widths[number]
+                add(number, self._model.finish(state.pending, state.model, frames_left))
+        return found
+
+    def _steps(self, ready: Sequence[tuple[StreamState, int]]) -> list[tuple[list[int], float]]:
+        """One step of each stream, which takes so many frames."""
+        steps = [(state.pending[:, :width], state.model) for state, width in ready]
+        if len(steps) > 1 and self._batches:
+            return self._model.step_many(steps)
+        return [self._model.step(feats, model) for feats, model in steps]
 
 
 def load_streaming_recognizer(
@@ -261,10 +316,15 @@ def make_streaming_recognizer(
     if options:
         check_supported(options, folder.family, streaming=True)
     options = with_defaults(options, folder)
-    refuse_tiles_in(check_precision(model, options), model, "a stream is")
+    precision = check_precision(model, options)
+    refuse_tiles_in(precision, model, "a stream is")
     frontend = WavFrontend.from_config(folder.config.get("frontend_conf") or {}, folder.cmvn).eval().to(device)
     return StreamingRecognizer(
-        steps(model, folder, options), OnlineFrontend(frontend), folder.tokenizer, folder.sample_rate_hz
+        steps(model, folder, options),
+        OnlineFrontend(frontend),
+        folder.tokenizer,
+        folder.sample_rate_hz,
+        batches=precision == "fp32",
     )
 
 

@@ -8,8 +8,8 @@ keys and values of all earlier chunks, the running sum of the predictor, the mem
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 import torch
@@ -166,6 +166,47 @@ class ParaformerOnline(Paraformer):
         """Encode the cached frames and ``feats`` (1, T, F), T >= 0 -> (1, left + right + T, D)."""
         new = self.encoder.add_positions(feats, start=cache.position + 1)
         cache.position += feats.size(1)
+        cache.encoder_out, cache.memories = self._encode_window(new, cache), []
+        return cache.encoder_out
+
+    def stream_encode_many(self, feats: Sequence[Tensor], caches: Sequence[StreamCache]) -> list[Tensor]:
+        """:meth:`stream_encode` of several streams; those whose tensors have the same sizes are computed together."""
+        alike: dict[tuple[int, ...], list[int]] = {}
+        for number, (frames, cache) in enumerate(zip(feats, caches, strict=True)):
+            sizes = (cache.left, cache.chunk, cache.right, cache.encoder_look_back, cache.embedded.size(1))
+            past = (cache.encoder_keys[0][0].size(1),) if cache.encoder_keys else ()
+            alike.setdefault((frames.size(1), *sizes, *past), []).append(number)
+        encoded = list(feats)
+        for numbers in alike.values():
+            found = self._encode_alike([feats[n] for n in numbers], [caches[n] for n in numbers])
+            for number, encoder_out in zip(numbers, found, strict=True):
+                encoded[number] = encoder_out
+        return encoded
+
+    def _encode_alike(self, feats: Sequence[Tensor], caches: Sequence[StreamCache]) -> list[Tensor]:
+        together = replace(
+            caches[0],
+            embedded=torch.cat([cache.embedded for cache in caches]),
+            projected=torch.cat([cache.projected for cache in caches]),
+            encoder_keys=[
+                (torch.cat([key for key, _ in layer]), torch.cat([value for _, value in layer]))
+                for layer in zip(*(cache.encoder_keys for cache in caches), strict=True)
+            ],
+        )
+        placed = [
+            self.encoder.add_positions(x, start=cache.position + 1) for x, cache in zip(feats, caches, strict=True)
+        ]
+        encoder_out = self._encode_window(torch.cat(placed), together)
+        for row, cache in enumerate(caches):
+            own = slice(row, row + 1)
+            cache.position += feats[row].size(1)
+            cache.embedded, cache.projected = together.embedded[own], together.projected[own]
+            cache.encoder_keys = [(key[own], value[own]) for key, value in together.encoder_keys]
+            cache.encoder_out, cache.memories = encoder_out[own], []
+        return list(encoder_out.split(1))
+
+    def _encode_window(self, new: Tensor, cache: StreamCache) -> Tensor:
+        """The encoder over the cached frames and ``new`` (B, T, F) of B streams, whose caches are joined in one."""
         x = torch.cat((cache.embedded, new), dim=1)
         projected = torch.cat((cache.projected, self._project(new)), dim=1)
         kept = x.size(1) - cache.left - cache.right
@@ -176,8 +217,7 @@ class ParaformerOnline(Paraformer):
             attended = self._attend(layer.self_attn, projected, cache, i)
             x = x + attended if layer.residual else attended
             x = x + layer.feed_forward(layer.norm2(x))
-        cache.encoder_out, cache.memories = self.encoder.after_norm(x), []
-        return cache.encoder_out
+        return self.encoder.after_norm(x)
 
     def _project(self, embedded: Tensor) -> Tensor:
         first = self.encoder.encoders0[0]
