@@ -7,7 +7,9 @@ over frames only, since along the labels it is a cumulative log-sum.
 
 from __future__ import annotations
 
-from typing import Any
+import functools
+from collections.abc import Callable
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -38,19 +40,41 @@ def transducer_loss(
         labels, label_lens: (B, U), padding of any value; (B,).
         fastemit_lambda: weight of FastEmit (arXiv:2010.11148): scales the gradient of emissions by 1 + lambda.
     """
+    kernel = torchaudio_loss() if encoder_out.is_cuda and fastemit_lambda == 0.0 else None
     losses = []
     for row, (frames, count) in enumerate(zip(encoder_out_lens.tolist(), label_lens.tolist(), strict=True)):
-        blank, emit = checkpoint(
-            arc_log_probs,
-            joint_network,
-            encoder_out[row, :frames],
-            prediction[row, : count + 1],
-            labels[row, :count],
-            blank_id,
-            use_reentrant=False,
-        )
+        utterance = encoder_out[row, :frames], prediction[row, : count + 1], labels[row, :count]
+        if kernel and count:
+            losses.append(checkpoint(loss_by_kernel, kernel, joint_network, *utterance, blank_id, use_reentrant=False))
+            continue
+        blank, emit = checkpoint(arc_log_probs, joint_network, *utterance, blank_id, use_reentrant=False)
         losses.append(LatticeLoss.apply(blank, emit, fastemit_lambda))
     return torch.stack(losses)
+
+
+@functools.cache
+def torchaudio_loss() -> Callable[..., Tensor] | None:
+    """``torchaudio.functional.rnnt_loss``, one kernel on a GPU where the recursion here is two per frame; None where
+    torchaudio is not installed, or is built for another torch."""
+    try:
+        from torchaudio.functional import rnnt_loss
+    except (ImportError, OSError):
+        return None
+    return cast(Callable[..., Tensor], rnnt_loss)
+
+
+def loss_by_kernel(
+    kernel: Callable[..., Tensor],
+    joint_network: nn.Module,
+    encoder_out: Tensor,
+    prediction: Tensor,
+    labels: Tensor,
+    blank_id: int,
+) -> Tensor:
+    """The loss of one utterance, a scalar; ``encoder_out`` (T, D), ``prediction`` (U + 1, H), ``labels`` (U,)."""
+    logits = joint_network(encoder_out.unsqueeze(1), prediction.unsqueeze(0)).float()[None].contiguous()
+    lens = [torch.tensor([len(x)], dtype=torch.int32, device=logits.device) for x in (encoder_out, labels)]
+    return kernel(logits, labels[None].int(), *lens, blank=blank_id, reduction="none").reshape(())
 
 
 def arc_log_probs(

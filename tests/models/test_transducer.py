@@ -8,7 +8,13 @@ import torch
 
 from funrecipe.models.chunk_conformer import ChunkConformerEncoder
 from funrecipe.models.transducer import JointNetwork, PredictionNetwork
-from funrecipe.models.transducer_loss import LatticeLoss, arc_log_probs, transducer_loss
+from funrecipe.models.transducer_loss import (
+    LatticeLoss,
+    arc_log_probs,
+    loss_by_kernel,
+    torchaudio_loss,
+    transducer_loss,
+)
 
 SMALL = {
     "output_size": 8,
@@ -115,3 +121,23 @@ def test_prediction_network_steps_equal_the_whole_sequence():
         for position in range(6):
             out, state = network(labels[:, position : position + 1], state)
             torch.testing.assert_close(out[:, 0], whole[:, position], atol=1e-6, rtol=0)
+
+
+def test_the_kernel_of_torchaudio_gives_the_same_loss_and_gradients():
+    kernel = torchaudio_loss()
+    if kernel is None:
+        pytest.skip("torchaudio cannot be imported here")
+    torch.manual_seed(4)
+    joint = JointNetwork(7, 6, 5, 8)
+    encoder_out, prediction = torch.randn(9, 6, requires_grad=True), torch.randn(4, 5, requires_grad=True)
+    labels = torch.tensor([3, 1, 6])
+    found = []
+    for loss in (
+        transducer_loss(joint, encoder_out[None], torch.tensor([9]), prediction[None], labels[None], torch.tensor([3]))[
+            0
+        ],
+        loss_by_kernel(kernel, joint, encoder_out, prediction, labels, 0),
+    ):
+        found.append((loss.detach(), *torch.autograd.grad(loss, [encoder_out, prediction, *joint.parameters()])))
+    for one, other in zip(*found, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-5)
