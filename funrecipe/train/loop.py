@@ -16,6 +16,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import chain, islice
 from pathlib import Path
 from typing import NamedTuple
@@ -46,7 +47,7 @@ from funrecipe.train.halving import Part, add_gradients, outputs_by_batch
 from funrecipe.train.objectives.output import LossOutput, stats_of_whole
 from funrecipe.train.options import TrainOptions
 from funrecipe.train.precision import DTYPES
-from funrecipe.train.progress_log import Clock, Mean, RunLog
+from funrecipe.train.progress_log import Clock, DeviceClock, Mean, RunLog
 from funrecipe.train.validation import Evaluator
 
 log = logging.getLogger(__name__)
@@ -106,7 +107,7 @@ class Trainer:
         self.stop_signal = 0
         self.is_stopping = False  # some rank has a stop_signal, and all know it at the same update
         self.is_resumed = False
-        self.clock = Clock()
+        self.clock = self.new_clock()
         self.scaler = torch.amp.GradScaler("cuda", enabled=self.precision == "fp16")
 
     # ---- the run
@@ -193,7 +194,7 @@ class Trainer:
         """The rest of the current epoch; True if ``max_steps`` was reached."""
         self.model.train()
         self.run_log.begin_interval(self.position.next_batch)
-        self.clock = Clock()
+        self.clock = self.new_clock()
         batches = self.run_log.bar(self.batches_until_all_have_ended(), self.position.epoch)
         for first in batches:
             self.update(chain([first], islice(batches, self.options.accum_grad - 1)))
@@ -210,6 +211,9 @@ class Trainer:
                 f"stopped by {reason} after update {self.position.update}", hint="run the same command again to resume"
             )
         return False
+
+    def new_clock(self) -> Clock | DeviceClock:
+        return DeviceClock(partial(torch.cuda.Event, enable_timing=True)) if self.device.type == "cuda" else Clock()
 
     # ---- one update, in the order of its steps
 
@@ -236,7 +240,7 @@ class Trainer:
         values = {**means, "grad_norm": float(norm), "optim0_lr0": rate}
         if weight:
             self.run_log.add_update(self.position, index + 1, values, clock.laps)
-        self.clock = Clock()
+        self.clock = self.new_clock()
 
     def compute(self, index: int, batch: Batch) -> LossOutput:
         """The loss of a batch or a part of one, its gradient added."""

@@ -8,7 +8,8 @@ import json
 import logging
 import sys
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -55,6 +56,32 @@ class Clock:
     def lap(self, name: str) -> None:
         now = time.monotonic()
         self.laps[name], self.last = self.laps.get(name, 0.0) + now - self.last, now
+
+
+class DeviceClock:
+    """A :class:`Clock` of a GPU: what it took there, not what it took to ask for it.
+
+    The first lap, waiting for data, is the time in which the GPU has nothing to do.
+    """
+
+    def __init__(self, event: Callable[[], Any]) -> None:
+        self.event = event
+        self.marks: list[tuple[str, Any]] = []
+        self.lap("")
+
+    def lap(self, name: str) -> None:
+        mark = self.event()
+        mark.record()
+        self.marks.append((name, mark))
+
+    @property
+    def laps(self) -> dict[str, float]:
+        """Waits until the GPU has got there."""
+        self.marks[-1][1].synchronize()
+        laps: dict[str, float] = {}
+        for (_, before), (name, mark) in pairwise(self.marks):
+            laps[name] = laps.get(name, 0.0) + before.elapsed_time(mark) / 1000
+        return laps
 
 
 def format_value(value: float) -> str:

@@ -25,7 +25,7 @@ from funrecipe.train.data.dataset import BatchLoader
 from funrecipe.train.distributed import Ranks
 from funrecipe.train.loop import Trainer
 from funrecipe.train.options import build_options
-from funrecipe.train.progress_log import read_json_lines
+from funrecipe.train.progress_log import DeviceClock, read_json_lines
 from funrecipe.train.run import train
 from funrecipe.train.session import build_session
 
@@ -357,3 +357,23 @@ def test_sigterm_finishes_the_update_and_leaves_a_checkpoint(corpus: Path, tmp_p
         trainer.run()
     train(random_flags(corpus, tmp_path) | {"save_interval": 0})
     assert losses(tmp_path) == losses(short_run)
+
+
+def test_the_clock_of_a_device_counts_from_mark_to_mark() -> None:
+    now = [0.0]
+
+    class Event:
+        def record(self) -> None:
+            now[0] += 250.0
+            self.at_ms = now[0]
+
+        def synchronize(self) -> None:
+            pass
+
+        def elapsed_time(self, later: Event) -> float:
+            return later.at_ms - self.at_ms
+
+    clock = DeviceClock(Event)
+    for name in ("iter_time", "forward_time", "iter_time", "forward_time", "optim_step_time"):
+        clock.lap(name)
+    assert clock.laps == {"iter_time": 0.5, "forward_time": 0.5, "optim_step_time": 0.25}
