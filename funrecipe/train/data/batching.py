@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import random
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from typing import Any, TypeVar
 
 import numpy as np
@@ -58,21 +58,16 @@ class Batch:
         return self._rows(slice(0, middle)), self._rows(slice(middle, None))
 
     def _rows(self, rows: slice) -> Batch:
-        frames, tokens = int(self.feat_lens[rows].max()), int(self.text_lens[rows].max())
-        phones, phone_lens, labels = (x if x is None else x[rows] for x in (self.phones, self.phone_lens, self.labels))
-        return Batch(
-            self.keys[rows],
-            self.feats[rows, :frames],
-            self.feat_lens[rows],
-            self.text[rows, :tokens],
-            self.text_lens[rows],
-            phones,
-            phone_lens,
-            labels,
-            self.token_count if self.normalizer_tokens is None else self.normalizer_tokens,
-            len(self.keys) if self.normalizer_utterances is None else self.normalizer_utterances,
-            None if self.known is None else self.known[rows],
-        )
+        parts = {name: x[rows] for name, x in vars(self).items() if isinstance(x, Tensor)}
+        tokens = int(parts["text_lens"].max())
+        parts["feats"] = parts["feats"][:, : int(parts["feat_lens"].max())]
+        parts["text"] = parts["text"][:, :tokens]
+        if self.labels is not None and self.feats.size(2) <= 1:  # marks after the words of a text
+            parts["labels"] = parts["labels"][:, :tokens]
+        tokens_of_whole = self.token_count if self.normalizer_tokens is None else self.normalizer_tokens
+        count_of_whole = len(self.keys) if self.normalizer_utterances is None else self.normalizer_utterances
+        sums = {"normalizer_tokens": tokens_of_whole, "normalizer_utterances": count_of_whole}
+        return replace(self, keys=self.keys[rows], **parts, **sums)
 
     def as_arrays(self) -> dict[str, Any]:
         """Its fields, tensors as arrays; see :meth:`of_arrays`."""
