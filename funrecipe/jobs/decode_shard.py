@@ -16,9 +16,7 @@ import numpy as np
 from funrecipe.errors import DataError, FunrecipeError, WorkerError
 from funrecipe.jobs.read_process import reason_of
 from funrecipe.jobs.readers import Batch, Readers
-from funrecipe.jobs.results import NO_MEMORY
 from funrecipe.jobs.shards import ShardEntry
-from funrecipe.processes import is_out_of_memory
 from funrecipe.recordings.joining import PieceRecognizer
 
 if TYPE_CHECKING:
@@ -180,7 +178,7 @@ def _read_ahead(
                 except Exception as error:  # whatever a decoder of audio raises is about this file only
                     if isinstance(error, WorkerError):  # but that the file is not the one that was planned
                         raise
-                    writer.fail(entry.id, entry.audio, _reason(error))
+                    writer.fail(entry.id, entry.audio, reason_of(error))
                     continue
                 yield Loaded(entry, waveform)
         finally:
@@ -235,7 +233,7 @@ def _decode_batch(
     except Exception as error:
         if isinstance(error, FunrecipeError) and not isinstance(error, DataError):
             raise
-        reason = _reason(error)
+        reason = reason_of(error)
     if reason is not None:  # outside of the except clause, whose traceback holds what the call had in memory
         if len(entries) > 1:
             middle = len(entries) // 2
@@ -269,10 +267,3 @@ def _write(entry: ShardEntry, hypothesis: Hypothesis, audio_s: float, decode_s: 
         audio_s=audio_s,
         decode_s=decode_s,
     )
-
-
-def _reason(error: BaseException) -> str:
-    """One line for ``failed.scp``."""
-    if is_out_of_memory(error) and not isinstance(error, FunrecipeError):
-        return f"{NO_MEMORY}: too much audio in one piece; cut it (segments), or give the job more memory"
-    return reason_of(error)

@@ -23,12 +23,18 @@ import numpy as np
 from funrecipe.coprocess import serve
 from funrecipe.errors import FunrecipeError, WorkerError
 from funrecipe.jobs.reading import ReadSettings, read_entry
+from funrecipe.jobs.results import NO_MEMORY
 from funrecipe.jobs.shards import ShardEntry
+from funrecipe.processes import is_out_of_memory
 
 
 def reason_of(error: BaseException) -> str:
     """One line for ``failed.scp``."""
-    return error.what if isinstance(error, FunrecipeError) else f"{type(error).__name__}: {error}"
+    if isinstance(error, FunrecipeError):
+        return error.what
+    if is_out_of_memory(error):
+        return f"{NO_MEMORY}: too much audio in one piece; cut it (segments), or give the job more memory"
+    return f"{type(error).__name__}: {error}"
 
 
 def reading_into(memory: np.ndarray, settings: ReadSettings) -> Callable[[dict[str, Any]], dict[str, Any]]:

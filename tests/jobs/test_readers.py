@@ -19,10 +19,11 @@ from funrecipe.decode.fixed_shapes import Tile
 from funrecipe.decode.recognizer import load_recognizer
 from funrecipe.errors import WorkerError
 from funrecipe.identity import file_stamp
+from funrecipe.jobs import read_process
 from funrecipe.jobs.decode_shard import decode_shard
 from funrecipe.jobs.readers import Readers
 from funrecipe.jobs.reading import ReadSettings, reader_of
-from funrecipe.jobs.results import ShardWriter
+from funrecipe.jobs.results import NO_MEMORY, ShardWriter
 from funrecipe.jobs.shards import ShardEntry
 from funrecipe.model_folder import open_model_folder
 
@@ -116,6 +117,15 @@ def test_audio_that_cannot_be_read_fails_alone(tmp_path: Path) -> None:
         writer = decode(tmp_path / "out", entries, Summing(), processes)
     assert sorted(writer.done) == ["u00", "u02", "u03"]
     assert list(writer.failed) == ["u01"] and "cannot read audio" in writer.failed["u01"]
+
+
+def test_audio_for_which_there_is_no_memory_is_no_bad_audio(monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_room(*arguments: object) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr(read_process, "read_entry", no_room)
+    answer = read_process.reading_into(np.zeros(1, np.float32), ReadSettings(RATE_HZ))
+    assert answer({"read": ShardEntry("u", "/a.wav")})["error"].startswith(NO_MEMORY)
 
 
 def test_channels_are_told(tmp_path: Path) -> None:
