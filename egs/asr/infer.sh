@@ -16,7 +16,7 @@ declare_option stop_stage 2 "last stage to run" count
 declare_option model damo/speech_paraformer-large_asr_nat-zh-cn-16k-common-vocab8404-pytorch "model folder or id"
 declare_option data_dir ./data/test "folder with wav.scp and, if it is to be scored, text"
 declare_option output_dir ./results "folder of the results"
-declare_option batch_size 64 "maximum number of utterances decoded at once by each job" positive
+declare_option batch_size 64 "maximum number of utterances decoded at once by each job on the CPU" positive
 declare_option gpu_inference auto "auto: available GPUs of gpuid_list, otherwise CPU; true: require them; false: CPU" "auto|true|false"
 declare_option gpuid_list 0,1 "GPUs, one job each; a GPU may be listed twice"
 declare_option njob 64 "number of CPU jobs, at most one per utterance" positive

@@ -22,7 +22,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--data_dir", type=Path, help="Kaldi data directory")
     add("--output_dir", type=Path, required=True)
     add("--njob", type=positive, default=64, help="shards, one job each; on this machine's CPU (default: %(default)s)")
-    add("--batch_size", type=positive, default=64, help="maximum utterances in a batch (default: %(default)s)")
+    add("--batch_size", type=positive, default=64, help="most utterances in a batch on the CPU (default: %(default)s)")
     add("--gpu_inference", choices=("auto", *BOOLEAN), default="auto")
     add("--gpuid_list", default="0,1", help="GPUs of this machine to use, one job each (default: %(default)s)")
     add("--ncpu", type=positive, help="threads per job (default: cores / jobs)")
