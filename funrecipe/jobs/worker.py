@@ -11,7 +11,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from funrecipe.errors import DataError, FunrecipeError, Interrupted
 from funrecipe.identity import code_version
@@ -114,16 +114,14 @@ def _decode_job(plan: Plan, job: Job, recognizer: Recognizer | TextWorker, devic
         print(f"failed: {key}: {reason}")
 
 
-def readers_for(
-    recognizer: Recognizer, device: str, settings: ReadSettings, channels: dict[str, int]
-) -> Readers | None:
+def readers_for(recognizer: Any, device: str, settings: ReadSettings, channels: dict[str, int]) -> Readers | None:
     """Processes that read for a GPU: one per core of this worker but the one that feeds it. None on the CPU, where
     threads are fast enough."""
     tile_samples = getattr(recognizer, "tile_samples", 0)
     if device == "cpu" or not tile_samples:
         return None
     cores = int(os.environ.get("OMP_NUM_THREADS") or available_cores())
-    return Readers(settings, max(1, cores - 1), tile_samples, channels, getattr(recognizer, "pin"))  # noqa: B009
+    return Readers(settings, max(1, cores - 1), tile_samples, channels, recognizer.pin)
 
 
 def _status(job: Job, writer: ShardWriter) -> JobStatus:
