@@ -64,10 +64,10 @@ class Checks:
         """The model, and the list in its own order and in another."""
         import soundfile
 
-        from tools.bench import bench_offline, bench_streaming
+        from tools.bench.large_model import OFFLINE, make_folder
 
         (self.work / "model").mkdir(parents=True, exist_ok=True)
-        bench_streaming.make_folder(self.work / "model", bench_offline.CONFIG)
+        make_folder(self.work / "model", OFFLINE)
         paths = [DATA / line.split(None, 1)[1] for line in (DATA / "wav.scp").read_text().splitlines()]
         texts = [line.partition(" ")[2] for line in (DATA / "text").read_text().splitlines()]
         chosen = [number % len(paths) for number in range(self.count)]
