@@ -1,4 +1,4 @@
-"""What was computed from a file, kept for the next time; whatever is damaged or missing is recomputed."""
+"""A cache of arrays computed from files; entries that are damaged or missing are recomputed."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def cache_folder() -> Path:
 
 
 def cached_arrays(kind: str, key: str, make: Callable[[], Mapping[str, np.ndarray]]) -> Arrays:
-    """The arrays that ``make`` gives, from ``<cache folder>/<kind>/<key>.npz`` where they are there and whole.
+    """The arrays that ``make`` gives, from ``<cache folder>/<kind>/<key>.npz`` if they are there and intact.
 
     The archive checks its bytes when it is read, and holds numbers only: nothing in it is executed. Where it cannot be
     written, the arrays are made each time.

@@ -27,7 +27,7 @@ WRAPPERS = ("state_dict", "model", "model_state_dict")  # FunASR 1.x, checkpoint
 def load_plain(path: Path | str, *, mapped: bool = False) -> Any:
     """``torch.load`` of tensors, numbers, strings and containers only, on the CPU.
 
-    The archive is compared with its own checksums first: a flipped bit gives other numbers, and no error.
+    The archive is compared with its own checksums first: otherwise a flipped bit would change numbers without an error.
 
     Args:
         mapped: leave the tensors in the file and read them where they are used (processes then share the memory).
@@ -38,7 +38,7 @@ def load_plain(path: Path | str, *, mapped: bool = False) -> Any:
     """
     check_archive(path)
     try:
-        # files older than torch 1.6 are no archives and cannot be mapped
+        # files older than torch 1.6 are not archives and cannot be mapped
         return torch.load(path, map_location="cpu", weights_only=True, mmap=mapped and zipfile.is_zipfile(path))
     except pickle.UnpicklingError as error:
         wanted = next((line.strip() for line in str(error).splitlines() if UNSAFE.search(line)), None)
@@ -187,13 +187,13 @@ def fit_state_dict(model: nn.Module, state: Mapping[str, Tensor], *, where: str,
             raise DataError(
                 f"the weights hold NaN or infinity ({len(problems)} tensors):\n{list_problems(problems)}",
                 where=where,
-                hint="the training that wrote them diverged, or the file is damaged; take other weights",
+                hint="use other weights; the training that wrote these diverged, or the file is damaged",
             )
     if problems:
         raise DataError(
             f"the weights do not fit the configuration ({len(problems)} tensors):\n{list_problems(problems)}",
             where=where,
-            hint="config.yaml and weights must come from the same model",
+            hint="use config.yaml and weights of the same model",
         )
     if assign:
         state = {name: tensor.to(wanted[name].dtype) for name, tensor in state.items()}

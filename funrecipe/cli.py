@@ -41,7 +41,7 @@ VERBS: dict[str, str] = {
     "report": "one self-contained HTML page and RESULTS.md of a scored run",
     "compare": "paired significance of two scored runs",
     "train": "fine-tune or train a model",
-    "train_on_slurm": "the same as a job of Slurm, on one node or several, and wait for it",
+    "train_on_slurm": "train as a Slurm job, on one node or several, and wait for it",
     "average": "average the n best checkpoints of a training run",
     "cmvn": "feature statistics of a training set: am.mvn",
     "tokens": "token list of a training set: tokens.txt",
@@ -102,7 +102,7 @@ def usage() -> str:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run a verb; its exit code. Output that cannot be written is a failure, closed output goes nowhere."""
+    """Run a verb; its exit code. Output that cannot be written is a failure; output to a closed stream is dropped."""
     _open_standard_streams()
     code = 0
     try:

@@ -29,7 +29,7 @@ MAX_LISTED_NAMES = 40
 
 
 class FunrecipeError(Exception):
-    """What is wrong, where it stands, and what to do, one line each.
+    """What is wrong, where, and what to do, one line each.
 
     Args:
         what: the problem, with the value as given.
@@ -95,7 +95,7 @@ def did_you_mean(name: str, known: Iterable[str]) -> str | None:
 def unknown_name(what: str, name: str, known: Iterable[str], *, where: str | None = None) -> UsageError:
     """The error ``<what> 'name'`` for a name that is not among ``known``; its hint is the nearest, or all of a few."""
     names = list(known)
-    every = f"known: {', '.join(names)}" if len(names) <= MAX_LISTED_NAMES else None
+    every = f"use one of: {', '.join(names)}" if len(names) <= MAX_LISTED_NAMES else None
     return UsageError(f"{what} '{name}'", where=where, hint=did_you_mean(name, names) or every)
 
 

@@ -367,7 +367,7 @@ def not_a_recognizer(name: str, where: str | None = None) -> UsageError:
     return UsageError(
         f"a model of family '{name}' does not recognize speech: {family.summary}",
         where=where,
-        hint=f"use it with {family.instead}" if family.instead else f"recognizers: {', '.join(names_with('search'))}",
+        hint=f"use it with {family.instead}" if family.instead else f"use one of: {', '.join(names_with('search'))}",
     )
 
 

@@ -100,7 +100,7 @@ def unique_name(name: str, taken: Container[str]) -> str:
 
 @contextlib.contextmanager
 def atomic_folder(path: Path) -> Iterator[Path]:
-    """A new folder that takes the place of ``path``, with all that was there, when the block ends without an error."""
+    """A new folder that replaces ``path`` and everything in it when the block ends without an error."""
     new = temporary_name(path)
     new.mkdir(parents=True)
     try:

@@ -1,8 +1,8 @@
 """The lock of a folder that several machines share: a file with host, process and a heartbeat.
 
 ``.lease`` is created exclusively, which every file system does atomically, and touched every ten seconds. Its holder
-is gone when its process has ended, for who is on the same machine, or when the file has not been touched for a minute.
-Times are those of the file system's server, whose clock nobody has to agree with. Who takes over a lease moves it away
+counts as gone when its process has ended (seen from its machine) or the file was not touched for a minute.
+Times are those of the file system's server, so clocks need not agree. A process that takes over a lease moves it away
 first, and a holder that finds its lease moved away (a machine that was suspended) stops.
 """
 

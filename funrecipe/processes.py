@@ -22,10 +22,10 @@ from funrecipe.shared_files import is_shared
 
 log = logging.getLogger(__name__)
 LOCK_NAME = ".lock"
-PARENT_VARIABLE = "FUNRECIPE_PARENT"  # process id of who started this process and wants it to end when it dies
+PARENT_VARIABLE = "FUNRECIPE_PARENT"  # id of the process that started this one, which must end with it
 PARENT_CHECK_S = 0.5
 END_GRACE_S = 10.0
-ENDS_VARIABLE = "FUNRECIPE_ENDS"  # folder in which the launchers of a training on several nodes leave how they ended
+ENDS_VARIABLE = "FUNRECIPE_ENDS"  # folder where the launchers of a training on several nodes record how they ended
 RETRIED_VARIABLE = "FUNRECIPE_RETRIED"  # set for a job that an earlier attempt of the same command began
 LOCK_FD_VARIABLE = "FUNRECIPE_LOCK_FD"  # file descriptor of the lock that the recipe holds, and its commands inherit
 
@@ -73,7 +73,7 @@ def hold_for_recipe(folder: Path) -> None:
     with open(folder / LOCK_NAME, "a+", encoding="utf-8") as lock:
         _lock(fd, folder)
         if not os.path.samestat(os.fstat(fd), os.fstat(lock.fileno())):  # its holder removed it a moment ago
-            raise DataError("another run has just ended in this folder", where=str(folder), hint="run again")
+            raise DataError("another run has just ended in this folder", where=str(folder), hint="rerun")
         _sign(lock, os.getppid())
 
 
@@ -144,7 +144,7 @@ def _keep(ours: lease.Lease) -> None:
 
 
 def _lost(ours: lease.Lease) -> None:
-    """End the run: another one took its silence for its end."""
+    """End the run: its heartbeat was silent for so long that another run took over its lease."""
     print(f"another run has taken over {ours.path.parent}: this one stops", file=sys.stderr, flush=True)
     os.kill(ours.holder.pid, signal.SIGTERM)
 
@@ -218,7 +218,7 @@ OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "not enough memory", 
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether a computation failed for want of memory; another, smaller one may succeed."""
+    """Whether a computation failed because memory ran out; a smaller one may succeed."""
     return isinstance(error, MemoryError) or any(words in str(error) for words in OUT_OF_MEMORY)
 
 

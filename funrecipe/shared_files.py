@@ -33,8 +33,8 @@ def is_shared(folder: Path) -> bool:
 
 
 def seen_late(folder: Path, look: Callable[[], Result]) -> Result:
-    """What ``look`` returns. If it raises one of our errors, a shared file system may not show yet what another machine
-    wrote: it is called again for some seconds."""
+    """What ``look`` returns. If it raises one of our errors on a shared file system, which may lag behind what another
+    machine wrote, it is called again for some seconds."""
     for wait_s in LATE_S if is_shared(folder) else ():
         try:
             return look()
@@ -74,5 +74,5 @@ def _type_of(path: str) -> str:
             continue
         point = re.sub(r"\\([0-7]{3})", lambda code: chr(int(code[1], 8)), fields[4])
         if (path == point or path.startswith(point.rstrip("/") + "/")) and len(point) >= longest:
-            kind, longest = of_type.split(" ")[0], len(point)  # the last one of a place lies over the others
+            kind, longest = of_type.split(" ")[0], len(point)  # the last mount at a place hides the others
     return kind

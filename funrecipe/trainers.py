@@ -1,6 +1,6 @@
 """``build_trainer``, ``Trainers``, ``modelscope_args``, ``ASRDataset``: the names of ModelScope's fine-tuning scripts.
 
-Every parameter is either honored or refused with a UsageError; none is dropped. The precedence is that of
+Every parameter is either used or refused with a UsageError; none is dropped. The precedence is that of
 ``funrecipe train``: the script, then ``finetune.yaml`` of the model folder, then its ``config.yaml``.
 """
 
@@ -90,7 +90,7 @@ def build_trainer(
 ) -> SpeechTrainer:
     """The trainer ``name`` with its parameters; see :class:`SpeechTrainer`."""
     if name != Trainers.speech_asr_trainer:
-        raise UsageError(f"no trainer '{name}'", hint=f"there is {Trainers.speech_asr_trainer}")
+        raise UsageError(f"no trainer '{name}'", hint=f"use {Trainers.speech_asr_trainer}")
     return SpeechTrainer(**dict(default_args or {}))
 
 

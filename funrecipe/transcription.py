@@ -50,7 +50,7 @@ class Transcript:
         timestamps_ms: (start, end) of each token, where the model has them.
         is_estimated: these were fitted to the tokens (docs/timestamps.md).
         nbest: all hypotheses, best first, where more than one was asked for.
-        language, emotion, event: what models that tell them say.
+        language, emotion, event: from models that recognize them.
         error: why the audio could not be recognized, in lists; ``text`` is then empty.
     """
 
@@ -132,7 +132,7 @@ class LoadedModel:
         self._lock = threading.Lock()  # recognizers are made once
         self._made: dict[tuple[Any, ...], Any] = {}  # recognizers of files and of streams, by options
         self.network = load_model(folder, device=device, weights=weights, precision=options.precision)
-        self.recognizer(options)  # a wrong option is an error now, not at the first call
+        self.recognizer(options)  # raise the error of a wrong option here, not at the first call
 
     @property
     def sample_rate_hz(self) -> int:
@@ -148,7 +148,7 @@ class LoadedModel:
 
         Raises:
             DataError: the audio cannot be read or decoded.
-            UsageError: an option that this model's family ignores.
+            UsageError: an option that this model's family does not use.
         """
         waveform = read_audio(audio, sample_rate_hz=self.sample_rate_hz, audio_fs=audio_fs)
         (transcript,) = self.transcribe_all([waveform], **options)
@@ -237,7 +237,7 @@ def load(
         options: fields of ``DecodeOptions``, defaults of every call.
 
     Raises:
-        UsageError: an option that this model's family ignores, a family that does not recognize speech.
+        UsageError: an option that this model's family does not use, a family that does not recognize speech.
         DataError, UnsafeFileError: a model that cannot be read.
     """
     import torch
@@ -246,7 +246,7 @@ def load(
 
     for name in options:
         if name not in OPTIONS:
-            raise UsageError(f"unknown option '{name}'", where="load", hint=f"known: {', '.join(sorted(OPTIONS))}")
+            raise UsageError(f"unknown option '{name}'", where="load", hint=f"use one of: {', '.join(sorted(OPTIONS))}")
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
     return LoadedModel(
         open_model(model),

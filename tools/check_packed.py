@@ -1,4 +1,4 @@
-"""Does FunASR 1.x say the same with a folder that ``funrecipe pack --layout 1.x`` wrote?
+"""Check that FunASR 1.x gives the same texts with a folder that ``funrecipe pack --layout 1.x`` wrote.
 
     .venv/bin/python -m tools.check_packed --peer_python OTHER_VENV/bin/python PACKED_FOLDER DATA_DIR
 

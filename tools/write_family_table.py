@@ -1,6 +1,6 @@
 """Write the table of ``docs/models.md`` from ``funrecipe/families.py``: ``python -m tools.write_family_table``.
 
-A test holds the page equal to what this makes.
+A test checks that the page is what this writes.
 """
 
 from __future__ import annotations

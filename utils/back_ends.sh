@@ -1,5 +1,5 @@
 # shellcheck shell=bash
-# What recipes whose jobs may run elsewhere source: the options of back ends, and launch_jobs.
+# Sourced by recipes whose jobs may run elsewhere: the options of back ends, and launch_jobs.
 
 declare_option backend local "what runs the jobs: local, slurm, or launcher"
 declare_option backend_opts "" "settings of Slurm: YAML with partition, time, mem, ...; empty: ~/.config/funrecipe/slurm.yaml"

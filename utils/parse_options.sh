@@ -38,7 +38,7 @@ parse_options() {
     case $argument in
       --help | -h) _options_help; exit 0 ;;
       --?*) ;;
-      *) _options_fail "unexpected argument '$argument'" "options have the form --name value" ;;
+      *) _options_fail "unexpected argument '$argument'" "write options as --name value" ;;
     esac
     name=${argument#--}
     if [[ $name == *=* ]]; then
@@ -77,7 +77,7 @@ parse_options() {
 # _read_config FILE: blank lines, # comments, name=value; one pair of quotes around a value is removed.
 _read_config() {
   local file=$1 line name value number=0
-  [ -f "$file" ] && [ -r "$file" ] || _options_fail "no configuration file '$file'" "--config names a file of name=value lines"
+  [ -f "$file" ] && [ -r "$file" ] || _options_fail "no configuration file '$file'" "give a file of name=value lines"
   while IFS= read -r line || [ -n "$line" ]; do
     number=$((number + 1))
     line=${line%$'\r'}
@@ -109,16 +109,16 @@ _set_option() {
     '') ;;
     integer)
       [[ $value =~ ^-?[0-9]{1,9}$ || ( -z $value && -z ${option_default[$name]} ) ]] ||
-        _options_fail "$3: '$value' is not a whole number" "for example $3 ${option_default[$name]:-4}" ;;
+        _options_fail "$3: '$value' is not a whole number" "give e.g. ${option_default[$name]:-4}" ;;
     count)
       [[ $value =~ ^[0-9]{1,9}$ || ( -z $value && -z ${option_default[$name]} ) ]] ||
-        _options_fail "$3: '$value' is not a whole number of 0 or more" "for example $3 ${option_default[$name]:-4}" ;;
+        _options_fail "$3: '$value' is not a whole number of 0 or more" "give e.g. ${option_default[$name]:-4}" ;;
     positive)
       [[ $value =~ ^0*[1-9][0-9]{0,8}$ || ( -z $value && -z ${option_default[$name]} ) ]] ||
-        _options_fail "$3: '$value' is not a whole number of 1 or more" "for example $3 ${option_default[$name]:-4}" ;;
+        _options_fail "$3: '$value' is not a whole number of 1 or more" "give e.g. ${option_default[$name]:-4}" ;;
     *)
       [[ ( "|$kind|" == *"|$value|"* && -n $value && $value != *'|'* ) || ( -z $value && -z ${option_default[$name]} ) ]] ||
-        _options_fail "$3: '$value' is not one of ${kind//|/, }" "for example $3 ${kind%%|*}" ;;
+        _options_fail "$3: '$value' is not one of ${kind//|/, }" "give e.g. ${kind%%|*}" ;;
   esac
   printf -v "$name" '%s' "$value"
   option_given[$name]=yes

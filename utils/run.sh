@@ -2,8 +2,8 @@
 # Run a command, or several of it at once, on this machine, with Kaldi's command line and logs:
 #   utils/run.sh [--max-jobs-run N] [--num-threads N] [JOB=1:N] LOG COMMAND [ARGUMENT ...]
 # For each number from 1 to N the word JOB is replaced in LOG and the arguments. The command is run as it is written,
-# by no shell: spaces, quotes and $ in arguments are theirs. Other options with a value (--mem 4G, --gpu 0) are read and
-# left alone, as Kaldi's run.pl does, so that the scripts of a cluster can take its place. Exit code 1: a job failed.
+# without a shell: spaces, quotes and $ in arguments stay as they are. Other options with a value (--mem 4G, --gpu 0)
+# have no effect, as in Kaldi's run.pl, so that the scripts of a cluster can take its place. Exit code 1: a job failed.
 set -euo pipefail
 name=${0##*/}
 usage() {

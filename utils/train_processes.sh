@@ -15,8 +15,8 @@ source "$recipe_root/utils/back_ends.sh"
 # first_machine: true on the machine that does more than train.
 first_machine() { [ "$node_rank" -eq 0 ]; }
 
-# check_processes STAGE ...: refuses what contradicts itself, and a back end that does not train, if one of these stages,
-# which do, is to be run; to be called after parse_options.
+# check_processes STAGE ...: refuses contradictory options, and a back end that does not train if one of these training
+# stages is to be run; to be called after parse_options.
 check_processes() {
   local training
   for training in "$@"; do
@@ -38,10 +38,10 @@ check_processes() {
   fi
 }
 
-# take_over STAGE FOLDER: starts at STAGE if a job of Slurm was left there that trains in FOLDER.
+# take_over STAGE FOLDER: starts at STAGE if a Slurm job that trains in FOLDER was left running.
 take_over() {
   if [ "$backend" = slurm ] && [ "$stage" -lt "$1" ] && [ "$stop_stage" -ge "$1" ] && [ -f "$2/slurm.json" ]; then
-    log "a training on Slurm was left in $2: starting with stage $1"
+    log "a Slurm training job was left in $2: starting with stage $1"
     stage=$1
   fi
 }

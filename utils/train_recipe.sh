@@ -1,5 +1,5 @@
 # shellcheck shell=bash
-# Training from nothing: the stages of every egs/<corpus>/run.sh. A recipe sets recipe_dir, sources this file, defines
+# Training from scratch: the stages of every egs/<corpus>/run.sh. A recipe sets recipe_dir, sources this file, defines
 # prepare_data, which fills $data_dir/{train,validation,test} (and any $test_sets), may change defaults with
 # set_default, and calls train_recipe "$@". It may also define choose_characters, which sets further_characters, and
 # prepare_ngram FILE, which writes an ARPA file over the token list; that and conf/decoding.yaml become part of the model.

@@ -14,7 +14,7 @@ declare_option sentences 1500 "training sentences" integer
 declare_option seed 1 "random seed of sentences and joins" integer
 data_dir=$recipe_dir/data exp_dir=$recipe_dir/exp test_sets="test unseen"
 
-# prepare_data: train and validation use 85 % of the recordings; test has new sentences of those, unseen of all recordings.
+# prepare_data: train and validation use 85 % of the recordings; test has new sentences from these, unseen from the others.
 prepare_data() {
   if [ -z "$voice_dir" ]; then
     debian_package gcin-voice "$data_dir/gcin-voice"

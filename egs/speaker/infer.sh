@@ -64,7 +64,7 @@ find_speech() {
   local failed
   funrecipe segment --data_dir="$data_dir" --vad_model="$vad_model" --max_piece_s=60 --allow_pipes="$allow_pipes" \
     --allow_ffmpeg="$allow_ffmpeg" "${flags[@]}" --njob="$(nproc)" -- "$embedded_data"
-  # What is decoded has some silence around it, what is spoken has not.
+  # Decoded pieces have some silence around them; segments of speech do not.
   awk '{ printf "%s %s %.3f %.3f\n", $1, $2, $3 / 1000, $4 / 1000 }' "$embedded_data/pieces" > "$embedded_data/segments"
   failed=$(wc -l < "$embedded_data/failed.scp")
   [ "$failed" -le "$max_failed" ] || die "$failed recordings cannot be read, see $embedded_data/failed.scp" 4
@@ -104,7 +104,7 @@ if stage 1; then
     --gpu_inference="$gpu_inference" --gpuid_list="$gpuid_list" --njob="$njob" --windows="$windows" \
     --resume="$resume" --allow_pipes="$allow_pipes" --allow_ffmpeg="$allow_ffmpeg" --backend="$backend" "${flags[@]}"
   digest=$(digest_of "$plan") # every step from here on is about this plan
-  # What a later stage made of an earlier run is never beside the embeddings of this one.
+  # What later stages made from an earlier run must not stay next to the embeddings of this one.
   rm -f "$output_dir"/xvector.* "$output_dir/scores" "$output_dir/rttm" "$output_dir/der.json"
   launch_jobs "$plan" "$digest"
   funrecipe merge --plan="$plan" --digest="$digest" --max_failed="$max_failed"

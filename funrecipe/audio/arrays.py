@@ -35,10 +35,10 @@ def samples_of(source: Any, wanted: Wanted, rate_hz: int) -> Sound:
         if 0 < loudest <= LARGEST_INT16:
             raise UsageError(
                 f"int32 samples of at most {loudest}, which are 16-bit values",
-                hint="samples.astype(numpy.int16); int32 counts by its full scale, 2**31",
+                hint="pass samples.astype(numpy.int16); int32 counts by its full scale, 2**31",
             )
     elif samples.dtype.kind != "f" and samples.dtype not in FULL_SCALE and samples.dtype != np.uint8:
-        raise UsageError(f"samples of type {samples.dtype}", hint="int16, int32 by its full scale, or float in [-1, 1)")
+        raise UsageError(f"samples of type {samples.dtype}", hint="give int16, int32 (full scale) or float in [-1, 1)")
     check_rate(rate_hz)
     wanted.check(len(samples), rate_hz)
     first, stop = wanted.samples(rate_hz)

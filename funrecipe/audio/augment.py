@@ -123,7 +123,7 @@ class SpecAugment:
         self.mel_bins = mel_bins
         if self.conf["time_warp_mode"] not in ("bicubic", "bilinear"):
             raise UsageError(
-                f"specaug_conf: unknown time_warp_mode '{self.conf['time_warp_mode']}'", hint="bicubic or bilinear"
+                f"specaug_conf: unknown time_warp_mode '{self.conf['time_warp_mode']}'", hint="give bicubic or bilinear"
             )
         if self.conf["apply_time_mask"] and not (
             self.conf["time_mask_width_range"] or self.conf["time_mask_width_ratio_range"]
@@ -189,6 +189,6 @@ def build_specaug(name: str | None, conf: dict[str, Any] | None, mel_bins: int) 
     if name in (None, "none", "null", ""):
         return None
     if name not in ("specaug", "specaug_lfr"):
-        raise UsageError(f"specaug: unknown method '{name}'", hint="specaug, specaug_lfr or none")
+        raise UsageError(f"specaug: unknown method '{name}'", hint="give specaug, specaug_lfr or none")
     lfr = {"lfr_rate": 6} if name == "specaug_lfr" else {}
     return SpecAugment({**lfr, **(conf or {})}, mel_bins)

@@ -14,7 +14,7 @@ import numpy as np
 from funrecipe.errors import DataError
 from funrecipe.files import write_text
 
-HINT = "an am.mvn holds '<AddShift> D D', '<LearnRateCoef> 0 [ D numbers ]' and the same for <Rescale>"
+HINT = "write '<AddShift> D D', '<LearnRateCoef> 0 [ D numbers ]' and the same for <Rescale>"
 
 
 class Cmvn(NamedTuple):

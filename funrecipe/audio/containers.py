@@ -189,7 +189,7 @@ def _read_raw(file: BinaryIO, start: int, stop: int, reading: Reading) -> Sound:
     if not reading.allow_raw:
         raise DataError(
             "not audio in any known format: no known signature at its beginning",
-            hint="raw 16-bit samples need a name that ends in .pcm or .raw",
+            hint="give raw 16-bit samples a name that ends in .pcm or .raw",
         )
     size = stop - start
     if size % PCM_BYTES_PER_SAMPLE:

@@ -3,7 +3,7 @@
 Source: Kaldi ``feat/feature-window.cc``, ``feat/mel-computations.cc`` and ``feature-fbank.cc`` with its defaults
 (pre-emphasis 0.97, DC removal per frame, power spectrum, 20 Hz to Nyquist), as ``torchaudio.compliance.kaldi.fbank``.
 Every frame is computed from its own samples only, so padding never changes a frame. Windows and mel weights are rounded
-to float32 at the same places as there: in quiet bins that rounding shows in the third decimal of the log-mels.
+to float32 in the same places as in Kaldi: in quiet bins that rounding shows in the third decimal of the log-mels.
 """
 
 from __future__ import annotations

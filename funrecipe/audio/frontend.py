@@ -49,7 +49,7 @@ class WavFrontend(nn.Module):
         if cmvn is not None and len(cmvn.shift) < size:
             raise DataError(
                 f"the feature normalization has {len(cmvn.shift)} columns, the front-end makes {size}",
-                hint="am.mvn belongs to another model, or to features without low frame rate",
+                hint="use the am.mvn of this model, made for its lfr_m",
             )
         self.register_buffer("shift", None if cmvn is None else torch.from_numpy(cmvn.shift[:size]), persistent=False)
         self.register_buffer("rescale", None if cmvn is None else torch.from_numpy(cmvn.scale[:size]), persistent=False)

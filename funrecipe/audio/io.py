@@ -166,7 +166,7 @@ def _read(source: Any, reading: Reading, *, allow_pipes: bool) -> Sound:
     if name.rstrip().endswith("|"):
         if not allow_pipes:
             raise UnsafeFileError(
-                "a source that would run a command", where=name, hint="if you trust it: --allow_pipes true"
+                "a source that would run a command", where=name, hint="pass --allow_pipes true if you trust it"
             )
         return _read_bytes(_run_pipe(name.rstrip()[:-1]), replace(reading, allow_raw=True))
     path, offset = split_ark_offset(name)

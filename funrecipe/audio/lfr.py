@@ -1,7 +1,7 @@
 """Low frame rate: stack ``m`` neighboring frames, advance by ``n``.
 
 Source: ``funasr.models.frontend.wav_frontend.apply_lfr``: ``(m - 1) // 2`` copies of the first frame in front,
-the last frame repeated behind, ``ceil(T / n)`` outputs.
+the last frame repeated at the end, ``ceil(T / n)`` outputs.
 """
 
 from __future__ import annotations

@@ -30,7 +30,7 @@ def run(args: argparse.Namespace) -> None:
     from funrecipe.pipelines import Tasks, pipeline
 
     if args.scp.suffix != ".scp":
-        raise DataError("a list of audio is named *.scp", where=str(args.scp))
+        raise DataError("the list of audio is not named *.scp", where=str(args.scp))
     align = pipeline(
         Tasks.speech_timestamp,
         args.model,

@@ -20,4 +20,4 @@ def run(args: argparse.Namespace) -> None:
     plan = Watch(args.output_dir).until_it_ends() if args.watch else read_plan(args.output_dir)
     print("\n".join(summary(plan, args.data_dir)))
     if args.watch and not is_published(plan):
-        print("all is decoded and nothing published: run the same command again")
+        print("everything is decoded but nothing is published: run the same command again")

@@ -1,4 +1,4 @@
-"""``funrecipe train_on_slurm``: a training as a job of Slurm, on one node or several."""
+"""``funrecipe train_on_slurm``: training as a Slurm job, on one node or several."""
 
 from __future__ import annotations
 

@@ -42,7 +42,7 @@ def run(args: argparse.Namespace) -> int:
         raise UsageError("the name of a file is empty", where=where, hint="name an audio file")
     formats = parse_formats(args.formats)
     if not formats or (args.output_dir is None and len(formats) > 1):
-        hint = "name a folder with --output_dir, or one format"
+        hint = "give a folder with --output_dir, or a single format"
         raise UsageError(f"{len(formats)} formats cannot be printed", where="--formats", hint=hint)
     if args.output_dir is not None:
         args.output_dir.mkdir(parents=True, exist_ok=True)

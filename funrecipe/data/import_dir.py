@@ -96,7 +96,7 @@ def write_kaldi_dir(found: Imported, out_dir: Path) -> None:
     """
     if not found.items:
         first = "; ".join(f"{where}: {reason}" for where, reason in found.left_out[:3])
-        raise DataError("no utterance can be imported", where=str(out_dir), hint=first or "the source is empty")
+        raise DataError("no utterance can be imported", where=str(out_dir), hint=first or "give a source with audio")
     if out_dir.exists() and any(out_dir.iterdir()):
         raise DataError("the folder is not empty", where=str(out_dir), hint="choose another --out")
     with atomic_folder(out_dir) as new:

@@ -17,8 +17,8 @@ Row = tuple[str, int, str]  # id, line number, value
 
 
 def look_over(path: Path | str) -> tuple[bool, int]:
-    """Whether the ids of a file never descend, and how many of its lines are not blank. What cannot be read is in
-    order: who reads it says so."""
+    """Whether the ids of a file never descend, and how many of its lines are not blank. A file that cannot be read
+    counts as in order: its reader reports the error."""
     is_ascending, previous, num_lines = True, "", 0
     try:
         with open(path, encoding="utf-8-sig", errors="surrogateescape", newline="\n") as file:

@@ -76,7 +76,7 @@ class DataDir:
             raise DataError(
                 f"{len(missing)} of {len(self.utterances)} utterances have no text\n{listed}",
                 where=str(self.path / "text"),
-                hint="complete it; or --partial_text true scores those that have one, --fix OUT_DIR keeps only those",
+                hint="complete it, pass --partial_text true to score those with a text, or --fix OUT_DIR to keep those",
             )
 
 
@@ -151,19 +151,19 @@ def require_lists(data_dir: str | Path) -> Path:
     """The folder. Raises DataError: it is not there, or has no ``wav.scp``."""
     folder = Path(data_dir)
     if not folder.is_dir():
-        raise DataError(f"no data directory '{data_dir}'", hint="--data_dir must be a folder with wav.scp")
+        raise DataError(f"no data directory '{data_dir}'", hint="give a folder with wav.scp")
     if not (folder / "wav.scp").exists():
-        raise DataError("no wav.scp in the data directory", where=str(folder), hint="one line per file: ID PATH")
+        raise DataError("no wav.scp in the data directory", where=str(folder), hint="write lines of ID PATH")
     return folder
 
 
 def is_listed(path: Path) -> bool:
-    """A link that leads nowhere is a list that cannot be read, not one that is not there."""
+    """A dangling link counts as a list that cannot be read, not as a missing one."""
     return os.path.lexists(path)
 
 
 def fix_hint(folder: Path) -> str:
-    return f"funrecipe validate --data_dir {folder} --fix OUT_DIR writes what can be used"
+    return f"write what can be used: funrecipe validate --data_dir {folder} --fix OUT_DIR"
 
 
 def raise_for_errors_in(problems: Iterable[Problem], where: Path, hint: str) -> None:

@@ -169,7 +169,7 @@ def usable_lines(path: Path, problems: list[Problem]) -> Iterator[ListLine]:
 def _without_mark(raw: bytes, path: Path, odd: dict[str, list[int]]) -> bytes:
     """The first line without a byte order mark."""
     if raw.startswith((b"\xff\xfe", b"\xfe\xff")):
-        raise DataError("the list is UTF-16, not UTF-8", where=str(path), hint="iconv -f UTF-16 -t UTF-8")
+        raise DataError("the list is UTF-16, not UTF-8", where=str(path), hint="convert it: iconv -f UTF-16 -t UTF-8")
     if raw.startswith(b"\xef\xbb\xbf"):
         odd["starts with a byte order mark"] = [1]
         return raw[3:]

@@ -25,7 +25,7 @@ LISTS = ("wav.scp", "segments", "utt2dur")
 class UtteranceStream:
     """What ``read_data_dir`` gives as ``utterances`` and ``durations_s``, for one pass in little memory.
 
-    Only ``wav.scp``, ``segments`` and ``utt2dur`` are read. Of a directory with segments the recordings are held.
+    Only ``wav.scp``, ``segments`` and ``utt2dur`` are read. With ``segments``, the recordings are held in memory.
 
     Args:
         scratch: folder on whose disk lists are sorted that are not in order.
@@ -41,7 +41,7 @@ class UtteranceStream:
         self._has_segments = is_listed(self.folder / "segments")
         self._orders: dict[str, bool] = {}
         self._orders[self._source], self.num_lines = look_over(self.folder / self._source)
-        # In the order of read_data_dir: by list, and there of lines, of repetitions, of what the lines say.
+        # As in read_data_dir: by list, and within a list lines first, then duplicates, then contents.
         self._problems: dict[tuple[int, int], list[Problem]] = {(n, kind): [] for n in range(3) for kind in range(4)}
 
     def __iter__(self) -> Iterator[tuple[Utterance, float | None]]:

@@ -54,6 +54,6 @@ def token_spans(path: np.ndarray) -> list[tuple[int, int]]:
 
 
 def spans_ms(spans: Sequence[tuple[int, int]], frames: int, frame_ms: int) -> list[list[int]]:
-    """``[start, end]`` in ms of spans of frames: half a frame earlier than they are counted, inside the audio."""
+    """``[start, end]`` in ms of spans of frames: half a frame earlier than their numbers say, inside the audio."""
     half = frame_ms // 2
     return [[max(a * frame_ms - half, 0), min(b, frames) * frame_ms - half] for a, b in spans]

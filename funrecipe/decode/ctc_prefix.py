@@ -30,7 +30,7 @@ _Node = tuple[int, int]
 
 @dataclass
 class PrefixState:
-    """Forward log-probabilities of K prefixes an utterance.
+    """Forward log-probabilities of K prefixes per utterance.
 
     Attributes:
         non_blank, blank: (B, K, T) float64, log-probability of the prefix by frame t that ends in its last token, or in

@@ -130,7 +130,7 @@ class FixedShapes:
     def _select(
         self, rows: Sequence[int], shape: tuple[int, ...], args: Sequence[Any]
     ) -> tuple[list[Tensor], Sequence[Any]]:
-        """The arguments of some rows in their shape, and those that are no rows'."""
+        """The arguments of some rows in their shape, and those that belong to no row."""
         selected: list[Tensor] = []
         index = {device: torch.tensor(rows, device=device) for device in {arg.device for arg in args[: 2 * self.pairs]}}
         for number, arg in enumerate(args):

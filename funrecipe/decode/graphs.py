@@ -23,7 +23,7 @@ WARM_UPS = 2  # calls before recording, in which libraries choose kernels and ta
 
 
 class Recorder:
-    """The part of ``torch.cuda`` that records; the place for a test to step in."""
+    """The part of ``torch.cuda`` that records; tests replace it."""
 
     def __init__(self) -> None:
         self._pool = torch.cuda.graph_pool_handle()  # shared: outputs are copied before another graph is replayed
@@ -54,7 +54,7 @@ class _Recorded:
 
 
 class Graphs:
-    """Calls ``function``, by a graph of its own for every shape. Threads may share it.
+    """Calls ``function``, with a separate graph for every shape. Threads may share it.
 
     Where recording fails (a network that asks the device for a value), every call is an ordinary one from then on.
     """

@@ -90,7 +90,7 @@ class HotwordBias:
         return scores, nodes
 
     def start(self, batch: int, device: torch.device) -> list[Tensor]:
-        """State of one empty hypothesis an utterance: its node (B, 1)."""
+        """State of one empty hypothesis per utterance: its node (B, 1)."""
         return [torch.zeros(batch, 1, dtype=torch.long, device=device)]
 
     def step(self, tokens: Tensor, state: list[Tensor]) -> tuple[Tensor, list[Tensor]]:

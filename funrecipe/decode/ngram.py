@@ -25,7 +25,7 @@ UNKNOWN_WORDS = ("<unk>", "<UNK>")
 # log10 probability of a token that neither the model nor its <unk> covers, as SRILM writes "never"
 NEVER = -99.0
 ROWS_BYTES = 64 * 2**20  # of scores after the latest contexts
-FORMAT = "ngram 1"  # part of the cache key: another form of the arrays takes another name
+FORMAT = "ngram 1"  # part of the cache key: rename it when the form of the arrays changes
 
 
 @dataclass(frozen=True)
@@ -93,7 +93,7 @@ class NgramModel:
         return sum(float(self.row(sentence[:i])[sentence[i]]) for i in range(1, len(sentence)))
 
     def start(self, batch: int, device: torch.device) -> list[Tensor]:
-        """State of one empty hypothesis an utterance: its last ids (B, 1, 0)."""
+        """State of one empty hypothesis per utterance: its last ids (B, 1, 0)."""
         return [torch.zeros(batch, 1, 0, dtype=torch.long, device=device)]
 
     def step(self, tokens: Tensor, state: list[Tensor]) -> tuple[Tensor, list[Tensor]]:
@@ -160,7 +160,7 @@ def read_arpa(path: Path, tokens: Sequence[str]) -> NgramModel:
         raise DataError(
             "no n-gram has only tokens of this model",
             where=str(path),
-            hint="its words must be the tokens of the recognizer (characters, pieces)",
+            hint="train it on the tokens of the recognizer (characters, pieces)",
         )
     tables = [
         (

@@ -1,4 +1,4 @@
-"""Paraformer-online as exported: the encoder's and the decoder's graph, and what stands between them."""
+"""Paraformer-online as exported: the encoder's and the decoder's graph, and the steps between them."""
 
 from __future__ import annotations
 

@@ -167,7 +167,7 @@ class DecodeOptions:
         """
         for key in values:
             if key in RUNTIME_KEYS:
-                logger.warning("%s: '%s' is not a search option and is ignored", where, key)
+                logger.warning("%s: '%s' is not a search option and has no effect", where, key)
             elif key not in OPTIONS:
                 raise unknown_name("unknown decoding option", key, sorted(OPTIONS), where=where)
         try:
@@ -197,7 +197,7 @@ def families_using(name: str) -> list[str]:
 
 
 def check_supported(options: DecodeOptions, family: str, *, streaming: bool = False) -> None:
-    """Refuse options that a family's search would ignore. Does not load torch, so that planning can call it.
+    """Refuse options that a family's search does not use. Does not load torch, so that planning can call it.
 
     Raises:
         UsageError: names the first such option and what the family uses.

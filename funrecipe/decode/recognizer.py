@@ -193,7 +193,7 @@ def load_recognizer(
         tile: as in :func:`load_model`.
 
     Raises:
-        UsageError: an option that the family ignores, or an unsupported model.
+        UsageError: an option that the family does not use, or an unsupported model.
         DataError, UnsafeFileError: files that do not fit or are not safe.
     """
     options = with_defaults(options, folder)

@@ -34,7 +34,7 @@ class TokenModel(Protocol):
     """A scorer of the next token that sees only the tokens: neural and n-gram language models, hotwords."""
 
     def start(self, batch: int, device: torch.device) -> list[Tensor]:
-        """State of one empty hypothesis an utterance; every tensor begins with (B, 1)."""
+        """State of one empty hypothesis per utterance; every tensor begins with (B, 1)."""
 
     def step(self, tokens: Tensor, state: list[Tensor]) -> tuple[Tensor, list[Tensor]]:
         """``tokens`` (B, K), beginning with sos -> scores (B, K, V) and the state after them."""

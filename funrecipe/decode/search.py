@@ -27,7 +27,7 @@ def make_search(model: nn.Module, folder: ModelFolder, options: DecodeOptions) -
     """The search of ``folder.family``.
 
     Raises:
-        UsageError: the family has no search, or an option is set that its search ignores.
+        UsageError: the family has no search, or an option is set that its search does not use.
     """
     family = find_family(folder.family)
     if family.search is None:

@@ -68,15 +68,15 @@ class StreamOptions:
             chunk_size = tuple(chunk_size) if isinstance(chunk_size, (Sequence, np.ndarray)) else (chunk_size,)
             if len(chunk_size) != 3 or not all(_is_int(n) and n >= 0 for n in chunk_size) or chunk_size[1] < 1:
                 raise UsageError(
-                    f"chunk_size is [left, chunk, right] in frames, not {param_dict['chunk_size']!r}",
+                    f"chunk_size is {param_dict['chunk_size']!r}, not [left, chunk, right] in frames",
                     where="param_dict",
-                    hint="for example [5, 10, 5]: steps of 600 ms",
+                    hint="give [5, 10, 5], for example, for steps of 600 ms",
                 )
         look_backs = {}
         for key in known[1:]:
             value = look_backs[key] = param_dict.get(key)
             if value is not None and (not _is_int(value) or value < -1):
-                raise UsageError(f"{key} is a number of chunks, or -1 for all, not {value!r}", where="param_dict")
+                raise UsageError(f"{key} is {value!r}, not a number of chunks or -1", where="param_dict")
         return cls(chunk_size, **look_backs)
 
     def changed_by(self, later: StreamOptions) -> str | None:

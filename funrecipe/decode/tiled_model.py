@@ -26,7 +26,7 @@ REDUCED = {"encode": "encoder", "decode": "decoder"}
 def compute_in_tiles(
     model: nn.Module, methods: tuple[str, ...], tile: Tile, precision: str, device: torch.device
 ) -> nn.Module:
-    """Replace ``methods`` of a model for inference by themselves in tiles, encoder and decoder in ``precision``.
+    """Make ``methods`` of a model for inference compute in tiles, encoder and decoder in ``precision``.
 
     CIF, whose running sums decide how many tokens there are, stays fp32, and so does every search.
 

@@ -86,8 +86,8 @@ class TransducerSteps:
             raise UsageError(
                 "this transducer was not trained for streaming",
                 where=f"{folder.path}: encoder_conf",
-                hint="it needs a chunk_conformer encoder with unified_model_training or "
-                "dynamic_chunk_training; recognize whole utterances with it",
+                hint="recognize whole utterances with it; a stream needs a chunk_conformer encoder "
+                "with unified_model_training or dynamic_chunk_training",
             )
         settings = search_options(model, options, nbest=1)
         if settings.search_type == "alsd":
@@ -105,7 +105,7 @@ class TransducerSteps:
                 raise UsageError(
                     f"{name} has no effect on a transducer",
                     where="param_dict",
-                    hint="its left context is the first number of chunk_size",
+                    hint="set the left context by the first number of chunk_size",
                 )
         encoder = self.model.encoder
         default = encoder.default_chunk_size

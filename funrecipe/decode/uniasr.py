@@ -75,7 +75,7 @@ def decoding_mode(mode: str | None, shape_index: int | None) -> tuple[int, int]:
         raise UsageError(
             f"unknown decoding mode '{mode}'",
             where="--decoding_mode, decoding_mode in decoding.yaml or param_dict['decoding_model']",
-            hint=f"one of {', '.join(MODES)}",
+            hint=f"give one of {', '.join(MODES)}",
         )
     usual_index, number = MODES[mode or DEFAULT_MODE]
     if mode is None and shape_index is not None:

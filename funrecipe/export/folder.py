@@ -42,7 +42,7 @@ def export_folder(
     if not samples:
         raise DataError("nothing to compare the models on", hint="give --data_dir with a wav.scp, or a text")
     if target.exists() and any(target.iterdir()) and not (overwrite and (target / REPORT).is_file()):
-        raise DataError("the target is not empty", where=str(target), hint="--overwrite replaces an exported folder")
+        raise DataError("the target is not empty", where=str(target), hint="pass --overwrite to replace an export")
     with atomic_folder(target) as new:
         network = export_network(folder)
         graphs = network.graphs(input_size(folder.config))
@@ -71,7 +71,7 @@ def export_network(folder: ModelFolder) -> nn.Module:
     model = build_model(folder.config, len(folder.tokens))
     if family.export.endswith("ExportedCTC") and model.ctc is None:
         raise UsageError("a model without a CTC head cannot be exported", where=str(folder.path),
-                         hint="its attention decoder works token by token and is not one graph")  # fmt: skip
+                         hint="give one with a CTC head; attention decoders are not one graph")  # fmt: skip
     load_weights(model, folder.weights)
     return load_part(family.export, "export")(model.eval().requires_grad_(False)).eval()
 

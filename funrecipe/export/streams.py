@@ -50,7 +50,7 @@ class ExportedParaformerOnline(nn.Module):
         memories = [layer.self_attn.fsmn_block for layer in self.decoder.layers()]
         if any(memory.left_right[1] for memory in memories):
             raise UsageError("the decoder's memories look ahead", where="config.yaml: decoder_conf: sanm_shfit",
-                             hint="a model for streams has (kernel_size - 1) / 2 there")  # fmt: skip
+                             hint="give a model with (kernel_size - 1) / 2 there")  # fmt: skip
 
     def graphs(self, input_size: int) -> dict[str, Graph]:
         """What is written, by file name."""

@@ -93,4 +93,4 @@ def _candidates(model_id: str) -> Iterator[Path]:
 
 def _supported_alternative(mode: str) -> str:
     example = next((row.id for row in zoo().values() if not row.unsupported and row.mode == mode), None)
-    return f"supported, for example: {example}" if example else "egs/asr/models.yaml lists what is supported"
+    return f"use for example {example}" if example else "choose one from egs/asr/models.yaml"

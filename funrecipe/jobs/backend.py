@@ -1,8 +1,8 @@
 """What runs the jobs of a plan: the contract that ``launch`` has with a back end, and what any of them starts.
 
 A back end is independent of models and results. It starts ``worker_command`` for each job wherever it likes, with
-``worker_environment`` and a device of the plan's kind, and says how each ended in the engine's own terms. Whether a
-job is finished is not its word: that is what the files of the shard prove.
+``worker_environment`` and a device of the plan's kind, and reports how each ended in the engine's own terms. It does
+not decide whether a job is finished: the files of the shard prove that.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ THREAD_VARIABLES = (
     "VECLIB_MAXIMUM_THREADS",
 )
 PACKAGE_PARENT = Path(__file__).resolve().parents[2]
-# Of the process that launches, and of no use to what an engine starts on another machine or at another time.
+# For the launching process only; useless to what an engine starts on another machine or at another time.
 PRIVATE_VARIABLES = (PARENT_VARIABLE, LOCK_FD_VARIABLE)
 
 
@@ -36,7 +36,7 @@ class Outcome:
 
     Attributes:
         code: exit status, negative for a signal.
-        reason: the engine's word for it and what to do, where it has one ("OUT_OF_MEMORY: raise mem"); empty: by code.
+        reason: the engine's reason and what to do, if it gives one ("OUT_OF_MEMORY: raise mem"); empty: see ``code``.
     """
 
     code: int
@@ -83,11 +83,11 @@ class Backend(Protocol):
         ...
 
     def leave(self) -> None:
-        """Let everything run on, for the same command to find it again, if it can be."""
+        """Leave everything running, if possible, so that the same command can take it over."""
         ...
 
     def cancel(self) -> None:
-        """End everything. May be called when all has ended, and twice."""
+        """End everything. May be called after everything has ended, and more than once."""
         ...
 
 

@@ -1,4 +1,4 @@
-"""What a user may say about a back end: the flags of the recipes, and Slurm's settings from a file of the user's own.
+"""Options of back ends: the flags of the recipes, and the Slurm settings in a file of the user.
 
 The file is YAML with a few known keys; nothing in it is executed, and each value becomes one argument of ``sbatch``.
 """
@@ -14,7 +14,7 @@ from typing import Any
 from funrecipe.errors import UsageError, did_you_mean
 
 LEAVE = "leave"
-TRAIN = "train"  # the key of what only trainings use
+TRAIN = "train"  # the key of the settings for training only
 
 
 @dataclass(frozen=True)
@@ -39,8 +39,8 @@ class SlurmOptions:
     """Settings of ``sbatch``; empty: as the cluster has it.
 
     Attributes:
-        mem: memory of a decoding job, or of each process of a training (``4G``); empty: a guess.
-        cpus: cores of the same.
+        mem: memory of a decoding job, or of each training process (``4G``); empty: estimated.
+        cpus: cores, likewise.
         max_jobs: most jobs that run at once, 0: as many as the cluster lets run.
         extra: further options, written as on the command line (``--reservation=asr``).
     """
@@ -110,7 +110,7 @@ def read_slurm_options(path: Path | None, section: str = "") -> SlurmOptions:
         section: ``train``: those under ``train:`` over the others.
 
     Raises:
-        UsageError: the file cannot be read, is not a mapping, or has an unknown key or a value that cannot be meant.
+        UsageError: the file cannot be read, is not a mapping, or has an unknown key or an invalid value.
     """
     if path is None:
         path = default_opts_file()
@@ -141,7 +141,7 @@ def _value(name: object, value: object, place: str) -> Any:
     known = [field.name for field in fields(SlurmOptions)]
     where = f"{place}: {name}"
     if name not in known:
-        hint = did_you_mean(str(name), known) or f"there are: {', '.join([*known, TRAIN])}"
+        hint = did_you_mean(str(name), known) or f"use one of {', '.join([*known, TRAIN])}"
         raise UsageError(f"'{name}' is not a setting", where=place, hint=hint)
     if name == "extra":
         return _extra(value, where)

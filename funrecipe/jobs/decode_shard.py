@@ -22,8 +22,8 @@ from funrecipe.recordings.joining import PieceRecognizer
 if TYPE_CHECKING:
     from funrecipe.jobs.task_workers import TextWorker
 
-# A batch holds at most this much audio, padding counted; one longer utterance is a batch of its own. On a CPU more is
-# slower again: a 3.0 M Paraformer on one core took 3.2 ms per second of audio alone, 1.6 in batches of 35 to 70 s, 2.6
+# A batch holds at most this much audio, padding counted; a longer utterance is a batch by itself. On a CPU, more is
+# slower: a 3.0 M Paraformer on one core took 3.2 ms per second of single utterances, 1.6 in batches of 35-70 s, 2.6
 # in batches of 280 s.
 BATCH_AUDIO_S = {"cpu": 50.0, "cuda": 1200.0}
 READERS = 2

@@ -53,7 +53,7 @@ def switch_plans(output_dir: Path, work_digest: str) -> tuple[Path | None, Path 
 
 
 def _work_digest_of(folder: Path) -> str:
-    """Of the plan in a folder; empty where there is none that can be read."""
+    """Work digest of the plan in a folder; empty if there is no readable plan."""
     try:
         digest = json.loads((folder / PLAN_NAME).read_text(encoding="utf-8", errors="surrogateescape"))["work_digest"]
     except (OSError, ValueError, KeyError, TypeError, RecursionError):

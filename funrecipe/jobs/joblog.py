@@ -19,7 +19,7 @@ _TAIL_BYTES = 20_000
 
 
 def begin(log: Path) -> None:
-    """Mark where a launch begins, so that a worker killed before its first word does not get an earlier run's last."""
+    """Mark where a launch begins, so that a worker killed before it writes is not blamed for an earlier run's error."""
     log.parent.mkdir(parents=True, exist_ok=True)
     with open(log, "a", encoding="utf-8") as file:
         file.write(f"# Launched at {_now()}\n")
@@ -40,7 +40,7 @@ def trailer(code: int, elapsed_s: float) -> str:
 
 
 def last_error_line(log: Path) -> str:
-    """The last line of a log that speaks of an error, else its last line; what our errors add ('  do:') is not."""
+    """The last line of a log that mentions an error, else its last line; hints of our errors ('  do:') do not count."""
     try:
         with open(log, "rb") as file:
             file.seek(0, os.SEEK_END)

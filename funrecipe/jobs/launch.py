@@ -185,17 +185,17 @@ def wait_for_jobs(backend: Backend, look: Callable[[], None], on_interrupt: str)
 
 
 def _leave_or_not(backend: Backend, on_interrupt: str, number: int) -> None:
-    """On an interruption: jobs of an engine may run on; by ``on_interrupt``, or as the user says at a terminal."""
+    """On an interruption, leave the jobs of an engine running if ``on_interrupt`` or the user at a terminal says so."""
     is_asked = not on_interrupt and number == signal.SIGINT and backend.can_leave
     if on_interrupt == LEAVE or (is_asked and _says_leave()):
         backend.leave()
 
 
 def _says_leave() -> bool:
-    """Asked at the terminal, where there is one; no answer for a while is no."""
+    """Ask at the terminal, if there is one; no answer for a while means no."""
     try:
         with open("/dev/tty", "r+b", buffering=0) as terminal:
-            terminal.write(b"\nLet the jobs run on? The same command takes them over again. [y/N] ")
+            terminal.write(b"\nLeave the jobs running? The same command takes them over again. [y/N] ")
             is_ready, _, _ = select.select([terminal], [], [], ANSWER_S)
             return bool(is_ready) and terminal.readline().strip().lower() in (b"y", b"yes")
     except OSError:

@@ -1,7 +1,7 @@
 """The back end that runs jobs with a Kaldi-style launcher: ``run.pl``, ``queue.pl``, ``slurm.pl``, a site's own.
 
 Such a launcher is called as ``CMD [options] JOB=1:4 log.JOB.log command ...``, runs the command once per number in
-place of the word JOB, and ends with 0 when all have. It says nothing before, so progress is what the workers report.
+place of the word JOB, and ends with 0 when all have. Until then it reports nothing; progress comes from the workers.
 """
 
 from __future__ import annotations
@@ -128,7 +128,7 @@ class LauncherBackend:
         command = ["env", *settings, *worker_command(self.plan, [])]
         for argument in (*command, self._log_pattern.replace("/decode.JOB.log", "")):
             if not _PLAIN.fullmatch(argument) or "JOB" in argument:
-                what = f"'{argument}' holds a character, or the word JOB, that launchers take for their own"
+                what = f"'{argument}' contains a character that launchers interpret, or the word JOB"
                 hint = "choose an --output_dir of letters, digits and . _ - /, or another --backend"
                 raise UsageError(what, where="--backend launcher", hint=hint)
         return [*command, "--job", "JOB"]
@@ -145,9 +145,7 @@ class LauncherBackend:
                 self.outcomes[number] = Outcome(said)
             else:
                 log = self.plan.output_dir / "log" / LOG_NAME
-                what = (
-                    f"its worker said no end; the launcher ended with {code}: {joblog.last_error_line(log)}; see {log}"
-                )
+                what = f"worker reported no end; launcher exit code {code}: {joblog.last_error_line(log)}; see {log}"
                 self.outcomes[number] = Outcome(1, what)
 
 

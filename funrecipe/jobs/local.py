@@ -133,8 +133,8 @@ class LocalBackend:
         return read_status(self.plan.shard_folder(job.number)).code
 
     def _collect(self, worker: _Worker, code: int) -> None:
-        """The outcome of each job. Where a worker ended without a word, the job that it was at gets the process's
-        status, and a last line in its log, which a killed worker cannot write; those after it were not begun."""
+        """The outcome of each job. If a worker ended without reporting it, the job that it was running gets its
+        status, and a last line in the log, which a killed worker cannot write; later jobs were not started."""
         culprit = None
         for job in worker.jobs:
             status_code = self._status_code(job)
@@ -144,7 +144,7 @@ class LocalBackend:
             self.outcomes[job.number] = Outcome(code if code != 0 else 1, worker.stopped if culprit is None else "")
             last_words = joblog.trailer(code, time.monotonic() - worker.started)
             if culprit is not None:
-                last_words = f"error: not begun, its process ended in job {culprit}\n{last_words}"
+                last_words = f"error: not started: its process ended in job {culprit}\n{last_words}"
             elif worker.stopped:
                 last_words = f"error: {worker.stopped}\n{last_words}"
             culprit = culprit or job.number

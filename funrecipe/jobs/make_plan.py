@@ -106,12 +106,12 @@ def check_plan(
     is asked for. Arguments as for :func:`plan_run`; None: nothing was said."""
     plan = read_plan(output_dir)
     check_published(plan)
-    if "hotword" not in plan.options:  # then their recall in these results is asked for
+    if "hotword" not in plan.options:  # then they are only given to report their recall
         options = {name: value for name, value in options.items() if name != "hotword"}
     model = model or (plan.model.path if checkpoint_dir else None)
     record = choose_model(model, checkpoint_dir, checkpoint_name, options, task) if model else None
     if found := contradictions(plan, record, options, audio_fs, channel):
-        what = f"the results here are of plan {plan.digest[:12]}, with other options:\n  " + "\n  ".join(found)
+        what = f"the results here are from plan {plan.digest[:12]}, with different settings:\n  " + "\n  ".join(found)
         raise DataError(what, where=str(plan.output_dir), hint="run stage 1 with these options, or leave them out")
 
 
@@ -177,7 +177,7 @@ def make_plan(
     if aside:
         lines.insert(0, f"the plan has changed: earlier results are in {aside}")
     if kept:
-        lines.insert(1 if aside else 0, "what this plan had decoded before is here again")
+        lines.insert(1 if aside else 0, "what this plan decoded before is used again")
     return plan, lines
 
 

@@ -1,6 +1,6 @@
 """Whether jobs that are to run at once have room in the memory of this machine and its GPUs, as far as one can tell.
 
-What is likely not to fit is said before anything starts; what cannot fit (the weights alone, at the lowest precision,
+What probably does not fit gets a warning at the start; what cannot fit (the weights alone, at the lowest precision,
 are larger than all there is) is refused.
 """
 
@@ -33,7 +33,7 @@ def worker_memory_bytes(weights_bytes: int, num_jobs: int = 1, *, is_shared: boo
 def cpu_note(
     num_jobs: int, weights_bytes: int, available: int | None, total: int | None, *, is_shared: bool = False
 ) -> str:
-    """What to say about workers that may not have room in the memory of this machine; empty: nothing.
+    """A warning if the workers may not fit in the memory of this machine, else an empty text.
 
     Raises:
         UsageError: the weights of one are larger than all of its memory.

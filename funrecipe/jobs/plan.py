@@ -33,7 +33,7 @@ AGAIN = "run stage 1 again (with the same options as before it resumes, and take
 
 @dataclass(frozen=True)
 class Job:
-    """One shard: its number, how much it is, the digests of its list with and without the stamps of the audio."""
+    """One shard: its number, its size, the digests of its list with and without the stamps of the audio."""
 
     number: int
     num_utterances: int
@@ -50,7 +50,7 @@ class Plan:
         output_dir: the folder of the plan file, so a run may be moved or mounted elsewhere.
         options: the decoding options that were asked for; the rest is as the model's ``decoding.yaml`` says.
         task: one of ``families.TASKS``.
-        device: ``cpu``, ``cuda``, or ``auto`` (a GPU where the worker finds one). Which one is the back end's business.
+        device: ``cpu``, ``cuda``, or ``auto`` (a GPU where the worker finds one). The back end chooses which GPU.
         gpuid_list: indices of the GPUs that were asked for, for a back end that chooses them itself.
         ncpu: threads of a worker that were asked for; None: as many as it is given cores.
         channel: the channel of the audio that is decoded, from 1 on, or ``mix``.
@@ -116,7 +116,7 @@ class Plan:
     def job(self, number: int) -> Job:
         if not 1 <= number <= len(self.jobs):
             raise UsageError(
-                f"job {number} is not in the plan", where=str(self.path), hint=f"jobs are 1 to {len(self.jobs)}"
+                f"job {number} is not in the plan", where=str(self.path), hint=f"give a job from 1 to {len(self.jobs)}"
             )
         return self.jobs[number - 1]
 
@@ -200,7 +200,7 @@ def _read_header(path: Path) -> dict[str, Any]:
     try:
         header = json.loads(path.read_text(encoding="utf-8", errors="surrogateescape"))
     except FileNotFoundError:
-        hint = "stage 1 of infer.sh (funrecipe plan) makes it"
+        hint = "run stage 1 of infer.sh (funrecipe plan)"
         raise DataError("no plan", where=str(path), hint=hint) from None
     except OSError as error:
         raise DataError(f"cannot read the plan: {error.strerror}", where=str(path)) from None

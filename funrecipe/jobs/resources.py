@@ -155,7 +155,7 @@ def _parse_gpuid_list(gpuid_list: str) -> list[int]:
 
 
 def _cuda_device_count() -> int:
-    """Asked of the driver, without torch and without making a context."""
+    """Number of GPUs that the driver reports, without torch and without creating a context."""
     try:
         driver = ctypes.CDLL("libcuda.so.1")
     except OSError:

@@ -34,7 +34,7 @@ from funrecipe.jobs.shard_files import (
 from funrecipe.shared_files import sync_folder
 
 REPORTS = ("report.html", "RESULTS.md")  # of stage 4; what they say is about RESULTS
-UNFINISHED = ".stage1_unfinished"  # a stage 1 has begun over published results, which may not be what it asks for
+UNFINISHED = ".stage1_unfinished"  # stage 1 was started again over published results and has not ended
 DIGEST_NAME = "plan.digest"  # in RESULTS: the plan that they are of
 PUBLISH_TRIES = 5
 NO_MEMORY = "out of memory"  # how the reason of such a failure begins
@@ -72,7 +72,7 @@ def is_shard_accounted_for(folder: Path, stamps: Mapping[str, str]) -> bool:
 
 
 class ShardWriter:
-    """Writes the results of one shard, in a folder of its own that begins with what earlier attempts have.
+    """Writes the results of one shard in a separate folder, which starts with what earlier attempts have.
 
     As a context manager it publishes what it has when the block ends without an error. What it has appended counts for
     the next attempt even where it could not (a kill, a full disk).
@@ -177,16 +177,16 @@ class ShardWriter:
         write_text(self.folder / RESULTS / "rtf", lines)
 
     def publish(self) -> None:
-        """Make the shard's files of what this attempt and those before have, sorted by id; ``done`` comes last.
+        """Write the shard's files from this attempt and earlier ones, sorted by id; ``done`` comes last.
 
         They are read back: where another attempt has published at the same time, files of both may stand side by side,
-        and whoever notices publishes again. A result that was published is never taken back.
+        and the worker that notices publishes again. A published result is never taken back.
         """
         for attempt in range(PUBLISH_TRIES):
             self._take_over(self.folder)
             self._close()
             if not (self.attempt / RESULTS).is_dir():
-                raise WorkerError("another worker has taken over", where=str(self.attempt), hint="nothing is lost")
+                raise WorkerError("another worker has taken over", where=str(self.attempt), hint="rerun")
             for name in FILES:
                 _sort_into(self.attempt / RESULTS / name, self.folder / RESULTS / name)
             _sort_into(self.attempt / "failed.scp", self.folder / "failed.scp")
@@ -295,7 +295,7 @@ def _refuse_failures(
 ) -> None:
     """Raise IncompleteRunError unless the failures are few enough to be accepted as deletions.
 
-    What failed for want of memory says nothing of its audio and is never accepted.
+    A failure for lack of memory says nothing about the audio and is never accepted.
     """
     starved = [key for key, (_, reason) in failed.items() if reason.startswith(NO_MEMORY)]
     if not starved and len(failed) <= max_failed:
@@ -304,7 +304,7 @@ def _refuse_failures(
     reasons = [f"{key}: {reason} ({audio})" for key, (audio, reason) in sorted(failed.items())]
     hint = f"fix the audio and rerun, or pass --max_failed {len(failed)} to accept the failures"
     if starved:
-        hint = f"{len(starved)} of them found no memory: rerun with fewer jobs (--njob) or more memory for each"
+        hint = f"{len(starved)} of them ran out of memory: rerun with fewer jobs (--njob) or more memory for each"
     raise IncompleteRunError(
         f"{len(failed)} of {num_utterances} utterances failed, nothing was published:\n{list_problems(reasons)}",
         where=str(output_dir / "failed.scp"),

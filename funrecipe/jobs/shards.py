@@ -80,11 +80,11 @@ def make_entries(
 
     Args:
         utterances: with their durations, where they are known (``utt2dur``).
-        num_lines: how many they are, about.
+        num_lines: approximate number of utterances.
         audio_fs: sampling rate of raw ``.pcm`` files, in Hz.
     Raises:
-        DataError: an audio path is a pipe, a socket or a device, whose reading may never end. A missing file is no
-            error here, the worker names it.
+        DataError: an audio path is a pipe, a socket or a device, whose reading may never end. A missing file is not
+            an error here; the worker reports it.
     """
     special: list[str] = []
     stamp_of = lru_cache(MOST_STAMPS)(file_stamp)  # an archive or a long recording has many utterances

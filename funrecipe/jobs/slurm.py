@@ -1,9 +1,9 @@
 """The back end that runs jobs as arrays of Slurm.
 
 Slurm schedules, and this module only asks: one ``sbatch`` for the jobs that are not finished (several where the arrays
-of the cluster are smaller), one ``squeue`` for all of them now and then, ``scancel`` to end. Every call runs beside the
-caller, so that a controller that is restarted, or takes its time, holds up nothing but the news. The arrays are
-recorded in the run's folder: a launch that finds such a record takes the arrays over that still live.
+of the cluster are smaller), one ``squeue`` for all of them now and then, ``scancel`` to end. Calls do not block the
+caller, so that a controller that is restarted or slow delays nothing but the notices. The arrays are
+recorded in the run's folder: a launch that finds such a record takes over the arrays that still exist.
 """
 
 from __future__ import annotations
@@ -136,7 +136,7 @@ class SlurmBackend:
         return is_busy
 
     def _is_news_due(self) -> bool:
-        """All workers have said that they ended, which Slurm is asked about before its turn, once."""
+        """All workers have reported their end: ask Slurm about it ahead of schedule, once."""
         if self._has_hurried or self._queue:
             return False
         folders = map(self.work.status_folder, self._keys.values())
@@ -147,7 +147,7 @@ class SlurmBackend:
         return [number for number in self._keys.values() if self._element(number).state == "RUNNING"]
 
     def _element(self, number: int) -> Element:
-        """What Slurm said last; before its first word a job waits."""
+        """The last state that Slurm reported; until then a job counts as waiting."""
         return self._elements.get(number, Element("PENDING"))
 
     def notice(self) -> str:
@@ -169,12 +169,12 @@ class SlurmBackend:
         self._scancel([f"{array}_{index}" for array, index in keys])
 
     def leave(self) -> None:
-        """Let everything run on; the record says where it is."""
+        """Leave everything running; the record says where it is."""
         self._settle_submission()
         if not self._keys:
             return
         ids = ", ".join(sorted({array for array, _ in self._keys}))
-        _say(f"arrays {ids} run on: the same command takes them over, scancel ends them")
+        _say(f"arrays {ids} keep running: the same command takes them over, scancel ends them")
         self._keys, self._queue, self._is_left = {}, [], True
 
     def cancel(self) -> None:
@@ -208,7 +208,7 @@ class SlurmBackend:
         return split(numbers, self._array_limit or DEFAULT_ARRAY_LIMIT, avoid)
 
     def _submit(self, submission: Submission) -> None:
-        """Note what is to be submitted, and under which name, before it is: whoever finds the note can ask for it."""
+        """Record what is about to be submitted, and its name, so that a later launch can ask Slurm for it."""
         for number in submission.numbers:
             joblog.begin(self.work.log_path(number))
             clear_status(self.work.status_folder(number))
@@ -226,7 +226,7 @@ class SlurmBackend:
 
     def _submitted(self, answer: Answer) -> None:
         submission = self._queue[0]
-        if answer.is_unreachable:  # which does not say that nothing was submitted
+        if answer.is_unreachable:  # the jobs may have been submitted all the same
             self._look_for_intent(RETRY_SUBMIT_S)
             return
         self._queue.pop(0)
@@ -237,7 +237,7 @@ class SlurmBackend:
                 self._queue.insert(0, Submission(submission.numbers, submission.offset))
                 return
             raise UsageError(
-                f"Slurm does not take the jobs: {answer.message}",
+                f"Slurm does not accept the jobs: {answer.message}",
                 where="sbatch",
                 hint="change the settings in --backend_opts (partition, account, time, mem, gres, ...)",
             )
@@ -255,7 +255,7 @@ class SlurmBackend:
         self._looking_until, self._next_ask, self._ask_s = time.monotonic() + patience_s, 0.0, FIRST_ASK_S
 
     def _named(self, answer: Answer) -> None:
-        """Take the array over, or submit what it was to hold once nothing can be submitting it any more."""
+        """Take over the array, or submit its jobs again once nothing can still be submitting them."""
         assert self._intent is not None and self._looking_until is not None
         arrays = {line.strip() for line in answer.output.split("\n") if line.strip().isdecimal()}
         may_come = time.monotonic() < self._looking_until or is_called(self._intent.id)
@@ -280,7 +280,7 @@ class SlurmBackend:
         self._call, self._on_answer = Call(command, environment or self._environment), on_answer
 
     def _settle_submission(self) -> None:
-        """No call runs on, and no array lives that nobody knows of."""
+        """Finish or end the call in progress, and find out which array it submitted."""
         call, self._call = self._call, None
         if call is not None and self._on_answer == self._submitted:
             self._submitted(call.wait())
@@ -380,7 +380,7 @@ class SlurmBackend:
         self.outcomes[number] = Outcome(code, reason)
 
     def _end_what_cannot_start(self) -> None:
-        """Jobs that Slurm will hold for ever: those are ended, with its reason."""
+        """End the jobs that Slurm will hold forever, and give its reason."""
         held = {}
         limited = {}
         for key, number in self._keys.items():
@@ -408,13 +408,13 @@ class SlurmBackend:
         return explain(element, self.work.advice, code)
 
     def _log(self, number: int, what: str) -> None:
-        """Last words for a worker that could not say any."""
+        """Write the last log line of a worker that could not write one itself."""
         if what:
             with open(self.work.log_path(number), "a", encoding="utf-8") as log:
                 log.write(f"error: Slurm: {what}\n")
 
     def _scancel(self, ids: Sequence[str]) -> bool:
-        """End them; False, with a word to the user, where Slurm does not answer."""
+        """End them; False, with a message to the user, if Slurm does not answer."""
         if not ids:
             return True
         answer = Call(["scancel", *ids], self._environment, CANCEL_S).wait()

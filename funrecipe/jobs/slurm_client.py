@@ -62,7 +62,7 @@ class Answer:
 
 
 class Call:
-    """A command that runs beside us; in a session of its own, so that Ctrl-C does not cut it off halfway."""
+    """A command in the background; in its own session, so that Ctrl-C does not cut it off halfway."""
 
     def __init__(self, command: Sequence[str], environment: Mapping[str, str], timeout_s: float = ANSWER_S) -> None:
         self._output, self._errors = tempfile.TemporaryFile(), tempfile.TemporaryFile()  # noqa: SIM115
@@ -134,7 +134,7 @@ def require_commands() -> None:
 
 
 def client_environment(environment: Mapping[str, str]) -> dict[str, str]:
-    """``environment`` without what an enclosing job, or a user's habits of looking, put in it."""
+    """``environment`` without what an enclosing job or the user's own settings for queries put there."""
     return {name: value for name, value in environment.items() if not _FOREIGN.match(name)} | {"LC_ALL": "C"}
 
 

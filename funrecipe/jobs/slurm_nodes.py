@@ -1,4 +1,4 @@
-"""What the job of a training runs on its first node: a launcher on every node, and then what ended first.
+"""What a training job runs on its first node: it starts a launcher on every node and reports what ended first.
 
 ``python -m funrecipe.jobs.slurm_nodes FOLDER [option of the launcher ...]``, in a job of Slurm. FOLDER, which all
 nodes see, gets the exit code (``progress.json``). Slurm's ``srun`` starts the launchers and ends all when one fails.
@@ -26,7 +26,7 @@ from funrecipe.processes import ENDS_VARIABLE, RETRIED_VARIABLE, end_with_parent
 
 _OUT_OF_MEMORY = re.compile(rb"slurmstepd.*oom.kill event|srun: error: .*Out Of Memory")
 LATE_FILES_S = 60.0  # a file system over the network may show another machine's files a little later
-PORTS = range(20000, 32000)  # below those that systems give to whoever asks
+PORTS = range(20000, 32000)  # below the ports that systems assign on request
 
 
 def launcher_command(environment: Mapping[str, str], options: Sequence[str], first_node: str = "") -> list[str]:
@@ -90,7 +90,7 @@ def _run(command: Sequence[str], environment: Mapping[str, str]) -> tuple[int, b
 
 
 def _code(code: int, is_out_of_memory: bool, ends: Path) -> int:
-    """That of what ended first, which is said; srun's alone is the highest, and sometimes 0 when a node is lost."""
+    """That of what ended first, which is printed; srun's is only the highest, and sometimes 0 when a node is lost."""
     nodes = int(os.environ.get("SLURM_JOB_NUM_NODES", "1"))
     if code and is_out_of_memory:
         print("error: Slurm ended the training, which took more memory than it was given")

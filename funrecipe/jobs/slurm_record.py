@@ -63,7 +63,7 @@ def refuse_living(output_dir: Path, digest: str, environment: dict[str, str], *,
     if answer.is_unreachable:
         raise DataError(f"Slurm does not say whether its arrays {named} are still writing here", where=where, hint=hint)
     if _are_alive(answer):
-        raise DataError(f"arrays {named} of Slurm, of another command, still write here", where=where, hint=hint)
+        raise DataError(f"Slurm arrays {named} of another command are still writing here", where=where, hint=hint)
     remove(output_dir)
 
 

@@ -27,7 +27,7 @@ ADVICE: Mapping[str, str] = {
     "BOOT_FAIL": "its node did not start",
     "PREEMPTED": "jobs of a higher priority took its place",
     "CANCELLED": "someone ended it (scancel)",
-    FORGOTTEN: "Slurm does not know it any more; it was perhaps cancelled while it waited",
+    FORGOTTEN: "Slurm no longer knows it; it may have been canceled while it waited",
 }
 _RETRIED = frozenset(["FAILED", "NODE_FAIL", "BOOT_FAIL", "PREEMPTED"])
 
@@ -41,7 +41,7 @@ def is_limit(reason: str) -> bool:
 
 
 def is_worth_a_retry(element: Element) -> bool:
-    """Not what would end the same way again: too little memory or time, or a user's decision."""
+    """False for what would end the same way again: too little memory or time, or a user's decision."""
     return element.state in _RETRIED
 
 

@@ -1,7 +1,7 @@
-"""A training as one job of Slurm: torchrun on every node of it, put into the queue again by Slurm when it is preempted.
+"""Training as one Slurm job: torchrun on each of its nodes; Slurm requeues it when it is preempted.
 
 The job is an array of one, so that it is submitted, watched, left, taken over and ended as the jobs of a decode are.
-What it writes is its own business: a job that is run again resumes from the last checkpoint. This side shows its log.
+Training keeps its own files: a job that runs again resumes from the last checkpoint. This module shows its log.
 """
 
 from __future__ import annotations
@@ -137,13 +137,13 @@ def train_on_slurm(training: Training, options: BackendOptions) -> None:
 
 
 def _outcome(training: Training, backend: SlurmBackend) -> Outcome:
-    """What Slurm says; a job that ended well has said so itself, too."""
+    """What Slurm says, but a job has only succeeded if it says so itself, too."""
     outcome = backend.outcomes.get(1, Outcome(1, "it was not run"))
     for wait_s in LATE_FILES_S if outcome.code == 0 else ():
         time.sleep(wait_s)
         if training.is_done(1):
             return outcome
-    return Outcome(1, "Slurm says that it succeeded, it did not") if outcome.code == 0 else outcome
+    return Outcome(1, "Slurm says that it succeeded, but it did not finish") if outcome.code == 0 else outcome
 
 
 class _Shown:

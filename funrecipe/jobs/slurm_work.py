@@ -67,7 +67,7 @@ class SlurmWork(Protocol):
     def advice(self) -> Mapping[str, str]: ...
 
     def arguments(self, offset: int) -> Sequence[str]:
-        """Of the script; ``offset`` is what to add to an element's index for the number of its job."""
+        """Arguments of the script; the number of a job is the index of its element plus ``offset``."""
         ...
 
     def request(self, slurm: SlurmOptions) -> Request: ...
@@ -79,7 +79,7 @@ class SlurmWork(Protocol):
         ...
 
     def is_done(self, number: int) -> bool:
-        """Whether its files say so, where Slurm has forgotten it."""
+        """Whether the job has succeeded by its files, for a job that Slurm no longer lists."""
         ...
 
 

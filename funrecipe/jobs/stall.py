@@ -17,7 +17,7 @@ class StallWatch:
     """Notices by this machine's clock when what a running job reports does not change; other clocks may differ.
 
     Attributes:
-        timeout_s: without progress for so long a job is to be ended; 0: never.
+        timeout_s: time without progress after which a job is to be ended; 0: never.
     """
 
     timeout_s: float

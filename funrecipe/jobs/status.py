@@ -1,4 +1,4 @@
-"""Heartbeats: ``output.N/progress.json``, replaced by the worker as it goes, read by whoever wants to know."""
+"""Heartbeats: ``output.N/progress.json``, replaced by the worker as it goes, read by launches and ``status``."""
 
 from __future__ import annotations
 

@@ -35,7 +35,7 @@ Load = Callable[[Plan], "tuple[Recognizer | TextWorker, str]"]
 
 
 def run_jobs(plan: Plan, jobs: Sequence[Job], load: Load, log_dir: Path | None) -> int:
-    """Decode ``jobs``; the highest exit code of them. An error of loading the model is that of every job."""
+    """Decode ``jobs``; returns their highest exit code. An error while loading the model counts for every job."""
     loaded: tuple[Recognizer | TextWorker, str] | None = None
     load_error: FunrecipeError | None = None
     worst = 0
@@ -61,7 +61,7 @@ def run_jobs(plan: Plan, jobs: Sequence[Job], load: Load, log_dir: Path | None) 
 def check_code(plan: Plan) -> None:
     """Raises DataError if the code that results depend on is not the plan's."""
     if plan.code and plan.code != code_version():
-        what = f"the code has changed since the plan was made: {plan.code} was, {code_version()} is here"
+        what = f"the code has changed since the plan was made: it was {plan.code}, now it is {code_version()}"
         raise DataError(what, where=str(plan.path), hint=AGAIN)
 
 

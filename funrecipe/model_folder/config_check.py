@@ -92,7 +92,7 @@ def check_config(config: Mapping[str, Any], where: str) -> None:
         if key in ONLY:
             if not any(value is known or (type(value) is type(known) and value == known) for known in ONLY[key]):
                 known = ", ".join("null" if v is None else str(v) for v in ONLY[key])
-                raise UsageError(f"{key}: {value!r:.60} is not implemented", where=where, hint=f"supported: {known}")
+                raise UsageError(f"{key}: {value!r:.60} is not implemented", where=where, hint=f"use one of: {known}")
         elif key not in USED | WITHOUT_EFFECT:
             known_keys = [*USED, *ONLY]
             hint = did_you_mean(key, known_keys) or "remove the key; it is never read"

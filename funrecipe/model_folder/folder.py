@@ -380,5 +380,5 @@ def _unknown_layout(folder: Path, why: str) -> DataError:
     return DataError(
         f"neither a ModelScope 0.x nor a FunASR 1.x model folder: {why}{foreign}; found {_listing(folder)}",
         where=str(folder),
-        hint="0.x has config.yaml + model.pb, 1.x has config.yaml + model.pt",
+        hint="give a folder with config.yaml and model.pb (0.x) or model.pt (1.x)",
     )

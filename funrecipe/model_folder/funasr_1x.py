@@ -103,7 +103,7 @@ def to_1x(config: dict[str, Any], *, is_bpe: bool) -> dict[str, Any]:
     model = by_encoder.get(str(config.get("encoder"))) if family == "asr" else _class_of(MODELS, family)
     is_recognizer = "paraformer" in family or family in ("asr", "uniasr", "sense_voice")
     if model is None or not is_recognizer:
-        raise UsageError(f"models of family '{family}' have no layout 1.x", hint="--layout 0.x")
+        raise UsageError(f"models of family '{family}' have no layout 1.x", hint="pass --layout 0.x")
     converted = {key: value for key, value in config.items() if key not in ("token_list", "token_type")}
     converted["model"] = model
     for key, names in COMPONENTS.items():

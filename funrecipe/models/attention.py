@@ -50,7 +50,7 @@ class MultiHeadedAttention(nn.Module):
     def step(
         self, x: Tensor, past: tuple[Tensor, Tensor], key_mask: Tensor | None = None
     ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
-        """Causal self-attention, one token of K hypotheses an utterance.
+        """Causal self-attention, one token of K hypotheses per utterance.
 
         ``x`` (B, K, D); ``past``: keys and values so far, each (B, K, U, D); ``key_mask`` (B, K, U + 1): visible keys.
         Returns (B, K, D) and the keys and values with this token.

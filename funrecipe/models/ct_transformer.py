@@ -21,7 +21,7 @@ from funrecipe.models.sanm import SANMEncoder
 class RealtimeEncoder(SANMEncoder):
     """No word sees a later one, except in the last block.
 
-    There all see all, except that the first ``known - 1`` words do not see those of this call, so that their marks do
+    There all words see all, but the first ``known - 1`` words do not see those of this call, so that their marks do
     not change.
     """
 

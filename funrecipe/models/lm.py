@@ -57,7 +57,7 @@ class TransformerLM(nn.Module):
         return self.decoder(self.encoder.after_norm(x))
 
     def start(self, batch: int, device: torch.device) -> list[Tensor]:
-        """State of one empty hypothesis an utterance: which tokens count (B, 1, 0), then keys and values per layer."""
+        """State of one empty hypothesis per utterance: which tokens count (B, 1, 0), then keys and values per layer."""
         past = self.encoder.encoders[0].self_attn.no_past(batch, device)
         return [torch.zeros(batch, 1, 0, dtype=torch.bool, device=device)] + [past] * (2 * len(self.encoder.encoders))
 
@@ -111,7 +111,7 @@ class SequentialRNNLM(nn.Module):
         return self.decoder(self.drop(output))
 
     def start(self, batch: int, device: torch.device) -> list[Tensor]:
-        """State of one empty hypothesis an utterance: hidden (and cell), each (B, 1, layers, hidden)."""
+        """State of one empty hypothesis per utterance: hidden (and cell), each (B, 1, layers, hidden)."""
         parts = 2 if isinstance(self.rnn, nn.LSTM) else 1
         return [torch.zeros(batch, 1, self.rnn.num_layers, self.rnn.hidden_size, device=device)] * parts
 

@@ -72,7 +72,7 @@ def build_paraformer(config: Mapping[str, Any], input_size: int, vocab_size: int
 def build_paraformer_bert(config: Mapping[str, Any], input_size: int, vocab_size: int) -> Paraformer:
     """A Paraformer that was trained to resemble BERT (FunASR: ParaformerBert).
 
-    It recognizes like any other; the projection to BERT's embeddings, ``pro_nn``, was for training and is only kept.
+    It recognizes like any other; the projection to BERT's embeddings, ``pro_nn``, is for training only.
     """
     model = build_paraformer(config, input_size, vocab_size)
     size = int((config.get("model_conf") or {}).get("embed_dims", DEFAULT_BERT_SIZE))

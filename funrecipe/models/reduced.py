@@ -51,7 +51,7 @@ def in_fp32(outputs: Tensor | tuple[Tensor, ...]) -> Tensor | tuple[Tensor, ...]
 
 
 def bf16_is_faster(device: torch.device) -> bool:
-    """Known for GPUs (since Ampere), measured on a CPU in a few milliseconds. The place for a test to step in."""
+    """Known for GPUs (since Ampere), measured on a CPU in a few milliseconds. Tests replace it."""
     if device.type == "cuda":
         return torch.cuda.get_device_capability(device) >= (8, 0)
     return seconds_of_product(torch.bfloat16) < WORTH_IT * seconds_of_product(torch.float32)

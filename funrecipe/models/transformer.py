@@ -48,7 +48,7 @@ class TransformerEncoderLayer(nn.Module):
         return self.norm2(x + self.dropout(self.feed_forward(x)))
 
     def step(self, x: Tensor, past: tuple[Tensor, Tensor], key_mask: Tensor) -> tuple[Tensor, tuple[Tensor, Tensor]]:
-        """One token of K hypotheses an utterance, causally; arguments as MultiHeadedAttention.step."""
+        """One token of K hypotheses per utterance, causally; arguments as MultiHeadedAttention.step."""
         if self.normalize_before:
             context, longer = self.self_attn.step(self.norm1(x), past, key_mask)
             x = x + context
@@ -145,7 +145,7 @@ class TransformerDecoderLayer(nn.Module):
     def step(
         self, x: Tensor, past: tuple[Tensor, Tensor], memory: tuple[Tensor, Tensor], memory_mask: Tensor
     ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
-        """One token of K hypotheses an utterance.
+        """One token of K hypotheses per utterance.
 
         ``x`` (B, K, D); ``past``: keys and values so far, each (B, K, U, D); ``memory``: those of the encoder, each
         (B, H, T, d); ``memory_mask`` (B, T). Returns (B, K, D) and the longer keys and values.
@@ -233,7 +233,7 @@ class TransformerDecoder(nn.Module):
         return DecoderMemory(layers, length_mask(encoder_out_lens, encoder_out.size(1)))
 
     def start(self, batch: int, device: torch.device) -> list[Tensor]:
-        """State before the first token of one hypothesis an utterance: keys and values (B, 1, 0, D) per layer."""
+        """State before the first token of one hypothesis per utterance: keys and values (B, 1, 0, D) per layer."""
         return [self.decoders[0].self_attn.no_past(batch, device)] * (2 * len(self.decoders))
 
     def step(self, tokens: Tensor, state: list[Tensor], memory: DecoderMemory) -> tuple[Tensor, list[Tensor]]:

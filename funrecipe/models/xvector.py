@@ -165,7 +165,7 @@ ENCODERS: dict[str, type] = {"resnet34": ResNet34, "resnet34_sp_l2reg": ResNet34
 
 
 def build_xvector(config: Mapping[str, Any], input_size: int, vocab_size: int) -> XVector:
-    """The model of an ``sv.yaml``; its vocabulary are the speakers of the training set."""
+    """The model of an ``sv.yaml``; its vocabulary is the speakers of the training set."""
     for key, value in (("pooling_type", "statistic"), ("decoder", "dense")):
         if config.get(key, value) != value:
             raise UsageError(f"{key} '{config[key]}' is not supported, only '{value}'", where=f"config.yaml: {key}")

@@ -42,7 +42,7 @@ class Call:
         return results if self.is_list else results[0]
 
     def failure(self, key: str, error: DataError, **empty: Any) -> dict[str, Any]:
-        """The result of audio that cannot be used, where a list has one; else the error is the caller's."""
+        """In a list, the result for audio that cannot be used; for a single source the error is raised."""
         place = place_of(self.sources[key])
         if not self.is_list:
             raise DataError(error.what, where=error.where or place, hint=error.hint) from None
@@ -113,7 +113,7 @@ class AudioSources:
         if not is_url(source):
             return self._read(source, audio_fs)
         content = fetch_url(source, allow_network=self.allow_network)
-        is_raw = urlsplit(source).path.lower().endswith(RAW_SUFFIXES)  # else a page that says "not found" is samples
+        is_raw = urlsplit(source).path.lower().endswith(RAW_SUFFIXES)  # else a "not found" page would be samples
         try:
             return self._read(content if is_raw else BytesIO(content), audio_fs)
         except DataError as error:

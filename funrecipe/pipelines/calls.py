@@ -1,4 +1,4 @@
-"""What a call of a pipeline says, checked, and what it gives back."""
+"""The arguments of a pipeline call, checked, and what the call returns."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ def name_sources(sources: Sequence[Any]) -> dict[str, Any]:
         raise UsageError(
             f"audio of type {type(numbers[0]).__name__}: a number is not an utterance, and each item of a list is one",
             where="audio_in",
-            hint="the samples of one utterance are an array: numpy.asarray(samples)",
+            hint="give the samples of one utterance as an array: numpy.asarray(samples)",
         )
     for source in sources:
         is_path = isinstance(source, (str, os.PathLike))
@@ -176,7 +176,7 @@ def check_mode(mode: str | None, family: str) -> None:
     known = sorted({name for row in FAMILIES.values() for name in row.zoo_modes})
     if mode not in known:
         raise unknown_name("unknown mode", mode, known, where="mode")
-    hint = f"it has: {', '.join(fitting) or 'none'}"
+    hint = f"use one of: {', '.join(fitting)}" if fitting else "leave it out"
     raise UsageError(f"a model of family '{family}' has no mode '{mode}'", where="mode", hint=hint)
 
 

@@ -29,7 +29,7 @@ class SpeakerDiarization:
         vad_model = params.pop(VAD_KEY, None)
         if vad_model is None:
             raise UsageError(
-                "diarization takes a VAD model, too", where=VAD_KEY, hint=f"pipeline(..., {VAD_KEY}=FOLDER_OR_ID)"
+                "diarization needs a VAD model", where=VAD_KEY, hint=f"call pipeline(..., {VAD_KEY}=FOLDER_OR_ID)"
             )
         self._n_speakers = speakers_in(params, None)
         device = setup.device()

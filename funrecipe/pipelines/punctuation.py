@@ -32,7 +32,7 @@ class Punctuation:
         self._punctuator = load_punctuator(self.folder, device=device, weights=setup.weights)
         if setup.mode is not None and MODES.get(setup.mode) is not self._punctuator.network.realtime:
             own = next(name for name, realtime in MODES.items() if realtime is self._punctuator.network.realtime)
-            raise UsageError(f"this punctuation model has no mode '{setup.mode}'", where="mode", hint=f"it has: {own}")
+            raise UsageError(f"this punctuation model has no mode '{setup.mode}'", where="mode", hint=f"use {own}")
 
     def __call__(
         self,

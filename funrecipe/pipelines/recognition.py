@@ -1,4 +1,4 @@
-"""Speech recognition behind ``pipeline()``: files, lists and streams."""
+"""Speech recognition through ``pipeline()``: files, lists and streams."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ class SpeechRecognition:
         if call.is_list:
             return self._transcribe(recognizer, call.sources, audio_fs, call.output_dir)
         ((key, source),) = call.sources.items()
-        waveform = self._sources.read(source, audio_fs)  # what is wrong with a single input is the caller's error
+        waveform = self._sources.read(source, audio_fs)  # the error of a single input is raised
         (result,) = self._transcribe(recognizer, {key: waveform}, self.folder.sample_rate_hz, call.output_dir)
         if "error" in result:
             raise DataError(f"cannot decode: {result['error']}", where=place_of(source))

@@ -49,7 +49,7 @@ class Setup:
         )
 
     def check_mode(self, what: str, *modes: str) -> None:
-        """Raise a UsageError unless ``mode``, if it is given, is one of ``modes``; ``what`` is pipelined."""
+        """Raise a UsageError unless ``mode``, if it is given, is one of ``modes``; ``what`` names the model."""
         if self.mode not in (None, *modes):
-            hint = f"it has: {', '.join(modes)}" if modes else "leave it out"
+            hint = f"use one of: {', '.join(modes)}" if modes else "leave it out"
             raise UsageError(f"{what} has no mode '{self.mode}'", where="mode", hint=hint)

@@ -87,7 +87,7 @@ class SpeechTimestamp:
 
 def _check_params(params: Mapping[str, Any]) -> None:
     if params:
-        raise UsageError(f"unknown key '{next(iter(params))}'", where="param_dict", hint="alignment has no options")
+        raise UsageError(f"unknown key '{next(iter(params))}'", where="param_dict", hint="leave it out")
 
 
 def _texts_of(text_in: Any, keys: list[str], *, is_single: bool) -> dict[str, str]:

@@ -21,7 +21,7 @@ def punctuate_texts(
 ) -> list[str]:
     """The texts with marks, in order; the same for any number of processes. Raises as :func:`load_punctuator`."""
     check_rules(rules)
-    _punctuator(folder, weights)  # what is wrong with the model is an error now
+    _punctuator(folder, weights)  # errors of the model are raised here
     columns = [texts, *([value] * len(texts) for value in (folder, weights, rules))]
     if processes == 1 or len(texts) <= CHUNK_TEXTS:
         return list(map(_punctuate, *columns))

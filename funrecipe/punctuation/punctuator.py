@@ -99,7 +99,7 @@ class Punctuator:
         return Punctuated(ended, words, self._names(ids), ids)
 
     def mark_words(self, words: Sequence[str]) -> list[int]:
-        """The number of the mark after each of ``words``, before the end of the text is seen to."""
+        """The number of the mark after each of ``words``, before the rule for the end of the text."""
         return [mark_id for _, piece_ids in self._pieces(words, 0) for mark_id in piece_ids]
 
     def feed(self, text: str, cache: Sequence[str]) -> tuple[str, list[str], list[str]]:

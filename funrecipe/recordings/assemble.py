@@ -108,7 +108,7 @@ def _segments(pieces: Sequence[Recognized]) -> list[Segment]:
 def marks_of_words(words: Sequence[str], marked: Sequence[str], marks: Sequence[str]) -> list[str]:
     """The mark after each of ``words``, empty for none.
 
-    ``marked`` are the same characters cut in another way: a punctuation model may know single characters, or words of
+    ``marked`` are the same characters split differently: a punctuation model may know single characters, or words of
     several. A mark inside a word goes to its end.
     """
     after = [""] * len(words)

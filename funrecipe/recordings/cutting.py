@@ -1,6 +1,6 @@
 """Long audio -> pieces that a recognizer takes at once, cut by loudness; how long they may be and how they overlap.
 
-Attention grows with the square of the length, and models were trained on utterances of some seconds. So audio longer
+Attention grows with the square of the length, and models were trained on utterances of a few seconds. So audio longer
 than a limit is cut. :func:`cut` has a whole waveform: it cuts in pauses and leaves out what is as quiet as the
 background for longer than a pause. :class:`QuietCutter` reads a recording in blocks and keeps everything. Where
 somebody speaks on past the limit, both cut at the lowest energy with an overlap, which
@@ -20,18 +20,18 @@ from funrecipe.decode.options import DEFAULT_MAX_PIECE_S
 from funrecipe.errors import UsageError
 
 MIN_MAX_PIECE_S = 4.0  # of recordings that are cut as they are read
-NEVER_S = 1e6  # no recording is so long
+NEVER_S = 1e6  # longer than any recording
 FRAME_MS = 10
 SMOOTHING_MS = 200
 FLOOR = 1e-10  # mean square of digital silence, so that it has a logarithm
 BLOCK_S = 30  # audio whose levels are compared
 SPEECH_PERCENTILE, NOISE_PERCENTILE = 90, 5
-LOUD_PERCENTILE, LOUD_RANGE_DB = 95, 20.0  # no block takes for speech what is so far below that level of the recording
+LOUD_PERCENTILE, LOUD_RANGE_DB = 95, 20.0  # what is this far below that level of the recording is not speech
 MIN_RANGE_DB, MAX_RANGE_DB = 15.0, 50.0  # of speech above noise: below, a pause cannot be told; above, it is silence
 QUIET_SHARE = 0.25  # of that range, up to which a frame is background
-PAUSE_MS = 300  # background for so long parts two utterances
+PAUSE_MS = 300  # background this long separates two utterances
 MARGIN_MS = 150  # background kept at either end of a piece,
-SILENCE_DB = -75.0  # but not digital silence, in which models that were trained on rooms hear words
+SILENCE_DB = -75.0  # but not digital silence, in which models trained on room noise hear words
 SHORTEST_PIECE_S = 1.0  # shorter ones are taken together with a neighbor
 LONGEST_PAUSE_INSIDE_S = 1.0
 MAX_OVERLAP_S = 4.0  # and no more than a quarter of a piece
@@ -105,7 +105,7 @@ class QuietCutter:
         return Piece(ms(start), ms(start + len(samples)), samples, ms(start), None if cut is None else ms(cut))
 
     def cut_piece(self, piece: Piece) -> Iterator[Piece]:
-        """A piece that is too long, as several ones; another one as it is."""
+        """A piece that is too long, cut into several; any other, unchanged."""
         if len(piece.samples) <= self.max_samples:
             yield piece
             return

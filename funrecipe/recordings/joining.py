@@ -34,7 +34,7 @@ class Recognizer(Protocol):
 
 
 class PieceRecognizer:
-    """A recognizer that cuts what is longer than its ``max_piece_s`` and halves batches that memory has no room for.
+    """A recognizer that cuts what is longer than its ``max_piece_s`` and halves batches that do not fit in memory.
 
     Args:
         recognizer: of utterances; one without ``max_piece_s`` is given audio of any length.
@@ -42,7 +42,7 @@ class PieceRecognizer:
         batch_size: most waveforms, or parts of one.
 
     Attributes:
-        batch_samples: ``batch_audio_s`` in samples, or less, once memory did not suffice for so much.
+        batch_samples: ``batch_audio_s`` in samples, or less, once that did not fit in memory.
     """
 
     def __init__(self, recognizer: Recognizer, *, batch_audio_s: float, batch_size: int) -> None:
@@ -67,7 +67,7 @@ class PieceRecognizer:
         return [results[number] for number in range(len(waveforms))]
 
     def _within_memory(self, waveforms: Sequence[np.ndarray]) -> list[Hypothesis]:
-        """Recognize, in halves where memory does not suffice, which is remembered."""
+        """Recognize, in halves if memory runs out; later batches then stay smaller."""
         padded, middle = len(waveforms) * max(map(len, waveforms), default=0), len(waveforms) // 2
         if len(waveforms) < 2 or padded <= self.batch_samples:
             try:
@@ -135,7 +135,7 @@ def join_hypotheses(
 
 
 def _rich(hypotheses: Sequence[Hypothesis], overlaps_s: Sequence[float]) -> dict[str, str | None] | None:
-    """Tags of the piece with most tokens, with the text for people of all."""
+    """Tags of the piece with the most tokens, with the human-readable text of all pieces."""
     if any(hypothesis.rich is None for hypothesis in hypotheses):
         return None
     texts = [list(str((hypothesis.rich or {}).get("text") or "")) for hypothesis in hypotheses]
@@ -176,7 +176,7 @@ def join_words(before: list[Word], after: list[Word], cut_ms: int) -> tuple[list
 def seam(left: Sequence[str], right: Sequence[str]) -> tuple[int, int]:
     """How many tokens to leave out at the end of ``left`` and at the beginning of ``right``.
 
-    The best alignment of an end of ``left`` with a beginning of ``right``; (0, 0) where none agrees more than not.
+    The best alignment of an end of ``left`` with a beginning of ``right``; (0, 0) if none agrees more than it differs.
     """
     rows, columns = len(left), len(right)
     scores = np.zeros((rows + 1, columns + 1), dtype=np.int64)

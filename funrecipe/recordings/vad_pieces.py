@@ -11,8 +11,8 @@ from funrecipe.vad.detector import OPEN, VoiceActivityDetector
 from funrecipe.vad.options import VadOptions
 
 SPARE_MS = 1000  # samples are kept so much longer than the detector can look back
-# Recognizers hear so much before and after a segment. Without it the embedded recognizer makes 2.3 % more errors on
-# its own utterances than with their original edges, with it none.
+# Audio around a segment for the recognizer. Without it, the embedded recognizer makes 2.3 % more errors on
+# its own utterances than with their original edges; with it, no more.
 DEFAULT_PAD_MS = 100
 
 

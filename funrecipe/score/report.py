@@ -18,7 +18,7 @@ from funrecipe.errors import UsageError
 from funrecipe.score.plots import bar_plot, histogram
 from funrecipe.score.scoring import Scoring, percent
 
-# What begins a link, an image, code or a table cell, or (beside no letter, as model ids have _) emphasis.
+# What begins a link, an image, code or a table cell, or (not next to a letter, since model ids hold _) emphasis.
 _MARKDOWN = re.compile(r"[\\`|\[\]*]|(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])")
 
 

@@ -86,7 +86,7 @@ def take_texts(recog: Path, reference: Path, *, is_partial: bool = True) -> tupl
 
 
 def _require_references(results: Path, reference: Path) -> None:
-    """Stage 0 sees the lists of before decoding; a text that has been cut off since would score the rest."""
+    """Stage 0 checked the lists before decoding; a text truncated since then would score only a part."""
     parts = text_parts(stream_texts(reference), stream_texts(results))
     coverage = sum_coverages([cover(refs, hyps, "strict")[1] for refs, hyps in parts])
     missing = coverage.without_reference

@@ -47,7 +47,7 @@ def read_rttm(path: Path | str) -> dict[str, list[SpeakerTurn]]:
             raise DataError(
                 f"a SPEAKER line has {len(fields)} fields, not {RTTM_FIELDS} or more",
                 where=f"{path}:{number}",
-                hint="SPEAKER RECORDING 1 START DURATION <NA> <NA> NAME <NA> <NA>",
+                hint="write SPEAKER RECORDING 1 START DURATION <NA> <NA> NAME <NA> <NA>",
             )
         start_s, length_s = (_seconds(field, path, number) for field in fields[3:5])
         turns.setdefault(fields[1], []).append(SpeakerTurn(start_s, start_s + length_s, fields[7]))
@@ -68,7 +68,7 @@ def read_uem(path: Path | str) -> dict[str, list[tuple[float, float]]]:
             raise DataError(
                 f"a line has {len(fields)} fields, not {UEM_FIELDS}",
                 where=f"{path}:{number}",
-                hint="RECORDING 1 START END",
+                hint="write RECORDING 1 START END",
             )
         start_s, end_s = (_seconds(field, path, number) for field in fields[2:4])
         if end_s <= start_s:

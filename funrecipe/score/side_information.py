@@ -81,6 +81,6 @@ class SideStream:
         return SideInformation(self._speakers.of(ids), self._sets.of(ids), self._durations.of(ids), self.hotwords)
 
     def finish(self) -> None:
-        """Raises DataError: a list has errors behind the last utterance asked for, or duplicates."""
+        """Raises DataError: a list has errors after the last utterance asked for, or duplicates."""
         for lookup in (self._speakers, self._sets, self._durations):
             lookup.finish()

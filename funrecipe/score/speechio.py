@@ -70,7 +70,7 @@ def evaluate(refs: Mapping[str, str], hyps: Mapping[str, str], tokenizer: str) -
         raise DataError(
             f"SpeechIO's protocol has nothing to score: none of the {len(hyps)} non-empty hypotheses "
             f"has one of the {len(refs) - len(blank)} non-blank references",
-            hint="the strict protocol counts such utterances as deletions",
+            hint="use --protocol strict, which counts them as deletions",
         )
     ref_tokens, hyp_tokens, encoded = tokenize_and_encode(
         [refs[i] for i in ids], [hyps[i] for i in ids], UNIT_OF_TOKENIZER[tokenizer]

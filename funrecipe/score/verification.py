@@ -42,7 +42,7 @@ def read_trials(path: Path | str) -> list[Trial]:
             continue
         if len(fields) not in (2, 3) or (len(fields) == 3 and fields[2] not in LABELS):
             raise DataError(
-                f"'{line.strip()}' is not a trial", where=f"{path}:{number}", hint="ENROLL TEST target|nontarget"
+                f"'{line.strip()}' is not a trial", where=f"{path}:{number}", hint="write ENROLL TEST target|nontarget"
             )
         trials.append(Trial(fields[0], fields[1], LABELS[fields[2]] if len(fields) == 3 else None))
     if not trials:

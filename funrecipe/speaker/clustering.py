@@ -10,7 +10,7 @@ import numpy as np
 
 from funrecipe.errors import UsageError
 
-MIN_WINDOWS = 20  # fewer do not say how many speakers there are: one
+MIN_WINDOWS = 20  # with fewer, the number is not estimated: one speaker
 MAX_WINDOWS = 2048  # from here on the matrices of all pairs are too large
 NEIGHBORS_SHARE = 0.022
 MIN_NEIGHBORS = 6

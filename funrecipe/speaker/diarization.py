@@ -85,7 +85,7 @@ def diarize(
         speech: (start in seconds, samples (S,) at the model's rate) of each segment of speech; they may be read while
             they are asked for, since only their embeddings are kept.
         n_speakers: how many speakers there are; None: estimated, at most 15. With fewer than 20 windows of 1.5 s,
-            about 15 s of speech, nothing can be told and there is one.
+            about 15 s of speech, it cannot be estimated, and one is assumed.
 
     Raises:
         UsageError: a number of speakers below one, or scikit-learn is not installed.

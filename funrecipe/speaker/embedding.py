@@ -92,7 +92,7 @@ class SpeakerModel:
         if waveforms.shape[1] < self.min_samples:
             shortest_ms, length_ms = (1000 * n / self.sample_rate_hz for n in (self.min_samples, waveforms.shape[1]))
             raise DataError(
-                f"{length_ms:.0f} ms of audio are too short for a speaker embedding, which needs {shortest_ms:.0f} ms"
+                f"{length_ms:.0f} ms of audio is too short for a speaker embedding, which needs {shortest_ms:.0f} ms"
             )
         parts = [np.zeros((0, self.embedding_size), np.float32)]
         for start in range(0, len(waveforms), WINDOW_BATCH):
@@ -117,7 +117,7 @@ def load_speaker_model(
         raise UsageError(
             f"a model of family '{folder.family}' has no speaker embeddings",
             where=str(folder.path),
-            hint=f"families that have them: {', '.join(names_with('threshold'))}",
+            hint=f"use one of: {', '.join(names_with('threshold'))}",
         )
     path = weights or folder.weights
     state = {name.removeprefix(WRAPPER_PREFIX): tensor for name, tensor in load_state_dict(path).items()}

@@ -24,7 +24,7 @@ def average_run(output_dir: Path, criterion: str, nbest: int | None = None) -> l
     """
     parts = criterion.split(",")
     if len(parts) != 3 or parts[2] not in ("min", "max"):
-        hint = "for example valid,cer_decode,min"
+        hint = "give a criterion such as valid,cer_decode,min"
         raise UsageError(f"--criterion: '{criterion}' is not phase,value,min|max", hint=hint)
     nbest = setting_of_run(output_dir, "keep_nbest_models", 10) if nbest is None else nbest
     if nbest < 1:
@@ -39,7 +39,7 @@ def average_run(output_dir: Path, criterion: str, nbest: int | None = None) -> l
         raise DataError(
             f"no epoch of this run has {name}",
             where=str(output_dir),
-            hint=f"it has {', '.join(known)}" if known else "check that this is the output_dir of a training run",
+            hint=f"use one of {', '.join(known)}" if known else "check that this is the output_dir of a training run",
         )
     written = average_best(output_dir, history, phase=phase, key=key, mode=mode, nbest=[nbest])
     if not written:

@@ -53,9 +53,9 @@ class Identity(NamedTuple):
     """What a run is made of. A checkpoint fits another run only as far as these agree.
 
     Attributes:
-        plan: of the batches of an epoch; with another one, an epoch that was interrupted starts again.
+        plan: fingerprint of an epoch's batches; if it differs, an interrupted epoch starts again.
         data: set -> fingerprint of its audio and texts; changed data are refused, or ranked anew.
-        settings: by name, what cannot change because ``checkpoint.pb`` holds what it led to.
+        settings: by name, those that must not change, because ``checkpoint.pb`` depends on them.
     """
 
     plan: str
@@ -136,14 +136,14 @@ def changed_sets(saved: Mapping[str, str], identity: Identity, path: Path, *, is
     """The sets that are no longer what the run was trained and judged with.
 
     Raises:
-        DataError: some are, and that was not accepted.
+        DataError: there are some, and ``is_accepted`` is false.
     """
     changed = [name for name, value in identity.data.items() if saved.get(name, value) != value]
     if changed and not is_accepted:
         raise DataError(
             f"the {' and the '.join(changed)} data have changed since the run to resume was interrupted",
             where=str(path),
-            hint="--accept_changed_data true resumes with them and ranks the epochs from here on separately; "
+            hint="pass --accept_changed_data true to resume with them and rank later epochs separately; "
             f"or {START_ANEW}",
         )
     return changed

@@ -21,11 +21,11 @@ def check_criteria(options: TrainOptions, values: Collection[str], *, watches_pl
     Raises:
         DataError: it does not; names the values that it has.
     """
-    has = f"this run has {', '.join(sorted(values))}"
+    has = f"choose from {', '.join(sorted(values))}"
     ranking = [f"{phase}.{name}" for phase, name, _ in options.best_model_criterion]
     missing = [name for name in ranking if name not in values]
     if len(missing) == len(ranking):
-        hint = f"--best_model_criterion '[[phase, value, min or max]]'; {has}"
+        hint = f"pass --best_model_criterion '[[phase, value, min or max]]'; {has}"
         raise DataError(f"no value {', '.join(missing)} to choose the best epochs by", hint=hint)
     if missing:
         log.warning("best_model_criterion: this run has no %s", ", ".join(missing))
@@ -41,7 +41,7 @@ def value_of(history: Mapping[int, Mapping[str, float]], epoch: int, phase: str,
     value = history[epoch].get(f"{phase}.{name}")
     if value is None:
         has = ", ".join(sorted(history[epoch]))
-        raise DataError(f"no value {phase}.{name} to judge epochs by", hint=f"epoch {epoch} has {has}")
+        raise DataError(f"no value {phase}.{name} to judge epochs by", hint=f"choose from {has}")
     return value
 
 
@@ -61,5 +61,5 @@ def is_out_of_patience(position: Position, options: TrainOptions) -> bool:
     waited = position.epochs_without_gain
     if options.patience is None or waited <= options.patience:
         return False
-    log.info("no better %s for %d epochs: stopping", ".".join(options.early_stopping_criterion[:2]), waited)
+    log.info("%s has not improved for %d epochs: stopping", ".".join(options.early_stopping_criterion[:2]), waited)
     return True

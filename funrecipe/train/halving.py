@@ -1,4 +1,4 @@
-"""A batch that memory has no room for is computed in halves, whose gradients add up to its own."""
+"""Compute a batch that does not fit in memory in halves, whose gradients add up to the batch's."""
 
 from __future__ import annotations
 

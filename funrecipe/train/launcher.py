@@ -1,7 +1,7 @@
 """Wrap ``torchrun`` and report which process failed first, its error and its exit code.
 
-``python -m funrecipe.train.launcher`` takes torchrun's options. Torch's own ends with a traceback of the launcher and
-exit code 1 whatever happened, below the messages of all ranks that only lost their partner.
+``python -m funrecipe.train.launcher`` takes torchrun's options. Torch's own launcher always ends with its own traceback
+and exit code 1, after the messages of all the ranks that merely lost a peer.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from funrecipe.files import write_json
 from funrecipe.processes import ENDS_VARIABLE, PARENT_VARIABLE, end_with_parent
 
 ERROR_FILE = "TORCHELASTIC_ERROR_FILE"  # torch names it to each process and reads it when the process has failed
-PATIENCE_S = 300  # between the first node that is ready and the last
+PATIENCE_S = 300  # how long the first node that is ready waits for the last
 
 
 def tell_launcher(error: FunrecipeError) -> None:
@@ -56,7 +56,7 @@ class ProcessEnd:
 
     @property
     def order(self) -> tuple[bool, int]:
-        """Sorts those first that did not end because of others (a lost partner, a signal of the launcher)."""
+        """Sorts processes first that did not end because of others (a lost peer, a signal from the launcher)."""
         return self.is_consequence, self.time_s
 
     @property
@@ -71,7 +71,7 @@ class ProcessEnd:
 
 
 def rendezvous_of_node(environment: Mapping[str, str]) -> list[str]:
-    """On a node of Slurm: the first node hosts, by whatever names it goes; slow file systems are waited for."""
+    """On a Slurm node: the first node hosts, whatever its host name; slow file systems get more time."""
     if ENDS_VARIABLE not in environment or environment.get("SLURM_JOB_NUM_NODES", "1") == "1":
         return []
     return [f"--rdzv-conf=is_host={int(environment['SLURM_NODEID'] == '0')},read_timeout={PATIENCE_S}"]

@@ -135,7 +135,7 @@ class Trainer:
         """Train until ``max_epoch``, ``max_steps`` or early stopping; returns where it ended."""
         self.resume()
         if self.is_finished:
-            reason = f"max_epoch {self.options.max_epoch}" if not self.position.finished else "it had ended"
+            reason = f"max_epoch {self.options.max_epoch}" if not self.position.finished else "the run has ended"
             done = f"{self.position.epoch - 1} epochs, {self.position.update} updates"
             log.info("nothing left to do: %s (%s)", reason, done)
             return self.position
@@ -151,7 +151,7 @@ class Trainer:
 
     @contextlib.contextmanager
     def noted_signals(self) -> Iterator[None]:
-        """Ctrl-C and SIGTERM only set ``stop_signal``: all ranks finish the same update, and it is saved, first."""
+        """Ctrl-C and SIGTERM only set ``stop_signal``: all ranks first finish the same update and save it."""
 
         def note(number: int, frame: object) -> None:
             self.stop_signal = number
@@ -270,7 +270,7 @@ class Trainer:
     def clip_gradients(self) -> Tensor:
         """Average the gradients over ranks and clip them; returns their norm before clipping."""
         if self.scaler.is_enabled() and all(p.grad is None for p in self.model.parameters()):
-            self.zero_gradients()  # of a rank without a batch: the scaler wants to look at some
+            self.zero_gradients()  # a rank without a batch has none, but the scaler must inspect some
         self.scaler.unscale_(self.optimizer)
         average_gradients(self.model.parameters(), self.ranks)
         parameters = [p for p in self.model.parameters() if p.grad is not None]
@@ -414,7 +414,7 @@ class Trainer:
         })  # fmt: skip
 
     def load_checkpoint(self) -> None:
-        """Continue where the newest whole checkpoint was written. Raises as :meth:`resume`."""
+        """Resume from the newest intact checkpoint. Raises as :meth:`resume`."""
         found = load_run(self.output_dir)
         if found is None:
             return

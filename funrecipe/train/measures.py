@@ -1,6 +1,6 @@
-"""What decoding the validation set as users do says of a model: error rate, F1 of the marks, errors of the segments.
+"""Measures from decoding the validation set as users do: error rate, F1 of the marks, errors of the segments.
 
-A measure counts over utterances and makes values of the sums, so that batches and ranks can be added up.
+A measure sums counts over utterances and computes values from the sums, so batches and ranks can be added up.
 """
 
 from __future__ import annotations

@@ -35,7 +35,7 @@ def build_optimizer(name: str, parameters: Iterable[nn.Parameter], conf: Mapping
     unknown = set(conf) - set(known)
     if unknown:
         raise UsageError(
-            f"optim_conf: '{name}' has no setting {', '.join(sorted(unknown))}", hint=f"it has {', '.join(known)}"
+            f"optim_conf: '{name}' has no setting {', '.join(sorted(unknown))}", hint=f"use one of {', '.join(known)}"
         )
     trainable = [p for p in parameters if p.requires_grad]
     if not trainable:

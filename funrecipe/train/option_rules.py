@@ -45,7 +45,7 @@ NEEDS: dict[str, tuple[str, Callable[[Any], bool]]] = {
 }  # fmt: skip
 
 
-# What training data are (families.py) -> settings that mean nothing to them; what batch_bins may count.
+# Kind of training data (families.py) -> settings that have no effect on it; units that batch_bins may count.
 OF_SOUND = ("speed_perturb", "noise_scp", "rir_scp", "specaug", "min_ms", "max_ms")
 OF_SPELLING = ("phone_ctc_weight", "share_pronunciations")
 MEANINGLESS = {
@@ -78,9 +78,9 @@ def check_ranges(options: Any) -> None:
     if not options.max_ms > options.min_ms:
         raise UsageError(f"max_ms: {options.max_ms:g} is not above min_ms, {options.min_ms:g}")
     if not options.speed_perturb or not all(0.1 <= speed <= 10 for speed in options.speed_perturb):
-        raise UsageError(f"speed_perturb: {options.speed_perturb}", hint="speeds from 0.1 to 10, as [0.9, 1.0, 1.1]")
+        raise UsageError(f"speed_perturb: {options.speed_perturb}", hint="give speeds from 0.1 to 10: [0.9, 1.0, 1.1]")
     if len(options.noise_snr_db) != 2 or not options.noise_snr_db[0] <= options.noise_snr_db[1]:
-        raise UsageError(f"noise_snr_db: {options.noise_snr_db}", hint="lowest and highest, as [5, 25]")
+        raise UsageError(f"noise_snr_db: {options.noise_snr_db}", hint="give lowest and highest, as [5, 25]")
 
 
 def check_effect(options: Any, flags: Mapping[str, Any], defaults: Mapping[str, Any]) -> None:
@@ -96,7 +96,7 @@ def trained_on(family: str) -> str:
 
 
 def check_family(family: str, options: Any, flags: Mapping[str, Any], defaults: Mapping[str, Any]) -> None:
-    """Refuse what models that are not trained on transcribed speech have no use for. Raises UsageError."""
+    """Raise UsageError for settings that have no effect on models not trained on transcribed speech."""
     kind = trained_on(family)
     for name in MEANINGLESS.get(kind, ()):
         if name in flags and getattr(options, name) != defaults[name]:
@@ -106,7 +106,7 @@ def check_family(family: str, options: Any, flags: Mapping[str, Any], defaults: 
         said = f"batch_unit {options.unit} and dataset_type {options.dataset_type}"
         raise UsageError(
             f"models of family '{family}' cannot be trained with {said}",
-            hint=f"batch_unit: {' or '.join(units)}; dataset_type: small",
+            hint=f"set batch_unit to {' or '.join(units)}, and dataset_type to small",
         )
 
 

@@ -225,7 +225,7 @@ NOT_FROM_FILES = {
 }
 # Keys of finetune.yaml that are read elsewhere or that can have one meaning only here.
 HARMLESS = {"unused_parameters", "batch_type", "normalize", "normalize_conf", "train_data_path_and_name_and_type"}
-# Settings with an ``X_conf`` of their own, which means nothing to another X.
+# Settings that have an ``X_conf``, which is only valid for that choice of X.
 OWNERS = ("optim", "scheduler", "specaug")
 COMMAND_LINE = "command line"
 

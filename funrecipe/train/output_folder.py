@@ -28,7 +28,7 @@ def refuse_other_model(output_dir: Path) -> None:
     if signs and RUN_KEY not in _keys(output_dir / "config.yaml"):
         raise UsageError(
             f"output_dir is the folder of another model (it has {', '.join(signs)}): {output_dir}",
-            hint="choose another --output_dir; a model is never written over",
+            hint="choose another --output_dir; models are never overwritten",
         )
 
 
@@ -45,7 +45,7 @@ def write_model_folder(options: TrainOptions, folder: ModelFolder, output_dir: P
     """Make the output directory a model folder of its own, with every setting in force in its ``config.yaml``.
 
     ``configuration.json`` names the average of the first criterion, which training writes; so ``--model OUTPUT_DIR``
-    decodes with it. Language models come along where the model's ``decoding.yaml`` searches with them.
+    decodes with it. Language models are copied if the model's ``decoding.yaml`` uses them.
     """
     output_dir.mkdir(parents=True, exist_ok=True)
     settings = {

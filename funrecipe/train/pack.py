@@ -60,11 +60,11 @@ def pack_model(
         UsageError: a layout that the family does not have, or safetensors in FunASR's.
     """
     if (layout, weights) not in WEIGHTS_NAMES:
-        raise UsageError("FunASR 1.x does not read safetensors", where="--weights", hint="--layout 0.x, or torch")
+        raise UsageError("FunASR 1.x does not read safetensors", where="--weights", hint="use --layout 0.x, or torch")
     folder = open_model_folder(run_dir)
     find_checkpoint(run_dir, checkpoint)
     if target.exists() and any(target.iterdir()) and not (overwrite and (target / "configuration.json").is_file()):
-        raise DataError("the target is not empty", where=str(target), hint="--overwrite replaces a model folder")
+        raise DataError("the target is not empty", where=str(target), hint="pass --overwrite to replace a model folder")
     with atomic_folder(target) as new:
         name = WEIGHTS_NAMES[layout, weights]
         pack_weights(run_dir / checkpoint, new / name, half)

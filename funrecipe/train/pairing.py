@@ -53,7 +53,7 @@ class Comparison:
     Attributes:
         pairs: ``(key, other key)`` where the hypothesis matches the text of another utterance better than its own.
         by_chance: the number of such pairs if the tokens are shuffled: what a tiny vocabulary or a useless model gives.
-        own_rank: mean share of other texts that are closer than the own one; 0: the own is closest, 0.5: chance.
+        own_rank: mean share of other texts that are closer than its own; 0: its own is closest, 0.5: chance.
     """
 
     pairs: list[tuple[str, str]]

@@ -216,7 +216,7 @@ class TimeLeft:
     """How long a run still takes, from what its batches and validations have taken so far.
 
     Args:
-        batches_per_epoch: None if nobody knows before the first epoch has ended (streamed data).
+        batches_per_epoch: None if unknown until the first epoch has ended (streamed data).
     """
 
     def __init__(self, options: TrainOptions, batches_per_epoch: int | None) -> None:
@@ -280,7 +280,7 @@ class RunLog:
         self.interval, self.interval_start, self.batch = Mean(), batch, batch
 
     def bar(self, batches: Iterable[Item], epoch: int) -> Iterator[Item]:
-        """``batches`` with a progress bar, where somebody is watching."""
+        """``batches`` with a progress bar on a terminal."""
         is_shown = self.is_writer and sys.stderr.isatty()
         yield from tqdm(batches, f"epoch {epoch}", unit="batch", leave=False, disable=not is_shown)
 

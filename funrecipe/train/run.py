@@ -66,7 +66,7 @@ def train(
         FunrecipeError: of the kind that names the exit code.
     """
     end_with_parent()
-    if RETRIED_VARIABLE in os.environ:  # whatever the first attempt was told
+    if RETRIED_VARIABLE in os.environ:  # even if the first attempt was started with --resume false
         flags = {**flags, "resume": True}
     start = starting_point(build_options({}, {}, {name: flags[name] for name in STARTING_POINT if name in flags}))
     settings = settings_of(start, flags, source, from_file or {})
@@ -116,7 +116,7 @@ def train_as_rank(settings: Settings, start: ModelFolder, ranks: Ranks, device: 
 def only_training_in(output_dir: Path) -> Iterator[None]:
     """The lock of the output directory, which rank 0 holds for all ranks. Raises DataError if another run has it.
 
-    A job that was begun before may find the lock of its earlier attempt, on a node that has died a moment ago.
+    A requeued job may find the lock of its earlier attempt, on a node that has just died.
     """
     deadline = time.monotonic() + (STALE_LOCK_S if RETRIED_VARIABLE in os.environ else 0)
     with ExitStack() as held:
@@ -147,7 +147,7 @@ def start_logging(output_dir: Path, rank: int) -> None:
 
 
 def refuse_output_dir(options: TrainOptions, start: ModelFolder) -> None:
-    """Neither the base model, nor the data, nor another model is ever written to. Raises UsageError."""
+    """Raise UsageError if the output folder is that of the base model, the data or another model."""
     output_dir = Path(options.output_dir)
     hint = "choose another --output_dir"
     bases = [start.path] if options.model else [Path(options.pretrained)] if options.pretrained else []

@@ -76,7 +76,7 @@ def build_scheduler(
     if unknown:
         raise UsageError(
             f"scheduler_conf: '{name}' has no setting {', '.join(sorted(unknown))}",
-            hint=f"it has {', '.join(list(inspect.signature(maker).parameters)[1:])}",
+            hint=f"use one of {', '.join(list(inspect.signature(maker).parameters)[1:])}",
         )
     settings = numbers(conf)
     words = [n for n, v in settings.items() if isinstance(v, str) and n not in TEXTUAL]

@@ -1,4 +1,4 @@
-"""Validation after an epoch: losses and accuracy on the validation set, and what real decoding says of it."""
+"""Validation after an epoch: losses and accuracy on the validation set, and measures from real decoding."""
 
 from __future__ import annotations
 

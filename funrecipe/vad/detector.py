@@ -76,7 +76,7 @@ class VoiceActivityDetector:
         self.frontend = OnlineFrontend(frontend)
         shift_ms = 1000 * self.frontend.samples_per_frame / sample_rate_hz
         if shift_ms != options.frame_in_ms:
-            hint = f"the front-end produces a frame every {shift_ms:g} ms"
+            hint = f"give {shift_ms:g}, the frame shift of the front-end in ms"
             raise UsageError(f"frame_in_ms is {options.frame_in_ms}", where="vad_post_conf", hint=hint)
 
     def segments(self, waveform: np.ndarray, options: VadOptions | None = None) -> list[list[int]]:
@@ -198,7 +198,7 @@ def load_detector(
     device = "cpu" if is_exported else device
     classes = int((folder.config.get("encoder_conf") or {})["output_dim"])
     if max(chosen.sil_pdf_ids) >= classes:
-        raise UsageError(f"sil_pdf_ids is {list(chosen.sil_pdf_ids)}", hint=f"the network has {classes} classes")
+        raise UsageError(f"sil_pdf_ids is {list(chosen.sil_pdf_ids)}", hint=f"give classes from 0 to {classes - 1}")
     frontend = WavFrontend.from_config(folder.config.get("frontend_conf") or {}, folder.cmvn).eval().to(device)
     return VoiceActivityDetector(frontend, network, chosen, folder.sample_rate_hz, device)
 

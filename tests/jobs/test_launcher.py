@@ -126,4 +126,4 @@ def test_a_folder_that_a_launcher_would_take_for_shell_is_refused(tmp_path: Path
     data = ROOT / "egs/quickstart/data"
     (tmp_path / "data").symlink_to(data)
     done = infer(tmp_path, "$(touch pwned)", "--backend", "launcher", "--launcher", str(RUN))
-    assert done.returncode == 2 and "launchers take for their own" in done.stderr
+    assert done.returncode == 2 and "that launchers interpret" in done.stderr

@@ -221,7 +221,7 @@ def test_an_element_that_vanishes_has_not_succeeded(cluster: FakeCluster, plan: 
     cluster.says(states={"0": {"1": [""], "2": ["PENDING||Priority", ""], "3": [""]}}, sacct=["100_3|TIMEOUT|n2"])
     backend = run(plan)
     assert codes(backend) == {1: 0, 2: 1, 3: 1, 4: 0}
-    assert "does not know it" in str(backend.outcomes[2]) and "TIMEOUT on n2" in str(backend.outcomes[3])
+    assert "no longer knows it" in str(backend.outcomes[2]) and "TIMEOUT on n2" in str(backend.outcomes[3])
 
 
 def test_a_refused_submission_ends_the_run_with_what_slurm_said(cluster: FakeCluster, plan: Plan) -> None:
@@ -311,7 +311,7 @@ def test_a_submission_that_was_taken_although_the_answer_was_lost_is_found(clust
 def test_a_plan_is_not_replaced_under_an_array_that_was_being_submitted(cluster: FakeCluster, plan: Plan) -> None:
     cluster.says(states={"0": dict.fromkeys("1234", ["RUNNING|n1|"])})
     kill_while_submitting(plan, cluster)
-    with pytest.raises(DataError, match="arrays 100 of Slurm, of another command, still write here"):
+    with pytest.raises(DataError, match="Slurm arrays 100 of another command are still writing here"):
         slurm_record.refuse_living(plan.output_dir, "other", dict(os.environ), resume=True)
 
 
@@ -320,7 +320,7 @@ def test_a_plan_is_not_replaced_under_arrays_that_live(cluster: FakeCluster, pla
     cluster.says(states={"0": {"1": ["RUNNING|n1|"] * 3 + ["COMPLETED|n1|"]}})
     slurm_record.write(plan.output_dir, "other", [slurm_record.Array("100", 0, (1,))])
     for digest, resume in (("this", True), ("other", False)):
-        with pytest.raises(DataError, match="still write here"):
+        with pytest.raises(DataError, match="still writing here"):
             slurm_record.refuse_living(plan.output_dir, digest, dict(os.environ), resume=resume)
     slurm_record.refuse_living(plan.output_dir, "other", dict(os.environ), resume=True)
     for _ in range(2):

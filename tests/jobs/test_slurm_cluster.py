@@ -143,7 +143,7 @@ def test_another_plan_is_refused_while_the_arrays_of_the_first_live(site: Site) 
     process.send_signal(signal.SIGTERM)
     process.communicate(timeout=SECONDS)
     code, said = site.infer("replaced", "--backend", "slurm", "--njob", "2")
-    assert code == 3 and "still write here" in said and "scancel" in said
+    assert code == 3 and "still writing here" in said and "scancel" in said
     site.slurm("scancel", "-u", "root")
     site.resume()
     assert site.infer("replaced", "--backend", "slurm", "--njob", "2")[0] == 0

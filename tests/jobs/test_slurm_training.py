@@ -83,7 +83,7 @@ def test_a_job_that_was_left_is_taken_over_by_the_same_command_only(
     (cluster.folder / "arrays.json").write_text("[[1]]")
     cluster.says(states={"0": {"1": ["RUNNING|n1|None"] * 4 + ["COMPLETED|n1|None"]}})
     slurm_record.write(training.output_dir, training.digest, [slurm_record.Array("100", 0, (1,))])
-    with pytest.raises(DataError, match="of another command, still write here"):
+    with pytest.raises(DataError, match="of another command are still writing here"):
         train_on_slurm(Training(training.output_dir, ("--lr=0.2",), num_nodes=2), settings(tmp_path, ""))
     train_on_slurm(training, settings(tmp_path, ""))
     assert not cluster.calls("sbatch")

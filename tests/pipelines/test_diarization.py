@@ -53,7 +53,7 @@ def test_a_list_writes_an_rttm(find, waveform, tmp_path):
 
 
 def test_what_is_missing_or_unknown_is_named(find, tmp_path):
-    with pytest.raises(UsageError, match="diarization takes a VAD model, too"):
+    with pytest.raises(UsageError, match="diarization needs a VAD model"):
         pipeline(task=Tasks.speaker_diarization, model=MODEL)
     with pytest.raises(UsageError, match="unknown key 'n_speaker'"):
         find(audio_in=np.zeros(16000, np.float32), param_dict={"n_speaker": 2})

@@ -83,5 +83,5 @@ def test_a_cache_that_is_not_one(realtime, cache):
 
 
 def test_a_mode_of_the_other_model_is_refused():
-    with pytest.raises(UsageError, match="it has: punc$"):
+    with pytest.raises(UsageError, match="use punc$"):
         pipeline(task=Tasks.punctuation, model=GOLDEN / "punc_ct_transformer", mode="punc_VadRealtime")

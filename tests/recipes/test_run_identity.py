@@ -148,7 +148,7 @@ def test_runs_with_and_without_pieces_in_one_folder_are_told_apart(data: Path) -
     assert not (out / "plan.json").exists()  # its results are not what is published
     for options in (whole, ("--model", QUICKSTART / "model"), ("--formats", "txt", *whole)):
         code, said = infer(data, "--stage", 2, *options)
-        assert code == 3 and "the results here are of plan" in said and "%WER" not in said, said
+        assert code == 3 and "the results here are from plan" in said and "%WER" not in said, said
     assert infer(data, "--stage", 2)[0] == 0 and infer(data, "--stage", 2, *cut)[0] == 0
     code, said = infer(data, *whole)  # decoded before, and taken back
     assert code == 0 and (out / "1best_recog/text").read_bytes() == of_whole

@@ -97,7 +97,7 @@ def test_an_utterance_that_fails_publishes_nothing_and_the_rest_is_kept(utteranc
     (tmp_path / "out/xvector.scp").write_text("of an earlier run\n")
     soundfile.write(utterances / "b2.wav", np.zeros(200, np.int16), 16000)
     code, said = infer(tmp_path, *arguments)
-    assert code == 4 and "12 ms of audio are too short for a speaker embedding" in said
+    assert code == 4 and "12 ms of audio is too short for a speaker embedding" in said
     assert not (tmp_path / "out/xvector.scp").exists()
     (utterances / "b2.wav").write_bytes(good)
     code, said = infer(tmp_path, *arguments)

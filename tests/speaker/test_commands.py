@@ -67,7 +67,7 @@ def test_a_recording_that_fails_publishes_nothing_unless_allowed(data, tmp_path,
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["failed.scp"]
     assert embed(data, tmp_path / "out", "--max_failed", "1") == 0
     assert sorted(kaldiio.load_scp(str(tmp_path / "out/xvector.scp"))) == ["a1", "a2"]
-    assert (tmp_path / "out/failed.scp").read_text().startswith(f"b\t{data}/b.wav\t6 ms of audio are too short")
+    assert (tmp_path / "out/failed.scp").read_text().startswith(f"b\t{data}/b.wav\t6 ms of audio is too short")
 
 
 def test_pairs_are_scored_and_rated(data, tmp_path, capsys):

@@ -37,7 +37,7 @@ def test_a_window_gets_the_embedding_that_it_gets_alone(model):
 
 def test_the_shortest_audio_has_an_embedding_and_one_sample_less_is_refused(model):
     assert np.isfinite(model.embed(noise(model.min_samples))).all()
-    with pytest.raises(DataError, match="ms of audio are too short for a speaker embedding, which needs"):
+    with pytest.raises(DataError, match="ms of audio is too short for a speaker embedding, which needs"):
         model.embed(noise(model.min_samples - 1))
 
 

@@ -249,7 +249,7 @@ def test_recordings_without_a_reference_and_references_without_recordings(tmp_pa
     with pytest.raises(DataError, match=r"(?s)1 recordings are not in wav\.scp.*r9"):
         train(flags(VAD, data, tmp_path / "out"))
     (data / "train/segments.ref").unlink()
-    with pytest.raises(DataError, match=r"(?s)nothing says where there is speech.*write rttm, segments\.ref"):
+    with pytest.raises(DataError, match=r"(?s)no file says where there is speech.*write rttm, segments\.ref"):
         train(flags(VAD, data, tmp_path / "out"))
 
 

@@ -3,9 +3,9 @@
     .venv/bin/python tools/fuzz/audio.py --count 2000 --seed 0
 
 Takes small files of every kind (tests/data/audio, and what libsndfile writes), damages them in a seeded way and reads
-each from a file, as bytes, in part and inside an archive. Wrong is: an error that is not a DataError, more than 10 s,
-more than 1 GB, other samples from bytes or in blocks than from the file, and a length by the header that is not that of
-the samples. Prints counts; exit code 1 if anything is wrong, and the file is kept.
+each from a file, as bytes, in part and inside an archive. These are wrong: an error that is not a DataError, more
+than 10 s or 1 GB, samples from bytes or in blocks that differ from the file's, and a length in the header that is not
+that of the samples. Prints counts; if anything is wrong, the exit code is 1 and the file is kept.
 """
 
 from __future__ import annotations

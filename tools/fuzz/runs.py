@@ -143,7 +143,7 @@ def damage(out: Path, chance: random.Random) -> str:
 def damaged_run(
     data: Path, whole: Path, expected: dict[str, bytes | None], seed: int, found: multiprocessing.Queue
 ) -> None:
-    """One folder; runs in a process of its own, so that nothing of it stays."""
+    """Damage one folder and rerun in it; called in a separate process, so that nothing stays."""
     chance = random.Random(seed)
     with tempfile.TemporaryDirectory(prefix="fuzz-run-") as name:
         out = Path(name) / "out"
@@ -159,7 +159,7 @@ def damaged_run(
                 problems.append(f"exit code {code} beside another rate")
             if code == 0:
                 break
-        # A folder in the place of a file comes from no crash and is not ours to remove: it is named.
+        # A folder in place of a file does not come from a crash and is not ours to remove: it is reported.
         is_foreign = any(kind.startswith("folder") for kind in done)
         is_new = any(content not in (None, expected[name], damaged[name]) for name, content in results(out).items())
         if code in (DataError.exit_code, WorkerError.exit_code) and is_foreign and not is_new:

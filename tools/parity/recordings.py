@@ -1,7 +1,7 @@
 """Case ``e2e_vad_asr_punc_spk``: the chain of FunASR 1.4.16 from a recording to sentences with speakers.
 
 The released VAD cuts the recording; what the case's recognizer heard in each segment is taken from the case, so that
-the rules of joining, punctuation and sentences are held whatever recognizer there is.
+the rules of joining, punctuation and sentences are checked independently of our recognizer.
 """
 
 from __future__ import annotations

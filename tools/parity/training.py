@@ -88,7 +88,7 @@ def layer_drop_draws(model: nn.Module) -> int:
     if decoder is None or not hasattr(model, "predictor"):
         return 0
     stacks = [getattr(encoder, name, ()) for name in ("encoders0", "encoders")]
-    if isinstance(encoder, SANMEncoder):  # the aishell decoder is no MultiSequential
+    if isinstance(encoder, SANMEncoder):  # the aishell decoder is not a MultiSequential
         stacks += [getattr(decoder, name, ()) for name in ("decoders", "decoders2", "decoders3")]
     return sum(len(stack) for stack in stacks)
 

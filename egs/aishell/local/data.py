@@ -47,7 +47,7 @@ def main(arguments: list[str]) -> int:
         for name, ours in SETS.items():
             recordings = {path.stem: path for path in (corpus / "wav" / name).rglob("*.wav")}
             if not recordings:
-                hint = "the corpus has an archive of each speaker in wav/: unpack them (stage -1)"
+                hint = "unpack the archives of the speakers in wav/ (stage -1)"
                 raise DataError("no recordings", where=str(corpus / "wav" / name), hint=hint)
             print(write_set(recordings, transcript, data_dir / ours))
     except FunrecipeError as error:

@@ -160,7 +160,7 @@ def main() -> None:
     listed = (line.split(maxsplit=1) for line in args.text.read_text("utf-8").splitlines())
     lines = [(key, text) for key, text in listed]
     left_out, share = write_sentences(lines, Voice(args.voice_dir), preferred, others, args.data_dir, args.seed)
-    print(f"{args.data_dir}: {len(lines) - left_out} sentences, {left_out} left out for want of a syllable; "
+    print(f"{args.data_dir}: {len(lines) - left_out} sentences, {left_out} left out because of a missing syllable; "
           f"{share:.0%} of the syllables are {args.use} recordings")  # fmt: skip
 
 

@@ -46,7 +46,7 @@ def read_metadata(folder: Path) -> list[Item]:
     lines = path.read_text(encoding="utf-8-sig").split("\n")
     columns = lines[0].rstrip("\r").split("\t")
     if missing := {"ID", "AUDIO", "DURATION", "TEXT"} - set(columns):
-        raise DataError(f"columns {sorted(missing)} are missing", where=f"{path}:1", hint=f"it has {columns}")
+        raise DataError(f"columns {sorted(missing)} are missing", where=f"{path}:1", hint=f"add them to {columns}")
     items = []
     for number, line in enumerate(lines[1:], start=2):
         if not line.strip():

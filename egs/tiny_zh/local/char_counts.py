@@ -23,7 +23,7 @@ class Vocabulary:
     """Characters as numbers.
 
     Raises:
-        UsageError: so many tokens that n-grams of ``order`` are no 64-bit numbers.
+        UsageError: too many tokens for n-grams of ``order`` to fit into 64 bits.
     """
 
     def __init__(self, path: Path, order: int) -> None:

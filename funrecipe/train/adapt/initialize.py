@@ -92,7 +92,7 @@ def load_encoder(model: nn.Module, weights: Path) -> None:
         raise DataError(
             f"the pre-trained encoder does not fit the model\n{list_problems(problems)}",
             where=str(weights),
-            hint="leave 'encoder' out of the target configuration: that of the pre-trained folder is taken",
+            hint="leave 'encoder' out of the target configuration, to use that of the pre-trained folder",
         )
     model.load_state_dict({**own, **{name: state[name] for name in wanted}})
     new = Counter(name.split(".")[0] for name in own if name not in wanted)

@@ -50,10 +50,10 @@ class Batch:
     known: Tensor | None = None
 
     def __post_init__(self) -> None:
-        self.token_count = int(self.text_lens.sum())  # now, since on a GPU it would have to be asked for
+        self.token_count = int(self.text_lens.sum())  # now, since on a GPU this would wait for the device
 
     def halves(self) -> tuple[Batch, Batch]:
-        """Two batches, whose losses add up to that of this one: what sums are divided by stays."""
+        """Two batches whose losses add up to the loss of this one: both keep its normalizers."""
         middle = len(self.keys) // 2
         return self._rows(slice(0, middle)), self._rows(slice(middle, None))
 
@@ -79,7 +79,7 @@ class Batch:
         return cls(**{name: torch.from_numpy(x) if isinstance(x, np.ndarray) else x for name, x in arrays.items()})
 
     def pinned(self) -> Batch:
-        """The same in memory that a GPU copies from by itself."""
+        """The same batch in pinned memory, from which a GPU can copy asynchronously."""
         return self._with(Tensor.pin_memory)
 
     def to(self, device: torch.device) -> Batch:

@@ -145,7 +145,7 @@ class BatchBuilder:
             chooser = chooser_for(self.seed, epoch, item.key) if self.augment else None
             try:
                 feats = self.featurize(item, chooser)
-            except DataError as error:  # one damaged file must not end a run of days, nor pass unnoticed
+            except DataError as error:  # one damaged file must neither end a long run nor go unnoticed
                 failed[item.key] = str(error)
                 continue
             examples.append(item.example(feats))

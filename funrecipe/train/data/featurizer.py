@@ -21,7 +21,7 @@ from funrecipe.train.data.dataset import TrainItem
 
 
 class FeatureCache:
-    """Features by (utterance, speed); the oldest make room. Shared by the threads of a loader."""
+    """Features by (utterance, speed); the oldest are evicted. Shared by the threads of a loader."""
 
     def __init__(self, limit_bytes: int) -> None:
         self.limit_bytes, self.used_bytes = limit_bytes, 0

@@ -22,12 +22,12 @@ from funrecipe.train.options import TrainOptions
 
 
 def audio_digest(wave: np.ndarray) -> str:
-    """Of the samples ``wave`` (S,)."""
+    """Digest of the samples ``wave`` (S,)."""
     return hashlib.blake2b(np.ascontiguousarray(wave).tobytes(), digest_size=8).hexdigest()
 
 
 def set_fingerprint(utterances: Iterable[tuple[str, str, str]]) -> str:
-    """Of ``(key, text, audio digest)`` in the order of keys."""
+    """Fingerprint of ``(key, text, audio digest)``, in any order."""
     return rows_digest(sorted(utterances))
 
 
@@ -37,7 +37,7 @@ def joined_fingerprint(fingerprints: Sequence[str]) -> str:
 
 
 def stream_fingerprint(shards: Iterable[Shard]) -> str:
-    """Of the texts, the lists, and size and time of every audio file that they name."""
+    """Fingerprint of the texts, the lists, and the size and time of every audio file that they name."""
     lines = []
     for shard in shards:
         if shard.kind == "sound":
@@ -54,7 +54,7 @@ def stream_fingerprint(shards: Iterable[Shard]) -> str:
 def plan_fingerprint(
     items: Sequence[TrainItem], options: TrainOptions, ranks: Ranks, shards: Sequence[Shard] = ()
 ) -> str:
-    """Changes with anything that changes which batches an epoch has."""
+    """Fingerprint of everything that decides which batches an epoch has."""
     listed = [(item.key, item.audio, item.text, item.duration_ms, item.labels, item.speech_ms)
               for item in items]  # fmt: skip
     files = [file for shard in shards for file in shard.files]

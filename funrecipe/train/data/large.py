@@ -97,7 +97,7 @@ class Dropped(Counter[str]):
             first.append(key)
 
     def keys_of(self, reason: str) -> list[str]:
-        """As many as were left out, the first ones by their names."""
+        """The keys of the first utterances left out, and '...' for each of the others."""
         first = self._first.get(reason, [])
         return first + ["..."] * (self[reason] - len(first))
 

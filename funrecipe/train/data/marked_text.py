@@ -31,7 +31,7 @@ class MarkedTextReader:
 
     Attributes:
         unknown: words that became ``<unk>``.
-        unmarked: marks that the model has no number for, nor another one instead.
+        unmarked: marks that the model neither has nor replaces with another.
 
     Raises:
         DataError: ``punc_list`` has no ``_``.

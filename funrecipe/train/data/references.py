@@ -1,4 +1,4 @@
-"""Reference text -> token ids, cut the way the model's own references are; and what did not fit."""
+"""Reference text -> token ids, tokenized as the model's own references are; and what did not fit."""
 
 from __future__ import annotations
 
@@ -53,13 +53,13 @@ def splitter_of(folder: ModelFolder) -> Split:
         raise DataError(
             "the token list holds word pieces (▁...), but there is no SentencePiece model to cut texts with",
             where=str(folder.path),
-            hint="put the model that the list was made with there as bpe.model",
+            hint="add the SentencePiece model that the list was made with, as bpe.model",
         )
     return CharacterSplitter(space_token(folder.tokens))
 
 
 def _detach_marks(word: str, tokenizer: Tokenizer) -> list[str]:
-    """``(hello,`` → ``( hello ,``: marks at the ends of a word that the vocabulary does not have with it."""
+    """``(hello,`` → ``( hello ,``: split off marks at the ends of a word, unless the vocabulary has it with them."""
     if word in tokenizer.ids or word.lower() in tokenizer.ids or word.lower() in tokenizer.seg_dict:
         return [word]
     start, end = 0, len(word)
@@ -98,7 +98,7 @@ class ReferenceTokenizer:
         if UNKNOWN not in self.ids:
             raise DataError(
                 f"the token list has no {UNKNOWN}",
-                hint="out-of-vocabulary tokens need an id; it is the last token in FunASR's lists",
+                hint="add it for out-of-vocabulary tokens, as the last token (as in FunASR's lists)",
             )
         self.drops_blanks = isinstance(self.split, CharacterSplitter) and self.split.space is None
 

@@ -1,8 +1,8 @@
-"""What SenseVoice is trained to say beside the text: language, emotion, event, and how the text is written.
+"""What SenseVoice is trained to predict besides the text: language, emotion, event, and how the text is written.
 
 They come from tags at the beginning of a text (``<|zh|><|HAPPY|>...``, as in FunASR's lists), from the files
 ``utt2lang``, ``utt2emotion`` and ``utt2event`` of the data directory (``ID NAME``), or from members of a tar shard.
-What nobody states is not trained.
+Labels not given are not trained.
 Whether a text has punctuation and digits is read off the text itself.
 """
 
@@ -65,7 +65,7 @@ class RichLabels:
         stated = ", ".join(f"{slot} {self.counts[slot]}" for slot, _, _ in SLOTS[:-1])
         log.info("%s: labels of %d texts: %s", where, total, stated)
         if self.counts["language"] < total:
-            log.warning("%s: texts without a language are not trained to tell it: write utt2lang", where)
+            log.warning("%s: texts without a language do not train language identification: write utt2lang", where)
 
 
 def rich_labels_of(folder: ModelFolder, data_dir: Path) -> RichLabels | None:

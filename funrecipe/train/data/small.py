@@ -76,7 +76,7 @@ def inspect_data_dir(
     data = read_data_dir(data_dir)
     if data.texts is None:
         raise DataError(
-            "no file 'text' in the data directory", where=str(data_dir), hint="one line per utterance: ID TRANSCRIPT"
+            "no file 'text' in the data directory", where=str(data_dir), hint="add one with lines 'ID TRANSCRIPT'"
         )
     audio_keys = {u.utt_id for u in data.utterances}
     found = Inspection([], total=len(audio_keys | data.texts.keys()))

@@ -1,4 +1,4 @@
-"""The training data of a VAD model: recordings, and when somebody speaks in them.
+"""The training data of a VAD model: recordings, and the times of the speech in them.
 
 ``rttm``, else ``segments.ref`` (``ID [[start_ms, end_ms], ...]``), else Kaldi's ``segments`` says when. A recording
 without a line in ``rttm`` or ``segments`` has no speech. Recordings are cut into pieces of equal length, shorter than
@@ -31,7 +31,7 @@ def inspect_speech(
     """Pieces of the recordings of ``data_dir`` with the speech in them, in byte order of recordings.
 
     Raises:
-        DataError: nothing says where there is speech, or it is about recordings that are not in ``wav.scp``.
+        DataError: no file says where there is speech, or it names recordings that are not in ``wav.scp``.
     """
     recordings = read_scp(list_in(data_dir, "wav.scp", "one line per recording: ID PATH"))
     spoken, source = read_speech(data_dir)
@@ -69,7 +69,7 @@ def read_speech(data_dir: Path) -> tuple[Mapping[str, Segments], Path]:
     path = data_dir / "segments"
     if not path.exists():
         hint = "write rttm, segments.ref (ID [[start_ms, end_ms], ...]) or segments (ID RECORDING START_S END_S)"
-        raise DataError("nothing says where there is speech", where=str(data_dir), hint=hint)
+        raise DataError("no file says where there is speech", where=str(data_dir), hint=hint)
     spoken: dict[str, list[tuple[int, int]]] = {}
     for part in read_data_dir(data_dir).utterances:
         end_ms = OPEN_MS if part.end_s is None else round(1000 * part.end_s)

@@ -30,7 +30,7 @@ def shape_index(encoder: nn.Module, training: bool, generator: torch.Generator) 
 def chunk_cif(
     encoder_out: Tensor, layout: ChunkLayout, predictor: CifPredictorV2, target_lens: Tensor
 ) -> tuple[CifOutput, Tensor]:
-    """CIF over the own frames of the chunks, and the attention mask of each token."""
+    """CIF over each chunk's own frames, and the attention mask of each token."""
     cif = predictor(encoder_out * layout.real[:, None], layout.lens, target_lens=target_lens, chunk_mask=layout.own)
     return cif, layout.decoder_mask(cif.alphas, target_lens)
 

@@ -37,7 +37,7 @@ class LossOutput:
 
     @cached_property
     def stats(self) -> dict[str, float]:
-        """``parts`` as numbers, by one copy from the device: each of its own would stop the loop."""
+        """``parts`` as numbers, in a single copy from the device: a copy for each would stall the loop."""
         values = torch.stack([part.double() for part in self.parts.values()]).tolist() if self.parts else []
         return dict(zip(self.parts, values, strict=True))
 

@@ -123,7 +123,7 @@ def is_chunked(model: nn.Module) -> bool:
 def encode_for_training(model: nn.Module, batch: Batch, text_lens: Tensor, generator: torch.Generator) -> Any:
     """Encoder output and lengths, CIF scaled to ``text_lens``, ``embeds -> logits``; in chunks where it has them.
 
-    Last come the frames once each and their lengths, for CTC: chunks overlap. The decoder of a contextual model attends
+    The last two are for CTC: each frame once (chunks overlap), and lengths. The decoder of a contextual model attends
     to hotwords from the batch's own texts.
     """
     if is_chunked(model):

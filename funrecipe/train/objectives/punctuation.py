@@ -16,7 +16,7 @@ from funrecipe.train.objectives.output import LossOutput, ObjectiveConf, tokens_
 
 @dataclass(frozen=True)
 class PunctuationConf(ObjectiveConf):
-    """``model_conf`` of a punctuation model, beside ``punc_weight``."""
+    """``model_conf`` of a punctuation model, without ``punc_weight``."""
 
     ignore_id: int = 0  # number of the mark that is not trained: <unk> in FunASR's lists
 
@@ -46,7 +46,7 @@ def punctuation_loss(model: nn.Module, batch: Batch, generator: torch.Generator)
 def known_words(model: nn.Module, batch: Batch, generator: torch.Generator) -> Tensor:
     """How many words of each text (B,) a real-time model has from earlier calls.
 
-    Where the data do not say, training draws from 0 to all, so that words are met with and without what follows them.
+    Where the data do not say, training draws from 0 to all, so that it sees words with and without what follows them.
     """
     known = batch.text_lens.new_full((len(batch.keys),), -1) if batch.known is None else batch.known
     if not (model.training and model.realtime):

@@ -50,7 +50,7 @@ def loss_with_hotwords(
 
     Args:
         words: token ids of the batch's hotwords.
-        labels: (B, U) what the hotword branch shall say: the token inside a hotword, elsewhere ``no_bias_id``, -1 for
+        labels: (B, U) targets of the hotword branch: the token inside a hotword, elsewhere ``no_bias_id``, -1 for
             padding.
     """
     conf = SeacoConf.of(model)
@@ -80,7 +80,7 @@ def loss_with_hotwords(
 
 
 def hotword_labels(text: Tensor, words: Sequence[Sequence[int]], no_bias_id: int) -> Tensor:
-    """Labels of the hotword branch for ``text`` (B, U): every place where one of ``words`` stands, whoever gave it."""
+    """Labels of the hotword branch for ``text`` (B, U): wherever one of ``words`` occurs, whichever text gave it."""
     labels = torch.where(text == IGNORE_ID, IGNORE_ID, no_bias_id)
     for word in {tuple(word) for word in words}:
         pattern = torch.tensor(word, device=text.device)
