@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import io
 import os
+import shutil
 import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -204,8 +205,10 @@ def _opened(path: str) -> Iterator[BinaryIO]:
 
 
 def _run_pipe(command: str) -> bytes:
-    """The standard output of a Kaldi pipe, which is a shell command by definition."""
-    done = subprocess.run(["bash", "-c", command], stdin=subprocess.DEVNULL, capture_output=True, check=False)
+    """The standard output of a Kaldi pipe, which is a shell command by definition. It ends with this process."""
+    setpriv = shutil.which("setpriv")  # of Linux; elsewhere the command of a killed process may live on
+    prefix = [setpriv, "--pdeathsig", "KILL"] if setpriv else []
+    done = subprocess.run([*prefix, "bash", "-c", command], stdin=subprocess.DEVNULL, capture_output=True, check=False)
     if done.returncode:
         last = done.stderr.decode("utf-8", "replace").strip().rsplit("\n", 1)[-1]
         raise DataError(f"the command returned {done.returncode}: {last}")

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import io
+import shutil
 import struct
+import subprocess
+import sys
+import time
 import wave
 from pathlib import Path
 
@@ -151,6 +155,25 @@ def test_pipes_run_only_when_allowed(tmp_path):
     np.testing.assert_array_equal(got, (INT16 / 32768.0).astype(np.float32))
     with pytest.raises(DataError, match="returned 3: no such thing"):
         read_audio("echo no such thing >&2; exit 3 |", sample_rate_hz=RATE_HZ, allow_pipes=True)
+
+
+@pytest.mark.skipif(shutil.which("setpriv") is None, reason="needs setpriv")
+def test_a_command_ends_with_the_process_that_reads_it(tmp_path):
+    number = tmp_path / "pid"
+    command = f"echo $$ > {number}; exec sleep 300 |"
+    code = f"from funrecipe.audio.io import read_audio; read_audio({command!r}, sample_rate_hz=16000, allow_pipes=True)"
+    reader = subprocess.Popen([sys.executable, "-c", code])
+    while not (number.exists() and number.read_text().strip()):
+        assert reader.poll() is None
+        time.sleep(0.05)
+    reader.kill()
+    reader.wait()
+    for _ in range(100):
+        if not Path(f"/proc/{number.read_text().strip()}/cmdline").exists():
+            break
+        time.sleep(0.05)
+    else:
+        pytest.fail("the command still runs")
 
 
 def test_a_wav_from_a_pipe_with_unknown_sizes_is_read(tmp_path):
