@@ -32,15 +32,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
-    from funrecipe.errors import IncompleteRunError, list_problems
-    from funrecipe.files import atomic_folder, write_text
-    from funrecipe.jobs.earlier_plans import switch_plans
-    from funrecipe.jobs.results import DIGEST_NAME, RESULTS, unpublish
-    from funrecipe.jobs.run_record import digest_of_results
-    from funrecipe.recordings.formats import parse_formats, write_formats
-    from funrecipe.recordings.join_list import RESULT_FILES, WITH_PUNCTUATION, join_results
-    from funrecipe.recordings.piece_list import digest_without_pieces
-    from funrecipe.recordings.transcript import RecordingTranscript
+    from funrecipe.jobs.publish_recordings import publish_recordings
+    from funrecipe.jobs.results import RESULTS
+    from funrecipe.recordings.formats import parse_formats
+    from funrecipe.recordings.join_list import join_results
 
     formats = parse_formats(args.formats)
     punctuator = None
@@ -49,7 +44,7 @@ def run(args: argparse.Namespace) -> None:
         from funrecipe.punctuation.punctuator import load_punctuator
 
         punctuator = load_punctuator(open_companion(args.punc_model, "punc_model", args.model))
-    results = list(
+    count, failed = publish_recordings(
         join_results(
             args.piece_dir,
             args.results,
@@ -57,30 +52,15 @@ def run(args: argparse.Namespace) -> None:
             text_rules=args.text_rules,
             speakers=args.speakers,
             n_speakers=args.num_speakers or _speaker_counts(args.reco2num_spk),
-        )
+        ),
+        piece_dir=args.piece_dir,
+        piece_results=args.results,
+        output_dir=args.output_dir,
+        formats=formats,
+        is_punctuated=punctuator is not None,
+        max_failed=args.max_failed,
     )
-    good = [result for result in results if isinstance(result, RecordingTranscript)]
-    bad = [f"{r.key}: {r.error}" for r in results if not isinstance(r, RecordingTranscript)]
-    if len(bad) > args.max_failed:
-        raise IncompleteRunError(
-            f"{len(bad)} of {len(results)} recordings failed; no results were published\n{list_problems(bad)}",
-            where=str(args.piece_dir),
-            hint=f"fix the audio and rerun, or pass --max_failed {len(bad)} to accept the failures",
-        )
-    with atomic_folder(args.output_dir / RESULTS) as new:
-        for name, value in {**RESULT_FILES, **(WITH_PUNCTUATION if punctuator else {})}.items():
-            write_text(new / name, (f"{result.key} {value(result)}\n" for result in good))
-        if digest := digest_without_pieces(args.piece_dir) or digest_of_results(args.results):
-            write_text(new / DIGEST_NAME, f"{digest}\n")
-        write_text(args.output_dir / "failed_recordings", (f"{line}\n" for line in bad))
-        if formats:
-            (args.output_dir / "transcripts").mkdir(exist_ok=True)
-        for result in good:
-            write_formats(result, args.output_dir / "transcripts", formats)
-        # A run without pieces in the same folder: these are not its results.
-        switch_plans(args.output_dir, work_digest="")
-        unpublish(args.output_dir)
-    print(f"{len(good)} recordings in {args.output_dir / RESULTS}" + (f", {len(bad)} failed" if bad else ""))
+    print(f"{count - failed} recordings in {args.output_dir / RESULTS}" + (f", {failed} failed" if failed else ""))
 
 
 def _speaker_counts(path: Path | None) -> dict[str, int]:

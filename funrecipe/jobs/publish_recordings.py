@@ -1,0 +1,63 @@
+"""Results of recordings that were joined from pieces -> ``1best_recog``, and subtitles and other formats of each."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from funrecipe.errors import IncompleteRunError, list_problems
+from funrecipe.files import atomic_folder, write_text
+from funrecipe.jobs.earlier_plans import switch_plans
+from funrecipe.jobs.results import DIGEST_NAME, RESULTS, unpublish
+from funrecipe.jobs.run_record import digest_of_results
+from funrecipe.recordings.formats import write_formats
+from funrecipe.recordings.join_list import RESULT_FILES, WITH_PUNCTUATION
+from funrecipe.recordings.piece_list import CutRecording, digest_without_pieces
+from funrecipe.recordings.transcript import RecordingTranscript
+
+
+def publish_recordings(
+    results: Iterable[RecordingTranscript | CutRecording],
+    *,
+    piece_dir: Path,
+    piece_results: Path,
+    output_dir: Path,
+    formats: Sequence[str] = (),
+    is_punctuated: bool = False,
+    max_failed: int = 0,
+) -> tuple[int, int]:
+    """Publish all recordings or none; returns how many there are and how many failed.
+
+    Args:
+        piece_dir, piece_results: the pieces and their ``1best_recog``, whose digest the results get.
+        formats: names of ``FORMATS``, written to ``transcripts``.
+
+    Raises:
+        IncompleteRunError: more than ``max_failed`` recordings failed.
+    """
+    good, bad = [], []
+    for result in results:
+        if isinstance(result, RecordingTranscript):
+            good.append(result)
+        else:
+            bad.append(f"{result.key}: {result.error}")
+    if len(bad) > max_failed:
+        raise IncompleteRunError(
+            f"{len(bad)} of {len(good) + len(bad)} recordings failed; no results were published\n{list_problems(bad)}",
+            where=str(piece_dir),
+            hint=f"fix the audio and rerun, or pass --max_failed {len(bad)} to accept the failures",
+        )
+    with atomic_folder(output_dir / RESULTS) as new:
+        for name, value in {**RESULT_FILES, **(WITH_PUNCTUATION if is_punctuated else {})}.items():
+            write_text(new / name, (f"{result.key} {value(result)}\n" for result in good))
+        if digest := digest_without_pieces(piece_dir) or digest_of_results(piece_results):
+            write_text(new / DIGEST_NAME, f"{digest}\n")
+        write_text(output_dir / "failed_recordings", (f"{line}\n" for line in bad))
+        if formats:
+            (output_dir / "transcripts").mkdir(exist_ok=True)
+        for result in good:
+            write_formats(result, output_dir / "transcripts", formats)
+        # A run without pieces in the same folder: these are not its results.
+        switch_plans(output_dir, work_digest="")
+        unpublish(output_dir)
+    return len(good) + len(bad), len(bad)
