@@ -138,7 +138,8 @@ def test_a_holder_whose_lease_was_taken_over_stops(tmp_path: Path) -> None:
     wait_for(lambda: (tmp_path / NAME).stat().st_mtime > before)  # it is touched
     (tmp_path / NAME).rename(tmp_path / "moved")
     elsewhere(tmp_path, age_s=0)
-    _, errors = holder.communicate(timeout=60)
+    holder.wait(timeout=60)  # with its standard input open, whose end would end it too
+    _, errors = holder.communicate()
     assert holder.returncode == -signal.SIGTERM and b"another run has taken over" in errors
     taken = read_holder(tmp_path)
     assert taken is not None and taken.host == "n7"

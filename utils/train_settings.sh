@@ -12,7 +12,7 @@ declare_setting more_train_dirs '[]' 'additional training sets, each a folder wi
 declare_setting dataset_type 'from the model, else small' 'small: the list is kept in memory; large: data are streamed from shards'
 declare_setting batch_bins 'from the model, else 2000.0' 'size of a batch in batch_unit, padding included, for each process'
 declare_setting batch_unit 'from the model, else ""' 'model_frames (of the encoder: 60 ms for Paraformer, 40 ms for conv2d), fbank_frames (10 ms), ms, tokens or utterances; default: model_frames for small data, ms for large data'
-declare_setting num_workers 'from the model, else 1' 'threads that read audio and compute features; 0: do it in the training thread'
+declare_setting num_workers 'from the model, else 1' 'threads (for a GPU: processes) that read audio and compute features; 0: the training thread'
 declare_setting prefetch_batches 'from the model, else 4' 'batches computed ahead'
 declare_setting cache_mb 'from the model, else 512' 'memory for cached features, in MB (small data without noise and reverberation)'
 declare_setting min_ms 'from the model, else 100.0' 'utterances of this duration or shorter are dropped, in ms'

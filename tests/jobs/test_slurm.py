@@ -266,9 +266,9 @@ def test_a_run_that_was_left_is_taken_over(cluster: FakeCluster, plan: Plan) -> 
 def kill_while_submitting(plan: Plan, cluster: FakeCluster) -> None:
     """A launch that starts ``sbatch`` and is killed before it has read what it says."""
     backend = started(plan)
-    wait(backend, lambda: bool(cluster.calls("sbatch")))
-    assert backend._on_answer == backend._submitted
+    wait(backend, lambda: backend._call is not None and backend._on_answer == backend._submitted)
     backend._call.wait()
+    assert cluster.calls("sbatch")
 
 
 def test_a_launch_killed_while_it_submits_submits_nothing_twice(cluster: FakeCluster, plan: Plan) -> None:

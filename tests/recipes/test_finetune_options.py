@@ -22,6 +22,7 @@ FROM_SCRATCH = {
     "pretrained",
 }  # of funrecipe train; finetune.sh starts from a model
 TWO_MACHINES = ("--num_nodes", "2", "--master", "first:29500")
+ON_SLURM = ("--backend", "slurm")
 # the recipe's own flags -> (a value, further flags of both of the runs that are compared)
 OWN: dict[str, tuple[str, tuple[str, ...]]] = {
     "stage": ("2", ()),
@@ -44,7 +45,13 @@ OWN: dict[str, tuple[str, tuple[str, ...]]] = {
     "njob": ("5", ()),
     "gpu_inference": ("false", ()),
     "config": ("@njob=5\nnum_gpus=2\n", ()),
+    "backend": ("slurm", ()),
+    "backend_opts": ("site.yaml", ON_SLURM),
+    "max_retries": ("4", ON_SLURM),
+    "on_interrupt": ("leave", ON_SLURM),
+    "stall_timeout_s": ("60", ()),
 }
+DECODING = {"launcher"}  # has an effect in stages 4 and 5 only
 
 
 @pytest.fixture(scope="module")
@@ -99,7 +106,7 @@ def settings() -> list[str]:
 
 
 def test_help_lists_every_setting_of_training_and_no_flag_without_a_row() -> None:
-    assert flags_in_help() == {*OWN, *settings(), "help"}
+    assert flags_in_help() == {*OWN, *DECODING, *settings(), "help"}
 
 
 def test_the_list_of_settings_is_that_of_train_options() -> None:
@@ -160,6 +167,7 @@ def test_every_setting_arrives_at_each_stage_that_needs_it(name: str, calls) -> 
         (("--spliced", "-1"), "0 or more"),
         (("--spliced", "5", "--more_train_dirs", "other"), "leave out --more_train_dirs"),
         (("--spliced", "5", "--dataset_type", "large"), "--dataset_type small only"),
+        (("--backend", "launcher", "--launcher", "run.sh"), "--backend launcher does not train"),
     ],
 )
 def test_flags_that_contradict_each_other_are_refused(flags: tuple[str, ...], said: str, calls) -> None:

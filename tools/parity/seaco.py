@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import re
+from dataclasses import fields
 from typing import Any
 
 import torch
@@ -210,7 +211,8 @@ def draws_before_sampler(model: SeacoParaformer) -> int:
 
 def copied(batch: Batch) -> Batch:
     """Tensors that were made outside of inference mode."""
-    return Batch(**{k: v.clone() if isinstance(v, Tensor) else v for k, v in vars(batch).items()})
+    values = {field.name: getattr(batch, field.name) for field in fields(batch)}
+    return Batch(**{k: v.clone() if isinstance(v, Tensor) else v for k, v in values.items()})
 
 
 def check_seaco(case: Case) -> None:
