@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -173,12 +173,14 @@ def make_plan(
         draft.publish(output_dir / "split")
         write_header(plan)
         (output_dir / "log").mkdir(exist_ok=True)
-    lines = [_about(plan, wishes.backend)]
+    return plan, [*_about_earlier_results(aside, kept), _about(plan, wishes.backend)]
+
+
+def _about_earlier_results(aside: Path | None, kept: Path | None) -> Iterator[str]:
     if aside:
-        lines.insert(0, f"the plan has changed: earlier results are in {aside}")
+        yield f"the plan has changed: earlier results are in {aside}"
     if kept:
-        lines.insert(1 if aside else 0, "what this plan decoded before is used again")
-    return plan, lines
+        yield "what this plan decoded before is used again"
 
 
 def contradictions(

@@ -30,6 +30,9 @@ from funrecipe.jobs.shard_files import (
     SortedShard,
     load_records,
     read_failed,
+    to_bytes,
+    to_text,
+    write_failed,
 )
 from funrecipe.shared_files import sync_folder
 
@@ -61,13 +64,15 @@ class MergeReport:
 def is_shard_complete(folder: Path, stamps: Mapping[str, str]) -> bool:
     """True if there is a result of every utterance, decoded from the audio as it is now, and nothing else."""
     shard = SortedShard(folder)
-    found = {_text(record.key): record.done.stamp for record in shard}
+    found = {to_text(record.key): record.done.stamp for record in shard}
     return shard.is_clean and found == stamps
 
 
 def is_shard_accounted_for(folder: Path, stamps: Mapping[str, str]) -> bool:
     """True if there is a result of every utterance, or the reason why there is none."""
-    found = {_text(record.key) for record in SortedShard(folder) if stamps.get(_text(record.key)) == record.done.stamp}
+    found = {
+        to_text(record.key) for record in SortedShard(folder) if stamps.get(to_text(record.key)) == record.done.stamp
+    }
     return not stamps.keys() - found - read_failed(folder / "failed.scp").keys()
 
 
@@ -129,14 +134,14 @@ class ShardWriter:
             values["rich"] = json.dumps(dict(rich), ensure_ascii=False)
         if is_estimated:
             values["estimated"] = "true"
-        lines = {name: _bytes(f"{key} {value}\n") for name, value in values.items()}
+        lines = {name: to_bytes(f"{key} {value}\n") for name, value in values.items()}
         done = Done(audio_s, decode_s, self._stamps.get(key, ""), self._channels.get(key, 1))
-        self._add(Record(_bytes(key), done, lines))
+        self._add(Record(to_bytes(key), done, lines))
 
     def fail(self, key: str, audio: str, reason: str) -> None:
         """Record an utterance that cannot be decoded, and why."""
         reason = " ".join(reason.split())
-        self._append("failed.scp", _bytes(f"{key}\t{audio}\t{reason}\n"))
+        self._append("failed.scp", to_bytes(f"{key}\t{audio}\t{reason}\n"))
         self.failed[key] = reason
 
     def flush(self) -> None:
@@ -194,7 +199,7 @@ class ShardWriter:
             for folder in (self.folder / RESULTS, self.folder):
                 sync_folder(folder)
             shard = SortedShard(self.folder)
-            if {_text(record.key) for record in shard} >= self.done.keys() and shard.is_clean:
+            if {to_text(record.key) for record in shard} >= self.done.keys() and shard.is_clean:
                 shutil.rmtree(self.attempt, ignore_errors=True)
                 return
             time.sleep(random.random() * 0.1 * 2**attempt)
@@ -202,7 +207,7 @@ class ShardWriter:
 
     def _take_over(self, earlier: Path) -> None:
         for record in load_records(earlier):
-            key = _text(record.key)
+            key = to_text(record.key)
             if key not in self.done and self._stamps.get(key) == record.done.stamp:
                 self._add(record)
 
@@ -210,7 +215,7 @@ class ShardWriter:
         for name, line in record.lines.items():
             self._append(f"{RESULTS}/{name}", line)
         self._append("done", record.done_line)
-        self.done[_text(record.key)] = record.done
+        self.done[to_text(record.key)] = record.done
 
     def _append(self, name: str, line: bytes) -> None:
         path = self.attempt / name
@@ -273,7 +278,7 @@ def merge_shards(
         audio_s += found.audio_s
         decode_s += found.decode_s
     output_dir.mkdir(parents=True, exist_ok=True)
-    _write_failed(output_dir / "failed.scp", failed)
+    write_failed(output_dir / "failed.scp", failed)
     if problems:
         unpublish(output_dir)
         raise IncompleteRunError(
@@ -326,9 +331,9 @@ def _look_through(
 ) -> _Found:
     """Check one shard, adding to ``failed`` and ``problems``. Lines that do not count are taken out of its files."""
     wanted: dict[bytes, str | None] = (
-        {_bytes(key): stamp for key, stamp in ids.items()}
+        {to_bytes(key): stamp for key, stamp in ids.items()}
         if isinstance(ids, Mapping)
-        else dict.fromkeys(map(_bytes, ids))
+        else dict.fromkeys(map(to_bytes, ids))
     )
     missing = dict(wanted)
     shard, found, is_clean = SortedShard(folder), _Found(), True
@@ -345,7 +350,7 @@ def _look_through(
     if not (is_clean and shard.is_clean) and (folder / "done").exists():
         _rewrite(folder, wanted.keys() - missing.keys())
     shard_failed = read_failed(folder / "failed.scp") if missing else {}
-    for key in sorted(_text(key) for key in missing):
+    for key in sorted(to_text(key) for key in missing):
         if key in shard_failed:
             failed[key] = shard_failed[key]
         else:
@@ -435,25 +440,10 @@ def _write_bytes(path: Path, lines: Iterable[bytes]) -> None:
         file.writelines(lines)
 
 
-def _write_failed(path: Path, failed: Mapping[str, tuple[str, str]]) -> None:
-    if failed:
-        write_text(path, (f"{key}\t{audio}\t{reason}\n" for key, (audio, reason) in sorted(failed.items())))
-    else:
-        path.unlink(missing_ok=True)
-
-
 def _is_same(left: Path, right: Path) -> bool:
     if not left.exists() or not right.exists():
         return left.exists() == right.exists()
     return filecmp.cmp(left, right, shallow=False)
-
-
-def _bytes(text: str) -> bytes:
-    return text.encode("utf-8", "surrogateescape")
-
-
-def _text(data: bytes) -> str:
-    return data.decode("utf-8", "surrogateescape")
 
 
 def _percent(part: float, whole: float) -> float:

@@ -21,6 +21,8 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import IO, NamedTuple
 
+from funrecipe.files import write_text
+
 RESULTS = "1best_recog"
 REQUIRED = ("text", "token", "score")
 OPTIONAL = ("timestamp", "nbest", "rich", "estimated")
@@ -52,7 +54,7 @@ class Record(NamedTuple):
 
 def done_line(key: bytes, done: Done, lines: Mapping[str, bytes]) -> bytes:
     channels = f"\t{done.channels}" if done.channels > 1 else ""
-    cost = f"{done.audio_s:.4f}\t{done.decode_s:.4f}\t{done.stamp}{channels}".encode("utf-8", "surrogateescape")
+    cost = to_bytes(f"{done.audio_s:.4f}\t{done.decode_s:.4f}\t{done.stamp}{channels}")
     return b"%s\t%s\t%08x\n" % (key, cost, _check(cost, lines))
 
 
@@ -144,14 +146,22 @@ def parse_done(lines: Iterable[bytes]) -> Iterator[tuple[str, Done]]:
     for line in lines:
         key, _, rest = line.partition(b"\t")
         if (done := _parse_cost(rest.rpartition(b"\t")[0])) is not None:
-            yield key.decode("utf-8", "surrogateescape"), done
+            yield to_text(key), done
 
 
 def read_failed(path: Path) -> dict[str, tuple[str, str]]:
     """id -> (audio, reason)"""
-    lines = (line.decode("utf-8", "surrogateescape") for _, line in _keyed_lines(path, b"\t"))
+    lines = (to_text(line) for _, line in _keyed_lines(path, b"\t"))
     rows = (line.rstrip("\n").split("\t", 2) for line in lines)
     return {row[0]: (row[1], row[2]) for row in rows if len(row) == 3}
+
+
+def write_failed(path: Path, failed: Mapping[str, tuple[str, str]]) -> None:
+    """``failed.scp``, sorted by id; no file where nothing failed."""
+    if failed:
+        write_text(path, (f"{key}\t{audio}\t{reason}\n" for key, (audio, reason) in sorted(failed.items())))
+    else:
+        path.unlink(missing_ok=True)
 
 
 def _record(key: bytes, line: bytes, lines: dict[str, bytes]) -> Record | None:
@@ -165,7 +175,7 @@ def _record(key: bytes, line: bytes, lines: dict[str, bytes]) -> Record | None:
 def _parse_cost(cost: bytes) -> Done | None:
     with contextlib.suppress(ValueError):  # a garbled line is no result
         audio_s, decode_s, stamp, *channels = cost.split(b"\t")
-        return Done(float(audio_s), float(decode_s), stamp.decode("utf-8", "surrogateescape"), *map(int, channels[:1]))
+        return Done(float(audio_s), float(decode_s), to_text(stamp), *map(int, channels[:1]))
     return None
 
 
@@ -186,3 +196,13 @@ def _is_torn(path: Path) -> bool:
             return file.read() != b"\n"
     except OSError:  # empty, or not there
         return False
+
+
+def to_bytes(text: str) -> bytes:
+    """UTF-8; bytes of an id or a path that are not UTF-8 stay as they were."""
+    return text.encode("utf-8", "surrogateescape")
+
+
+def to_text(data: bytes) -> str:
+    """The inverse of :func:`to_bytes`."""
+    return data.decode("utf-8", "surrogateescape")

@@ -278,9 +278,8 @@ class Trainer:
         return nn.utils.clip_grad_norm_(parameters, limit, norm_type=self.options.grad_clip_type)
 
     def zero_gradients(self) -> None:
-        for parameter in self.model.parameters():
-            if parameter.requires_grad:
-                parameter.grad = torch.zeros_like(parameter)
+        for parameter in (p for p in self.model.parameters() if p.requires_grad):
+            parameter.grad = torch.zeros_like(parameter)
 
     def step(self, norm: Tensor, means: dict[str, float], weight: float) -> None:
         """Change the weights. An update without any batch or with a gradient that is not finite is skipped."""
