@@ -67,15 +67,19 @@ class Coprocess:
         """End the process and the thread. What is unanswered stays so."""
         self.requests.put(None)
         self.process.terminate()
-        try:
-            self.process.wait(END_S)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            self.process.wait()
+        self._status()
         self.thread.join()
         for stream in (self._to, self._from):
             with contextlib.suppress(OSError):
                 stream.close()
+
+    def _status(self) -> int:
+        """Exit status of the process, which is killed unless it ends soon."""
+        try:
+            return self.process.wait(END_S)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            return self.process.wait()
 
     def _say(self, message: Any) -> None:
         with contextlib.suppress(OSError):  # of a process that has ended; its answer will be missing
@@ -87,8 +91,8 @@ class Coprocess:
             self._say(request)
             try:
                 answer.set_result(pickle.load(self._from))
-            except (EOFError, OSError, pickle.UnpicklingError):
-                what = f"a process that {self.does} has ended (status {self.process.wait()})"
+            except Exception:  # half an answer can fail in any way, and whoever waits for it must be told
+                what = f"a process that {self.does} has ended (status {self._status()})"
                 hint = "rerun to resume; the log has what it said, if anything"
                 answer.set_exception(WorkerError(what, hint=hint))
 
