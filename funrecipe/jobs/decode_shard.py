@@ -264,6 +264,7 @@ def _write(entry: ShardEntry, hypothesis: Hypothesis, audio_s: float, decode_s: 
         timestamp_ms=hypothesis.timestamp_ms,
         nbest=None if hypothesis.nbest is None else [(h.tokens, h.text, h.score) for h in hypothesis.nbest],
         rich=hypothesis.rich,
+        is_estimated=hypothesis.is_estimated,
         audio_s=audio_s,
         decode_s=decode_s,
     )

@@ -79,6 +79,19 @@ def test_batches_are_of_similar_length_and_within_both_limits(tmp_path: Path) ->
     assert texts(tmp_path) == {f"u{n:02}": str(length) for n, length in enumerate(lengths)}
 
 
+class TimingRecognizer(FakeRecognizer):
+    """Gives times, which it has estimated where there are fewer than 10 samples."""
+
+    def transcribe(self, waveforms):
+        return [Said(["a"], "a", 0.0, [[0, len(wave)]], is_estimated=len(wave) < 10) for wave in waveforms]
+
+
+def test_utterances_whose_times_are_estimated_are_listed(tmp_path: Path) -> None:
+    decode(tmp_path, TimingRecognizer(), [50, 5, 60])
+    assert (tmp_path / "1best_recog/timestamp").read_text() == "u00 [[0, 50]]\nu01 [[0, 5]]\nu02 [[0, 60]]\n"
+    assert (tmp_path / "1best_recog/estimated").read_text() == "u01 true\n"
+
+
 class TilingRecognizer(FakeRecognizer):
     """Computes two utterances of more than 50 samples at once, three of others."""
 
