@@ -221,7 +221,9 @@ def _decode_batch(
     sample_rate_hz: int,
     lock: threading.Lock,
 ) -> None:
-    """Decode and write; on an error halve, so that it hits only the utterance that causes it.
+    """Decode and write; on an error halve the batch, so that only the utterance at fault fails.
+
+    Lack of memory is dealt with before it gets here: by ``PieceRecognizer``.
 
     Args:
         lock: held while something is written.

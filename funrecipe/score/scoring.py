@@ -149,6 +149,7 @@ class Scoring:
 
     @cached_property
     def wrong_utterances(self) -> int:
+        """Utterances with an error, which ``%SER`` is the share of (``text_cer.summary_lines``)."""
         return int(np.count_nonzero(self.counts[:, 1:].any(axis=1)))
 
     @cached_property
@@ -186,7 +187,7 @@ class Scoring:
 
 
 def cover(refs: Mapping[str, str], hyps: Mapping[str, str], missing_policy: str) -> tuple[list[str], Coverage]:
-    """Sorted ids to score and what that leaves out."""
+    """The ids to score, sorted, and which utterances they cover."""
     ids = sorted(refs.keys() & hyps.keys() if missing_policy == "present" else refs)
     return ids, Coverage(
         references=len(refs),
@@ -338,7 +339,7 @@ def score_normalized(
 def score_part(
     refs: Mapping[str, str], hyps: Mapping[str, str], *, profile_name: str | None, unit: str, missing_policy: str
 ) -> Scoring:
-    """As ``score_normalized``, for some of the utterances, of which none may be scored."""
+    """As ``score_normalized``, for a part of the utterances; it need not hold one that is scored."""
     if profile_name is None:
         return _score(refs, hyps, unit, missing_policy)
     from funrecipe.text.normalize import get_profile

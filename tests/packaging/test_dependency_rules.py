@@ -218,8 +218,8 @@ def test_commands_of_a_recipe_work_where_torch_cannot_be_imported(tmp_path: Path
 
 
 def named_in_architecture() -> list[str]:
-    """Paths that docs/architecture.md names in backticks; a bare file name stands beside the path before it."""
-    page = (ROOT / "docs/architecture.md").read_text(encoding="utf-8")
+    """Paths that the pages on the code name in backticks; a bare file name stands beside the path before it."""
+    page = "".join((ROOT / "docs" / name).read_text(encoding="utf-8") for name in ("architecture.md", "contracts.md"))
     named, folder = [], ""
     for word in re.findall(r"`([\w./-]+(?:\.py|\.sh|/))`", page):
         if "/" in word.rstrip("/"):
@@ -228,7 +228,7 @@ def named_in_architecture() -> list[str]:
     return named
 
 
-def test_the_architecture_page_names_no_file_that_is_not_there() -> None:
+def test_the_pages_on_the_code_name_no_file_that_is_not_there() -> None:
     missing = [word for word in named_in_architecture() if not (ROOT / word).exists()]
     missing = [word for word in missing if not (PACKAGE / word).exists() and not list(PACKAGE.rglob(Path(word).name))]
     assert missing == []
