@@ -3,21 +3,11 @@
 from __future__ import annotations
 
 import threading
-from typing import Any
 
 import numpy as np
 
+from funrecipe.audio.settings import MIX
 from funrecipe.errors import DataError, UsageError
-
-MIX = "mix"
-
-
-def check_channel(channel: Any) -> int | str:
-    """``mix``, or the number of a channel from 1 on, as a number. Raises UsageError."""
-    text = str(channel)
-    if text == MIX or (text.isascii() and text.isdecimal() and int(text) >= 1):
-        return MIX if text == MIX else int(text)
-    raise UsageError(f"channel is {channel!r}", where="channel", hint="give 1, 2, ... or mix")
 
 
 def take_channel(samples: np.ndarray, channel: int | str) -> np.ndarray:

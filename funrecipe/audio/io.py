@@ -28,11 +28,11 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from funrecipe.audio.arrays import samples_of
-from funrecipe.audio.channels import check_channel
 from funrecipe.audio.containers import Reading, content_length_s, read_content, stream_content
 from funrecipe.audio.decode import Sound, Wanted
 from funrecipe.audio.parts import size_of
 from funrecipe.audio.resample import StreamResampler, resample
+from funrecipe.audio.settings import check_channel
 from funrecipe.errors import DataError, UnsafeFileError, UsageError
 from funrecipe.files import special_file
 

@@ -47,7 +47,7 @@ def run(args: argparse.Namespace) -> None:
     num_decoded = report.num_utterances - len(report.failed)
     print(f"{num_decoded} of {report.num_utterances} utterances in {plan.output_dir / RESULTS}{failed}")
     if report.num_multichannel:
-        note = channels_note(report.num_multichannel, num_decoded, report.most_channels, plan.channel)
+        note = channels_note(report.num_multichannel, num_decoded, report.most_channels, plan.audio.channel)
         print(f"note: {note}; --channel chooses another")
     if warning := warning_of_empty(report.num_empty, num_decoded):
         print(warning)

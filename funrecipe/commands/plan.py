@@ -12,6 +12,7 @@ BOOLEAN = ("true", "false")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+    from funrecipe.audio.settings import add_audio_arguments, positive
     from funrecipe.decode.options import add_option_arguments
     from funrecipe.families import TASKS
     from funrecipe.model_folder.checkpoints import DEFAULT_NAME
@@ -32,10 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add("--resume", choices=BOOLEAN, default="true", help="keep the results of an interrupted run of this plan")
     add("--backend", default="local", help="back end that will run the jobs (default: %(default)s)")
-    add("--allow_pipes", choices=BOOLEAN, default="false", help="run commands that wav.scp names")
-    add("--audio_fs", type=positive, help="sampling rate of raw .pcm files, in Hz")
-    add("--channel", help="channel of the audio to decode, counted from 1, or mix: the mean of all (default: 1)")
-    add("--allow_ffmpeg", choices=BOOLEAN, default="false", help="let ffmpeg read m4a, aac, amr, wma, webm, ...")
+    add_audio_arguments(parser)
     add("--task", choices=TASKS, default=TASKS[0], help="what the model is expected to do (default: %(default)s)")
     add("--texts", type=Path, help="lines 'key text', for the tasks punctuation and timestamp")
     add("--text_rules", default=DEFAULT_RULES, help="how punctuation is written: 0.7, 0.8, 1.4 (default: %(default)s)")
@@ -43,22 +41,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--check", choices=BOOLEAN, default="false", help="do not plan; refuse options that differ from the plan's")
 
 
-def positive(text: str) -> int:
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"'{text}' is not a positive number")
-    return value
-
-
 def run(args: argparse.Namespace) -> None:
-    from funrecipe.audio.channels import check_channel
+    from funrecipe.audio.settings import settings_given
     from funrecipe.errors import UsageError
     from funrecipe.jobs.make_plan import Wishes, check_plan, plan_run
 
     asked = {name: getattr(args, name) for name in ("checkpoint_dir", "checkpoint_name", "task")}
     asked["options"] = decode_options(args)
-    channel = None if args.channel is None else check_channel(args.channel)
+    audio = settings_given(args)
     if args.check == "true":
+        channel = None if args.channel is None else audio.channel
         check_plan(args.output_dir, args.model, audio_fs=args.audio_fs, channel=channel, **asked)
         return
     if args.model is None:
@@ -72,10 +64,7 @@ def run(args: argparse.Namespace) -> None:
         ncpu=args.ncpu,
         backend=args.backend,
         resume=args.resume == "true",
-        audio_fs=args.audio_fs,
-        channel=channel or 1,
-        allow_pipes=args.allow_pipes == "true",
-        allow_ffmpeg=args.allow_ffmpeg == "true",
+        audio=audio,
     )
     print("\n".join(plan_run(args.model, args.data_dir, args.output_dir, wishes=wishes, **asked)))
 

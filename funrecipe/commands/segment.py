@@ -5,10 +5,9 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-BOOLEAN = ("true", "false")
-
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+    from funrecipe.audio.settings import add_audio_arguments
     from funrecipe.decode.options import DEFAULT_MAX_PIECE_S
 
     add = parser.add_argument
@@ -22,15 +21,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="longest piece (default: %(default)s; 0: no limit)",
     )
     add("--njob", type=int, default=1, help="processes (default: %(default)s)")
-    add("--audio_fs", type=int, help="sampling rate of raw .pcm files, in Hz")
-    add("--channel", default="1", help="channel to use, counted from 1, or mix (default: %(default)s)")
-    add("--allow_pipes", choices=BOOLEAN, default="false", help="run commands that wav.scp names")
-    add("--allow_ffmpeg", choices=BOOLEAN, default="false", help="let ffmpeg read what libsndfile does not")
+    add_audio_arguments(parser)
     add("piece_dir", metavar="OUT_DIR", type=Path, help="folder to write: wav.scp, segments, pieces")
 
 
 def run(args: argparse.Namespace) -> None:
-    from funrecipe.audio.channels import check_channel
+    from funrecipe.audio.settings import settings_given
     from funrecipe.data.kaldi_dir import read_data_dir
     from funrecipe.errors import UsageError
     from funrecipe.hub import open_companion
@@ -39,16 +35,10 @@ def run(args: argparse.Namespace) -> None:
 
     if args.njob < 1:
         raise UsageError(f"--njob must be 1 or more, got {args.njob}")
-    utterances = read_data_dir(args.data_dir, allow_pipes=args.allow_pipes == "true").utterances
+    audio = settings_given(args)
+    utterances = read_data_dir(args.data_dir, allow_pipes=audio.allow_pipes).utterances
     vad = open_companion(args.vad_model, "vad_model", args.model) if args.vad_model else None
-    options = CutOptions(
-        None if vad is None else vad.path,
-        args.max_piece_s or NEVER_S,
-        audio_fs=args.audio_fs,
-        channel=check_channel(int(args.channel) if args.channel.isdecimal() else args.channel),
-        allow_pipes=args.allow_pipes == "true",
-        allow_ffmpeg=args.allow_ffmpeg == "true",
-    )
+    options = CutOptions(None if vad is None else vad.path, args.max_piece_s or NEVER_S, audio=audio)
     cut = cut_to_dir(utterances, args.piece_dir, options, processes=args.njob)
     if cut is None:
         print(f"the pieces in {args.piece_dir} are up to date")

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from funrecipe.audio.settings import AudioSettings
 from funrecipe.data.kaldi_dir import read_texts
 from funrecipe.data.utterance_stream import UtteranceStream
 from funrecipe.errors import DataError, UsageError
@@ -42,10 +43,7 @@ class Wishes:
     ncpu: int | None = None
     backend: str = LOCAL
     resume: bool = True
-    audio_fs: int | None = None
-    channel: int | str = 1
-    allow_pipes: bool = False
-    allow_ffmpeg: bool = False
+    audio: AudioSettings = AudioSettings()
 
 
 def plan_run(
@@ -142,8 +140,8 @@ def make_plan(
         if task == PUNCTUATION:
             draft.fill(text_entries(texts or {}))
         else:
-            utterances = UtteranceStream(data_dir, draft.folder, allow_pipes=wishes.allow_pipes)
-            rate_hz = wishes.audio_fs or model.sample_rate_hz
+            utterances = UtteranceStream(data_dir, draft.folder, allow_pipes=wishes.audio.allow_pipes)
+            rate_hz = wishes.audio.audio_fs or model.sample_rate_hz
             entries = make_entries(utterances, num_lines=utterances.num_lines, audio_fs=rate_hz)
             draft.fill(entries if texts is None else with_texts(entries, texts, str(data_dir)))
         device, gpuid_list, num_jobs = _devices(draft.num_utterances, wishes, Path(model.weights))
@@ -158,10 +156,7 @@ def make_plan(
             gpuid_list=gpuid_list,
             ncpu=wishes.ncpu,
             code=code_version(),
-            audio_fs=wishes.audio_fs,
-            channel=wishes.channel,
-            allow_pipes=wishes.allow_pipes,
-            allow_ffmpeg=wishes.allow_ffmpeg,
+            audio=wishes.audio,
             task=task,
         )
         slurm_record.refuse_living(output_dir, plan.digest, dict(os.environ), resume=wishes.resume)
@@ -201,10 +196,10 @@ def contradictions(
         for name, value in options.items()
         if plan.options.get(name) != value
     ]
-    if audio_fs is not None and audio_fs != plan.audio_fs:
-        found.append(f"audio_fs: {plan.audio_fs} was used, {audio_fs} is asked for")
-    if channel is not None and channel != plan.channel:
-        found.append(f"channel: {plan.channel} was used, {channel} is asked for")
+    if audio_fs is not None and audio_fs != plan.audio.audio_fs:
+        found.append(f"audio_fs: {plan.audio.audio_fs} was used, {audio_fs} is asked for")
+    if channel is not None and channel != plan.audio.channel:
+        found.append(f"channel: {plan.audio.channel} was used, {channel} is asked for")
     return found
 
 

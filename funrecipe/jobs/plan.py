@@ -15,10 +15,11 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
+from funrecipe.audio.settings import AudioSettings
 from funrecipe.errors import DataError, UsageError
 from funrecipe.families import RECOGNITION
 from funrecipe.files import write_json
@@ -53,7 +54,7 @@ class Plan:
         device: ``cpu``, ``cuda``, or ``auto`` (a GPU where the worker finds one). The back end chooses which GPU.
         gpuid_list: indices of the GPUs that were asked for, for a back end that chooses them itself.
         ncpu: threads of a worker that were asked for; None: as many as it is given cores.
-        channel: the channel of the audio that is decoded, from 1 on, or ``mix``.
+        audio: how the audio is read; its fields stand in ``plan.json`` beside the others.
     """
 
     output_dir: Path
@@ -66,10 +67,7 @@ class Plan:
     gpuid_list: str = ""
     ncpu: int | None = None
     code: str = ""
-    audio_fs: int | None = None
-    channel: int | str = 1
-    allow_pipes: bool = False
-    allow_ffmpeg: bool = False
+    audio: AudioSettings = AudioSettings()
     task: str = RECOGNITION
 
     @property
@@ -89,8 +87,8 @@ class Plan:
             "format": FORMAT,
             "code": self.code,
             "options": self.options,
-            "audio_fs": self.audio_fs,
-            "channel": self.channel,
+            "audio_fs": self.audio.audio_fs,
+            "channel": self.audio.channel,
             "task": self.task,
             "model": self.model.fingerprint,
             "lists": lists,
@@ -109,8 +107,8 @@ class Plan:
             "code": self.code,
             "plan": self.digest,
         }
-        if self.channel != 1:
-            summary["channel"] = str(self.channel)
+        if self.audio.channel != 1:
+            summary["channel"] = str(self.audio.channel)
         return summary | {f"option.{name}": str(value) for name, value in self.options.items()}
 
     def job(self, number: int) -> Job:
@@ -169,6 +167,7 @@ def write_header(plan: Plan) -> None:
     """Write ``plan.json``, when the lists of the jobs are in place."""
     header = asdict(plan)
     del header["output_dir"]
+    header |= header.pop("audio")
     write_json(plan.path, {"digest": plan.digest, "work_digest": plan.work_digest, "format": FORMAT} | header)
 
 
@@ -183,7 +182,7 @@ def read_plan(path: Path, digest: str | None = None) -> Plan:
     try:
         plan = _from_header(header, path.absolute().parent)
         is_whole = plan.digest == header["digest"]
-    except (KeyError, TypeError, AttributeError, ValueError) as error:
+    except (KeyError, TypeError, AttributeError, ValueError, UsageError) as error:
         raise DataError(f"not a plan: {error!r}", where=str(path), hint="run stage 1 again") from None
     if not is_whole:
         raise DataError("the plan was changed after it was made", where=str(path), hint="run stage 1 again")
@@ -213,5 +212,6 @@ def _read_header(path: Path) -> dict[str, Any]:
 
 def _from_header(header: dict[str, Any], output_dir: Path) -> Plan:
     rest = {k: v for k, v in header.items() if k not in ("digest", "work_digest", "format", "jobs", "model")}
+    audio = AudioSettings(**{field.name: rest.pop(field.name) for field in fields(AudioSettings)})
     jobs = tuple(Job(**job) for job in header["jobs"])
-    return Plan(output_dir=output_dir, model=ModelRecord(**header["model"]), jobs=jobs, **rest)
+    return Plan(output_dir=output_dir, model=ModelRecord(**header["model"]), jobs=jobs, audio=audio, **rest)

@@ -127,7 +127,7 @@ def _compare(plan: Plan, load: Callable[[str], Recognizer]) -> Decision:
 
 def _first_waveforms(plan: Plan, sample_rate_hz: int) -> list[np.ndarray]:
     """Those of the first jobs that can be read and are not longer than what is recognized in one piece."""
-    settings = ReadSettings.of(plan, sample_rate_hz)
+    settings = ReadSettings(sample_rate_hz, plan.audio)
     waveforms: list[np.ndarray] = []
     for entry in chain.from_iterable(plan.entries(job.number) for job in plan.jobs):
         if len(waveforms) == UTTERANCES:

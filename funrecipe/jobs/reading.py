@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
+from funrecipe.audio.settings import AudioSettings
 from funrecipe.errors import WorkerError
 from funrecipe.identity import file_stamp
-from funrecipe.jobs.plan import AGAIN, Plan
+from funrecipe.jobs.plan import AGAIN
 from funrecipe.jobs.shards import ShardEntry, file_of
 
 if TYPE_CHECKING:
@@ -18,17 +19,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class ReadSettings:
-    """How a plan wants its audio read; the fields are those of a plan."""
+    """How a plan wants its audio read, and at which rate its model does."""
 
     sample_rate_hz: int
-    audio_fs: int | None = None
-    channel: int | str = 1
-    allow_pipes: bool = False
-    allow_ffmpeg: bool = False
-
-    @classmethod
-    def of(cls, plan: Plan, sample_rate_hz: int) -> ReadSettings:
-        return cls(sample_rate_hz, plan.audio_fs, plan.channel, plan.allow_pipes, plan.allow_ffmpeg)
+    audio: AudioSettings = AudioSettings()
 
 
 def read_entry(entry: ShardEntry, settings: ReadSettings, channels: dict[str, int]) -> np.ndarray:
@@ -52,13 +46,10 @@ def read_entry(entry: ShardEntry, settings: ReadSettings, channels: dict[str, in
     waveform = read_audio(
         entry.audio,
         sample_rate_hz=settings.sample_rate_hz,
-        audio_fs=settings.audio_fs,
         start_s=entry.start_s,
         end_s=entry.end_s,
-        channel=settings.channel,
-        allow_pipes=settings.allow_pipes,
-        allow_ffmpeg=settings.allow_ffmpeg,
         on_channels=partial(channels.__setitem__, entry.id),
+        **vars(settings.audio),
     )
     _check_stamp(entry)
     return waveform

@@ -89,7 +89,7 @@ def _decode_job(plan: Plan, job: Job, recognizer: Recognizer | TextWorker, devic
         beat()
 
     channels: dict[str, int] = {}
-    settings = ReadSettings.of(plan, recognizer.sample_rate_hz)
+    settings = ReadSettings(recognizer.sample_rate_hz, plan.audio)
     stamps = {entry.id: entry.stamp for entry in entries}
     with ShardWriter(folder, stamps, channels) as writer, ExitStack() as stack:
         print(f"job {job.number}: {len(entries)} utterances, {len(writer.done)} of them decoded before")

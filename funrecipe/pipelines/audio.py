@@ -13,8 +13,9 @@ from urllib.parse import urlsplit
 
 import numpy as np
 
-from funrecipe.audio.channels import ChannelCounter, check_channel
+from funrecipe.audio.channels import ChannelCounter
 from funrecipe.audio.io import RAW_SUFFIXES, read_audio
+from funrecipe.audio.settings import AudioSettings
 from funrecipe.data.kaldi_dir import Utterance, read_scp
 from funrecipe.errors import DataError, UsageError
 from funrecipe.files import write_text
@@ -62,20 +63,15 @@ class AudioSources:
     """How sources are read: at ``sample_rate_hz``, from the network, commands or ffmpeg only if that was allowed.
 
     Attributes:
-        channel: the channel of a recording to take, from 1 on, or ``mix``.
+        settings: how it is read; its ``allow_pipes`` is for what a list names, never for a source of a call.
         output_dir: of calls that do not name another.
     """
 
     sample_rate_hz: int
+    settings: AudioSettings = AudioSettings()
     allow_network: bool = False
-    allow_pipes: bool = False
-    allow_ffmpeg: bool = False
-    channel: int | str = 1
     output_dir: Path | None = None
     counter: ChannelCounter = field(default_factory=ChannelCounter, compare=False)
-
-    def __post_init__(self) -> None:
-        check_channel(self.channel)
 
     def call(self, audio_in: Any, output_dir: str | Path | None) -> Call:
         """``audio_in`` is one source, a list of them, or a ``wav.scp``, which needs an ``output_dir``."""
@@ -84,7 +80,7 @@ class AudioSources:
             if target is None:
                 hint = "pass output_dir=FOLDER"
                 raise UsageError("a list of audio needs an output_dir", where=str(audio_in), hint=hint)
-            utterances = read_scp(Path(audio_in), allow_pipes=self.allow_pipes)
+            utterances = read_scp(Path(audio_in), allow_pipes=self.settings.allow_pipes)
             return Call({u.utt_id: u for u in utterances}, True, target)
         is_list = isinstance(audio_in, (list, tuple))
         return Call(name_sources(audio_in if is_list else [audio_in]), is_list, target)
@@ -109,7 +105,7 @@ class AudioSources:
             DataError: it cannot be read.
         """
         if isinstance(source, Utterance):
-            return self._read(source.audio, audio_fs, allow_pipes=self.allow_pipes)
+            return self._read(source.audio, audio_fs, allow_pipes=self.settings.allow_pipes)
         if not is_url(source):
             return self._read(source, audio_fs)
         content = fetch_url(source, allow_network=self.allow_network)
@@ -122,19 +118,12 @@ class AudioSources:
     def tell_channels(self, total: int) -> None:
         """Log how many of the ``total`` sources of a call have more than one channel; of single ones, the first."""
         was_told = self.counter.was_told
-        if (note := self.counter.take_note(total, self.channel)) and (total > 1 or not was_told):
+        if (note := self.counter.take_note(total, self.settings.channel)) and (total > 1 or not was_told):
             logger.warning("%s (pipeline(..., channel=N or 'mix'))", note)
 
     def _read(self, source: Any, audio_fs: int | None, *, allow_pipes: bool = False) -> np.ndarray:
-        return read_audio(
-            source,
-            sample_rate_hz=self.sample_rate_hz,
-            audio_fs=audio_fs,
-            channel=self.channel,
-            allow_pipes=allow_pipes,
-            allow_ffmpeg=self.allow_ffmpeg,
-            on_channels=self.counter,
-        )
+        settings = replace(self.settings, audio_fs=audio_fs, allow_pipes=allow_pipes)
+        return read_audio(source, sample_rate_hz=self.sample_rate_hz, on_channels=self.counter, **vars(settings))
 
     def read_piece(
         self, audio_in: Any, audio_fs: int | None, cache: MutableMapping[str, Any], *, is_final: bool

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -87,14 +88,10 @@ class RecordingRecognition:
         if not isinstance(name, (str, Path)) or "://" in str(name):
             yield self._sources.read(source, audio_fs)
             return
-        yield from stream_audio(
-            str(name),
-            sample_rate_hz=self._sources.sample_rate_hz,
-            audio_fs=audio_fs,
-            channel=self._sources.channel,
-            allow_pipes=self._sources.allow_pipes and isinstance(source, Utterance),
-            allow_ffmpeg=self._sources.allow_ffmpeg,
-        )
+        settings = self._sources.settings
+        allow_pipes = settings.allow_pipes and isinstance(source, Utterance)
+        settings = replace(settings, audio_fs=audio_fs, allow_pipes=allow_pipes)
+        yield from stream_audio(str(name), sample_rate_hz=self._sources.sample_rate_hz, **vars(settings))
 
 
 def _as_result(transcript: Any) -> dict[str, Any]:

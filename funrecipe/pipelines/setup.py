@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from funrecipe.audio.settings import AudioSettings
 from funrecipe.errors import UsageError
 from funrecipe.hub import open_model
 from funrecipe.model_folder import ModelFolder
@@ -28,9 +29,7 @@ class Setup:
     model_revision: str | None
     weights: Path | None
     allow_network: bool
-    allow_pipes: bool
-    allow_ffmpeg: bool
-    channel: int | str
+    audio: AudioSettings
 
     def device(self) -> str:
         """Where to compute; sets torch's threads on a CPU. Raises UsageError."""
@@ -44,9 +43,7 @@ class Setup:
 
     def sources(self, sample_rate_hz: int) -> AudioSources:
         """How audio is read."""
-        return AudioSources(
-            sample_rate_hz, self.allow_network, self.allow_pipes, self.allow_ffmpeg, self.channel, self.output_dir
-        )
+        return AudioSources(sample_rate_hz, self.audio, self.allow_network, self.output_dir)
 
     def check_mode(self, what: str, *modes: str) -> None:
         """Raise a UsageError unless ``mode``, if it is given, is one of ``modes``; ``what`` names the model."""

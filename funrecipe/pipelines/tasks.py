@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from funrecipe.audio.settings import AudioSettings
 from funrecipe.errors import UsageError
 from funrecipe.network import network_allowed
 from funrecipe.pipelines.setup import Setup
@@ -85,8 +86,8 @@ def pipeline(
         model=model, ngpu=ngpu, ncpu=ncpu, output_dir=None if output_dir is None else Path(output_dir),
         batch_size=batch_size, param_dict=params, mode=mode,
         model_revision=model_revision, weights=None if weights is None else Path(weights),
-        allow_network=network_allowed(allow_network), allow_pipes=allow_pipes, allow_ffmpeg=allow_ffmpeg,
-        channel=channel,
+        allow_network=network_allowed(allow_network),
+        audio=AudioSettings(channel=channel, allow_pipes=allow_pipes, allow_ffmpeg=allow_ffmpeg),
     )  # fmt: skip
     return getattr(importlib.import_module(f"funrecipe.pipelines.{module}"), name)(setup)
 

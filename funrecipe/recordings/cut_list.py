@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from funrecipe.audio.io import read_audio, stream_audio
+from funrecipe.audio.settings import AudioSettings
 from funrecipe.data.kaldi_dir import Utterance
 from funrecipe.errors import DataError
 from funrecipe.files import write_text
@@ -29,16 +30,12 @@ class CutOptions:
         vad: folder of a VAD model; None: where it is quiet.
         sample_rate_hz: at which they are cut; a VAD model has its own.
         max_piece_s: longest piece.
-        audio_fs, channel, allow_pipes, allow_ffmpeg: as in :func:`funrecipe.audio.io.read_audio`.
     """
 
     vad: Path | None
     max_piece_s: float
     sample_rate_hz: int = 16000
-    audio_fs: int | None = None
-    channel: int | str = 1
-    allow_pipes: bool = False
-    allow_ffmpeg: bool = False
+    audio: AudioSettings = AudioSettings()
 
 
 def cut_recordings(
@@ -119,14 +116,7 @@ def _cut(utterance: Utterance, options: CutOptions) -> CutRecording:
 
 
 def _blocks(utterance: Utterance, options: CutOptions, rate_hz: int) -> Iterator[np.ndarray]:
-    reading = {
-        "sample_rate_hz": rate_hz,
-        "audio_fs": options.audio_fs,
-        "channel": options.channel,
-        "allow_pipes": options.allow_pipes,
-        "allow_ffmpeg": options.allow_ffmpeg,
-    }
+    reading = {"sample_rate_hz": rate_hz, **vars(options.audio)}
     if utterance.start_s is None and utterance.end_s is None:
-        return stream_audio(utterance.audio, **reading)  # type: ignore[arg-type]
-    part = read_audio(utterance.audio, start_s=utterance.start_s, end_s=utterance.end_s, **reading)  # type: ignore[arg-type]
-    return iter([part])
+        return stream_audio(utterance.audio, **reading)
+    return iter([read_audio(utterance.audio, start_s=utterance.start_s, end_s=utterance.end_s, **reading)])

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from funrecipe.audio.io import read_audio
+from funrecipe.audio.settings import AudioSettings
 from funrecipe.data.kaldi_dir import Utterance
 from funrecipe.errors import DataError, IncompleteRunError, list_problems
 from funrecipe.files import write_text
@@ -24,32 +25,17 @@ class Embeddings:
     failed: dict[str, tuple[str, str]] = field(default_factory=dict)
 
 
-def embed_list(
-    model: SpeakerModel,
-    utterances: Iterable[Utterance],
-    *,
-    audio_fs: int | None = None,
-    channel: int | str = 1,
-    allow_pipes: bool = False,
-    allow_ffmpeg: bool = False,
-) -> Embeddings:
-    """Embed utterances one by one; one that cannot be read or is too short is listed as failed.
-
-    Args:
-        audio_fs, channel, allow_pipes, allow_ffmpeg: as in :func:`funrecipe.audio.io.read_audio`.
-    """
+def embed_list(model: SpeakerModel, utterances: Iterable[Utterance], audio: AudioSettings) -> Embeddings:
+    """Embed utterances one by one; one that cannot be read or is too short is listed as failed."""
     found = Embeddings()
     for utterance in utterances:
         try:
             waveform = read_audio(
                 utterance.audio,
                 sample_rate_hz=model.sample_rate_hz,
-                audio_fs=audio_fs,
                 start_s=utterance.start_s,
                 end_s=utterance.end_s,
-                channel=channel,
-                allow_pipes=allow_pipes,
-                allow_ffmpeg=allow_ffmpeg,
+                **vars(audio),
             )
             found.vectors[utterance.utt_id] = model.embed(waveform)
         except DataError as error:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from funrecipe.audio.settings import AudioSettings
 from funrecipe.data.utterance_stream import UtteranceStream
 from funrecipe.errors import DataError, UsageError
 from funrecipe.identity import file_stamp, fingerprint, rows_digest, strict_stamp
@@ -106,7 +107,7 @@ def test_the_digest_covers_what_results_depend_on_and_no_more(plan: Plan, shards
     others = [
         replace(plan, options={"beam_size": 6}),
         replace(plan, code="2"),
-        replace(plan, audio_fs=8000),
+        replace(plan, audio=AudioSettings(audio_fs=8000)),
         replace(plan, model=replace(plan.model, fingerprint={"weights": "abd", "config": "def"})),
         replace(plan, jobs=plan_jobs([shards[0] + shards[1]])),
         replace(plan, jobs=plan_jobs([shards[0], shards[1][:1]])),

@@ -69,7 +69,7 @@ PORTED = {"metainfo", "msdatasets", "utils"}  # import paths of ModelScope and F
 FACES = {"__init__", "__main__", "cli", "commands", "pipelines", "trainers", "transcription", *PORTED}
 AUDIO_READING = (
     *("arrays", "channels", "chunks", "containers", "decode", "ffmpeg", "flac", "frames", "io", "mpeg", "ogg"),
-    *("parts", "resample", "signatures"),
+    *("parts", "resample", "settings", "signatures"),
 )
 TORCH_FREE = (
     *("cli.py", *(f"{part}.py" for part in FOUNDATION), "model_folder/", "hub/", "score/", "text/", "jobs/", "data/"),
