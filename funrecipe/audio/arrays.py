@@ -28,17 +28,21 @@ def samples_of(source: Any, wanted: Wanted, rate_hz: int) -> Sound:
     if hasattr(source, "detach"):  # a torch tensor, without importing torch
         source = source.detach().cpu().numpy()
     if not isinstance(source, np.ndarray):
-        raise UsageError(f"audio of type {type(source).__name__}", hint="give a path, bytes, a numpy array or a tensor")
+        raise UsageError(
+            f"the audio is of type {type(source).__name__}", hint="give a path, bytes, a numpy array or a tensor"
+        )
     samples = channels_last(source)
     if samples.dtype == np.int32:
         loudest = max(abs(int(samples.max(initial=0))), abs(int(samples.min(initial=0))))
         if 0 < loudest <= LARGEST_INT16:
             raise UsageError(
-                f"int32 samples of at most {loudest}, which are 16-bit values",
-                hint="pass samples.astype(numpy.int16); int32 counts by its full scale, 2**31",
+                f"the int32 samples are at most {loudest}: these are 16-bit values",
+                hint="pass samples.astype(numpy.int16); the full scale of int32 is 2**31",
             )
     elif samples.dtype.kind != "f" and samples.dtype not in FULL_SCALE and samples.dtype != np.uint8:
-        raise UsageError(f"samples of type {samples.dtype}", hint="give int16, int32 (full scale) or float in [-1, 1)")
+        raise UsageError(
+            f"the samples are of type {samples.dtype}", hint="give int16, int32 (full scale) or float in [-1, 1)"
+        )
     check_rate(rate_hz)
     wanted.check(len(samples), rate_hz)
     first, stop = wanted.samples(rate_hz)

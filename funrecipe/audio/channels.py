@@ -16,7 +16,7 @@ def take_channel(samples: np.ndarray, channel: int | str) -> np.ndarray:
         with np.errstate(invalid="ignore", over="ignore"):  # the caller refuses samples that are not finite
             return samples.mean(axis=1, dtype=np.float32) if samples.shape[1] > 1 else samples[:, 0]
     if int(channel) > samples.shape[1]:
-        raise DataError(f"channel {channel} of audio with {samples.shape[1]} channel(s)", hint="give 1 or mix")
+        raise DataError(f"channel is {channel}, but the audio has {samples.shape[1]}", hint="give 1 or mix")
     return samples[:, int(channel) - 1]
 
 
@@ -25,7 +25,7 @@ def channels_last(samples: np.ndarray) -> np.ndarray:
     if samples.ndim == 1:
         return samples[:, None]
     if samples.ndim != 2:
-        raise UsageError(f"audio of shape {samples.shape}", hint="give (S,), (S, C) or (C, S)")
+        raise UsageError(f"the audio has shape {samples.shape}", hint="give (S,), (S, C) or (C, S)")
     return samples if samples.shape[1] <= samples.shape[0] else samples.T
 
 

@@ -198,7 +198,9 @@ def nist_parts(file: BinaryIO, start: int, stop: int) -> list[Part]:
         name, _, rest = line.strip().partition(" ")
         fields[name] = rest.partition(" ")[2]
     if "," in fields.get("sample_coding", ""):
-        raise DataError(f"its samples are compressed ({fields['sample_coding']})", hint="sph2pipe -f wav IN OUT.wav")
+        raise DataError(
+            f"its samples are compressed ({fields['sample_coding']})", hint="convert it: sph2pipe -f wav IN OUT.wav"
+        )
     try:
         header_bytes = int(read_bytes(file, start + 8, start + 16))
         count, width = int(fields["sample_count"]), int(fields["sample_n_bytes"])
@@ -242,5 +244,5 @@ def voc_parts(file: BinaryIO, start: int, stop: int) -> list[Part]:
         sounds += head[0] in (1, 2, 9)
         at += 4 + size
     if sounds != 1:
-        raise DataError(f"a VOC file of {sounds} blocks of sound, not one", hint="convert it to wav: sox IN OUT.wav")
+        raise DataError(f"the VOC file has {sounds} blocks of sound, not one", hint="convert it to wav: sox IN OUT.wav")
     return [Part(start, stop)]

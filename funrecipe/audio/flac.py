@@ -35,7 +35,7 @@ def flac_parts(file: BinaryIO, start: int, stop: int, *, length_only: bool = Fal
     if not length_only:
         for is_last in (b"\x00", b"\x80"):
             if find_bytes(file, b"fLaC" + is_last + b"\x00\x00\x22", start + 4, stop) >= 0:
-                raise DataError("several FLAC streams, one after the other", hint="decode each: flac -d; then join")
+                raise DataError("it holds several FLAC streams", hint="decode each with flac -d, then join them")
     if samples:
         check_header(rate_hz, channels, samples, stop - start)
         return [Part(start, stop, samples, rate_hz, channels)]

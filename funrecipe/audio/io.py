@@ -178,7 +178,7 @@ def _read(source: Any, reading: Reading, *, allow_pipes: bool) -> Sound:
 
 def _read_bytes(data: bytes, reading: Reading) -> Sound:
     if not data:
-        raise DataError("zero bytes")
+        raise DataError("it has zero bytes")
     return read_content(io.BytesIO(data), 0, len(data), reading)
 
 
@@ -192,7 +192,7 @@ def _opened(path: str) -> Iterator[BinaryIO]:
     if what := special_file(path):
         raise DataError(f"it is {what}, not a file")
     if os.path.isdir(path):
-        raise DataError("Is a directory")
+        raise DataError("it is a folder, not a file")
     try:
         file = os.fdopen(os.open(path, os.O_RDONLY), "rb")  # without a name, whose extension soundfile would trust
     except (OSError, ValueError) as error:  # ValueError: a zero byte in the name

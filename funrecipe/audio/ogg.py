@@ -53,7 +53,7 @@ def ogg_parts(file: BinaryIO, start: int, stop: int, *, length_only: bool = Fals
         links[-1] = (links[-1][0], bool(flags & ENDS))
         at = end
     if len(links) > MAX_PARTS:
-        raise DataError(f"{len(links)} Ogg streams, one after the other", hint=f"join at most {MAX_PARTS}")
+        raise DataError(f"it chains {len(links)} Ogg streams", hint=f"chain at most {MAX_PARTS}")
     ends = [link[0] for link in links[1:]] + [at]
     return [Part(start + first, start + end, is_counted=is_ended) for (first, is_ended), end in zip(links, ends)]
 

@@ -159,7 +159,7 @@ def load_model(
     precision = precision or with_defaults(None, folder).precision or "fp32"
     if precision == "auto":
         hint = "choose one: fp32, bf16, ..."
-        raise UsageError("precision auto is decided on the utterances of a run", where="precision", hint=hint)
+        raise UsageError("precision auto needs the utterances of a run to decide on", where="precision", hint=hint)
     if folder.weights.suffix == ".onnx":
         return load_onnx(folder, precision)
     with Uninitialized():

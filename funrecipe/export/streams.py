@@ -49,8 +49,8 @@ class ExportedParaformerOnline(nn.Module):
         self.encoder, self.decoder = OnlineEncoder(model), OnlineDecoder(model)
         memories = [layer.self_attn.fsmn_block for layer in self.decoder.layers()]
         if any(memory.left_right[1] for memory in memories):
-            raise UsageError("the decoder's memories look ahead", where="config.yaml: decoder_conf: sanm_shfit",
-                             hint="give a model with (kernel_size - 1) / 2 there")  # fmt: skip
+            raise UsageError("sanm_shfit lets the decoder look ahead", where="config.yaml: decoder_conf: sanm_shfit",
+                             hint="give a model where it is (kernel_size - 1) / 2")  # fmt: skip
 
     def graphs(self, input_size: int) -> dict[str, Graph]:
         """What is written, by file name."""

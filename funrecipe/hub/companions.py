@@ -31,7 +31,7 @@ def open_companion(name: str | Path, role: str, recognizer: ModelFolder | str | 
     folder = recognizer if isinstance(recognizer, ModelFolder) else open_model(recognizer)
     if role not in folder.companions:
         where = str(folder.path / "configuration.json")
-        raise UsageError(f"{role} is {AUTO}, but nothing names one", where=where, hint="give a folder or an id")
+        raise UsageError(f"{role} is {AUTO}, but the recognizer names none", where=where, hint="give a folder or an id")
     found = open_model(folder.companions[role])
     wanted, there = folder.companions.get(f"{role}_revision"), recorded_revision(found.path)
     if wanted and there and wanted != there:

@@ -56,7 +56,7 @@ def _not_on_disk(text: str, model_id: str, *, known: bool) -> DataError:
     """An id of the zoo can be downloaded; anything else is a typo of one, or a folder that is not there."""
     there = f"\n  on disk: {', '.join(models_on_disk()) or 'none'}"
     if known:
-        return DataError(f"the model '{text}' is not on disk", hint=f"funrecipe download {model_id}{there}")
+        return DataError(f"the model '{text}' is not on disk", hint=f"get it: funrecipe download {model_id}{there}")
     guess = did_you_mean(model_id, zoo())
     hint = guess or f"correct the path; for an id outside the zoo: funrecipe download {model_id}"
     return DataError(f"no model folder '{text}', and the zoo has no such id", hint=hint + there)

@@ -150,7 +150,7 @@ class Readers:
     def _finish(self, filling: _Filling) -> Batch:
         for future in filling.put:
             if said := future.result():
-                raise WorkerError(f"audio was lost on the way: {said}", where="readers")
+                raise WorkerError(f"audio did not reach the worker: {said}", where="readers")
         count, width = len(filling.entries), filling.shape[0]
         matrix = self.memory[filling.start : filling.start + count * width].reshape(count, width)
         waves = PaddedWaves(matrix, tuple(filling.lens))

@@ -91,7 +91,9 @@ def lay_out(
     if gpu_inference != "false" and indices and all(index == -1 for index in indices):
         gpu_inference, njob = "false", len(indices)  # the original's way of writing "on the CPU"
     if gpu_inference == "true" and not indices:
-        raise UsageError("--gpu_inference true requires --gpuid_list", where="--gpuid_list", hint='write "0,1"')
+        raise UsageError(
+            "--gpu_inference true requires --gpuid_list", where="--gpuid_list", hint='list GPUs, such as "0,1"'
+        )
     if gpu_inference != "false":
         visible = visible_gpus()
         missing = [index for index in indices if not 0 <= index < len(visible)]

@@ -90,7 +90,7 @@ def name_sources(sources: Sequence[Any]) -> dict[str, Any]:
     numbers = [s for s in sources if isinstance(s, (int, float)) or getattr(s, "ndim", 1) == 0]
     if numbers:
         raise UsageError(
-            f"audio of type {type(numbers[0]).__name__}: a number is not an utterance, and each item of a list is one",
+            f"the audio is of type {type(numbers[0]).__name__}; each item of a list is an utterance",
             where="audio_in",
             hint="give the samples of one utterance as an array: numpy.asarray(samples)",
         )
@@ -98,7 +98,7 @@ def name_sources(sources: Sequence[Any]) -> dict[str, Any]:
         is_path = isinstance(source, (str, os.PathLike))
         if not is_path and not isinstance(source, (bytes, bytearray, memoryview)) and not hasattr(source, "dtype"):
             raise UsageError(
-                f"audio of type {type(source).__name__}",
+                f"the audio is of type {type(source).__name__}",
                 where="audio_in",
                 hint="give a path, a URL, bytes, a numpy array, a torch tensor, a list of these, or a wav.scp",
             )
@@ -188,5 +188,5 @@ def check_revision(folder: Path, wanted: str | None) -> None:
         raise UsageError(
             f"revision '{wanted}' was asked for, revision '{there}' is on disk",
             where=str(folder),
-            hint=f"funrecipe download <id> --revision {wanted}",
+            hint=f"get it: funrecipe download <id> --revision {wanted}",
         )

@@ -77,7 +77,10 @@ class Punctuator:
         self.marks = mark_names(marks)
         self._word_ids, self._unknown = word_ids, word_ids.get("<unk>", len(word_ids) - 1)
         if PERIOD not in self.marks:
-            raise UsageError(f"punc_list has no {PERIOD}", hint=f"it has: {' '.join(self.marks)}")
+            raise UsageError(
+                f"punc_list has no {PERIOD}: {' '.join(self.marks)}",
+                hint="use the punc_list that the model was trained with",
+            )
         self._period = self.marks.index(PERIOD)
 
     def punctuate(self, text: str, rules: str = DEFAULT_RULES) -> Punctuated:

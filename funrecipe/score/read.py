@@ -71,7 +71,9 @@ def _rows(path: Path | str) -> Iterator[Row]:
             for line_number, line in enumerate(file, start=1):
                 if "\0" in line:
                     hint = "convert UTF-16 with: iconv -f UTF-16 -t UTF-8"
-                    raise DataError("not text: a zero byte", where=f"{path}:{line_number}", hint=hint)
+                    raise DataError(
+                        "the file is not text: it holds a zero byte", where=f"{path}:{line_number}", hint=hint
+                    )
                 fields = line.split(None, 1)
                 if len(fields) == 2:
                     yield fields[0], line_number, fields[1].rstrip()

@@ -89,7 +89,7 @@ def read_ctm(path: Path | str) -> dict[str, list[TimedToken]]:
             raise DataError(
                 f"a line has {len(fields)} fields, not {CTM_FIELDS} or more",
                 where=f"{path}:{number}",
-                hint="RECORDING 1 START DURATION TOKEN",
+                hint="write RECORDING 1 START DURATION TOKEN",
             )
         start_s, length_s = (_seconds(field, path, number) for field in fields[2:4])
         token = TimedToken(fields[4], 1000 * start_s, 1000 * (start_s + length_s))

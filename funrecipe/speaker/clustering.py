@@ -29,7 +29,9 @@ def cluster(embeddings: np.ndarray, n_speakers: int | None = None) -> np.ndarray
         UsageError: a number of speakers below one, or scikit-learn is not installed.
     """
     if n_speakers is not None and n_speakers < 1:
-        raise UsageError(f"{n_speakers} speakers", hint="give 1 or more, or nothing for an estimate")
+        raise UsageError(
+            f"the number of speakers is {n_speakers}", hint="give 1 or more, or leave it out to have it estimated"
+        )
     embeddings = np.asarray(embeddings, np.float64)
     if len(embeddings) < MIN_WINDOWS:
         return np.zeros(len(embeddings), np.int64)

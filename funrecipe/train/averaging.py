@@ -42,9 +42,9 @@ def average_state_dicts(paths: Sequence[Path]) -> dict[str, Tensor]:
             continue
         if {k: v.shape for k, v in state.items()} != {k: v.shape for k, v in total.items()}:
             raise DataError(
-                "checkpoints of different models cannot be averaged",
+                f"the checkpoints are of different models: the tensors are not those of {paths[0].name}",
                 where=str(path),
-                hint=f"its tensors differ from those of {paths[0].name}",
+                hint="average checkpoints of one run",
             )
         for key, value in state.items():
             total[key] += value.float() if value.is_floating_point() else value

@@ -78,9 +78,11 @@ def check_ranges(options: Any) -> None:
     if not options.max_ms > options.min_ms:
         raise UsageError(f"max_ms: {options.max_ms:g} is not above min_ms, {options.min_ms:g}")
     if not options.speed_perturb or not all(0.1 <= speed <= 10 for speed in options.speed_perturb):
-        raise UsageError(f"speed_perturb: {options.speed_perturb}", hint="give speeds from 0.1 to 10: [0.9, 1.0, 1.1]")
+        raise UsageError(
+            f"speed_perturb is {options.speed_perturb}", hint="give speeds from 0.1 to 10: [0.9, 1.0, 1.1]"
+        )
     if len(options.noise_snr_db) != 2 or not options.noise_snr_db[0] <= options.noise_snr_db[1]:
-        raise UsageError(f"noise_snr_db: {options.noise_snr_db}", hint="give lowest and highest, as [5, 25]")
+        raise UsageError(f"noise_snr_db is {options.noise_snr_db}", hint="give the lowest and the highest: [5, 25]")
 
 
 def check_effect(options: Any, flags: Mapping[str, Any], defaults: Mapping[str, Any]) -> None:

@@ -157,7 +157,7 @@ class TrainOptions:
             check_choice("batch_unit", self.batch_unit, BATCH_UNITS)
         check_ranges(self)
         if self.precision == "fp16" and self.num_gpus == 0:
-            raise UsageError("precision fp16 works on a GPU only", hint="bf16 or fp32 on the CPU")
+            raise UsageError("precision fp16 works on a GPU only", hint="use bf16 or fp32 on the CPU")
         if self.share_pronunciations and self.lora_rank:
             raise UsageError(
                 "share_pronunciations and lora_rank cannot be combined",

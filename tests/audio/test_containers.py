@@ -443,7 +443,7 @@ def test_the_channel_that_is_asked_for_is_taken(source, tmp_path):
     audio = {"file": tmp_path / "a.wav", "(S, C)": STEREO, "(C, S)": STEREO.T}[source]
     for channel, expected in ((1, INT16), ("2", INT16[::-1]), ("mix", STEREO.mean(axis=1))):
         np.testing.assert_allclose(read(audio, channel=channel) * 32768, expected, atol=1e-2)
-    with pytest.raises(DataError, match="channel 3 of audio with 2 channel"):
+    with pytest.raises(DataError, match="channel is 3, but the audio has 2"):
         read(audio, channel=3)
     for wrong in (0, -1, "left", 1.5):
         with pytest.raises(UsageError, match="channel is"):
@@ -460,12 +460,12 @@ def test_recordings_of_several_channels_are_counted(tmp_path):
 
 
 def test_16_bit_values_in_an_array_of_32_bits_are_refused():
-    with pytest.raises(UsageError, match="int32 samples of at most .*16-bit values.*\n.*int16"):
+    with pytest.raises(UsageError, match="int32 samples are at most .*16-bit values.*\n.*int16"):
         read(INT16.astype(np.int32))
     np.testing.assert_allclose(read(INT16.astype(np.int32) << 16), INT16 / 32768, atol=1e-7)
     assert not read(np.zeros(100, np.int32)).any()
     for kind in (np.int64, np.uint16, np.bool_):
-        with pytest.raises(UsageError, match="samples of type"):
+        with pytest.raises(UsageError, match="samples are of type"):
             read(np.ones(100, kind))
 
 

@@ -201,7 +201,7 @@ FAULTS = {
     "cut off": None,
     "not finite": None,
     "No such file": None,
-    "Is a directory": None,
+    "it is a folder, not a file": None,
     "corrupt": b"RIFF" + bytes(range(200)),
     "not audio: text": b"this is no audio at all, but somebody called it so",
 }
@@ -215,7 +215,7 @@ def test_faults_name_the_file_and_the_reason(tmp_path, reason):
         path.write_bytes(whole[: len(whole) // 2])
     elif reason == "not finite":
         write(path, np.array([0.0, np.nan, 0.1], np.float32), "FLOAT")
-    elif reason == "Is a directory":
+    elif reason == "it is a folder, not a file":
         path.mkdir()
     elif FAULTS[reason] is not None:
         path.write_bytes(FAULTS[reason])

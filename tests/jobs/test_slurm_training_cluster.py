@@ -64,7 +64,10 @@ def test_a_training_that_fails_for_good_ends_with_its_error(site: Site) -> None:
     process = site.start("failed", "--stage", "2", "--data_dir", str(site.folder / "few"))
     said, _ = process.communicate(timeout=SECONDS)
     assert process.returncode == 3, said
-    assert "1 validation utterances for 2 processes" in said.split("the training failed")[1]
+    assert (
+        "the validation set has fewer utterances (1) than there are processes (2)"
+        in said.split("the training failed")[1]
+    )
     assert str(site.folder / "failed/log/slurm.log") in said
     assert not site.states() and not (site.folder / "failed/slurm.json").exists()
 

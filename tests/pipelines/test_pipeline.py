@@ -344,7 +344,7 @@ def test_wrong_pipelines(options, message):
 
 @pytest.mark.parametrize("audio_in", [3.5, [1.0, 2.0], {"a": 1}, None])
 def test_what_is_no_audio(recognize, audio_in):
-    with pytest.raises(UsageError, match="audio of type"):
+    with pytest.raises(UsageError, match="audio is of type"):
         recognize(audio_in=audio_in)
 
 

@@ -61,7 +61,7 @@ def test_auto_is_what_the_recognizer_names(tmp_path, monkeypatch):
     monkeypatch.setenv("FUNRECIPE_MODELS", str(tmp_path / "models"))
     assert open_companion("auto", "vad_model", model).path == tmp_path / "models/me/vad"
     assert open_companion(QUICKSTART / "vad", "vad_model", model).path == QUICKSTART / "vad"
-    with pytest.raises(UsageError, match="punc_model is auto, but nothing names one"):
+    with pytest.raises(UsageError, match="punc_model is auto, but the recognizer names none"):
         open_companion("auto", "punc_model", model)
 
 

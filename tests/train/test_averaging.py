@@ -66,7 +66,7 @@ def test_ranking_leaves_out_nan_and_prefers_earlier_epochs() -> None:
 def test_checkpoints_of_other_models_are_refused(tmp_path: Path) -> None:
     torch.save({"w": torch.zeros(2)}, tmp_path / "a.pb")
     torch.save({"w": torch.zeros(3)}, tmp_path / "b.pb")
-    with pytest.raises(DataError, match="different models"):
+    with pytest.raises(DataError, match="of different models"):
         average_state_dicts([tmp_path / "a.pb", tmp_path / "b.pb"])
 
 

@@ -99,7 +99,7 @@ def test_two_hot_words_do_not_overlap(length: int) -> None:
 
 
 def test_impossible_lengths_are_refused() -> None:
-    with pytest.raises(UsageError, match="min_hw_length 5, max_hw_length 4"):
+    with pytest.raises(UsageError, match="min_hw_length is 5, not from 1 to max_hw_length \\(4\\)"):
         HotwordConf.of({"min_hw_length": 5, "max_hw_length": 4})
 
 

@@ -96,9 +96,9 @@ def test_the_last_word_is_the_error_of_the_rank_that_failed_first(calm_corpus: P
         (calm_corpus / "validation" / name).write_text(lines[0], "utf-8")
     result = run_two(calm(calm_corpus, tmp_path / "out"))
     assert result.returncode == 3
-    last = result.stderr.splitlines()[-2:]
-    assert last[0] == "rank 0 ended first: 1 validation utterances for 2 processes"
-    assert last[1].startswith("  at: ")
+    last = result.stderr.splitlines()[-3:]
+    assert last[0] == "rank 0 ended first: the validation set has fewer utterances (1) than there are processes (2)"
+    assert last[1].startswith("  at: ") and last[2].startswith("  do: ")
 
 
 def test_a_restart_goes_on_from_the_last_checkpoint(calm_corpus: Path, tmp_path: Path) -> None:

@@ -99,7 +99,7 @@ def test_a_models_files_cannot_say_where_to_write_or_what_to_read() -> None:
         ({"early_stopping_criterion": "acc"}, "early_stopping"), ({"lr": float("inf")}, "lr"),
         ({"max_epoch": float("inf")}, "max_epoch"), ({"num_workers": -1}, "num_workers: -1 is negative"),
         ({"max_bad_share": 3}, "between 0 and 1"), ({"max_ms": 50}, "max_ms: 50 is not above min_ms"),
-        ({"speed_perturb": []}, "speed_perturb"), ({"noise_scp": "x", "noise_snr_db": [9, 3]}, "lowest and highest"),
+        ({"speed_perturb": []}, "speed_perturb"), ({"noise_scp": "x", "noise_snr_db": [9, 3]}, "the lowest and"),
         ({"scheduler_conf": [1]}, "scheduler_conf"), ({"patience": -1}, "patience"),
         ({"model_conf": "x"}, "model_conf"),
     ],

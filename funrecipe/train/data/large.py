@@ -51,7 +51,8 @@ def read_shard_list(path: Path, kind: str) -> list[Shard]:
     """
     if kind not in KINDS:
         raise UsageError(
-            f"dataset_conf: data_types '{kind}'", hint=f"sound,text  kaldi_ark,text  or tar (one of {', '.join(KINDS)})"
+            f"dataset_conf: data_types is '{kind}'",
+            hint=f"give 'sound,text', 'kaldi_ark,text' or one of {', '.join(KINDS)}",
         )
     shards = []
     for number, line in enumerate(path.read_text("utf-8").splitlines(), 1):

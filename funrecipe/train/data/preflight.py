@@ -107,7 +107,10 @@ def inspect_data(start: ModelFolder, options: TrainOptions, ranks: Ranks) -> Pre
         warn_of_shared_recordings(train.items, valid.items)
     if len(valid.items) < ranks.world_size:
         raise DataError(
-            f"{len(valid.items)} validation utterances for {ranks.world_size} processes", where=str(data_dir)
+            f"the validation set has fewer utterances ({len(valid.items)}) than there are processes"
+            f" ({ranks.world_size})",
+            where=str(data_dir),
+            hint="add utterances, or train in fewer processes",
         )
     if ranks.is_writer:
         wait_for_all(ranks)

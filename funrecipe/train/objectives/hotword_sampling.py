@@ -38,7 +38,9 @@ class HotwordConf:
         given = [f for f in fields(cls) if model_conf.get(f.name) is not None]
         conf = cls(**{f.name: loss_setting(f.name, model_conf[f.name], type(f.default)) for f in given})
         if not 1 <= conf.min_hw_length <= conf.max_hw_length:
-            raise UsageError(f"model_conf: min_hw_length {conf.min_hw_length}, max_hw_length {conf.max_hw_length}")
+            raise UsageError(
+                f"model_conf: min_hw_length is {conf.min_hw_length}, not from 1 to max_hw_length ({conf.max_hw_length})"
+            )
         return conf
 
 
