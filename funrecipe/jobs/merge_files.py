@@ -13,17 +13,19 @@ LEAST_BLOCK_BYTES = 1 << 12
 def merged_lines(paths: Sequence[Path]) -> Iterator[list[bytes]]:
     """Batches of the lines of all files, each of which is sorted; together they are sorted.
 
-    A block of each file is in memory. What is not greater than the last line of any block cannot be preceded by
-    anything unread, and is sorted at once, which is several times faster than a heap of single lines. Files are open
-    only while they are read, so their number has no limit.
+    One to two blocks of each file are in memory. What is not greater than the last line of any of them cannot be
+    preceded by anything unread, and is sorted at once, which is several times faster than a heap of single lines. Since
+    every file is read on before its last block is begun, a batch has about a block of each file, where their ids are
+    mixed as those of shards are. Files are open only while they are read, so their number has no limit.
     """
-    block_bytes = max(LEAST_BLOCK_BYTES, HELD_BYTES // max(1, len(paths)))
+    block_bytes = max(LEAST_BLOCK_BYTES, HELD_BYTES // (2 * max(1, len(paths))))
     parts = [_Part(path, block_bytes) for path in paths]
     while parts := [part for part in parts if part.refill()]:
         bound = min((part.lines[-1] for part in parts if not part.is_at_end), default=None)
         batch: list[bytes] = []
         for part in parts:
-            batch += part.take(bound)
+            if bound is None or part.lines[part.at] <= bound:
+                batch += part.take(bound)
         batch.sort()
         yield batch
 
@@ -34,17 +36,18 @@ class _Part:
     def __init__(self, path: Path, block_bytes: int) -> None:
         self.path, self._block_bytes, self._offset = path, block_bytes, 0
         self.lines: list[bytes] = []
-        self.at = 0
+        self.at = self._enough = 0
         self.is_at_end = False
 
     def refill(self) -> bool:
-        """Read on where everything was taken; False at the end of the file."""
-        if self.at == len(self.lines) and not self.is_at_end:
+        """Read on where no more than the last block is left; False at the end of the file."""
+        while len(self.lines) - self.at <= self._enough and not self.is_at_end:
             with open(self.path, "rb") as file:
                 file.seek(self._offset)
-                self.lines, self.at = file.readlines(self._block_bytes), 0
+                block = file.readlines(self._block_bytes)
                 self._offset = file.tell()
                 self.is_at_end = not file.read(1)
+            self.lines, self.at, self._enough = self.lines[self.at :] + block, 0, len(block)
         return self.at < len(self.lines)
 
     def take(self, bound: bytes | None) -> list[bytes]:

@@ -18,6 +18,7 @@ import contextlib
 import zlib
 from collections.abc import Generator, Iterable, Iterator, Mapping
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import IO, NamedTuple
 
@@ -25,6 +26,7 @@ from funrecipe.files import write_text
 
 RESULTS = "1best_recog"
 REQUIRED = ("text", "token", "score")
+_REQUIRED = frozenset(REQUIRED)
 OPTIONAL = ("timestamp", "nbest", "rich", "estimated")
 FILES = REQUIRED + OPTIONAL
 NAMES = {name: name.encode() for name in FILES}
@@ -59,11 +61,11 @@ def done_line(key: bytes, done: Done, lines: Mapping[str, bytes]) -> bytes:
 
 
 def _check(cost: bytes, lines: Mapping[str, bytes]) -> int:
-    check = zlib.crc32(cost)
+    parts = [cost]
     for name in FILES:
         if name in lines:
-            check = zlib.crc32(lines[name], zlib.crc32(NAMES[name], check))
-    return check
+            parts += (NAMES[name], lines[name])
+    return zlib.crc32(b"".join(parts))
 
 
 def load_records(folder: Path) -> Iterator[Record]:
@@ -92,13 +94,20 @@ class SortedShard:
             for name in FILES:
                 with contextlib.suppress(FileNotFoundError, IsADirectoryError):
                     readers[name] = _Reader(stack.enter_context(open(self.folder / RESULTS / name, "rb")))
+            pairs = tuple(readers.items())
             last = b""
             for key, line in _keyed_lines(self.folder / "done", b"\t"):
                 if key <= last:
                     self.is_clean = False
                     continue
                 last, start = key, key + b" "
-                lines = {name: found for name, reader in readers.items() if (found := reader.take(key, start))}
+                lines = {}
+                for name, reader in pairs:
+                    if reader.line.startswith(start):  # nearly always
+                        lines[name] = reader.line
+                        reader.line = reader.next()
+                    elif found := reader.take(key):
+                        lines[name] = found
                 record = _record(key, line, lines)
                 if record is None:
                     self.is_clean = False
@@ -113,28 +122,18 @@ class _Reader:
     """Lines by ascending key; ``left_out`` counts those that nobody asked for, ``line`` is the next one."""
 
     def __init__(self, file: IO[bytes]) -> None:
-        self._file = file
+        self.next = partial(next, _complete_lines(file), b"")
         self.left_out = 0
-        self._read()
+        self.line = self.next()
 
-    def take(self, key: bytes, start: bytes) -> bytes | None:
-        """The line of ``key``, which nearly always begins with ``start``; None: there is none."""
-        line = self.line
-        if line.startswith(start):
-            self._read()
-            return line
+    def take(self, key: bytes) -> bytes | None:
+        """The line of ``key``; None: there is none."""
         while self.line and (found := self.line.partition(b" ")[0].rstrip(b"\n")) <= key:
-            line = self.line
-            self._read()
+            line, self.line = self.line, self.next()
             if found == key:
                 return line
             self.left_out += 1
         return None
-
-    def _read(self) -> None:
-        self.line = self._file.readline()
-        if not self.line.endswith(b"\n"):  # torn off
-            self.line = b""
 
 
 def read_done(path: Path) -> dict[str, Done]:
@@ -166,27 +165,32 @@ def write_failed(path: Path, failed: Mapping[str, tuple[str, str]]) -> None:
 
 def _record(key: bytes, line: bytes, lines: dict[str, bytes]) -> Record | None:
     cost, _, check = line[len(key) + 1 : -1].rpartition(b"\t")
-    if check != b"%08x" % _check(cost, lines) or any(name not in lines for name in REQUIRED):
+    if check != b"%08x" % _check(cost, lines) or not lines.keys() >= _REQUIRED:
         return None
     done = _parse_cost(cost)
     return None if done is None else Record(key, done, lines)
 
 
 def _parse_cost(cost: bytes) -> Done | None:
-    with contextlib.suppress(ValueError):  # a garbled line is no result
+    try:
         audio_s, decode_s, stamp, *channels = cost.split(b"\t")
-        return Done(float(audio_s), float(decode_s), to_text(stamp), *map(int, channels[:1]))
-    return None
+        return Done(float(audio_s), float(decode_s), to_text(stamp), int(channels[0]) if channels else 1)
+    except ValueError:  # a garbled line is no result
+        return None
 
 
 def _keyed_lines(path: Path, separator: bytes) -> Generator[tuple[bytes, bytes], None, None]:
-    """``(id, line)`` of every complete line; a last line without its line end was torn off and is left out."""
+    """``(id, line)`` of every complete line."""
     if not path.is_file():
         return
     with open(path, "rb") as file:
-        for line in file:
-            if line.endswith(b"\n"):
-                yield line.partition(separator)[0].rstrip(b"\n"), line
+        for line in _complete_lines(file):
+            yield line.partition(separator)[0].rstrip(b"\n"), line
+
+
+def _complete_lines(file: IO[bytes]) -> Iterator[bytes]:
+    """The lines of a file; a last one without its line end was torn off and is left out."""
+    return (line for line in file if line.endswith(b"\n"))
 
 
 def _is_torn(path: Path) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from pathlib import Path
 
 import pytest
@@ -296,6 +297,22 @@ def test_shards_are_merged_block_by_block(block_bytes: int, tmp_path: Path, monk
     lines = (tmp_path / "out/1best_recog/text").read_text().splitlines()
     assert [line.split(" ")[0] for line in lines] == ids
     assert sorted(p.name for p in (tmp_path / "out/1best_recog").iterdir()) == ["score", "text", "token"]
+
+
+def test_a_batch_takes_a_block_of_every_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The number of batches is that of the blocks of one file, so looking at all files for each costs nothing."""
+    monkeypatch.setattr(merge_files, "LEAST_BLOCK_BYTES", 100)
+    monkeypatch.setattr(merge_files, "HELD_BYTES", 0)
+    chooser = random.Random(1)
+    lines: list[list[bytes]] = [[] for _ in range(50)]
+    for n in range(5000):
+        chooser.choice(lines).append(b"u%06d\n" % n)
+    paths = [tmp_path / str(n) for n in range(len(lines))]
+    for path, part in zip(paths, lines, strict=True):
+        path.write_bytes(b"".join(part))
+    batches = list(merge_files.merged_lines(paths))
+    assert b"".join(line for batch in batches for line in batch) == b"".join(b"u%06d\n" % n for n in range(5000))
+    assert len(batches) < 5 * max(map(len, lines)) * len(b"u000000\n") / 100
 
 
 def _replace(path: Path, old: str, new: str) -> None:
