@@ -14,16 +14,16 @@ source "$recipe_root/utils/train_processes.sh"
 
 declare_option stage 0 "first stage to run; -1: get the corpus" integer
 declare_option stop_stage 6 "last stage to run" integer
-declare_option data_dir "$recipe_dir/data" "data directories: train, validation (or dev), and the test sets"
-declare_option exp_dir "$recipe_dir/exp" "token list and CMVN, training run, results, packed model"
+declare_option data_dir "$recipe_dir/data" "folder with the data directories: train, validation (or dev), and the test sets"
+declare_option exp_dir "$recipe_dir/exp" "folder for token list, CMVN, training run, results and packed model"
 declare_option train_config "" "architecture and training; default: conf/train.yaml of the recipe, else egs/asr/conf/paraformer_base.yaml"
 declare_option min_count 1 "characters that occur less often in the training text become <unk>" integer
 declare_option further_characters "" "characters to add to those of the training text"
 declare_option cmvn_utterances 2000 "number of evenly spaced utterances for the feature statistics; 0: all" integer
 declare_option lm_config "" "language model of stage 3, for example egs/asr/conf/transformer_lm.yaml; empty: none"
-declare_option lm_data_dir "" "train/text and validation/text of the language model; empty: those of data_dir"
+declare_option lm_data_dir "" "folder with train/text and validation/text for the language model; empty: data_dir"
 declare_option max_epoch "" "number of epochs; empty: from train_config" integer
-declare_option lm_max_epoch "" "the same for the language model" integer
+declare_option lm_max_epoch "" "number of epochs of the language model; empty: from lm_config" integer
 declare_option nbest 5 "number of epochs to average" integer
 declare_option criterion valid,cer_decode,min "what ranks epochs: phase,value,min|max"
 declare_option test_sets test "folders of data_dir to decode, separated by spaces"

@@ -6,6 +6,9 @@ set -euo pipefail
 unset CDPATH # "cd" would go elsewhere, and say where
 here=$(cd "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")" && pwd)
 root=$here/../..
+for argument in "$@"; do # the options are those of infer.sh: nothing is joined to show them
+  case $argument in --help | -h) exec bash "$root/egs/asr/infer.sh" --help ;; esac
+done
 [ -n "${PYTHON:-}" ] || bash "$root/tools/setup.sh"
 python=${PYTHON:-$root/.venv/bin/python}
 output_dir=$here/results_long

@@ -15,7 +15,7 @@ declare_option stage 0 "first stage to run" count
 declare_option stop_stage 3 "last stage to run" count
 declare_option task verification "verification: an embedding per utterance, and trials; diarization: who speaks when" "verification|diarization"
 declare_option model damo/speech_campplus_sv_zh-cn_16k-common "model folder or id"
-declare_option data_dir ./data/test "folder with wav.scp; trials; for diarization segments, reco2num_spk, rttm"
+declare_option data_dir ./data/test "folder with wav.scp and, if there are any, trials; for diarization also segments, reco2num_spk, rttm"
 declare_option output_dir ./results "folder of the results"
 declare_option batch_size 64 "maximum number of utterances read ahead by each job" positive
 declare_option gpu_inference auto "auto: available GPUs of gpuid_list, otherwise CPU; true: require them; false: CPU" "auto|true|false"

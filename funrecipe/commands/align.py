@@ -22,7 +22,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add("scp", metavar="WAV_SCP", type=Path, help="lines 'key path'")
     add("texts", metavar="TEXTS", type=Path, help="lines 'key text'")
-    add("output_dir", metavar="OUT_DIR", type=Path, help="gets timestamp_prediction/{tp_sync,tp_time}")
+    add("output_dir", metavar="OUT_DIR", type=Path, help="folder to write timestamp_prediction/{tp_sync,tp_time} into")
 
 
 def run(args: argparse.Namespace) -> None:

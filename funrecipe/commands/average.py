@@ -9,7 +9,9 @@ from pathlib import Path
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--output_dir", type=Path, required=True, help="folder of a training run")
-    parser.add_argument("--criterion", default="valid,acc,max", help="phase,value,min|max")
+    parser.add_argument(
+        "--criterion", default="valid,acc,max", help="what ranks the epochs: phase,value,min|max (default: %(default)s)"
+    )
     parser.add_argument(
         "--print_criterion", action="store_true", help="print the first criterion of the run, and nothing else"
     )

@@ -14,7 +14,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("first", metavar="A", help="output_dir or 1best_recog of a scored run; with --ref a file of hypotheses")
     add("second", metavar="B", help="the same for the other system")
     add("--ref", help="references; A and B are then files of hypotheses")
-    add("--tokens", default="mixed", choices=("mixed", "char", "word"))
+    add("--tokens", default="mixed", choices=("mixed", "char", "word"), help="what is one token, as in funrecipe score")
     add("--profile", metavar="NAME", help="normalize both sides first (default: none)")
     add("--out", help="write everything as JSON")
 

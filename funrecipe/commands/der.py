@@ -10,12 +10,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("--ref", type=Path, required=True, help="RTTM of the references")
     add("--hyp", type=Path, required=True, help="RTTM of the hypotheses")
-    add("--uem", type=Path, help="score only these parts; default: from the first to the last turn of either side")
+    add("--uem", type=Path, help="score only these parts (default: from the first to the last turn of either side)")
     add(
         "--collar",
         type=float,
         default=0.25,
-        help="seconds around each reference boundary that are not scored (%(default)s)",
+        help="seconds around each reference boundary that are not scored (default: %(default)s)",
     )
     add(
         "--ignore_overlap",

@@ -15,9 +15,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_audio_arguments(parser)
     add("--max_failed", type=int, default=0, metavar="N", help="publish if at most N recordings failed (default: 0)")
     add(
-        "data", metavar="DATA", type=Path, help="wav.scp or a data directory; without --model 1best_recog/text of a run"
+        "data",
+        metavar="DATA",
+        type=Path,
+        help="wav.scp or a data directory; without --model, the 1best_recog/text of a run",
     )
-    add("output_dir", metavar="OUT_DIR", type=Path, help="for xvector.ark, xvector.scp, failed.scp")
+    add("output_dir", metavar="OUT_DIR", type=Path, help="folder to write xvector.ark, xvector.scp and failed.scp into")
 
 
 def run(args: argparse.Namespace) -> None:

@@ -19,7 +19,7 @@ DEFAULT_UTTERANCES = 20
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--model", required=True, help="model folder, or an id of the model zoo that is on disk")
     parser.add_argument("--out", type=Path, required=True, help="the new folder")
-    parser.add_argument("--format", choices=("onnx",), default="onnx")
+    parser.add_argument("--format", choices=("onnx",), default="onnx", help="the only one so far")
     parser.add_argument("--quantize", choices=("int8",), help="also write graphs in int8")
     parser.add_argument(
         "--data_dir",

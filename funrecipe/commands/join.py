@@ -10,8 +10,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     from funrecipe.recordings.formats import FORMATS
 
     add = parser.add_argument
-    add("--piece_dir", type=Path, required=True, help="what 'funrecipe segment' wrote")
-    add("--results", type=Path, required=True, help="1best_recog of the run that decoded it")
+    add("--piece_dir", type=Path, required=True, help="folder that 'funrecipe segment' wrote")
+    add("--results", type=Path, required=True, help="1best_recog of the run that decoded the pieces")
     add(
         "--speakers",
         type=Path,
@@ -22,13 +22,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=int,
         help="number of speakers of each recording (default: --reco2num_spk, else estimated)",
     )
-    add("--reco2num_spk", type=Path, help="lines 'recording number'")
+    add("--reco2num_spk", type=Path, help="lines 'recording number': how many speak in it")
     add("--punc_model", help="punctuation: folder or id")
     add("--model", help="recognizer, whose configuration.json names the punctuation model that is 'auto'")
     add("--text_rules", default="1.4", help="how punctuation is written: 0.7, 0.8 or 1.4 (default: %(default)s)")
     add("--formats", default="", help=f"some of {', '.join(FORMATS)}, into OUT_DIR/transcripts")
     add("--max_failed", type=int, default=0, help="publish if at most N recordings failed (default: %(default)s)")
-    add("output_dir", metavar="OUT_DIR", type=Path, help="gets 1best_recog")
+    add("output_dir", metavar="OUT_DIR", type=Path, help="folder to write 1best_recog into")
 
 
 def run(args: argparse.Namespace) -> None:

@@ -23,7 +23,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def add_backend_arguments(parser: argparse.ArgumentParser) -> None:
     """What any job of Slurm is run with."""
-    parser.add_argument("--backend_opts", type=Path, help="settings of Slurm (default: ~/.config/funrecipe/slurm.yaml)")
+    parser.add_argument(
+        "--backend_opts", type=Path, help="file of Slurm settings (default: ~/.config/funrecipe/slurm.yaml)"
+    )
     parser.add_argument("--max_retries", type=int, default=1, help="retries of a failed job, on another Slurm node")
     parser.add_argument(
         "--on_interrupt",

@@ -21,10 +21,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("--model", help="model folder, or an id of the model zoo that is on disk")
     add("--data_dir", type=Path, help="Kaldi data directory")
-    add("--output_dir", type=Path, required=True)
-    add("--njob", type=positive, default=64, help="shards, one job each; on this machine's CPU (default: %(default)s)")
+    add("--output_dir", type=Path, required=True, help="folder of the run")
+    add(
+        "--njob", type=positive, default=64, help="number of CPU jobs, at most one per utterance (default: %(default)s)"
+    )
     add("--batch_size", type=positive, default=64, help="most utterances in a batch on the CPU (default: %(default)s)")
-    add("--gpu_inference", choices=("auto", *BOOLEAN), default="auto")
+    add(
+        "--gpu_inference",
+        choices=("auto", *BOOLEAN),
+        default="auto",
+        help="auto: GPUs if there are any, else the CPU; true: GPUs; false: CPU",
+    )
     add("--gpuid_list", default="0,1", help="GPUs of this machine to use, one job each (default: %(default)s)")
     add("--ncpu", type=positive, help="threads per job (default: cores / jobs)")
     add("--checkpoint_dir", type=Path, help="folder of a fine-tuning run")

@@ -9,7 +9,9 @@ from pathlib import Path
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("output_dir", type=Path, help="output_dir of infer.sh")
     parser.add_argument("--watch", action="store_true", help="wait with a progress bar until the run has ended")
-    parser.add_argument("--data_dir", type=Path, help="a score counts only for the texts there (default: the plan's)")
+    parser.add_argument(
+        "--data_dir", type=Path, help="show the score only if it is of the texts in this folder (default: the plan's)"
+    )
 
 
 def run(args: argparse.Namespace) -> None:

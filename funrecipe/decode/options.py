@@ -147,7 +147,7 @@ class DecodeOptions:
     )
     max_piece_s: float | None = _option(
         float,
-        f"cut audio longer than this many seconds into pieces (default {DEFAULT_MAX_PIECE_S:g}; 0: never)",
+        f"cut audio longer than this many seconds into pieces; 0: never; not set: {DEFAULT_MAX_PIECE_S:g}",
         low=0,
         is_for_search=False,
     )

@@ -54,7 +54,7 @@ class ScoreOptions:
         choices=("strict", "present", "error"),
     )
     partial_text: str = _option(
-        "results without a text in --data_dir: left out (default), or with false an error",
+        "true (default): leave out results without a text in --data_dir; false: refuse them",
         default="true",
         choices=BOOLEAN,
     )

@@ -61,7 +61,7 @@ class TrainOptions:
     batch_unit: str = setting(
         "",
         "model_frames (of the encoder: 60 ms for Paraformer, 40 ms for conv2d), fbank_frames (10 ms), ms, tokens "
-        "or utterances; default: model_frames for small data, ms for large data",
+        "or utterances; empty: model_frames for small data, ms for large data",
     )
     num_workers: int = setting(
         1, "threads (for a GPU: processes) that read audio and compute features; 0: the training thread"
@@ -84,7 +84,7 @@ class TrainOptions:
     rir_scp: str = setting("", "list of room impulse responses, one 'ID PATH' per line")
     reverb_probability: float = setting(0.5, "share of the utterances that reverberation is added to")
     specaug: str | None = setting(None, "feature masking: specaug, specaug_lfr or none")
-    specaug_conf: dict[str, Any] = setting(dict, "settings of specaug")
+    specaug_conf: dict[str, Any] = setting(dict, "settings of the feature masking")
     # model
     model_conf: dict[str, Any] = setting(
         dict, "loss settings (ctc_weight, lsm_weight, ...), merged over those of config.yaml"
@@ -120,7 +120,7 @@ class TrainOptions:
     )
     scheduler_conf: dict[str, Any] = setting(dict, "settings of the schedule")
     grad_clip: float = setting(5.0, "gradients are clipped to this norm; 0: no clipping")
-    grad_clip_type: float = setting(2.0, "order of that norm")
+    grad_clip_type: float = setting(2.0, "order of the norm of grad_clip")
     precision: str = setting(
         "fp32", "fp32, bf16, fp16 (GPU only), or auto: bf16 where the device is faster with it, otherwise fp32"
     )
