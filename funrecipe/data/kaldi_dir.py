@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from operator import attrgetter
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from funrecipe.data.list_file import Problem, read_unique_lines
+from funrecipe.data.list_file import ListLine, Problem, read_unique_lines
 from funrecipe.errors import DataError, UnsafeFileError, list_problems
 
 
@@ -98,11 +98,12 @@ def read_scp(path: str | Path, *, allow_pipes: bool = False) -> tuple[Utterance,
         DataError, UnsafeFileError: as ``read_data_dir``.
     """
     problems: list[Problem] = []
-    recordings = _read_recordings(Path(path), problems, allow_pipes=allow_pipes)
+    lines = read_unique_lines(Path(path), problems, warn_unsorted=True).lines()
+    recordings = list(recordings_in(lines, Path(path), problems, allow_pipes=allow_pipes))
     if not recordings:
         problems.append(Problem("no usable utterance", str(path)))
     raise_for_errors_in(problems, Path(path), "fix the lines, or remove them")
-    return tuple(recordings[key] for key in sorted(recordings))
+    return tuple(sorted(recordings, key=attrgetter("utt_id")))
 
 
 def read_texts(path: str | Path) -> dict[str, str]:
@@ -130,12 +131,12 @@ def check_data_dir(data_dir: str | Path, *, allow_pipes: bool = False) -> DataDi
     """
     folder = require_lists(data_dir)
     problems: list[Problem] = []
-    recordings = _read_recordings(folder / "wav.scp", problems, allow_pipes=allow_pipes)
+    lines = read_unique_lines(folder / "wav.scp", problems, warn_unsorted=True).lines()
+    utterances = list(recordings_in(lines, folder / "wav.scp", problems, allow_pipes=allow_pipes))
     if is_listed(folder / "segments"):
+        recordings = {recording.utt_id: recording for recording in utterances}
         utterances = _read_segments(folder / "segments", recordings, problems)
-    else:
-        utterances = list(recordings.values())
-    del recordings
+        del recordings
     if not utterances:
         problems.append(Problem("no usable utterance", str(folder / "wav.scp")))
     ids = {utterance.utt_id: utterance.utt_id for utterance in utterances}
@@ -194,66 +195,54 @@ def resolve_audio(audio: str, folder: str) -> str:
     return audio
 
 
-def _read_recordings(path: Path, problems: list[Problem], *, allow_pipes: bool) -> dict[str, Utterance]:
-    lines = read_unique_lines(path, problems, warn_unsorted=True)
-    recordings = {}
+def recordings_in(
+    lines: Iterable[ListLine], path: Path, problems: list[Problem], *, allow_pipes: bool
+) -> Iterator[Utterance]:
+    """The recordings of ``wav.scp``; a line that cannot be used becomes a problem."""
     name, folder = str(path), str(path.parent)
-    for (key, audio), number in zip(lines.values.items(), lines.numbers):
-        if recording := recording_of(key, audio, name, number, folder, problems, allow_pipes=allow_pipes):
-            recordings[key] = recording
-    return recordings
-
-
-def recording_of(
-    key: str, audio: str, name: str, number: int, folder: str, problems: list[Problem], *, allow_pipes: bool
-) -> Utterance | None:
-    """One line of ``wav.scp``; None, and a problem, where it cannot be used."""
-    if not audio:
-        problems.append(Problem(f"no path after the id '{key}'", f"{name}:{number}"))
-        return None
-    if audio.startswith("|"):
-        problems.append(Problem(f"'{key}' is an output pipe: {audio}", f"{name}:{number}", is_unsafe=True))
-        return None
-    if not audio.endswith("|"):
-        audio = resolve_audio(audio, folder)
-    elif not allow_pipes:
-        problems.append(Problem(f"'{key}' would run a command: {audio}", f"{name}:{number}", is_unsafe=True))
-        return None
-    return Utterance(key, audio, None, None, key, name, number)
+    for number, key, audio in lines:
+        if not audio:
+            problems.append(Problem(f"no path after the id '{key}'", f"{name}:{number}"))
+        elif audio.startswith("|"):
+            problems.append(Problem(f"'{key}' is an output pipe: {audio}", f"{name}:{number}", is_unsafe=True))
+        elif audio.endswith("|") and not allow_pipes:
+            problems.append(Problem(f"'{key}' would run a command: {audio}", f"{name}:{number}", is_unsafe=True))
+        else:
+            place = audio if audio.endswith("|") else resolve_audio(audio, folder)
+            yield Utterance(key, place, None, None, key, name, number)
 
 
 def _read_segments(path: Path, recordings: dict[str, Utterance], problems: list[Problem]) -> list[Utterance]:
-    """``utterance recording start end`` in seconds; an end of -1 is the end of the recording."""
-    utterances, used = [], set()
     lines = read_unique_lines(path, problems)
-    name = str(path)
-    for (key, value), number in zip(lines.values.items(), lines.numbers):
-        used.add(value.split(maxsplit=1)[0] if value else "")
-        if segment := segment_of(key, value, name, number, recordings, problems):
-            utterances.append(segment)
+    utterances = list(segments_in(lines.lines(), path, recordings, problems))
+    used = {value.split(maxsplit=1)[0] if value else "" for value in lines.values.values()}
     unused = ((r.utt_id, r.where) for r in recordings.values() if r.utt_id not in used)
     _warn_of_group("recording without a segment", unused, problems)
     return utterances
 
 
-def segment_of(
-    key: str, value: str, name: str, number: int, recordings: Mapping[str, Utterance], problems: list[Problem]
-) -> Utterance | None:
-    """One line of ``segments``; None, and a problem, where it cannot be used."""
-    where = f"{name}:{number}"
-    fields = value.split()
-    if len(fields) != 3:
-        problems.append(Problem(f"expected 'ID RECORDING START END', found {len(fields) + 1} fields", where))
-        return None
-    recording = recordings.get(fields[0])
-    start_s, end_s = parse_number(fields[1]), parse_number(fields[2])
-    if recording is None:
-        problems.append(Problem(f"recording '{fields[0]}' of '{key}' is not in wav.scp", where))
-        return None
-    if start_s is None or end_s is None or start_s < 0 or not (end_s > start_s or end_s == -1):
-        problems.append(Problem(f"'{key}' has invalid times: '{fields[1]}' to '{fields[2]}' seconds", where))
-        return None
-    return Utterance(key, recording.audio, start_s, None if end_s == -1 else end_s, recording.utt_id, name, number)
+def segments_in(
+    lines: Iterable[ListLine], path: Path, recordings: Mapping[str, Utterance], problems: list[Problem]
+) -> Iterator[Utterance]:
+    """The utterances of ``segments``; a line that cannot be used becomes a problem.
+
+    ``utterance recording start end`` in seconds; an end of -1 is the end of the recording.
+    """
+    name = str(path)
+    for number, key, value in lines:
+        where, fields = f"{name}:{number}", value.split()
+        if len(fields) != 3:
+            problems.append(Problem(f"expected 'ID RECORDING START END', found {len(fields) + 1} fields", where))
+            continue
+        recording = recordings.get(fields[0])
+        start_s, end_s = parse_number(fields[1]), parse_number(fields[2])
+        if recording is None:
+            problems.append(Problem(f"recording '{fields[0]}' of '{key}' is not in wav.scp", where))
+        elif start_s is None or end_s is None or start_s < 0 or not (end_s > start_s or end_s == -1):
+            problems.append(Problem(f"'{key}' has invalid times: '{fields[1]}' to '{fields[2]}' seconds", where))
+        else:
+            end = None if end_s == -1 else end_s
+            yield Utterance(key, recording.audio, start_s, end, recording.utt_id, name, number)
 
 
 def _read_texts(path: Path, ids: dict[str, str], source: Path, problems: list[Problem]) -> dict[str, str] | None:

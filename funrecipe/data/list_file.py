@@ -65,6 +65,9 @@ class UniqueLines:
         """(key, line number) of every line."""
         return zip(self.values, self.numbers)
 
+    def lines(self) -> Iterator[ListLine]:
+        return (ListLine(number, key, value) for (key, value), number in zip(self.values.items(), self.numbers))
+
 
 def read_unique_lines(
     path: Path, problems: list[Problem], *, keys: Mapping[str, str] | None = None, warn_unsorted: bool = False

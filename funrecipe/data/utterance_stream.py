@@ -13,9 +13,9 @@ from funrecipe.data.kaldi_dir import (
     is_listed,
     parse_number,
     raise_for_errors_in,
-    recording_of,
+    recordings_in,
     require_lists,
-    segment_of,
+    segments_in,
 )
 from funrecipe.data.list_file import ListLine, Problem, unique_in_order, usable_lines
 
@@ -50,15 +50,19 @@ class UtteranceStream:
         Raises:
             DataError, UnsafeFileError: after the last one, where the lists have errors.
         """
-        recordings = self._recordings()
-        utterances = self._segments({r.utt_id: r for r in recordings}) if self._has_segments else recordings
-        lines, bad_durations = self._durations(), self._problems[2, 3]
-        line = next(lines, None)
+        lines, problems = self._lines("wav.scp")
+        utterances = recordings_in(lines, self.folder / "wav.scp", problems, allow_pipes=self._allow_pipes)
+        if self._has_segments:
+            recordings = {recording.utt_id: recording for recording in utterances}
+            lines, problems = self._lines("segments")
+            utterances = segments_in(lines, self.folder / "segments", recordings, problems)
+        durations, bad_durations = self._durations(), self._problems[2, 3]
+        line = next(durations, None)
         is_empty = True
         for utterance in utterances:
             is_empty = False
             while line is not None and line.key < utterance.utt_id:
-                line = next(lines, None)
+                line = next(durations, None)
             seconds = None
             if line is not None and line.key == utterance.utt_id:
                 seconds = parse_number(line.value)
@@ -66,7 +70,7 @@ class UtteranceStream:
                     what = f"'{line.value}' is not a duration in seconds for '{line.key}'"
                     bad_durations.append(Problem(what, str(self.folder / "utt2dur")))
             yield utterance, seconds
-        for _ in lines:
+        for _ in durations:
             pass
         if is_empty:
             self._problems[1, 3].append(Problem("no usable utterance", str(self.folder / "wav.scp")))
@@ -75,21 +79,6 @@ class UtteranceStream:
     @property
     def _source(self) -> str:
         return "segments" if self._has_segments else "wav.scp"
-
-    def _recordings(self) -> Iterator[Utterance]:
-        lines, problems = self._lines("wav.scp")
-        name, folder = str(self.folder / "wav.scp"), str(self.folder)
-        for number, key, audio in lines:
-            found = recording_of(key, audio, name, number, folder, problems, allow_pipes=self._allow_pipes)
-            if found is not None:
-                yield found
-
-    def _segments(self, recordings: dict[str, Utterance]) -> Iterator[Utterance]:
-        lines, problems = self._lines("segments")
-        name = str(self.folder / "segments")
-        for number, key, value in lines:
-            if (found := segment_of(key, value, name, number, recordings, problems)) is not None:
-                yield found
 
     def _durations(self) -> Iterator[ListLine]:
         if not is_listed(self.folder / "utt2dur"):

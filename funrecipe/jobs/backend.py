@@ -7,13 +7,15 @@ not decide whether a job is finished: the files of the shard prove that.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import sys
+import time
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any, ClassVar, Protocol
 
 from funrecipe.jobs.plan import Job, Plan
 from funrecipe.processes import LOCK_FD_VARIABLE, PARENT_VARIABLE
@@ -89,6 +91,50 @@ class Backend(Protocol):
     def cancel(self) -> None:
         """End everything. May be called after everything has ended, and more than once."""
         ...
+
+
+class ProcessBackend:
+    """What back ends share that start processes on this machine, each the leader of its group, and end with them."""
+
+    can_leave = False
+    grace_s: ClassVar[float]  # after the polite signal, how long before what is left is killed
+
+    def __init__(self, plan: Plan) -> None:
+        self.plan = plan
+        self.outcomes: dict[int, Outcome] = {}
+        self._started: list[Any] = []  # with a ``process`` each
+
+    def _collect(self, started: Any, code: int) -> None:
+        """Note the outcome of every job of what has ended with ``code``."""
+        raise NotImplementedError
+
+    def poll(self) -> bool:
+        for started in list(self._started):
+            code = started.process.poll()
+            if code is not None:
+                self._started.remove(started)
+                self._collect(started, code)
+        return bool(self._started)
+
+    def notice(self) -> str:
+        return ""
+
+    def leave(self) -> None:
+        """The processes end with this one."""
+
+    def cancel(self) -> None:
+        """End every process group: politely, then not."""
+        for number in (signal.SIGTERM, signal.SIGKILL):
+            for started in self._started:
+                signal_group(started, number)
+            deadline = time.monotonic() + self.grace_s
+            while self.poll() and time.monotonic() < deadline:
+                time.sleep(0.05)
+
+
+def signal_group(started: Any, number: signal.Signals) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(started.process.pid, number)
 
 
 def worker_command(plan: Plan, jobs: Sequence[Job]) -> list[str]:

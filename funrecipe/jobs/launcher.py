@@ -6,25 +6,29 @@ place of the word JOB, and ends with 0 when all have. Until then it reports noth
 
 from __future__ import annotations
 
-import contextlib
 import os
 import re
 import shlex
 import shutil
 import signal
 import subprocess
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from funrecipe.errors import UsageError
 from funrecipe.jobs import joblog
-from funrecipe.jobs.backend import THREAD_VARIABLES, Outcome, worker_command, worker_environment
+from funrecipe.jobs.backend import (
+    THREAD_VARIABLES,
+    Outcome,
+    ProcessBackend,
+    signal_group,
+    worker_command,
+    worker_environment,
+)
 from funrecipe.jobs.backend_options import BackendOptions
 from funrecipe.jobs.plan import Job, Plan
 from funrecipe.jobs.status import clear_status, read_status
 
-TERM_GRACE_S = 15.0  # such scripts take a moment to end their jobs in the queue
 LOG_NAME = "launcher.log"
 _PASSED_ON = ("PYTHONPATH", "PYTHONUTF8", "PYTHONUNBUFFERED", "PYTHONSAFEPATH", "LC_ALL", *THREAD_VARIABLES)
 # Launchers put the command into a shell script, with quotes only around what has spaces.
@@ -38,19 +42,17 @@ class _Call:
     stopped: tuple[int, str] | None = None
 
 
-class LauncherBackend:
+class LauncherBackend(ProcessBackend):
     """One call of the launcher for each run of consecutive jobs that are not finished."""
 
     poll_s = 1.0
-    can_leave = False
+    grace_s = 15.0  # such scripts take a moment to end their jobs in the queue
 
     def __init__(self, plan: Plan, jobs: Sequence[Job], options: BackendOptions) -> None:
-        self.plan = plan
-        self.outcomes: dict[int, Outcome] = {}
+        super().__init__(plan)
         self._launcher = split_launcher(options.launcher)
         self._command = self._plain_command()
         self._ranges = consecutive([job.number for job in jobs])
-        self._calls: list[_Call] = []
 
     def start(self) -> None:
         for numbers in self._ranges:
@@ -69,20 +71,12 @@ class LauncherBackend:
                     stderr=subprocess.STDOUT,
                     start_new_session=True,
                 )
-            self._calls.append(_Call(process, numbers))
-
-    def poll(self) -> bool:
-        for call in list(self._calls):
-            code = call.process.poll()
-            if code is not None:
-                self._calls.remove(call)
-                self._collect(call, code)
-        return bool(self._calls)
+            self._started.append(_Call(process, numbers))
 
     def running(self) -> list[int]:
         """Those whose worker has said something and not yet that it has ended."""
         found = []
-        for call in self._calls:
+        for call in self._started:
             for number in call.numbers:
                 status = read_status(self.plan.shard_folder(number))
                 if status.updated and status.code is None:
@@ -91,24 +85,10 @@ class LauncherBackend:
 
     def stop(self, number: int, reason: str) -> None:
         """A launcher cannot end one of its jobs: all of its call end."""
-        for call in self._calls:
+        for call in self._started:
             if number in call.numbers and call.stopped is None:
                 call.stopped = (number, reason)
-                _signal_group(call, signal.SIGTERM)
-
-    def notice(self) -> str:
-        return ""
-
-    def leave(self) -> None:
-        """A launcher's jobs are its own to end."""
-
-    def cancel(self) -> None:
-        for number in (signal.SIGTERM, signal.SIGKILL):
-            for call in self._calls:
-                _signal_group(call, number)
-            deadline = time.monotonic() + TERM_GRACE_S
-            while self.poll() and time.monotonic() < deadline:
-                time.sleep(0.05)
+                signal_group(call, signal.SIGTERM)
 
     @property
     def _log_pattern(self) -> str:
@@ -177,8 +157,3 @@ def consecutive(numbers: Sequence[int]) -> list[range]:
         else:
             found.append(range(number, number + 1))
     return found
-
-
-def _signal_group(call: _Call, number: signal.Signals) -> None:
-    with contextlib.suppress(ProcessLookupError):
-        os.killpg(call.process.pid, number)

@@ -12,15 +12,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from funrecipe.jobs import joblog
-from funrecipe.jobs.backend import Outcome, worker_command, worker_environment
+from funrecipe.jobs.backend import Outcome, ProcessBackend, signal_group, worker_command, worker_environment
 from funrecipe.jobs.forked import ForkedWorker, ForkedWorkers, groups_of
 from funrecipe.jobs.plan import Job, Plan
 from funrecipe.jobs.resources import Layout, lay_out
 from funrecipe.jobs.status import clear_status, read_status
 from funrecipe.processes import PARENT_VARIABLE
-
-# After the polite signal, how long a worker may take before it is killed.
-TERM_GRACE_S = 5.0
 
 
 def layout_of(plan: Plan) -> Layout:
@@ -44,20 +41,18 @@ class _Worker:
     stopped: str = ""
 
 
-class LocalBackend:
+class LocalBackend(ProcessBackend):
     """``max_running`` processes; where there are more jobs than that, a process decodes several of them, one after the
     other. On the CPU with one thread each, the model is loaded once for all of them (``jobs.forked``)."""
 
     poll_s = 0.2
-    can_leave = False
+    grace_s = 5.0
 
     def __init__(self, plan: Plan, jobs: Sequence[Job]) -> None:
-        self.plan = plan
-        self.outcomes: dict[int, Outcome] = {}
+        super().__init__(plan)
         self.layout = layout_of(plan)
         width = max(1, min(self.layout.max_running, len(jobs)))
         self._jobs, self._groups = list(jobs), groups_of(jobs, width) if jobs else []
-        self._workers: list[_Worker] = []
 
     def start(self) -> None:
         for job in self._jobs:
@@ -71,7 +66,7 @@ class LocalBackend:
         else:
             processes = [self._start_process(slot) for slot in range(len(self._groups))]
         started = time.monotonic()
-        self._workers = [_Worker(process, group, started) for process, group in zip(processes, self._groups)]
+        self._started = [_Worker(process, group, started) for process, group in zip(processes, self._groups)]
 
     def _start_process(self, slot: int) -> subprocess.Popen[bytes]:
         group = self._groups[slot]
@@ -91,43 +86,18 @@ class LocalBackend:
         environment["CUDA_VISIBLE_DEVICES"] = self.layout.gpus[slot % len(self.layout.gpus)] or ""
         return environment | {PARENT_VARIABLE: str(os.getpid())}
 
-    def poll(self) -> bool:
-        for worker in list(self._workers):
-            code = worker.process.poll()
-            if code is not None:
-                self._workers.remove(worker)
-                if code != 0:  # commands of wav.scp that a killed worker was reading from
-                    _signal_group(worker, signal.SIGKILL)
-                self._collect(worker, code)
-        return bool(self._workers)
-
     def running(self) -> list[int]:
         """The first job of each worker that has not ended."""
-        for worker in self._workers:
+        for worker in self._started:
             while worker.at < len(worker.jobs) and self._status_code(worker.jobs[worker.at]) is not None:
                 worker.at += 1
-        return [worker.jobs[worker.at].number for worker in self._workers if worker.at < len(worker.jobs)]
+        return [worker.jobs[worker.at].number for worker in self._started if worker.at < len(worker.jobs)]
 
     def stop(self, number: int, reason: str) -> None:
-        for worker in self._workers:
+        for worker in self._started:
             if any(job.number == number for job in worker.jobs):
                 worker.stopped = reason
-                _signal_group(worker, signal.SIGKILL)  # a stopped or blocked process does not heed another
-
-    def notice(self) -> str:
-        return ""
-
-    def leave(self) -> None:
-        """Processes end with their launcher."""
-
-    def cancel(self) -> None:
-        """End every process group: politely, then not."""
-        for number in (signal.SIGTERM, signal.SIGKILL):
-            for worker in self._workers:
-                _signal_group(worker, number)
-            deadline = time.monotonic() + TERM_GRACE_S
-            while self.poll() and time.monotonic() < deadline:
-                time.sleep(0.05)
+                signal_group(worker, signal.SIGKILL)  # a stopped or blocked process does not heed another
 
     def _status_code(self, job: Job) -> int | None:
         return read_status(self.plan.shard_folder(job.number)).code
@@ -135,6 +105,8 @@ class LocalBackend:
     def _collect(self, worker: _Worker, code: int) -> None:
         """The outcome of each job. If a worker ended without reporting it, the job that it was running gets its
         status, and a last line in the log, which a killed worker cannot write; later jobs were not started."""
+        if code != 0:  # commands of wav.scp that a killed worker was reading from
+            signal_group(worker, signal.SIGKILL)
         culprit = None
         for job in worker.jobs:
             status_code = self._status_code(job)
@@ -150,8 +122,3 @@ class LocalBackend:
             culprit = culprit or job.number
             with contextlib.suppress(OSError), open(self.plan.log_path(job.number), "a", encoding="utf-8") as log:
                 log.write(last_words)
-
-
-def _signal_group(worker: _Worker, number: signal.Signals) -> None:
-    with contextlib.suppress(ProcessLookupError):
-        os.killpg(worker.process.pid, number)

@@ -18,6 +18,7 @@ from funrecipe.models.positions import (
     RelativePositionalEncoding,
     ScaledPositionalEncoding,
 )
+from funrecipe.models.transformer import ResidualLayer
 
 
 class ConvolutionModule(nn.Module):
@@ -42,7 +43,7 @@ class ConvolutionModule(nn.Module):
         return self.pointwise_conv2(x.transpose(1, 2))
 
 
-class ConformerLayer(nn.Module):
+class ConformerLayer(ResidualLayer):
     """Half-step feed-forward (macaron), self-attention, convolution, feed-forward. FunASR: EncoderLayer."""
 
     def __init__(
@@ -57,7 +58,7 @@ class ConformerLayer(nn.Module):
         conv_kernel: int | None,
         normalize_before: bool,
     ) -> None:
-        super().__init__()
+        super().__init__(dropout, normalize_before=normalize_before)
         self.self_attn = self_attn
         self.feed_forward = FeedForward(dim, linear_units, dropout, act)
         self.norm_ff = LayerNorm(dim)
@@ -70,8 +71,6 @@ class ConformerLayer(nn.Module):
             self.norm_conv = LayerNorm(dim)
             self.norm_final = LayerNorm(dim)
         self.ff_scale = 0.5 if macaron else 1.0
-        self.dropout = nn.Dropout(dropout)
-        self.normalize_before = normalize_before
 
     def forward(
         self, x: Tensor, mask: Tensor, table: Tensor | None, shift_lens: Tensor | None, conv_mask: Tensor | None
@@ -82,17 +81,12 @@ class ConformerLayer(nn.Module):
             return self.self_attn(y, y, mask) if table is None else self.self_attn(y, y, mask, table, shift_lens)
 
         if self.feed_forward_macaron is not None:
-            x = self._residual(x, self.norm_ff_macaron, self.feed_forward_macaron, self.ff_scale)
+            x = self._residual(x, self.norm_ff_macaron, lambda y: self.ff_scale * self.feed_forward_macaron(y))
         x = self._residual(x, self.norm_mha, attend)
         if self.conv_module is not None:
             x = self._residual(x, self.norm_conv, lambda y: self.conv_module(y, conv_mask))
-        x = self._residual(x, self.norm_ff, self.feed_forward, self.ff_scale)
+        x = self._residual(x, self.norm_ff, lambda y: self.ff_scale * self.feed_forward(y))
         return x if self.conv_module is None else self.norm_final(x)
-
-    def _residual(self, x: Tensor, norm: nn.Module, branch: Any, scale: float = 1.0) -> Tensor:
-        if self.normalize_before:
-            return x + scale * self.dropout(branch(norm(x)))
-        return norm(x + scale * self.dropout(branch(x)))
 
 
 class ConformerEncoder(nn.Module):

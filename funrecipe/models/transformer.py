@@ -18,7 +18,21 @@ def causal_mask(size: int, device: torch.device) -> Tensor:
     return torch.ones(size, size, dtype=torch.bool, device=device).tril()
 
 
-class TransformerEncoderLayer(nn.Module):
+class ResidualLayer(nn.Module):
+    """A layer whose branches are added to their input, with layer norm before or (``normalize_before`` False) after."""
+
+    def __init__(self, dropout: float, *, normalize_before: bool) -> None:
+        super().__init__()
+        self.dropout = nn.Dropout(dropout)
+        self.normalize_before = normalize_before
+
+    def _residual(self, x: Tensor, norm: nn.Module, branch: Any) -> Tensor:
+        if self.normalize_before:
+            return x + self.dropout(branch(norm(x)))
+        return norm(x + self.dropout(branch(x)))
+
+
+class TransformerEncoderLayer(ResidualLayer):
     """Self-attention and feed-forward. FunASR: EncoderLayer."""
 
     def __init__(
@@ -31,31 +45,27 @@ class TransformerEncoderLayer(nn.Module):
         *,
         normalize_before: bool = True,
     ) -> None:
-        super().__init__()
+        super().__init__(dropout, normalize_before=normalize_before)
         self.self_attn = MultiHeadedAttention(heads, dim, attention_dropout)
         self.feed_forward = FeedForward(dim, linear_units, dropout)
         self.norm1, self.norm2 = LayerNorm(dim), LayerNorm(dim)
-        self.dropout = nn.Dropout(dropout)
-        self.normalize_before = normalize_before
 
     def forward(self, x: Tensor, mask: Tensor) -> Tensor:
         """``x`` (B, T, D), ``mask`` (B, 1 or T, T) -> (B, T, D)."""
-        if self.normalize_before:
-            y = self.norm1(x)
-            x = x + self.dropout(self.self_attn(y, y, mask))
-            return x + self.dropout(self.feed_forward(self.norm2(x)))
-        x = self.norm1(x + self.dropout(self.self_attn(x, x, mask)))
-        return self.norm2(x + self.dropout(self.feed_forward(x)))
+        x = self._residual(x, self.norm1, lambda y: self.self_attn(y, y, mask))
+        return self._residual(x, self.norm2, self.feed_forward)
 
     def step(self, x: Tensor, past: tuple[Tensor, Tensor], key_mask: Tensor) -> tuple[Tensor, tuple[Tensor, Tensor]]:
         """One token of K hypotheses per utterance, causally; arguments as MultiHeadedAttention.step."""
-        if self.normalize_before:
-            context, longer = self.self_attn.step(self.norm1(x), past, key_mask)
-            x = x + context
-            return x + self.feed_forward(self.norm2(x)), longer
-        context, longer = self.self_attn.step(x, past, key_mask)
-        x = self.norm1(x + context)
-        return self.norm2(x + self.feed_forward(x)), longer
+        longer = past
+
+        def attend(y: Tensor) -> Tensor:
+            nonlocal longer
+            context, longer = self.self_attn.step(y, past, key_mask)
+            return context
+
+        x = self._residual(x, self.norm1, attend)
+        return self._residual(x, self.norm2, self.feed_forward), longer
 
 
 class TransformerEncoder(nn.Module):
@@ -114,7 +124,7 @@ class TransformerEncoder(nn.Module):
         return x, lens
 
 
-class TransformerDecoderLayer(nn.Module):
+class TransformerDecoderLayer(ResidualLayer):
     """Causal self-attention, attention to the encoder, feed-forward. FunASR: DecoderLayer."""
 
     def __init__(
@@ -128,13 +138,11 @@ class TransformerDecoderLayer(nn.Module):
         *,
         normalize_before: bool = True,
     ) -> None:
-        super().__init__()
+        super().__init__(dropout, normalize_before=normalize_before)
         self.self_attn = MultiHeadedAttention(heads, dim, self_dropout)
         self.src_attn = MultiHeadedAttention(heads, dim, src_dropout)
         self.feed_forward = FeedForward(dim, linear_units, dropout)
         self.norm1, self.norm2, self.norm3 = LayerNorm(dim), LayerNorm(dim), LayerNorm(dim)
-        self.dropout = nn.Dropout(dropout)
-        self.normalize_before = normalize_before
 
     def forward(self, x: Tensor, mask: Tensor, memory: Tensor, memory_mask: Tensor) -> Tensor:
         """``x`` (B, U, D), ``mask`` (B, U, U), ``memory`` (B, T, D), ``memory_mask`` (B, 1, T) -> (B, U, D)."""
@@ -164,11 +172,6 @@ class TransformerDecoderLayer(nn.Module):
         x = self._residual(x, self.norm1, attend_self)
         x = self._residual(x, self.norm2, attend_memory)
         return self._residual(x, self.norm3, self.feed_forward), longer
-
-    def _residual(self, x: Tensor, norm: nn.Module, branch: Any) -> Tensor:
-        if self.normalize_before:
-            return x + self.dropout(branch(norm(x)))
-        return norm(x + self.dropout(branch(x)))
 
 
 class DecoderMemory(NamedTuple):

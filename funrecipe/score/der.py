@@ -40,12 +40,7 @@ class DiarizationErrors:
         return math.inf if self.error_s else math.nan
 
     def __add__(self, other: DiarizationErrors) -> DiarizationErrors:
-        return DiarizationErrors(
-            self.speech_s + other.speech_s,
-            self.missed_s + other.missed_s,
-            self.false_alarm_s + other.false_alarm_s,
-            self.confused_s + other.confused_s,
-        )
+        return DiarizationErrors(*(getattr(self, name) + getattr(other, name) for name in self.__dataclass_fields__))
 
     def as_json(self) -> dict[str, float | None]:
         seconds = {name: round(getattr(self, name), 3) for name in self.__dataclass_fields__}

@@ -28,12 +28,7 @@ class VadErrors:
     false_alarm_ms: int = 0
 
     def __add__(self, other: VadErrors) -> VadErrors:
-        return VadErrors(
-            self.speech_ms + other.speech_ms,
-            self.silence_ms + other.silence_ms,
-            self.missed_ms + other.missed_ms,
-            self.false_alarm_ms + other.false_alarm_ms,
-        )
+        return VadErrors(*(getattr(self, name) + getattr(other, name) for name in self.__dataclass_fields__))
 
     @property
     def miss_rate(self) -> float:
