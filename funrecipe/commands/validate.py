@@ -6,7 +6,9 @@ import argparse
 from pathlib import Path
 
 from funrecipe.data.fix_dir import write_fixed_dir
-from funrecipe.data.kaldi_dir import check_data_dir
+from funrecipe.data.kaldi_dir import DataDir, check_data_dir
+from funrecipe.data.list_check import ListCheck
+from funrecipe.data.list_file import Problem
 from funrecipe.errors import list_problems
 
 
@@ -24,20 +26,30 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    data = check_data_dir(args.data_dir, allow_pipes=args.allow_pipes == "true")
-    if data.warnings:
-        print(f"{len(data.warnings)} warnings\n{list_problems([str(problem) for problem in data.warnings])}")
+    allow_pipes = args.allow_pipes == "true"
     if args.fix is not None:
-        kept = write_fixed_dir(data, args.fix)
-        if data.errors:
-            print(f"{len(data.errors)} errors\n{list_problems([str(problem) for problem in data.errors])}")
-        left_out = len(data.utterances) - len(kept)
-        without_text = f", {left_out} without text left out" if left_out else ""
-        print(f"wrote {len(kept)} utterances to {args.fix}{without_text}; problems.txt lists every problem")
-        return 0
-    data.raise_for_errors()
+        return _fix(check_data_dir(args.data_dir, allow_pipes=allow_pipes), args.fix)
+    found = ListCheck(args.data_dir, allow_pipes=allow_pipes)
+    _print_warnings([problem for problem in found.problems if not problem.is_error])
+    found.raise_for_errors()
     if args.partial_text == "false":
-        data.raise_for_missing_texts()
-    texts = "no text" if data.texts is None else f"{len(data.texts)} texts"
-    print(f"{args.data_dir}: {len(data.utterances)} utterances, {texts}, no errors")
+        found.raise_for_missing_texts()
+    texts = "no text" if found.num_texts is None else f"{found.num_texts} texts"
+    print(f"{args.data_dir}: {found.num_utterances} utterances, {texts}, no errors")
     return 0
+
+
+def _fix(data: DataDir, out_dir: Path) -> int:
+    _print_warnings(data.warnings)
+    kept = write_fixed_dir(data, out_dir)
+    if data.errors:
+        print(f"{len(data.errors)} errors\n{list_problems([str(problem) for problem in data.errors])}")
+    left_out = len(data.utterances) - len(kept)
+    without_text = f", {left_out} without text left out" if left_out else ""
+    print(f"wrote {len(kept)} utterances to {out_dir}{without_text}; problems.txt lists every problem")
+    return 0
+
+
+def _print_warnings(warnings: list[Problem]) -> None:
+    if warnings:
+        print(f"{len(warnings)} warnings\n{list_problems([str(problem) for problem in warnings])}")

@@ -11,15 +11,19 @@ from itertools import islice
 from pathlib import Path
 from typing import IO
 
+from funrecipe.files import special_file
+
 RUN_ROWS = 200_000  # sorted at once in memory
 
 Row = tuple[str, int, str]  # id, line number, value
 
 
 def look_over(path: Path | str) -> tuple[bool, int]:
-    """Whether the ids of a file never descend, and how many of its lines are not blank. A file that cannot be read
-    counts as in order: its reader reports the error."""
+    """Whether the ids of a file never descend, and how many of its lines are not blank. What cannot be read twice, or
+    at all, counts as in order: its reader reports the error."""
     is_ascending, previous, num_lines = True, "", 0
+    if special_file(path):
+        return is_ascending, num_lines
     try:
         with open(path, encoding="utf-8-sig", errors="surrogateescape", newline="\n") as file:
             for line in file:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from operator import attrgetter
 from pathlib import Path
@@ -70,14 +70,8 @@ class DataDir:
         """Raise DataError if ``text`` exists and lacks utterances: a truncated one would score only those it has."""
         if self.texts is None:
             return
-        missing = [utterance for utterance in self.utterances if utterance.utt_id not in self.texts]
-        if missing:
-            listed = list_problems([f"{utterance.where}: {utterance.utt_id}" for utterance in missing])
-            raise DataError(
-                f"{len(missing)} of {len(self.utterances)} utterances have no text\n{listed}",
-                where=str(self.path / "text"),
-                hint="complete it, pass --partial_text true to score those with a text, or --fix OUT_DIR to keep those",
-            )
+        missing = [f"{u.where}: {u.utt_id}" for u in self.utterances if u.utt_id not in self.texts]
+        raise_for_missing_texts(missing, len(self.utterances), self.path)
 
 
 def read_data_dir(data_dir: str | Path, *, allow_pipes: bool = False) -> DataDir:
@@ -176,6 +170,16 @@ def raise_for_errors_in(problems: Iterable[Problem], where: Path, hint: str) -> 
         hint = "read the commands; if you trust them, rerun with --allow_pipes true"
         raise UnsafeFileError(what, where=str(where), hint=hint)
     raise DataError(what, where=str(where), hint=hint)
+
+
+def raise_for_missing_texts(missing: Sequence[str], num_utterances: int, folder: Path) -> None:
+    """Raise DataError if there are any in ``missing``, one line each."""
+    if missing:
+        raise DataError(
+            f"{len(missing)} of {num_utterances} utterances have no text\n{list_problems(missing)}",
+            where=str(folder / "text"),
+            hint="complete it, pass --partial_text true to score those with a text, or --fix OUT_DIR to keep those",
+        )
 
 
 def resolve_audio(audio: str, folder: str) -> str:
@@ -304,7 +308,9 @@ def _warn_of_group(what: str, located: Iterable[tuple[str, str]], problems: list
     """One warning for all ids with the same problem: the first one and how many there are."""
     found = iter(located)
     if (first := next(found, None)) is not None:
-        key, where = first
-        others = sum(1 for _ in found)
-        more = f" and {others} more ids" if others else ""
-        problems.append(Problem(f"{what}: '{key}'{more}", where, is_error=False))
+        problems.append(warning_of_group(what, *first, sum(1 for _ in found)))
+
+
+def warning_of_group(what: str, key: str, where: str, num_others: int) -> Problem:
+    more = f" and {num_others} more ids" if num_others else ""
+    return Problem(f"{what}: '{key}'{more}", where, is_error=False)

@@ -103,10 +103,15 @@ def read_unique_lines(
         values[keys.get(key, key) if keys else key] = value
         numbers.append(number)
     if warn_unsorted and unsorted is not None:
-        what = f"not sorted from '{unsorted.key}' on (Kaldi needs sorted lists, funrecipe does not)"
-        problems.append(Problem(what, f"{path}:{unsorted.number}", is_error=False))
+        problems.append(warning_of_order(unsorted, path))
     _drop_repeated(found, repeated, problems)
     return found
+
+
+def warning_of_order(line: ListLine, path: Path) -> Problem:
+    """``line`` is the first whose id is before that of the line before it."""
+    what = f"not sorted from '{line.key}' on (Kaldi needs sorted lists, funrecipe does not)"
+    return Problem(what, f"{path}:{line.number}", is_error=False)
 
 
 def unique_in_order(lines: Iterable[ListLine], path: Path, problems: list[Problem]) -> Iterator[ListLine]:

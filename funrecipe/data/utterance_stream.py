@@ -17,7 +17,7 @@ from funrecipe.data.kaldi_dir import (
     require_lists,
     segments_in,
 )
-from funrecipe.data.list_file import ListLine, Problem, unique_in_order, usable_lines
+from funrecipe.data.list_file import ListLine, Problem, unique_in_order, usable_lines, warning_of_order
 
 LISTS = ("wav.scp", "segments", "utt2dur")
 
@@ -93,10 +93,44 @@ class UtteranceStream:
 
     def _lines(self, name: str) -> tuple[Iterator[ListLine], list[Problem]]:
         """The lines of a list in order, and where problems of what they say belong."""
-        path, n = self.folder / name, LISTS.index(name)
-        of_lines, of_repetitions, of_contents = (self._problems[n, kind] for kind in range(3))
-        lines: Iterator[ListLine] = usable_lines(path, of_lines)
-        if not (self._orders[name] if name in self._orders else look_over(path)[0]):
-            rows = sort_rows(((key, number, value) for number, key, value in lines), self._scratch)
-            lines = (ListLine(number, key, value) for key, number, value in rows)
-        return unique_in_order(lines, path, of_repetitions), of_contents
+        of_lines, of_repetitions, of_contents = (self._problems[LISTS.index(name), kind] for kind in range(3))
+        is_in_order = self._orders.get(name)
+        lines = lines_by_id(
+            self.folder / name, of_lines, of_repetitions, scratch=self._scratch, is_in_order=is_in_order
+        )
+        return lines, of_contents
+
+
+def lines_by_id(
+    path: Path,
+    of_lines: list[Problem],
+    of_repetitions: list[Problem],
+    *,
+    scratch: Path | None = None,
+    is_in_order: bool | None = None,
+    unsorted: list[Problem] | None = None,
+) -> Iterator[ListLine]:
+    """The lines that ``read_unique_lines`` finds, in byte order of their ids and in little memory.
+
+    Args:
+        of_lines, of_repetitions: get the problems of lines and of duplicates.
+        scratch: folder on whose disk lists are sorted that are not in order.
+        is_in_order: whether they are; None: look.
+        unsorted: gets a warning where they are not.
+    """
+    lines: Iterator[ListLine] = usable_lines(path, of_lines)
+    if not (look_over(path)[0] if is_in_order is None else is_in_order):
+        if unsorted is not None:
+            lines = _note_order(lines, path, unsorted)
+        rows = sort_rows(((key, number, value) for number, key, value in lines), scratch)
+        lines = (ListLine(number, key, value) for key, number, value in rows)
+    return unique_in_order(lines, path, of_repetitions)
+
+
+def _note_order(lines: Iterator[ListLine], path: Path, unsorted: list[Problem]) -> Iterator[ListLine]:
+    previous = ""
+    for line in lines:
+        if line.key < previous and not unsorted:
+            unsorted.append(warning_of_order(line, path))
+        previous = line.key
+        yield line

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 from pathlib import Path
 from unittest import mock
@@ -58,6 +59,14 @@ def test_the_stream_is_the_whole(wav_scp, segments, utt2dur, is_sorted):
 @pytest.mark.parametrize("content", [b"a \xff\n", b"b /x\na /y\xff\n", b"\xff\xfea"])
 def test_bytes_that_are_not_text_are_named(tmp_path, content):
     (tmp_path / "wav.scp").write_bytes(content)
+    assert outcome(streamed, tmp_path) == outcome(whole, tmp_path)
+
+
+@pytest.mark.parametrize("name", ["wav.scp", "segments", "utt2dur"])
+def test_a_named_pipe_is_no_list_and_is_not_waited_for(tmp_path, name):
+    (tmp_path / "wav.scp").write_text("a /x\n")
+    (tmp_path / name).unlink(missing_ok=True)
+    os.mkfifo(tmp_path / name)
     assert outcome(streamed, tmp_path) == outcome(whole, tmp_path)
 
 
