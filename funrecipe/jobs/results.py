@@ -12,7 +12,7 @@ import shutil
 import socket
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
 from typing import BinaryIO
@@ -43,22 +43,31 @@ PUBLISH_TRIES = 5
 NO_MEMORY = "out of memory"  # how the reason of such a failure begins
 
 
-@dataclass(frozen=True)
+@dataclass
 class MergeReport:
     """What a merge published.
 
     Attributes:
+        failed: id -> reason.
         num_empty: hypotheses without text.
         num_multichannel, most_channels: utterances whose audio has several channels, and the most that one has.
     """
 
-    num_utterances: int
-    failed: dict[str, str]
-    audio_s: float
-    decode_s: float
+    num_utterances: int = 0
+    failed: dict[str, str] = field(default_factory=dict)
+    audio_s: float = 0.0
+    decode_s: float = 0.0
     num_empty: int = 0
     num_multichannel: int = 0
     most_channels: int = 1
+
+    def count(self, record: Record) -> None:
+        """Add what is about one decoded utterance."""
+        done = record.done
+        self.audio_s, self.decode_s = self.audio_s + done.audio_s, self.decode_s + done.decode_s
+        self.num_empty += record.lines["text"] == record.key + b" \n"
+        self.num_multichannel += done.channels > 1
+        self.most_channels = max(self.most_channels, done.channels)
 
 
 def is_shard_complete(folder: Path, stamps: Mapping[str, str]) -> bool:
@@ -182,28 +191,34 @@ class ShardWriter:
         write_text(self.folder / RESULTS / "rtf", lines)
 
     def publish(self) -> None:
-        """Write the shard's files from this attempt and earlier ones, sorted by id; ``done`` comes last.
+        """Write the shard's files from this attempt and earlier ones, sorted by id.
 
-        They are read back: where another attempt has published at the same time, files of both may stand side by side,
-        and the worker that notices publishes again. A published result is never taken back.
+        Another worker may publish its attempt at the same time; then files of both stand side by side. So they are read
+        back, and who finds anything else than expected takes over what the other has published and writes all again: a
+        published result is never taken back.
         """
         for attempt in range(PUBLISH_TRIES):
             self._take_over(self.folder)
             self._close()
             if not (self.attempt / RESULTS).is_dir():
                 raise WorkerError("another worker has taken over", where=str(self.attempt), hint="rerun")
-            for name in FILES:
-                _sort_into(self.attempt / RESULTS / name, self.folder / RESULTS / name)
-            _sort_into(self.attempt / "failed.scp", self.folder / "failed.scp")
-            _sort_into(self.attempt / "done", self.folder / "done", or_empty=True)
-            for folder in (self.folder / RESULTS, self.folder):
-                sync_folder(folder)
-            shard = SortedShard(self.folder)
-            if {to_text(record.key) for record in shard} >= self.done.keys() and shard.is_clean:
+            self._write_published()
+            if self._is_published():
                 shutil.rmtree(self.attempt, ignore_errors=True)
                 return
-            time.sleep(random.random() * 0.1 * 2**attempt)
+            time.sleep(random.random() * 0.1 * 2**attempt)  # so that the two do not meet again
         raise WorkerError("the files read back are not those written", where=str(self.folder), hint="rerun")
+
+    def _write_published(self) -> None:
+        """Replace the shard's files by those of this attempt; ``done``, without which they do not count, comes last."""
+        for name in (*(f"{RESULTS}/{name}" for name in FILES), "failed.scp", "done"):
+            _sort_into(self.attempt / name, self.folder / name, or_empty=name == "done")
+        for folder in (self.folder / RESULTS, self.folder):
+            sync_folder(folder)
+
+    def _is_published(self) -> bool:
+        shard = SortedShard(self.folder)
+        return {to_text(record.key) for record in shard} >= self.done.keys() and shard.is_clean
 
     def _take_over(self, earlier: Path) -> None:
         for record in load_records(earlier):
@@ -265,18 +280,11 @@ def merge_shards(
     failed: dict[str, tuple[str, str]] = {}
     problems: list[str] = []
     folders: list[Path] = []
-    num_utterances = num_empty = num_multichannel = 0
-    most_channels = 1
-    audio_s = decode_s = 0.0
+    report = MergeReport()
     for folder, ids in shards:
-        found = _look_through(folder, ids, failed, problems)
+        _look_through(folder, ids, report, failed, problems)
         folders.append(folder)
-        num_utterances += len(ids)
-        num_empty += found.num_empty
-        num_multichannel += found.num_multichannel
-        most_channels = max(most_channels, found.most_channels)
-        audio_s += found.audio_s
-        decode_s += found.decode_s
+        report.num_utterances += len(ids)
     output_dir.mkdir(parents=True, exist_ok=True)
     write_failed(output_dir / "failed.scp", failed)
     if problems:
@@ -286,13 +294,13 @@ def merge_shards(
             where=str(output_dir),
             hint="run the same command again; what is decoded is kept",
         )
-    _refuse_failures(failed, max_failed, num_utterances, output_dir)
+    _refuse_failures(failed, max_failed, report.num_utterances, output_dir)
     _publish(output_dir, folders, digest)
     for folder in folders:
         for attempt in folder.glob(f"{ATTEMPT}*"):  # of workers that were killed
             shutil.rmtree(attempt, ignore_errors=True)
-    reasons_by_key = {key: reason for key, (_, reason) in failed.items()}
-    return MergeReport(num_utterances, reasons_by_key, audio_s, decode_s, num_empty, num_multichannel, most_channels)
+    report.failed = {key: reason for key, (_, reason) in failed.items()}
+    return report
 
 
 def _refuse_failures(
@@ -317,34 +325,25 @@ def _refuse_failures(
     )
 
 
-@dataclass
-class _Found:
-    num_empty: int = 0
-    num_multichannel: int = 0
-    most_channels: int = 1
-    audio_s: float = 0.0
-    decode_s: float = 0.0
-
-
 def _look_through(
-    folder: Path, ids: Sequence[str] | Mapping[str, str], failed: dict[str, tuple[str, str]], problems: list[str]
-) -> _Found:
-    """Check one shard, adding to ``failed`` and ``problems``. Lines that do not count are taken out of its files."""
+    folder: Path,
+    ids: Sequence[str] | Mapping[str, str],
+    report: MergeReport,
+    failed: dict[str, tuple[str, str]],
+    problems: list[str],
+) -> None:
+    """Check one shard, adding to the last three. Lines that do not count are taken out of its files."""
     wanted: dict[bytes, str | None] = (
         {to_bytes(key): stamp for key, stamp in ids.items()}
         if isinstance(ids, Mapping)
         else dict.fromkeys(map(to_bytes, ids))
     )
     missing = dict(wanted)
-    shard, found, is_clean = SortedShard(folder), _Found(), True
+    shard, is_clean = SortedShard(folder), True
     for record in shard:
         if record.key in missing and missing[record.key] in (None, record.done.stamp):
             del missing[record.key]
-            found.num_empty += record.lines["text"] == record.key + b" \n"
-            found.num_multichannel += record.done.channels > 1
-            found.most_channels = max(found.most_channels, record.done.channels)
-            found.audio_s += record.done.audio_s
-            found.decode_s += record.done.decode_s
+            report.count(record)
         else:
             is_clean = False
     if not (is_clean and shard.is_clean) and (folder / "done").exists():
@@ -355,7 +354,6 @@ def _look_through(
             failed[key] = shard_failed[key]
         else:
             problems.append(f"{folder / RESULTS}: '{key}' is missing or damaged")
-    return found
 
 
 def _rewrite(folder: Path, keep: set[bytes]) -> None:

@@ -100,7 +100,7 @@ def check_config(config: Mapping[str, Any], where: str) -> None:
         elif key.endswith("_conf") and key in USED and not isinstance(value, (Mapping, type(None))):
             raise UsageError(f"{key} is {value!r:.60}, not a mapping", where=where, hint="write 'name: value' lines")
     check_frontend(config.get("frontend_conf") or {}, f"{where}: frontend_conf")
-    check_model_conf(str(config.get("model") or "asr"), config.get("model_conf") or {})
+    check_model_conf(str(config.get("model") or "asr"), config.get("model_conf") or {}, where)
     if config.get("input_size") is not None:
         check_number("input_size", config["input_size"], int, 1, 100_000, where)
 

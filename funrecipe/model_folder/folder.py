@@ -9,6 +9,7 @@ uses the 0.x key names, so that models and decoders see one set of names only.
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -144,32 +145,36 @@ def open_model_folder(path: str | Path) -> ModelFolder:
         )
     configuration = _read_configuration(folder)
     named = _named_files(configuration)
-    layout, config, token_list, weights = _read_description(folder, configuration, named)
+    layout, config, listed_tokens, weights = _read_description(folder, configuration, named)
     family = str(config.get("model") or "asr")
-    bpe_model = _optional(folder, named.get("bpe_model"), *_basename(config.get("bpemodel")), *BPE_MODELS)
     row = FAMILIES.get(family, UNKNOWN)
-    required = row.has_tokens and bpe_model is None
-    tokens = _read_tokens(folder, token_list, named.get("tokens"), required=required)
+
+    def find(role: str, *usual: str, is_needed: bool = True) -> Path | None:
+        return _optional(folder, named.get(role), *usual, is_needed=is_needed)
+
+    bpe_model = find("bpe_model", *_basename(config.get("bpemodel")), *BPE_MODELS)
+    tokens = _read_tokens(folder, listed_tokens, named.get("tokens"))
     if not tokens and bpe_model is not None:
         tokens = tuple(read_pieces(bpe_model))
+    elif not tokens and row.has_tokens:
+        raise _missing(folder, "tokens.txt or tokens.json", "and the configuration has no token_list")
     config["token_list"] = list(tokens)
-    mode = _model_config(configuration).get("mode") or row.folder_mode or family
-    decoding = _optional(folder, named.get("decoding"), "decoding.yaml")
-    lm_weights = _optional(folder, named.get("lm_weights"), "lm/lm.pb", "lm.pb", is_needed=False)
-    lm_config = _optional(folder, named.get("lm_config"), "lm/lm.yaml", "lm.yaml", is_needed=False)
-    is_lm = weights == lm_weights
-    cmvn = _optional(folder, named.get("cmvn"), *_basename(config.get("cmvn_file")), "am.mvn", f"{weights.stem}.mvn")
+    cmvn = find("cmvn", *_basename(config.get("cmvn_file")), "am.mvn", f"{weights.stem}.mvn")
     if cmvn is None and config.get("frontend") and row.has_cmvn:
         logger.warning("%s: no am.mvn, so features are not normalized", folder)
+    decoding = find("decoding", "decoding.yaml")
+    lm_weights = find("lm_weights", "lm/lm.pb", "lm.pb", is_needed=False)
+    lm_config = find("lm_config", "lm/lm.yaml", "lm.yaml", is_needed=False)
+    is_lm = weights == lm_weights  # the folder is one, rather than having one
     return ModelFolder(
         path=folder,
         layout=layout,
-        mode=str(mode),
+        mode=str(_model_config(configuration).get("mode") or row.folder_mode or family),
         config=config,
         tokens=tokens,
         weights=weights,
         cmvn=cmvn,
-        seg_dict=_optional(folder, named.get("seg_dict"), "seg_dict", "seg_dict.txt", is_needed=False),
+        seg_dict=find("seg_dict", "seg_dict", "seg_dict.txt", is_needed=False),
         bpe_model=bpe_model,
         decoding=_zoo_defaults(folder, configuration) | (read_yaml(decoding) if decoding else {}),
         lm_config=None if is_lm else lm_config,
@@ -227,9 +232,11 @@ def _model_config(configuration: dict[str, Any]) -> dict[str, Any]:
 
 
 def _named_files(configuration: dict[str, Any]) -> dict[str, str]:
-    """Role -> file name, from a 0.x ``model`` block or a 1.x ``file_path_metas`` block."""
-    model = _mapping(configuration.get("model"))
-    model_config = _model_config(configuration)
+    """Role -> file name, as the first key says that names one.
+
+    0.x has a block ``model`` with a block ``model_config``, 1.x a block ``file_path_metas`` with two blocks.
+    """
+    model, model_config = _mapping(configuration.get("model")), _model_config(configuration)
     metas = _mapping(configuration.get("file_path_metas"))
     tokenizer, frontend = _mapping(metas.get("tokenizer_conf")), _mapping(metas.get("frontend_conf"))
     is_vad = "vad_model_name" in model_config
@@ -244,7 +251,7 @@ def _named_files(configuration: dict[str, Any]) -> dict[str, str]:
             metas.get("init_param"),
         ],
         "config": [
-            model_config.get("vad_model_config") if is_vad else model_config.get("am_model_config"),
+            model_config.get("vad_model_config" if is_vad else "am_model_config"),
             model_config.get("punc_config"),
             model_config.get("sv_model_config"),
             model.get("sv_model_config"),
@@ -258,8 +265,8 @@ def _named_files(configuration: dict[str, Any]) -> dict[str, str]:
         "seg_dict": [tokenizer.get("seg_dict"), tokenizer.get("seg_dict_file")],
         "bpe_model": [tokenizer.get("bpemodel")],
     }
-    found = {role: next((n for n in names if isinstance(n, str) and n), None) for role, names in roles.items()}
-    return {role: name for role, name in found.items() if name}
+    said = {role: [name for name in names if isinstance(name, str) and name] for role, names in roles.items()}
+    return {role: names[0] for role, names in said.items() if names}
 
 
 def _zoo_defaults(folder: Path, configuration: dict[str, Any]) -> dict[str, Any]:
@@ -332,33 +339,32 @@ def _named_weights(folder: Path, named: dict[str, str]) -> Path:
     return folder / name
 
 
-def _read_tokens(folder: Path, listed: list[str] | str | None, named: str | None, *, required: bool) -> tuple[str, ...]:
-    """The token list of the configuration, or of the file that it names, or of ``tokens.{json,txt}``.
+def _read_tokens(folder: Path, listed: list[str] | str | None, named: str | None) -> tuple[str, ...]:
+    """The token list of the configuration, or of the file that it names, or of ``tokens.{json,txt}``; empty without.
 
     A file of the same length wins over a list in the configuration that repeats tokens: in published
     configurations the ``@@`` of word pieces is lost.
     """
-    names = [named] if named else []
-    names += _basename(listed) if isinstance(listed, str) else []
+    names = [name for name in (named, *_basename(listed)) if name]
     path = _optional(folder, None, *names, "tokens.json", "tokens.txt")
-    if isinstance(listed, list) and listed:
-        repeated = len(listed) - len(set(listed))
-        if not repeated:
-            return tuple(listed)
-        in_file = read_token_file(path) if path else []
-        if len(in_file) == len(listed) and len(set(in_file)) == len(in_file):
-            return tuple(in_file)
-        logger.warning("%s: %d of %d tokens in the configuration are repeated", folder, repeated, len(listed))
-        return tuple(listed)
-    if path is None:
-        if required:
-            raise _missing(folder, "tokens.txt or tokens.json", "and the configuration has no token_list")
-        return ()
-    tokens = read_token_file(path)
-    if len(set(tokens)) != len(tokens):
-        twice = next(token for i, token in enumerate(tokens) if token in tokens[:i])
-        raise DataError(f"duplicate token '{twice}'", where=str(path))
-    return tuple(tokens)
+    in_configuration = listed if isinstance(listed, list) else []
+    lost = _repeated(in_configuration)
+    if in_configuration and not lost:
+        return tuple(in_configuration)
+    in_file = read_token_file(path) if path else []
+    repeated = _repeated(in_file)
+    if not in_configuration and repeated:
+        raise DataError(f"duplicate token '{repeated[0]}'", where=str(path))
+    if not in_configuration or (len(in_file) == len(in_configuration) and not repeated):
+        return tuple(in_file)
+    logger.warning("%s: %d of %d tokens in the configuration are repeated", folder, len(lost), len(in_configuration))
+    return tuple(in_configuration)
+
+
+def _repeated(tokens: Sequence[str]) -> list[str]:
+    """Those that occur earlier in the list, too."""
+    first = {token: number for number, token in reversed(list(enumerate(tokens)))}
+    return [token for number, token in enumerate(tokens) if first[token] < number]
 
 
 def _listing(folder: Path) -> str:

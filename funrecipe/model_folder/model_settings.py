@@ -19,8 +19,11 @@ FIXED: dict[str, Any] = {
 }
 
 
-def check_model_conf(family: str, conf: Mapping[str, Any]) -> None:
+def check_model_conf(family: str, conf: Mapping[str, Any], where: str) -> None:
     """Refuse settings that training would not use, where the family's row names those that it uses.
+
+    Args:
+        where: the file, or what else they come from, for messages.
 
     Raises:
         UsageError: a key that the family does not have, or an unsupported value.
@@ -31,15 +34,16 @@ def check_model_conf(family: str, conf: Mapping[str, Any]) -> None:
     fixed = {**FIXED, **row.fixed_settings}
     for name, value in conf.items():
         if name in row.settings:
-            check_value(name, value)
+            check_value(name, value, where)
             continue
         if name not in fixed:
             what = f"model_conf: models of family '{family}' have no setting"
-            raise unknown_name(what, name, sorted(row.settings))
+            raise unknown_name(what, name, sorted(row.settings), where=where)
         if fixed[name] is not ... and value != fixed[name]:
-            raise UsageError(f"model_conf: {name}: {value!r} is not supported, only {fixed[name]!r}")
+            raise UsageError(f"model_conf: {name}: {value!r} is not supported, only {fixed[name]!r}", where=where)
     if conf.get("use_1st_decoder_loss") and conf.get("sampling_ratio") == 0:
-        raise UsageError("model_conf: use_1st_decoder_loss has no effect without a sampling_ratio above 0")
+        what = "model_conf: use_1st_decoder_loss has no effect without a sampling_ratio above 0"
+        raise UsageError(what, where=where, hint="leave use_1st_decoder_loss out, or raise sampling_ratio")
 
 
 TEXTS = frozenset({"bias_encoder_type", "decoder_attention_chunk_type", "decoder_attention_chunk_type2"})
@@ -50,7 +54,7 @@ SWITCHES = frozenset(
 )
 
 
-def check_value(name: str, value: Any) -> None:
+def check_value(name: str, value: Any, where: str) -> None:
     """Raises UsageError unless ``value`` is of the kind of the setting: a string, true or false, a finite number."""
     if name in TEXTS:
         is_right, wanted = isinstance(value, str), "a text"
@@ -64,7 +68,7 @@ def check_value(name: str, value: Any) -> None:
         is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
         is_right, wanted = is_number and abs(value) <= 1e6, "a number"
     if not is_right and value is not None:
-        raise UsageError(f"model_conf: {name} is {value!r:.60}", where="config.yaml", hint=f"give {wanted}")
+        raise UsageError(f"model_conf: {name} is {value!r:.60}", where=where, hint=f"give {wanted}")
 
 
 # Setting -> the part of a model that a weight above 0 needs.

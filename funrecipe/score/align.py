@@ -32,6 +32,9 @@ CHUNK_CELLS = 1 << 14
 FEW_PAIRS = 16
 """With fewer pairs than this a table spends its time on calls, not on cells."""
 
+RANK_BITS = 3
+"""Of a cell of the table: the rank of its last letter. The bits above them are its cost."""
+
 LONGEST_TABLE = 4000
 """Tokens above which every rule but Kaldi's would need a table of more than 30 MB; Kaldi's alignment is taken then."""
 
@@ -140,39 +143,43 @@ def _aligned_chunks(
 def _align_table(refs: list[str], hyps: list[str], rule: Rule) -> np.ndarray:
     """Letters (N, W) of N pairs from one table over (anti-diagonal, reference position, pair).
 
-    An entry is 4 · cost + the rank of its last letter in the rule's order, so that a minimum also settles ties. With
+    Cell (r, h) is about the first r tokens of the reference and the first h of the hypothesis. Its diagonal neighbor
+    (r - 1, h - 1) is two anti-diagonals back, the others one, so all cells of an anti-diagonal d = r + h are computed
+    at once. Along it h falls as r rises; with the hypotheses reversed, both sides are slices.
+
+    A cell holds 4 · cost + the rank of its last letter in the rule's order, so that a minimum also settles ties. With
     the order ``IDSC`` and a gap that costs 3, a cell reached from cost 5 by an insertion holds 4 · 8 + 0 = 32, by a
-    deletion 4 · 8 + 1 = 33: the minimum is the insertion, ``& 3`` its rank 0, ``& -4`` its cost times 4 again.
+    deletion 4 · 8 + 1 = 33: the minimum is the insertion. ``RANK_BITS`` take its rank out of it, the others its cost.
     """
     ref_codes, ref_lens = _code_matrix(refs)
     hyp_codes, hyp_lens = _code_matrix(hyps)
-    hyp_codes = hyp_codes[::-1]  # so that an anti-diagonal is a slice of both
+    reversed_hyps = hyp_codes[::-1]
     R, H, N = len(ref_codes), len(hyp_codes), len(refs)
     cost_type = np.int16 if 4 * rule.gap * (R + H + 2) < 1 << 15 else np.int32
-    insertion, deletion, substitution, correct = (rule.order.index(letter) for letter in b"IDSC")
-    insertion_cost, deletion_cost = cost_type(4 * rule.gap + insertion), cost_type(4 * rule.gap + deletion)
-    substitution_cost = cost_type(4 * rule.substitution + substitution)
+    rank = {letter: rule.order.index(letter) for letter in b"IDSC"}
+    insertion, deletion = (cost_type(4 * rule.gap + rank[letter]) for letter in b"ID")
+    substitution, correct = cost_type(4 * rule.substitution + rank[ord("S")]), rank[ord("C")]
     rank_of_last = np.empty((R + H + 1, R + 1, N), dtype=np.uint8)
-    # Three anti-diagonals, indexed by reference position.
-    before, last, now = (np.zeros((R + 1, N), dtype=cost_type) for _ in range(3))
+    two_back, one_back, now = (np.zeros((R + 1, N), dtype=cost_type) for _ in range(3))  # anti-diagonals, by r
     for d in range(1, R + H + 1):
-        lo, hi = max(1, d - H), min(R, d - 1)
-        if lo <= hi:
-            cells = now[lo : hi + 1]
-            equal = ref_codes[lo - 1 : hi] == hyp_codes[H - d + lo : H - d + hi + 1]
-            # before + (correct where equal, substitution_cost elsewhere), without a temporary array
-            np.multiply(equal, correct - substitution_cost, out=cells, dtype=cost_type)
-            cells += before[lo - 1 : hi]
-            cells += substitution_cost
-            np.minimum(cells, last[lo - 1 : hi] + deletion_cost, out=cells)
-            np.minimum(cells, last[lo : hi + 1] + insertion_cost, out=cells)
-            np.bitwise_and(cells, 3, out=rank_of_last[d, lo : hi + 1], casting="unsafe")
-            cells &= -4
-        if d <= H:
-            now[0], rank_of_last[d, 0] = 4 * rule.gap * d, insertion
-        if d <= R:
-            now[d], rank_of_last[d, d] = 4 * rule.gap * d, deletion
-        before, last, now = last, now, before
+        first, last = max(1, d - H), min(R, d - 1)  # the r of the cells that have all three neighbors
+        if first <= last:
+            here, above = slice(first, last + 1), slice(first - 1, last)
+            cells = now[here]
+            is_equal = ref_codes[above] == reversed_hyps[H - d + first : H - d + last + 1]
+            # two_back + (correct where equal, substitution elsewhere), without a temporary array
+            np.multiply(is_equal, correct - substitution, out=cells, dtype=cost_type)
+            cells += two_back[above]
+            cells += substitution
+            np.minimum(cells, one_back[above] + deletion, out=cells)
+            np.minimum(cells, one_back[here] + insertion, out=cells)
+            np.bitwise_and(cells, RANK_BITS, out=rank_of_last[d, here], casting="unsafe")
+            cells &= ~RANK_BITS
+        if d <= H:  # the edge r = 0: insertions only
+            now[0], rank_of_last[d, 0] = 4 * rule.gap * d, rank[ord("I")]
+        if d <= R:  # the edge h = 0: deletions only
+            now[d], rank_of_last[d, d] = 4 * rule.gap * d, rank[ord("D")]
+        two_back, one_back, now = one_back, now, two_back
     return _trace_back(rank_of_last, ref_lens, hyp_lens, rule)
 
 
@@ -210,31 +217,32 @@ def _code_matrix(texts: list[str]) -> tuple[np.ndarray, np.ndarray]:
 def _align_long(ref: str, hyp: str) -> bytes:
     """Letters of one pair by bit vectors: one bit per reference token, one column per hypothesis token.
 
-    The first pass keeps the column in front of every block of √H columns, the way back recomputes one block at a time.
+    The first pass keeps the column in front of every block of √H columns; the way back recomputes the columns of one
+    block at a time, the last one first.
     """
     if not ref or not hyp:
         return b"I" * len(hyp) + b"D" * len(ref)
     matches = _positions(ref, set(hyp))
     ones = (1 << len(ref)) - 1
     block = math.isqrt(len(hyp)) + 1
-    column = (ones, 0)
+    column = (ones, 0)  # in front of the first token costs rise by one per reference token
     block_starts = []
     for start in range(0, len(hyp), block):
         block_starts.append(column)
         *_, (_, column) = _columns(matches, ones, column, hyp[start : start + block])
     letters = bytearray()
-    r, h = len(ref), len(hyp)
+    r, h = len(ref), len(hyp)  # the cell of the table that the way back is at
     while block_starts:
         start = block * (len(block_starts) - 1)
-        columns = [(HP, VP) for HP, (VP, _) in _columns(matches, ones, block_starts.pop(), hyp[start:h])]
+        columns = [(across, down) for across, (down, _) in _columns(matches, ones, block_starts.pop(), hyp[start:h])]
         while h > start:
             # As bytes, so that looking at one bit of a long column does not cost a copy of it.
-            HP, VP = (bits.to_bytes(len(ref) // 8 + 1, "little") for bits in columns[h - 1 - start])
-            while r and not _bit(HP, r - 1) and _bit(VP, r - 1):
-                letters += b"D"
+            rises_across, rises = (bits.to_bytes(len(ref) // 8 + 1, "little") for bits in columns[h - 1 - start])
+            while r and not _bit(rises_across, r - 1) and _bit(rises, r - 1):
+                letters += b"D"  # the cost comes from above, and no insertion, which has precedence, explains it
                 r -= 1
             h -= 1
-            if r == 0 or _bit(HP, r - 1):
+            if r == 0 or _bit(rises_across, r - 1):
                 letters += b"I"
             else:
                 r -= 1
@@ -259,20 +267,25 @@ def _positions(text: str, tokens: set[str]) -> dict[str, int]:
 def _columns(
     matches: dict[str, int], ones: int, column: tuple[int, int], tokens: str
 ) -> Iterator[tuple[int, tuple[int, int]]]:
-    """Per hypothesis token h: the bits ``HP`` of its column, and its ``(VP, VN)``.
+    """Per hypothesis token: where costs rise across from the column before, and its own ``(rises, falls)``.
 
-    Bit k stands for reference token k. Neighboring cells of the cost table C differ by -1, 0 or 1, so a column is two
-    bit vectors. ``VP`` has bit k where C[k][h] = C[k - 1][h] + 1, ``VN`` where it is - 1; ``HP`` has it where C[k][h] =
-    C[k][h - 1] + 1, ``HN`` where it is - 1; ``D0`` where C[k][h] = C[k - 1][h - 1]. The addition carries ``D0`` down a
-    run of ``VP`` bits. Source: Myers 1999, with the names of Hyyro 2003.
+    Neighboring costs differ by -1, 0 or 1, so bit vectors hold them, with a bit for each reference token, in its row:
+
+        rises, falls                  the cost is that of the row above + 1, - 1
+        rises_across, falls_across    the cost is that of the column before + 1, - 1
+        is_free                       the cost is that of the row above in the column before
+
+    The addition carries ``is_free`` from a match down a run of rising costs. Source: Myers 1999; Hyyro 2003, where
+    these are VP, VN, HP, HN and D0.
     """
-    VP, VN = column
+    rises, falls = column
     for token in tokens:
         match = matches.get(token, 0)
-        D0 = ((((match & VP) + VP) ^ VP) | match | VN) & ones
-        HP = VN | (ones ^ (D0 | VP))
-        HN = D0 & VP
-        above = (HP << 1 | 1) & ones  # row 0 rises by one in every column
-        VP = (HN << 1 | (ones ^ (D0 | above))) & ones
-        VN = above & D0
-        yield HP, (VP, VN)
+        is_free = ((((match & rises) + rises) ^ rises) | match | falls) & ones
+        rises_across = falls | (ones ^ (is_free | rises))
+        falls_across = is_free & rises
+        # The same of the row above; row 0, of no reference token, rises by one in every column.
+        above_rises, above_falls = (rises_across << 1 | 1) & ones, falls_across << 1
+        rises = (above_falls | (ones ^ (is_free | above_rises))) & ones
+        falls = above_rises & is_free
+        yield rises_across, (rises, falls)

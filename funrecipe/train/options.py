@@ -315,7 +315,7 @@ def resolve(
     options = TrainOptions(**{name: setting.value for name, setting in merged.items()})
     check_effect(options, flags, vars(DEFAULTS))
     check_family(family, options, flags, vars(DEFAULTS))
-    check_model_conf(family, {**(config.get("model_conf") or {}), **options.model_conf})
+    check_model_conf(family, options.model_conf, merged["model_conf"].source)
     return Settings(options, merged)
 
 
