@@ -1,6 +1,6 @@
 """Decode and score a data directory with the weights of a fine-tuning run; parameters are set in this file.
 
-The model folder is left as it is: weights are laid over it for this run only. Results: output_dir/1best_recog.
+The model folder is left as it is: weights are laid over it for this run only. Results: output_dir/decode/1best_recog.
 """
 
 from __future__ import annotations

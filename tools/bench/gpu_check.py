@@ -220,7 +220,7 @@ def main() -> int:
             step()
         except Exception as error:  # one row must not cost the others, on a machine that is lent for minutes
             checks.add(str(step.__name__), f"{type(error).__name__}: {error}", "", False)
-    print("\n| check | figure | wanted | |\n|---|---|---|---|")
+    print("\n| check | figure | target | |\n|---|---|---|---|")
     for what, figure, wanted, fine in checks.rows:
         print(f"| {what} | {figure} | {wanted} | {'' if fine is None else 'ok' if fine else 'NO'} |")
     return 1 if any(fine is False for *_, fine in checks.rows) else 0
