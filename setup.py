@@ -23,6 +23,7 @@ setup(
         "soxr",
         "rapidfuzz",
         "num2words",
+        "greenlet",
     ],
     extras_require={
         "torchaudio": ["torchaudio"],

@@ -8,6 +8,7 @@ import math
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,7 @@ from funrecipe.model_folder import ModelFolder
 from funrecipe.models.onnx import OnnxModel
 from funrecipe.models.packed import pack_linears
 from funrecipe.models.registry import build_model
+from funrecipe.models.side_by_side import is_large, meet, side_by_side
 from funrecipe.models.uninitialized import Uninitialized
 from funrecipe.text.postprocess import postprocess
 from funrecipe.text.tokenizer import Tokenizer
@@ -50,7 +52,7 @@ class Recognizer:
         device: where to compute.
         nbest: if above 1, hypotheses carry the others.
         max_piece_s: audio longer than this is cut by ``funrecipe.recordings.joining`` before it gets here.
-        one_by_one: compute utterances one at a time, because a batch would change the results.
+        unpadded: compute every utterance of a batch as if it were alone (``models.side_by_side``).
     """
 
     def __init__(
@@ -63,10 +65,10 @@ class Recognizer:
         *,
         nbest: int = 1,
         max_piece_s: float = math.inf,
-        one_by_one: bool = False,
+        unpadded: bool = False,
     ) -> None:
         self.frontend, self.search, self.tokenizer = frontend, search, tokenizer
-        self.sample_rate_hz, self.device, self.one_by_one = sample_rate_hz, device, one_by_one
+        self.sample_rate_hz, self.device, self.unpadded = sample_rate_hz, device, unpadded
         self.nbest, self.max_piece_s = nbest, max_piece_s
         self._alone: AbstractContextManager[Any] = contextlib.nullcontext()
         if isinstance(frontend, FixedShapes):
@@ -86,14 +88,17 @@ class Recognizer:
     @torch.inference_mode()
     def transcribe_nbest(self, waveforms: Sequence[np.ndarray]) -> list[list[Hypothesis]]:
         """Like :meth:`transcribe`, with all hypotheses that the search returns, best first."""
-        if self.one_by_one and len(waveforms) > 1:
-            return [self.transcribe_nbest([waveform])[0] for waveform in waveforms]
+        if self.unpadded and len(waveforms) > 1:
+            return side_by_side([partial(self._alone_nbest, waveform) for waveform in waveforms])
         results = [[EMPTY] for _ in waveforms]
         if not waveforms:
             return results
         for row, nbest in self._search(waveforms):
             results[row] = [self.to_hypothesis(hypothesis) for hypothesis in nbest] or [EMPTY]
         return results
+
+    def _alone_nbest(self, waveform: np.ndarray) -> list[Hypothesis]:
+        return self.transcribe_nbest([waveform])[0]
 
     def _search(self, waveforms: Sequence[np.ndarray]) -> list[tuple[int, list[TokenHypothesis]]]:
         """The rows that have features, and what the search finds there."""
@@ -169,7 +174,7 @@ def load_model(
     if tile is None and device.type == "cuda":
         tile = Tile(TILE_FRAMES)
     if tile is None:
-        model = pack_linears(model, precision)
+        model = meet(pack_linears(model, precision))
     else:
         model = compute_in_tiles(model, find_family(folder.family).tiled, tile, precision, device)
     model.precision = precision  # type: ignore[assignment]  # torch: a tensor or a module
@@ -225,7 +230,7 @@ def make_recognizer(
         device,
         nbest=options.nbest or 1,
         max_piece_s=(DEFAULT_MAX_PIECE_S if options.max_piece_s is None else options.max_piece_s) or math.inf,
-        one_by_one=precision != "fp32" and tile is None,
+        unpadded=tile is None and (precision != "fp32" or is_large(model)),
     )
 
 
