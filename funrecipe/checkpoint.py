@@ -209,7 +209,7 @@ def save_checkpoint(content: Any, path: Path | str) -> None:
     """``torch.save`` under a temporary name, flushed to disk, then renamed: a reader sees all of it or the old file.
 
     Raises:
-        WriteError: it cannot be written, mostly because the disk is full; the old file is still there.
+        WriteError: it cannot be written, for example on a full disk; the old file is still there.
     """
     try:
         with atomic_write(path, "wb", is_durable=True) as file:

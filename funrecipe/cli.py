@@ -52,7 +52,7 @@ VERBS: dict[str, str] = {
     "transcribe": "turn audio files of any length into text and subtitles",
     "export": "write a model folder as ONNX and compare both on real audio",
     "perplexity": "measure how well a language model predicts a text",
-    "download": "get a model from the hub (the only verb that uses the network)",
+    "download": "get a model from the hub (no other verb uses the network unless you allow it)",
 }
 CANNOT_WRITE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 ALIASES = {"shard": "plan"}  # earlier names of verbs

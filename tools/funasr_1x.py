@@ -1,4 +1,4 @@
-"""What FunASR 1.x says: ``PEER_PYTHON tools/funasr_1x.py FOLDER DATA_DIR OUT_DIR``.
+"""Recognize with FunASR 1.x: ``PEER_PYTHON tools/funasr_1x.py FOLDER DATA_DIR OUT_DIR``.
 
 Writes ``result``, the text as AutoModel returns it, ``text``, its words joined by blanks, ``token`` and ``score``.
 ``FOLDER`` has the layout of FunASR 1.x (``funrecipe pack --layout 1.x``). Utterances are recognized one at a time;

@@ -1,4 +1,4 @@
-"""Which Python runs an old command line: the tools under ``utils/`` are called directly, by whatever ``python3`` is."""
+"""Run the old command lines in ``utils/`` with the repository's Python: they are started with any ``python3``."""
 
 from __future__ import annotations
 

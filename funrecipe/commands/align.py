@@ -1,4 +1,4 @@
-"""``funrecipe align``: when each token of known texts is spoken -> tp_sync and tp_time, as the original recipe."""
+"""``funrecipe align``: the times of the tokens of known texts -> tp_sync and tp_time, as in the original recipe."""
 
 from __future__ import annotations
 

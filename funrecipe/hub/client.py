@@ -1,4 +1,4 @@
-"""A small client of ModelScope's model API: the only part of funrecipe that uses the network.
+"""A small client of ModelScope's model API. Only ``funrecipe download`` uses it.
 
     GET /api/v1/models/<id>/repo/files?Revision=<r>&Recursive=True   -> {"Code": 200, "Data": {"Files": [
                                     {"Path": ..., "Type": "blob"|"tree", "Size": ..., "Sha256": ...}]}}

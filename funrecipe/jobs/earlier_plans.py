@@ -1,4 +1,4 @@
-"""Results of earlier plans of the same folder: set aside when another plan comes, taken back when theirs comes again.
+"""Results of earlier plans of the same folder: set aside when the plan changes, taken back when it is made again.
 
 Each plan's shards, logs and results wait in ``output.stale.<work digest>/``. They are moved by renaming, one name after
 the other, and each name is in one place only; a move that was cut short is completed by the next one. Only the lists

@@ -1,4 +1,4 @@
-"""Whether jobs that are to run at once have room in the memory of this machine and its GPUs, as far as one can tell.
+"""Whether the jobs that run at once fit into the memory of this machine and its GPUs, as far as can be told beforehand.
 
 What probably does not fit gets a warning at the start; what cannot fit (the weights alone, at the lowest precision,
 are larger than all there is) is refused.

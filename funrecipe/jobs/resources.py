@@ -1,4 +1,4 @@
-"""What this process may use of the machine that it is on: cores, memory, GPUs; how many jobs that allows. No torch."""
+"""The cores, memory and GPUs that this process may use, and how many jobs they allow. No torch."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How results come to be: a worker's attempt at a shard, the published shard, the merge into ``1best_recog/``."""
+"""Results on disk: a worker's attempt at a shard, the published shard, the merge into ``1best_recog/``."""
 
 from __future__ import annotations
 

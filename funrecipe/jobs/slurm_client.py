@@ -1,6 +1,6 @@
-"""Calls of Slurm's own commands: argument lists without a shell, one at a time, that nobody has to wait for.
+"""Calls of Slurm's own commands: argument lists without a shell, one at a time, polled instead of waited for.
 
-Only options that every version in the field has are used, and none of the outputs that differ between versions.
+Only options that all versions in use have are given, and no output that differs between versions is read.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""Which arrays of Slurm a run has: ``slurm.json`` in its folder, as long as any of them may live.
+"""Which Slurm arrays belong to a run: ``slurm.json`` in its folder, kept as long as any of them may be alive.
 
-An array is noted before it is submitted, by its name: a launch that is killed before Slurm has told it the number does
-not leave an array that nobody knows of.
+An array is recorded by its name before it is submitted, so that a launch that is killed before Slurm answers with the
+number does not leave an unknown array behind.
 """
 
 from __future__ import annotations

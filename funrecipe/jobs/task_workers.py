@@ -1,5 +1,5 @@
-"""What stands in a recognizer's place in jobs of other tasks. Its line stands where a text would: what the original
-recipes wrote per utterance, or numbers of which a later step makes files.
+"""What jobs of other tasks run in place of a recognizer. The line of an utterance stands where its text would: what the
+original recipes wrote, or numbers from which a later step makes files.
 
 VAD: ``[[start, end], ...]`` in ms. Speakers: see :mod:`funrecipe.speaker.from_results`. Punctuation: the text with
 marks. Timestamps: ``token start end;...``, and the tokens and their times as of a recognizer.

@@ -1,8 +1,8 @@
-"""Which of several ways to compute the same is the fastest on this CPU: timed once, and then remembered for good.
+"""Which of several kernels for the same product is the fastest on this CPU: timed once, then remembered for good.
 
-Two ways may round differently, so all workers of a run must use the same one, and so must the run that resumes it. Who
-times a shape first writes down what was fastest, nobody overwrites it, and all go by what is written. Where nothing can
-be written, or nothing is timed, it is the first way.
+Two kernels may round differently, so all workers of a run must use the same one, and so must a run that resumes it. The
+first to time a shape records what was fastest; nobody overwrites it, and all go by the record. Where nothing can be
+written, or nothing is timed, it is the first kernel.
 """
 
 from __future__ import annotations

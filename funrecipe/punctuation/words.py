@@ -1,4 +1,4 @@
-"""What the network takes for a word: a character that is not ASCII, or a run of ASCII characters between spaces.
+"""What counts as a word for the network: a character that is not ASCII, or a run of ASCII characters between spaces.
 
 Models with ``seg_jieba: true`` use Chinese words instead of characters; the package jieba finds them.
 """

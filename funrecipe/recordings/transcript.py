@@ -1,4 +1,4 @@
-"""What is known of a recording in the end: words with times, the segments they were heard in, sentences, speakers."""
+"""The transcript of a recording: words with times, the segments they were heard in, sentences, speakers."""
 
 from __future__ import annotations
 
