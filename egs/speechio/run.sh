@@ -21,7 +21,8 @@ sets=() infer_options=() own_options=()
 while [ $# -gt 0 ]; do
   case $1 in
     --output[_-]dir | --max[_-]duration | --max[_-]num[_-]utts | --textnorm[_-]profile | --config) own_options+=("$1" "${@:2:1}"); shift ;;
-    --help | -h | --output[_-]dir=* | --max[_-]duration=* | --max[_-]num[_-]utts=* | --textnorm[_-]profile=*) own_options+=("$1") ;;
+    --help | -h) own_options+=("$1"); echo "Give the folders of test sets. Options that are not listed below are those of egs/asr/infer.sh, such as --model." ;;
+    --output[_-]dir=* | --max[_-]duration=* | --max[_-]num[_-]utts=* | --textnorm[_-]profile=*) own_options+=("$1") ;;
     --*=*) infer_options+=("$1") ;;
     --*) infer_options+=("$1" "${@:2:1}"); shift ;;
     *) sets+=("${1%/}") ;;
