@@ -56,6 +56,7 @@ class Family:
         stream: class ``(model, folder, options)`` that decodes piece by piece, in ``funrecipe.decode``.
         export: network that ``funrecipe export`` writes, in ``funrecipe.export``; None: it cannot be exported.
         export_search, export_stream: classes like ``search`` and ``stream`` that decode an exported model.
+        exported_type: what sherpa-onnx calls an exported model.
         objective: ``(model, batch, generator) -> LossOutput``, in ``funrecipe.train.objectives``; None: not trainable.
         zoo_modes: what ModelScope's ``configuration.json`` and ``pipeline(mode=...)`` call it.
         options: the decode options that ``search`` uses; any other one that was set is refused.
@@ -73,6 +74,7 @@ class Family:
         measure: class ``(folder)`` of what validation measures by decoding, in ``funrecipe.train``; None: the error
             rate of what ``search`` finds.
         hub_task: what ``configuration.json`` calls its task.
+        has_rich_labels: whether it tells language, emotion and event, and is trained on labels of them.
         has_accuracy: whether its training counts right tokens; otherwise epochs are ranked by the loss.
         validation: decode options of validation in training.
         has_tokens, has_cmvn: whether its folder needs a token list, ``am.mvn``.
@@ -89,6 +91,7 @@ class Family:
     export: str | None = None
     export_search: str | None = None
     export_stream: str | None = None
+    exported_type: str = "paraformer"
     zoo_modes: tuple[str, ...] = ()
     options: frozenset[str] = NONE
     decoding_modes: Mapping[str, frozenset[str]] = field(default_factory=dict)
@@ -104,6 +107,7 @@ class Family:
     trained_on: str = TRANSCRIPTS
     measure: str | None = None
     hub_task: str = "auto-speech-recognition"
+    has_rich_labels: bool = False
     has_accuracy: bool = True
     validation: Mapping[str, Any] = field(default_factory=dict)
     has_tokens: bool = True
@@ -199,6 +203,7 @@ FAMILIES: dict[str, Family] = {
         build="seaco_paraformer:build_seaco_paraformer",
         search="paraformer:SeacoParaformerSearch",
         export="networks:ExportedSeacoParaformer",
+        export_search="onnx:OnnxSeacoSearch",
         objective="seaco:seaco_loss",
         has_times=True,
         options=PARAFORMER | {"hotword"},
@@ -246,6 +251,7 @@ FAMILIES: dict[str, Family] = {
         objective="autoregressive:ctc_attention_loss",
         export="networks:ExportedCTC",
         export_search="onnx:OnnxCTCSearch",
+        exported_type="ctc",
         zoo_modes=("asr",),
         options=JOINT | {"beam_size", "nbest", "decoding_mode", "timestamp"},
         decoding_modes={"joint": JOINT, "ctc_greedy": NONE, "ctc_prefix": NONE},
@@ -268,6 +274,8 @@ FAMILIES: dict[str, Family] = {
         objective="sense_voice:sense_voice_loss",
         export="networks:ExportedSenseVoice",
         export_search="onnx:OnnxSenseVoiceSearch",
+        exported_type="sense_voice_ctc",
+        has_rich_labels=True,
         has_times=True,
         zoo_modes=("sense_voice",),
         options=frozenset({"language", "use_itn", "ban_emo_unk", "output"}),
@@ -283,6 +291,7 @@ FAMILIES: dict[str, Family] = {
         measure="measures:SegmentMeasure",
         hub_task="voice-activity-detection",
         export="streams:ExportedVad",
+        exported_type="fsmn_vad",
         task=VAD,
         has_tokens=False,
         folder_mode="offline",
@@ -301,6 +310,7 @@ FAMILIES: dict[str, Family] = {
         hub_task="punctuation",
         classes_1x=("CTTransformer", "CTTransformerStreaming"),
         export="punctuation:ExportedPunctuation",
+        exported_type="ct_transformer",
         instead="egs/punctuation/infer.sh, pipeline(task='punctuation') or a recognizer's --punc_model",
     ),
     "campplus": _speaker_family("CAM++", "campplus:build_campplus", 0.31, "CAMPPlus"),
@@ -313,6 +323,7 @@ FAMILIES: dict[str, Family] = {
     "sv": _speaker_family("x-vector", "xvector:build_xvector", 0.9465),
     "lm": Family(
         "language model for shallow fusion and perplexity",
+        build="lm:build_language_model",
         objective="autoregressive:language_model_loss",
         trained_on=TEXTS,
         classes_1x=("TransformerLM",),

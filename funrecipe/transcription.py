@@ -240,17 +240,15 @@ def load(
         UsageError: an option that this model's family does not use, a family that does not recognize speech.
         DataError, UnsafeFileError: a model that cannot be read.
     """
-    import torch
-
+    from funrecipe.decode.device import find_device
     from funrecipe.decode.options import OPTIONS, DecodeOptions
 
     for name in options:
         if name not in OPTIONS:
             raise UsageError(f"unknown option '{name}'", where="load", hint=f"use one of: {', '.join(sorted(OPTIONS))}")
-    device = device or ("cuda" if torch.cuda.is_available() else "cpu")
     return LoadedModel(
         open_model(model),
-        device=device,
+        device=find_device(device or "auto"),
         options=DecodeOptions(precision=precision, **options),
         weights=None if weights is None else Path(weights),
     )

@@ -3,16 +3,8 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
 
-if TYPE_CHECKING:
-    import numpy as np
-
-    from funrecipe.model_folder import ModelFolder
-
-Item = TypeVar("Item")
 DEFAULT_UTTERANCES = 20
 
 
@@ -38,12 +30,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     from funrecipe.errors import DataError
-    from funrecipe.export.folder import export_folder
+    from funrecipe.export.folder import export_folder, read_samples
     from funrecipe.hub.resolve import open_model
 
     folder = open_model(args.model)
-    read = read_texts if folder.family == "punc" else read_waves
-    samples = read(folder, args.data_dir, args.utterances)
+    samples = read_samples(folder, args.data_dir, args.utterances)
     report = export_folder(folder, args.out, samples, quantized=args.quantize == "int8", overwrite=args.overwrite)
     for precision, equality in report.items():
         print(f"{args.out}: {precision}: {equality}")
@@ -54,25 +45,3 @@ def run(args: argparse.Namespace) -> int:
             hint="export.json lists the utterances that differ; the folder is kept for inspection",
         )
     return 0
-
-
-def read_waves(folder: ModelFolder, data_dir: Path, limit: int) -> dict[str, np.ndarray]:
-    """Waveforms by utterance id, evenly spread over a data directory."""
-    from funrecipe.audio.io import read_audio
-    from funrecipe.data.kaldi_dir import read_data_dir
-
-    rate_hz = folder.sample_rate_hz
-    chosen = spread(read_data_dir(data_dir).utterances, limit)
-    return {u.utt_id: read_audio(u.audio, sample_rate_hz=rate_hz, start_s=u.start_s, end_s=u.end_s) for u in chosen}
-
-
-def read_texts(folder: ModelFolder, data_dir: Path, limit: int) -> dict[str, str]:
-    """Texts by id, evenly spread over the ``text`` of a data directory."""
-    from funrecipe.data import kaldi_dir
-
-    return dict(spread(list(kaldi_dir.read_texts(data_dir / "text").items()), limit))
-
-
-def spread(items: Sequence[Item], limit: int) -> Sequence[Item]:
-    """At most ``limit`` of ``items``, or all if it is 0."""
-    return items[:: max(1, len(items) // limit)][:limit] if limit else items

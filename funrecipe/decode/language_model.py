@@ -73,7 +73,7 @@ def load_language_model(folder: ModelFolder, *, device: torch.device | str = "cp
         )
     try:
         with Uninitialized():
-            model = build_language_model(config, len(folder.tokens))
+            model = build_language_model(config, 0, len(folder.tokens))
     except ValueError as error:
         raise UsageError(str(error), where=str(where)) from None
     load_weights(model, weights, assign=True)

@@ -99,10 +99,15 @@ class OnnxHotwordSearch(OnnxParaformerSearch):
         padded = pad_sequence([torch.tensor(word) for word in ids], batch_first=True)
         (vectors,) = OnnxModel(folder.weights.with_name(HOTWORD_GRAPH))(padded)
         self.context = vectors[torch.tensor([len(word) - 1 for word in ids]), torch.arange(len(ids))]
-        self.marks = (*MARKS, SOS_ID) if folder.family == "seaco_paraformer" else MARKS
 
     def run(self, feats: Tensor, feat_lens: Tensor) -> list[Tensor]:
         return self.model(feats, feat_lens, self.context.expand(len(feats), -1, -1))
+
+
+class OnnxSeacoSearch(OnnxHotwordSearch):
+    """The marks of :class:`funrecipe.decode.paraformer.SeacoParaformerSearch`."""
+
+    marks = (*MARKS, SOS_ID)
 
 
 class OnnxCTCSearch(OnnxSearch):

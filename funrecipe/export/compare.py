@@ -17,6 +17,7 @@ from funrecipe.decode.options import DecodeOptions
 from funrecipe.decode.paraformer_online import ParaformerOnlineSteps
 from funrecipe.decode.recognizer import Recognizer, load_recognizer
 from funrecipe.export.networks import ExportedRecognizer
+from funrecipe.families import PUNCTUATION, VAD, find_family
 from funrecipe.model_folder import ModelFolder, open_model_folder
 from funrecipe.models.onnx import OnnxModel
 from funrecipe.punctuation.punctuator import Punctuator, load_punctuator
@@ -24,7 +25,6 @@ from funrecipe.vad.detector import VoiceActivityDetector, load_detector
 
 BATCH = 8
 TOLERANCE = 2e-3
-GREEDY = {"asr": {"decoding_mode": "ctc_greedy"}}
 NEUTRAL = {"beam_size": 1, "nbest": 1, "ctc_weight": 0.0, "lm_weight": 0.0, "ngram_weight": 0.0, "penalty": 0.0,
            "maxlenratio": 0.0, "minlenratio": 0.0}  # fmt: skip
 
@@ -65,7 +65,8 @@ class Equality:
 
 def greedy_options(folder: ModelFolder) -> DecodeOptions:
     """Greedy decoding, whatever the folder's ``decoding.yaml`` asks for."""
-    return DecodeOptions(**NEUTRAL, **GREEDY.get(folder.family, {}))
+    mode = "ctc_greedy" if "ctc_greedy" in find_family(folder.family).decoding_modes else None
+    return DecodeOptions(**NEUTRAL, decoding_mode=mode)
 
 
 def compare_exported(
@@ -81,7 +82,9 @@ def compare_exported(
     opened = open_model_folder(exported)
     if precision == "int8":
         opened = replace(opened, weights=opened.quantized)
-    compare = {"e2evad": compare_vad, "punc": compare_punctuation}.get(folder.family, compare_recognizers)
+    compare = {VAD: compare_vad, PUNCTUATION: compare_punctuation}.get(
+        find_family(folder.family).task, compare_recognizers
+    )
     different, largest = compare(folder, network, opened, samples, numbers=precision == "fp32")
     return Equality(len(samples), tuple(different), largest)
 

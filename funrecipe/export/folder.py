@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from torch import nn
 
+from funrecipe.audio.io import read_audio
 from funrecipe.checkpoint import load_weights
+from funrecipe.data.kaldi_dir import read_data_dir, read_texts
 from funrecipe.decode.onnx import HOTWORD_GRAPH
 from funrecipe.errors import DataError, UsageError
 from funrecipe.export.compare import Equality, compare_exported
 from funrecipe.export.description import metadata, write_description
 from funrecipe.export.graph import quantize, write_graph
-from funrecipe.families import find_family, load_part, names_with
+from funrecipe.families import PUNCTUATION, find_family, load_part, names_with
 from funrecipe.files import atomic_folder, write_json
 from funrecipe.model_folder import ModelFolder
 from funrecipe.models.registry import build_model, input_size
@@ -56,6 +58,22 @@ def export_folder(
             report["int8"] = compare_exported(folder, network, new, samples, precision="int8")
         write_json(new / REPORT, {precision: equality.as_dict() for precision, equality in report.items()})
     return report
+
+
+def read_samples(folder: ModelFolder, data_dir: Path, limit: int) -> dict[str, Any]:
+    """What to compare the models on, by id: at most ``limit`` waveforms or texts, evenly spread; 0: all.
+
+    Raises:
+        DataError: lists or audio that cannot be read.
+    """
+
+    def spread(items: Sequence[Any]) -> Sequence[Any]:
+        return items[:: max(1, len(items) // limit)][:limit] if limit else items
+
+    if find_family(folder.family).task == PUNCTUATION:
+        return dict(spread(list(read_texts(data_dir / "text").items())))
+    chosen, rate_hz = spread(read_data_dir(data_dir).utterances), folder.sample_rate_hz
+    return {u.utt_id: read_audio(u.audio, sample_rate_hz=rate_hz, start_s=u.start_s, end_s=u.end_s) for u in chosen}
 
 
 def export_network(folder: ModelFolder) -> nn.Module:

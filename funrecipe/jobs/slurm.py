@@ -38,8 +38,7 @@ from funrecipe.jobs.slurm_client import (
 )
 from funrecipe.jobs.slurm_record import Array
 from funrecipe.jobs.slurm_states import FORGOTTEN, STEP_OUT_OF_MEMORY, explain, is_for_ever, is_limit, is_worth_a_retry
-from funrecipe.jobs.slurm_submit import Submission, new_name, sbatch_command, split
-from funrecipe.jobs.slurm_work import SlurmWork
+from funrecipe.jobs.slurm_work import SlurmWork, Submission, new_name, sbatch_command, split
 from funrecipe.jobs.status import clear_status, read_status
 from funrecipe.jobs.wording import count, format_duration
 from funrecipe.processes import RETRIED_VARIABLE

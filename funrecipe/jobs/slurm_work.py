@@ -1,8 +1,13 @@
-"""What jobs of Slurm run: the contract of ``SlurmBackend``, and the shards of a plan, one element of an array each."""
+"""What jobs of Slurm run, and how they are submitted.
+
+``SlurmWork`` is the contract of ``SlurmBackend``; the shards of a plan are one, with an element of an array each. What
+is submitted are arrays of the cluster's size, by calls of ``sbatch``.
+"""
 
 from __future__ import annotations
 
 import os
+import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,6 +18,7 @@ from funrecipe.jobs.backend_options import SlurmOptions
 from funrecipe.jobs.memory import worker_memory_bytes
 from funrecipe.jobs.plan import Plan
 from funrecipe.jobs.results import is_shard_accounted_for
+from funrecipe.jobs.slurm_client import index_list
 from funrecipe.jobs.slurm_states import ADVICE
 
 # The worker's log is opened here and not by Slurm, whose names of logs cannot count beyond an array's indices.
@@ -116,3 +122,51 @@ class DecodingWork:
 
     def is_done(self, number: int) -> bool:
         return is_shard_accounted_for(self.plan.shard_folder(number), self.plan.stamps(number))
+
+
+@dataclass(frozen=True)
+class Submission:
+    numbers: tuple[int, ...]
+    offset: int
+    avoid: frozenset[str] = frozenset()  # nodes on which these jobs failed
+
+
+def split(numbers: Sequence[int], size: int, avoid: frozenset[str] = frozenset()) -> list[Submission]:
+    """By arrays of the cluster's size; an index and its array's offset give the job."""
+    parts: dict[int, list[int]] = {}
+    for number in sorted(numbers):
+        parts.setdefault((number - 1) // size * size, []).append(number)
+    return [Submission(tuple(part), offset, avoid) for offset, part in parts.items()]
+
+
+def new_name(digest: str) -> str:
+    """A name that no other array has, by which it can be found before its number is known."""
+    return f"funrecipe-{digest[:8]}-{secrets.token_hex(4)}"
+
+
+def sbatch_command(
+    work: SlurmWork, slurm: SlurmOptions, submission: Submission, name: str, at_once: str, script: Path
+) -> list[str]:
+    """``at_once``: the part of ``--array`` that says how many elements may run at once."""
+    request = work.request(slurm)
+    indices = index_list(number - submission.offset for number in submission.numbers)
+    named = {
+        "partition": slurm.partition,
+        "account": slurm.account,
+        "qos": slurm.qos,
+        "time": slurm.time,
+        "gres": request.gres,
+        "constraint": slurm.constraint,
+        "exclude": ",".join(filter(None, [slurm.exclude, *sorted(submission.avoid)])),
+        "mem": "" if any(entry.startswith("--mem-per") for entry in slurm.extra) else request.mem,
+    }
+    return [
+        *("sbatch", "--parsable", f"--array={indices}{at_once}"),
+        *(f"--nodes={request.nodes}", f"--ntasks={request.nodes}", f"--cpus-per-task={request.cpus}"),
+        f"--job-name={name}",
+        *("--requeue", "--export=ALL", "--chdir=/", "--output=/dev/null", "--error=/dev/null"),
+        *(f"--{name}={value}" for name, value in named.items() if value),
+        *slurm.extra,
+        str(script),
+        *work.arguments(submission.offset),
+    ]

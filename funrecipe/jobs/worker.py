@@ -14,8 +14,10 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from funrecipe.errors import DataError, FunrecipeError, Interrupted
+from funrecipe.families import RECOGNITION
 from funrecipe.identity import code_version
 from funrecipe.jobs import joblog
+from funrecipe.jobs.model_record import checked_model
 from funrecipe.jobs.plan import AGAIN, Job, Plan
 from funrecipe.jobs.readers import Readers
 from funrecipe.jobs.reading import ReadSettings, reader_of
@@ -32,6 +34,34 @@ HEARTBEAT_S = 0.5
 
 # Gives the recognizer of a plan and its device: cpu or cuda.
 Load = Callable[[Plan], "tuple[Recognizer | TextWorker, str]"]
+
+
+def load_planned(plan: Plan) -> tuple[Recognizer | TextWorker, str]:
+    """What decodes the jobs of a plan, and its device, if the model is the one that the plan was made with.
+
+    Raises:
+        UsageError, DataError, UnsafeFileError: there is no such device; the model has changed, or cannot be read.
+    """
+    from funrecipe.decode.device import find_device, num_threads
+    from funrecipe.decode.options import DecodeOptions
+    from funrecipe.decode.recognizer import load_recognizer
+    from funrecipe.jobs.precision import settle_precision
+    from funrecipe.jobs.task_workers import load_task_worker
+
+    started = time.monotonic()
+    print(f"weights {plan.model.weights} sha256 {plan.model.weights_sha256}")
+    device = find_device(plan.device, where=str(plan.path), hint="use the CPU: --gpu_inference false")
+    with checked_model(plan.model) as folder:
+        weights = Path(plan.model.weights)
+        recognizer: Recognizer | TextWorker
+        if plan.task == RECOGNITION:
+            options = settle_precision(plan, folder, DecodeOptions(**plan.options), device)
+            recognizer = load_recognizer(folder, device=device, options=options, weights=weights)
+        else:
+            recognizer = load_task_worker(plan.task, folder, plan.options, device=device, weights=weights)
+    loaded_s = time.monotonic() - started
+    print(f"model {plan.model.path} on {device}, {num_threads()} threads, loaded in {loaded_s:.1f} s")
+    return recognizer, device
 
 
 def run_jobs(plan: Plan, jobs: Sequence[Job], load: Load, log_dir: Path | None) -> int:

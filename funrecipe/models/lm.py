@@ -148,7 +148,7 @@ class LanguageModel(nn.Module):
         return nll.masked_fill(~length_mask(token_lens + 1, targets.size(1)), 0.0), token_lens + 1
 
 
-def build_language_model(config: Mapping[str, Any], vocab_size: int) -> LanguageModel:
+def build_language_model(config: Mapping[str, Any], input_size: int, vocab_size: int) -> LanguageModel:
     """The model of an ``lm.yaml``; ValueError for an unknown ``lm``."""
     kinds = {"transformer": TransformerLM, "seq_rnn": SequentialRNNLM}
     name = config.get("lm", "seq_rnn")

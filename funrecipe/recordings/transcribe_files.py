@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
-import torch
 from tqdm import tqdm
 
 from funrecipe.audio.io import length_s, stream_audio
+from funrecipe.decode.device import find_device
 from funrecipe.decode.options import DecodeOptions
 from funrecipe.errors import DataError
 from funrecipe.files import unique_name
@@ -32,8 +32,7 @@ def transcribe_files(
         device: ``auto``: the GPU if there is one. The others as in :func:`load_transcriber`.
     """
     keys = name_files(files)
-    if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "cpu"
+    device = find_device(device)
     with tqdm(total=_total_s(files), unit="s", unit_scale=True, disable=None) as bar:
         transcriber = load_transcriber(
             models,

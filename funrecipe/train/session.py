@@ -17,7 +17,6 @@ from funrecipe.hub import resolve_model
 from funrecipe.model_folder import ModelFolder, open_model_folder
 from funrecipe.model_folder.files import read_config, read_token_file
 from funrecipe.model_folder.model_settings import check_heads
-from funrecipe.models.lm import build_language_model
 from funrecipe.models.registry import build_model
 from funrecipe.train.adapt.initialize import extend_state, freeze, load_encoder, load_init_param
 from funrecipe.train.adapt.lora import inject, merged_state
@@ -207,8 +206,7 @@ def size_line(options: TrainOptions, folder: ModelFolder, batches: int | None) -
 
 def build_trainable(start: ModelFolder, folder: ModelFolder, options: TrainOptions) -> nn.Module:
     """The model over the tokens of ``folder`` with the weights of ``start``, frozen or adapted as the options say."""
-    build = build_language_model if folder.family == "lm" else build_model
-    model = build(folder.config, len(folder.tokens))
+    model = build_model(folder.config, len(folder.tokens))
     if start.weights.is_file():
         state = add_prefix(load_state_dict(start.weights), getattr(model, "key_prefix", ""))
         if folder.tokens != start.tokens:

@@ -12,13 +12,12 @@ import torch
 import yaml
 
 from funrecipe.checkpoint import load_state_dict, save_checkpoint
-from funrecipe.commands.export import read_waves
 from funrecipe.decode.options import DecodeOptions
 from funrecipe.decode.recognizer import load_recognizer
 from funrecipe.decode.streaming import StreamOptions, load_streaming_recognizer
 from funrecipe.errors import DataError, UsageError
 from funrecipe.export.compare import compare_exported, greedy_options
-from funrecipe.export.folder import export_folder, export_network
+from funrecipe.export.folder import export_folder, export_network, read_samples
 from funrecipe.export.networks import blank_past, integrate
 from funrecipe.families import FAMILIES, names_with
 from funrecipe.model_folder import open_model_folder
@@ -117,7 +116,7 @@ def test_int8_is_a_graph_of_its_own_that_decodes(exported, waves) -> None:
 
 def test_the_quick_start_model_says_the_same_through_the_pipeline(tmp_path: Path) -> None:
     folder = open_model_folder(ROOT / "egs/quickstart/model")
-    waves = read_waves(folder, ROOT / "egs/quickstart/data", 4)
+    waves = read_samples(folder, ROOT / "egs/quickstart/data", 4)
     assert export_folder(folder, tmp_path / "onnx", waves, quantized=False)["fp32"].holds
     recognize = pipeline(Tasks.auto_speech_recognition, tmp_path / "onnx", ngpu=0)
     wave = next(iter(waves.values()))

@@ -63,7 +63,7 @@ MAY_IMPORT: dict[str, set[str]] = {
             "vad",
         )
     },
-    "export": {"audio", "checkpoint", "decode", "hub", "model_folder", "models", "punctuation", "vad"},
+    "export": {"audio", "checkpoint", "data", "decode", "hub", "model_folder", "models", "punctuation", "vad"},
 }
 PORTED = {"metainfo", "msdatasets", "utils"}  # import paths of ModelScope and FunASR
 FACES = {"__init__", "__main__", "cli", "commands", "pipelines", "trainers", "transcription", *PORTED}

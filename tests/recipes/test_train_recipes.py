@@ -247,7 +247,6 @@ def test_the_template_can_be_copied(trained, tmp_path: Path) -> None:
 @pytest.mark.parametrize("path", sorted((ROOT / "egs/asr/conf").glob("*.yaml")), ids=lambda p: p.stem)
 def test_published_configurations_build_and_every_key_says_what_it_is(path: Path) -> None:
     from funrecipe.families import names_with
-    from funrecipe.models.lm import build_language_model
     from funrecipe.models.registry import build_model
     from funrecipe.train.options import build_options
 
@@ -258,7 +257,7 @@ def test_published_configurations_build_and_every_key_says_what_it_is(path: Path
     if "encoder" not in config:  # it comes from a pre-trained folder, data2vec's here
         config |= {"encoder": "data2vec_encoder", "encoder_conf": {"pos_conv_depth": 5}, "input_size": 80}
     with torch.device("meta"):
-        model = (build_language_model if config["model"] == "lm" else build_model)(config, 4233)
+        model = build_model(config, 4233)
     millions = sum(p.numel() for p in model.parameters()) / 1e6
     stated = [line for line in text.splitlines() if line.startswith("# Cost: ")]
     assert stated or "pre-trained" in text

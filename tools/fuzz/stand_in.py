@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from funrecipe.cli import main
-from funrecipe.commands import decode
+from funrecipe.jobs import worker
 from funrecipe.jobs.model_record import checked_model
 from funrecipe.jobs.plan import Plan
 
@@ -55,5 +55,5 @@ def load(plan: Plan) -> tuple[StandIn, str]:
 
 
 if __name__ == "__main__":
-    decode.load_model = load  # type: ignore[assignment]
+    worker.load_planned = load  # type: ignore[assignment]
     sys.exit(main(["decode", *sys.argv[1:]]))

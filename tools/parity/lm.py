@@ -15,7 +15,7 @@ SENTENCE_TOLERANCE = 1e-3
 def load_lm(case: Case) -> LanguageModel:
     """The ``lm.yaml`` and ``lm.pb`` of a case."""
     config = case.yaml("lm.yaml")
-    model = build_language_model(config, len(config["token_list"])).eval()
+    model = build_language_model(config, 0, len(config["token_list"])).eval()
     model.load_state_dict(torch.load(case.path / "lm.pb", weights_only=True))
     return model
 

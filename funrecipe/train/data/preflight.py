@@ -95,14 +95,17 @@ def inspect_data(start: ModelFolder, options: TrainOptions, ranks: Ranks) -> Pre
             for text in texts_of(shards_of(data_dir / TRAIN_FOLDER, options)):
                 tokenizer(text)
             folder, tokenizer = extended(start, tokenizer)
-        train = inspect_stream(data_dir / TRAIN_FOLDER, folder, options, tokenizer, limits)
+        look = Inspector(folder, options, tokenizer, limits)
+        train = look.at_stream(data_dir / TRAIN_FOLDER)
     else:
-        train = inspect_training(start, options, tokenizer, limits, cache_dir)
+        look = Inspector(folder, options, tokenizer, limits)
+        train = look.at_training_sets(cache_dir)
         if options.extend_vocab and tokenizer.unknown:
             folder, tokenizer = extended(start, tokenizer)
-            train = inspect_training(folder, options, tokenizer, limits, cache_dir)
+            look = Inspector(folder, options, tokenizer, limits)
+            train = look.at_training_sets(cache_dir)
     warn_of_single_utterances(train.items, folder, options)
-    valid = inspect(validation_dir(data_dir), folder, options, tokenizer, limits, cache_dir)
+    valid = look.at(validation_dir(data_dir), cache_dir)
     if ranks.is_writer:
         warn_of_shared_recordings(train.items, valid.items)
     if len(valid.items) < ranks.world_size:
@@ -144,108 +147,107 @@ def extended(start: ModelFolder, tokenizer: ReferenceTokenizer) -> tuple[ModelFo
     return folder, tokenizer_of(folder)
 
 
-def inspect_stream(
-    train_dir: Path, folder: ModelFolder, options: TrainOptions, tokenizer: Reader, limits: ItemLimits
-) -> Inspection:
-    """A look at the first utterances of a large data set, as an epoch would meet them."""
-    plan = large_plan(train_dir, folder, options, limits, tokenizer, Ranks())
-    items = list(islice(plan.items(0), FIRST_LOOK))
-    found = Inspection(items, {reason: plan.dropped.keys_of(reason) for reason in plan.dropped})
-    found.total = len(items) + sum(plan.dropped.values())
-    found.fingerprint = stream_fingerprint(plan.shards)
-    report_findings(found, tokenizer, options, train_dir)
-    return found
+@dataclass(frozen=True)
+class Inspector:
+    """Looks at sets as a run with these options would read them."""
 
+    folder: ModelFolder
+    options: TrainOptions
+    tokenizer: Reader
+    limits: ItemLimits
 
-def inspect_training(
-    folder: ModelFolder, options: TrainOptions, tokenizer: Reader, limits: ItemLimits, cache_dir: Path
-) -> Inspection:
-    """Pre-flight of ``data_dir/train`` and ``more_train_dirs``, as one set. Raises DataError."""
-    data_dir = Path(options.data_dir)
-    found = inspect(data_dir / TRAIN_FOLDER, folder, options, tokenizer, limits, cache_dir)
-    unknown, home = tokenizer.unknown.copy(), {item.key: data_dir / TRAIN_FOLDER for item in found.items}
-    fingerprints = [found.fingerprint]
-    for number, directory in enumerate(map(Path, options.more_train_dirs), 1):
-        more = inspect(directory, folder, options, tokenizer, limits, cache_dir / f"more{number}")
-        unknown += tokenizer.unknown
-        fingerprints.append(more.fingerprint)
-        for item in more.items:
-            if item.key in home:
-                raise DataError(f"duplicate utterance id '{item.key}': also in {home[item.key]}", where=str(directory))
-            home[item.key] = directory
-        found.items += more.items
-        for reason, keys in more.dropped.items():
-            found.dropped.setdefault(reason, []).extend(keys)
-        found.total += more.total
-    tokenizer.unknown = unknown
-    found.fingerprint = joined_fingerprint(fingerprints)
-    found.items.sort(key=lambda item: item.key.encode())
-    return found
+    def at_stream(self, train_dir: Path) -> Inspection:
+        """The first utterances of a large data set, as an epoch would meet them."""
+        plan = large_plan(train_dir, self.folder, self.options, self.limits, self.tokenizer, Ranks())
+        items = list(islice(plan.items(0), FIRST_LOOK))
+        found = Inspection(items, {reason: plan.dropped.keys_of(reason) for reason in plan.dropped})
+        found.total = len(items) + sum(plan.dropped.values())
+        found.fingerprint = stream_fingerprint(plan.shards)
+        self.report(found, train_dir)
+        return found
 
+    def at_training_sets(self, cache_dir: Path) -> Inspection:
+        """``data_dir/train`` and ``more_train_dirs``, as one set. Raises DataError."""
+        train_dir = Path(self.options.data_dir) / TRAIN_FOLDER
+        found = self.at(train_dir, cache_dir)
+        unknown, home = self.tokenizer.unknown.copy(), {item.key: train_dir for item in found.items}
+        fingerprints = [found.fingerprint]
+        for number, directory in enumerate(map(Path, self.options.more_train_dirs), 1):
+            more = self.at(directory, cache_dir / f"more{number}")
+            unknown += self.tokenizer.unknown
+            fingerprints.append(more.fingerprint)
+            for item in more.items:
+                if item.key in home:
+                    where = str(directory)
+                    raise DataError(f"duplicate utterance id '{item.key}': also in {home[item.key]}", where=where)
+                home[item.key] = directory
+            found.items += more.items
+            for reason, keys in more.dropped.items():
+                found.dropped.setdefault(reason, []).extend(keys)
+            found.total += more.total
+        self.tokenizer.unknown = unknown
+        found.fingerprint = joined_fingerprint(fingerprints)
+        found.items.sort(key=lambda item: item.key.encode())
+        return found
 
-def inspect(
-    data_dir: Path, folder: ModelFolder, options: TrainOptions, tokenizer: Reader, limits: ItemLimits,
-    cache_dir: Path,
-) -> Inspection:  # fmt: skip
-    """Pre-flight of one directory, every file of it."""
-    tokenizer.unknown.clear()
-    tokenizer.glued = 0
-    if isinstance(tokenizer, MarkedTextReader):
-        found = inspect_marked_text(data_dir, tokenizer, max_tokens=options.max_tokens)
-    elif trained_on(folder.family) == TEXTS:
-        found = inspect_text(data_dir, tokenizer, max_tokens=options.max_tokens)
-    else:
-        try:
-            found = inspect_recordings(data_dir, folder, options, tokenizer, limits, cache_dir)
-        except UnsafeFileError as error:
-            hint = "training reads files only: write the output of the commands to files and list those"
-            raise UnsafeFileError(error.what, where=error.where, hint=hint) from None
-    report_findings(found, tokenizer, options, data_dir)
-    return found
+    def at(self, data_dir: Path, cache_dir: Path) -> Inspection:
+        """One directory, every file of it. Raises DataError, UnsafeFileError."""
+        tokenizer = self.tokenizer
+        tokenizer.unknown.clear()
+        tokenizer.glued = 0
+        if isinstance(tokenizer, MarkedTextReader):
+            found = inspect_marked_text(data_dir, tokenizer, max_tokens=self.options.max_tokens)
+        elif trained_on(self.folder.family) == TEXTS:
+            found = inspect_text(data_dir, tokenizer, max_tokens=self.options.max_tokens)
+        else:
+            try:
+                found = self._at_recordings(data_dir, tokenizer, cache_dir / f"{data_dir.name}.durations.json")
+            except UnsafeFileError as error:
+                hint = "training reads files only: write the output of the commands to files and list those"
+                raise UnsafeFileError(error.what, where=error.where, hint=hint) from None
+        self.report(found, data_dir)
+        return found
 
+    def _at_recordings(self, data_dir: Path, tokenizer: ReferenceTokenizer, cache_file: Path) -> Inspection:
+        """Recordings with their texts or with the speech in them."""
+        channels = ChannelCounter()
+        measure = make_measure(self.folder.sample_rate_hz, channels)
+        workers = max(1, self.options.num_workers)
+        if trained_on(self.folder.family) == SEGMENTS:
+            found = inspect_speech(data_dir, measure, self.limits, cache_file=cache_file, workers=workers)
+        else:
+            label = rich_labels_of(self.folder, data_dir)
+            found = inspect_data_dir(
+                data_dir, tokenizer, measure, self.limits, cache_file=cache_file, workers=workers, label=label
+            )
+            if label is not None:
+                label.report(found.total, data_dir)
+        if note := channels.take_note(found.total, 1):
+            log.warning("%s: %s", data_dir, note)
+        return found
 
-def inspect_recordings(
-    data_dir: Path, folder: ModelFolder, options: TrainOptions, tokenizer: Reader, limits: ItemLimits,
-    cache_dir: Path,
-) -> Inspection:  # fmt: skip
-    """The same for recordings, with their texts or with the speech in them."""
-    channels = ChannelCounter()
-    measure = make_measure(folder.sample_rate_hz, channels)
-    cache_file, workers = cache_dir / f"{data_dir.name}.durations.json", max(1, options.num_workers)
-    if trained_on(folder.family) == SEGMENTS:
-        found = inspect_speech(data_dir, measure, limits, cache_file=cache_file, workers=workers)
-    else:
-        label = rich_labels_of(folder, data_dir)
-        found = inspect_data_dir(
-            data_dir, tokenizer, measure, limits, cache_file=cache_file, workers=workers, label=label
-        )
-        if label is not None:
-            label.report(found.total, data_dir)
-    if note := channels.take_note(found.total, 1):
-        log.warning("%s: %s", data_dir, note)
-    return found
-
-
-def report_findings(found: Inspection, tokenizer: Reader, options: TrainOptions, data_dir: Path) -> None:
-    """Log what was found; DataError when nothing, or too little, is left."""
-    lines = report_lines(found, tokenizer.unknown, data_dir)
-    for line in lines:
-        log.info(line)
-    if tokenizer.glued:
-        log.warning(
-            "%s: %d texts hold spaces between words, which this vocabulary cannot spell: results will have none. "
-            "'funrecipe tokens' makes a list with <space>", data_dir, tokenizer.glued,
-        )  # fmt: skip
-    if warning := length_warning(found.items):
-        log.warning("%s: %s", data_dir, warning)
-    if not found.items:
-        raise DataError("no utterance can be used", where=str(data_dir), hint="; ".join(x.strip() for x in lines[1:4]))
-    if found.bad_share > options.max_bad_share:
-        raise DataError(
-            f"{found.bad_share:.1%} of the utterances cannot be used: {'; '.join(x.strip() for x in lines[1:4])}",
-            where=str(data_dir),
-            hint="fix or remove them, or train on the rest with --max_bad_share 1",
-        )
+    def report(self, found: Inspection, data_dir: Path) -> None:
+        """Log what was found; DataError when nothing, or too little, is left."""
+        lines = report_lines(found, self.tokenizer.unknown, data_dir)
+        for line in lines:
+            log.info(line)
+        if self.tokenizer.glued:
+            log.warning(
+                "%s: %d texts hold spaces between words, which this vocabulary cannot spell: results will have none. "
+                "'funrecipe tokens' makes a list with <space>", data_dir, self.tokenizer.glued,
+            )  # fmt: skip
+        if warning := length_warning(found.items):
+            log.warning("%s: %s", data_dir, warning)
+        if not found.items:
+            raise DataError(
+                "no utterance can be used", where=str(data_dir), hint="; ".join(x.strip() for x in lines[1:4])
+            )
+        if found.bad_share > self.options.max_bad_share:
+            raise DataError(
+                f"{found.bad_share:.1%} of the utterances cannot be used: {'; '.join(x.strip() for x in lines[1:4])}",
+                where=str(data_dir),
+                hint="fix or remove them, or train on the rest with --max_bad_share 1",
+            )
 
 
 def warn_of_single_utterances(items: Sequence[TrainItem], folder: ModelFolder, options: TrainOptions) -> None:

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from funrecipe.data.list_file import Problem, read_unique_lines
 from funrecipe.errors import DataError, list_problems
+from funrecipe.families import find_family
 from funrecipe.model_folder import ModelFolder
 from funrecipe.text.rich import EMOTIONS, EVENTS, ITN, LANGUAGES, OTHER_EVENTS, UNKNOWN_EMOTION
 from funrecipe.train.data.references import is_mark
@@ -74,7 +75,7 @@ def rich_labels_of(folder: ModelFolder, data_dir: Path) -> RichLabels | None:
     Raises:
         DataError: a line of a label file that cannot be used; names file and line.
     """
-    if folder.family != "sense_voice":
+    if not find_family(folder.family).has_rich_labels:
         return None
     labels = RichLabels(folder.tokens, [])
     labels.stated = [
