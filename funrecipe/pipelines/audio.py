@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable, Iterable, Mapping, MutableMapping
+from collections.abc import Callable, Mapping, MutableMapping
 from dataclasses import dataclass, field, replace
 from io import BytesIO
 from pathlib import Path
@@ -39,7 +39,17 @@ class Call:
     is_list: bool
     output_dir: Path | None
 
-    def answer(self, results: list[dict[str, Any]]) -> dict[str, Any] | list[dict[str, Any]]:
+    def answer(
+        self, results: list[dict[str, Any]], write: Callable[[Path, list[dict[str, Any]]], None] | None = None
+    ) -> dict[str, Any] | list[dict[str, Any]]:
+        """What is given back. Where there is a folder, ``write`` writes the good results to it; ``failed.scp`` has the
+        others.
+        """
+        if self.output_dir is not None and write is not None:
+            write(self.output_dir, [result for result in results if "error" not in result])
+            bad = ((result["key"], result["error"]) for result in results if "error" in result)
+            lines = (f"{key}\t{place_of(self.sources[key])}\t{error}\n" for key, error in bad)
+            write_text(self.output_dir / "failed.scp", lines)
         return results if self.is_list else results[0]
 
     def failure(self, key: str, error: DataError, **empty: Any) -> dict[str, Any]:
@@ -49,13 +59,6 @@ class Call:
             raise DataError(error.what, where=error.where or place, hint=error.hint) from None
         logger.warning("%s (%s): %s", key, place, error.what)
         return {"key": key, **empty, "error": error.what}
-
-    def write_failed(self, results: Iterable[dict[str, Any]]) -> None:
-        """``failed.scp``."""
-        if self.output_dir is not None:
-            bad = ((result["key"], result["error"]) for result in results if "error" in result)
-            lines = (f"{key}\t{place_of(self.sources[key])}\t{error}\n" for key, error in bad)
-            write_text(self.output_dir / "failed.scp", lines)
 
 
 @dataclass(frozen=True)

@@ -70,10 +70,7 @@ class SpeakerDiarization:
         results = self._sources.results(
             call, audio_fs, "text", lambda waveform: self._turns(waveform, n_speakers), text=[]
         )
-        if call.output_dir is not None:
-            write_results(call.output_dir, results)
-        call.write_failed(results)
-        return call.answer(results)
+        return call.answer(results, write_results)
 
     def _turns(self, waveform: np.ndarray, n_speakers: int | None) -> list[list[float]]:
         from funrecipe.speaker.diarization import cut_segments, diarize
@@ -95,6 +92,8 @@ def write_results(output_dir: Path, results: list[dict[str, Any]]) -> None:
     """``rttm``."""
     from funrecipe.score.rttm import SpeakerTurn, write_rttm
 
-    good = {result["key"]: result["text"] for result in results if "error" not in result}
-    turns = {key: [SpeakerTurn(start_s, end_s, str(who)) for start_s, end_s, who in rows] for key, rows in good.items()}
+    turns = {
+        result["key"]: [SpeakerTurn(start_s, end_s, str(who)) for start_s, end_s, who in result["text"]]
+        for result in results
+    }
     write_rttm(output_dir / "rttm", turns)

@@ -59,15 +59,12 @@ class SpeakerVerification:
             return self._compare(audio_in, audio_fs, threshold, target)
         call = self._sources.call(audio_in, output_dir)
         results = self._sources.results(call, audio_fs, "spk_embedding", self._model.embed)
-        if call.output_dir is not None:
-            vectors = {r["key"]: r["spk_embedding"] for r in results if "spk_embedding" in r}
-            self._write(call.output_dir, "xvector", vectors)
-        call.write_failed(results)
-        return call.answer(results)
+        return call.answer(results, write_results)
 
     def _compare(
         self, pair: list[Any] | tuple[Any, Any], audio_fs: int | None, threshold: float, target: Path | None
     ) -> dict[str, Any]:
+        from funrecipe.speaker.vectors import write_vectors
         from funrecipe.speaker.verification import verify
 
         key = next(iter(name_sources(pair)))
@@ -75,8 +72,8 @@ class SpeakerVerification:
         self._sources.tell_channels(len(pair))
         found = verify(first, second, threshold)
         if target is not None:
-            self._write(target, "xvector", {key: first})
-            self._write(target, "ref_xvector", {key: second})
+            write_vectors(target, "xvector", {key: first})
+            write_vectors(target, "ref_xvector", {key: second})
             write_text(target / "score.txt", f"{key} {found.percent:.6f}\n")
         text = "yes" if found.same_speaker else "no"
         return {"key": key, "score": found.score, "text": text, "threshold": threshold, "scores": [found.percent]}
@@ -87,10 +84,12 @@ class SpeakerVerification:
         except DataError as error:
             raise DataError(error.what, where=error.where or place_of(source), hint=error.hint) from None
 
-    def _write(self, folder: Path, name: str, vectors: Mapping[str, np.ndarray]) -> None:
-        from funrecipe.speaker.vectors import write_vectors
 
-        write_vectors(folder, name, vectors)
+def write_results(output_dir: Path, results: list[dict[str, Any]]) -> None:
+    """``xvector.ark`` and ``xvector.scp``."""
+    from funrecipe.speaker.vectors import write_vectors
+
+    write_vectors(output_dir, "xvector", {result["key"]: result["spk_embedding"] for result in results})
 
 
 def threshold_in(params: Mapping[str, Any], default: float) -> float:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, MutableMapping
+from collections.abc import MutableMapping
 from pathlib import Path
 from typing import Any
 
@@ -59,10 +59,7 @@ class VoiceActivityDetection:
         results = self._sources.results(
             call, audio_fs, "text", lambda waveform: self._detector.segments(waveform, options), text=[]
         )
-        if call.output_dir is not None:
-            write_results(call.output_dir, results)
-        call.write_failed(results)
-        return call.answer(results)
+        return call.answer(results, write_results)
 
     def _feed(self, audio_in: Any, audio_fs: int | None, params: dict[str, Any]) -> dict[str, Any]:
         """One piece of a stream. The caller's cache holds the detector's state and, if needed, a resampler."""
@@ -78,7 +75,6 @@ class VoiceActivityDetection:
         return {"key": ARRAY_KEY, "text": events}
 
 
-def write_results(output_dir: Path, results: Iterable[dict[str, Any]]) -> None:
+def write_results(output_dir: Path, results: list[dict[str, Any]]) -> None:
     """``1best_recog/text``: ``key [[start, end], ...]``."""
-    good = (result for result in results if "error" not in result)
-    write_text(output_dir / RESULTS / "text", (f"{result['key']} {result['text']}\n" for result in good))
+    write_text(output_dir / RESULTS / "text", (f"{result['key']} {result['text']}\n" for result in results))

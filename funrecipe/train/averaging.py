@@ -70,7 +70,8 @@ def average_best(
     mode: str,
     nbest: Sequence[int],
 ) -> list[Path]:
-    """Write ``<phase>.<key>.ave_<n>best.pb`` for every n, ``ave_1best`` and ``ave`` links, and a JSON beside each.
+    """Write ``<phase>.<key>.ave_<n>best.pb`` for every n, ``ave_1best`` and ``ave`` links, and a JSON beside each that
+    says which epochs it is the mean of.
 
     Args:
         output_dir: holds ``<N>epoch.pb``.
@@ -95,29 +96,11 @@ def average_best(
         else:
             path.unlink(missing_ok=True)
             save_checkpoint(average_state_dicts([output_dir / f"{epoch}epoch.pb" for epoch in epochs]), path)
-        write_record(path, epochs, {epoch: history[epoch][key] for epoch in epochs}, phase, key, mode, asked=n)
+        values = {epoch: history[epoch][key] for epoch in epochs}
+        record = {"epochs": epochs, "asked_for": n, "criterion": [phase, key, mode], "values": values}
+        write_text(path.with_suffix(".json"), json.dumps(record, indent=1) + "\n")
         written.append(path)
-    replace_link(output_dir / average_name(phase, key), written[-1].name)
-    write_record(
-        output_dir / average_name(phase, key),
-        ranked[: max(1, *nbest)],
-        {e: history[e][key] for e in ranked[: max(1, *nbest)]},
-        phase,
-        key,
-        mode,
-        asked=max(1, *nbest),
-    )
+    newest = output_dir / average_name(phase, key)
+    replace_link(newest, written[-1].name)
+    write_text(newest.with_suffix(".json"), json.dumps(record, indent=1) + "\n")
     return written
-
-
-def write_record(
-    path: Path, epochs: Sequence[int], values: Mapping[int, float], phase: str, key: str, mode: str, asked: int
-) -> None:
-    """``<name>.json`` beside an average: which epochs it is the mean of."""
-    record = {
-        "epochs": list(epochs),
-        "asked_for": asked,
-        "criterion": [phase, key, mode],
-        "values": {str(epoch): value for epoch, value in values.items()},
-    }
-    write_text(path.with_suffix(".json"), json.dumps(record, indent=1) + "\n")

@@ -7,7 +7,7 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -16,15 +16,17 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 SCRIPT = ROOT / "tests/jobs/slurm_cluster.sh"
 NEEDED = ("slurmctld", "slurmd", "munged", "sbatch", "squeue", "srun", "ip", "nsenter", "unshare")
+PACKAGES = "slurmctld slurmd slurm-client munge iproute2"
 SECONDS = 300
 
 
-def reason_to_skip() -> str:
+def reason_to_skip(needed: Sequence[str] = NEEDED, packages: str = PACKAGES) -> str:
+    """Why a cluster of several nodes, each in namespaces of its own, cannot be run here; empty: it can."""
     if os.geteuid() != 0:
-        return "a Slurm of several nodes takes root"
-    missing = [name for name in NEEDED if shutil.which(name) is None]
+        return "a cluster of several nodes takes root"
+    missing = [name for name in needed if shutil.which(name) is None]
     if missing:
-        return f"{missing[0]} is not installed (apt-get install slurmctld slurmd slurm-client munge iproute2)"
+        return f"{missing[0]} is not installed (apt-get install {packages})"
     done = subprocess.run(["unshare", "--net", "--uts", "--mount", "--pid", "--fork", "true"], capture_output=True)
     return "no namespaces may be made here" if done.returncode else ""
 
@@ -72,6 +74,17 @@ class Cluster:
         """Slurm holds what it requeues back for two minutes, which nothing here has to wait for."""
         for element in self.slurm("squeue", "-h", "-r", "-t", "PENDING", "-o", "%i").split():
             self.slurm("scontrol", "update", f"jobid={element}", "starttime=now")
+
+    def assert_succeeds(self, process: subprocess.Popen[str]) -> None:
+        """Wait for the end of a recipe, while what is requeued is released."""
+
+        def is_over() -> bool:
+            self.release()
+            return process.poll() is not None
+
+        self.wait_for(is_over)
+        said, _ = process.communicate(timeout=SECONDS)
+        assert process.returncode == 0, said
 
     def cut(self, node: str) -> None:
         """A node is gone, and Slurm knows it."""

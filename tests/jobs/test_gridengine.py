@@ -12,23 +12,15 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from slurm_site import reason_to_skip
 
 ROOT = Path(__file__).resolve().parents[2]
 NEEDED = ("sge_qmaster", "sge_execd", "qsub", "qconf", "ip", "nsenter", "unshare")
 SECONDS = 300
 
 
-def reason_to_skip() -> str:
-    if os.geteuid() != 0:
-        return "a GridEngine in namespaces of its own takes root"
-    missing = [name for name in NEEDED if shutil.which(name) is None]
-    if missing:
-        return f"{missing[0]} is not installed (apt-get install gridengine-master gridengine-exec gridengine-client)"
-    done = subprocess.run(["unshare", "--net", "--uts", "--mount", "--pid", "--fork", "true"], capture_output=True)
-    return "no namespaces may be made here" if done.returncode else ""
-
-
-pytestmark = pytest.mark.skipif(bool(reason_to_skip()), reason=reason_to_skip())
+REASON_TO_SKIP = reason_to_skip(NEEDED, "gridengine-master gridengine-exec gridengine-client")
+pytestmark = pytest.mark.skipif(bool(REASON_TO_SKIP), reason=REASON_TO_SKIP)
 
 
 class Site:

@@ -156,13 +156,7 @@ def test_jobs_that_are_preempted_resume_when_those_of_a_higher_priority_have_end
     site.slurm("sbatch", "--partition=urgent", "--nodes=3", "--ntasks=6", "--output=/dev/null", "--wrap=sleep 1")
     site.wait_for(lambda: site.states().count("PENDING") == 4, process)
 
-    def is_over() -> bool:
-        site.release()
-        return process.poll() is not None
-
-    site.wait_for(is_over)
-    said, _ = process.communicate(timeout=SECONDS)
-    assert process.returncode == 0, said
+    site.assert_succeeds(process)
     assert "trying again" not in (site.folder / "preempted/log/decode.1.log").read_text()
     site.assert_same_as_local("preempted")
 
@@ -177,11 +171,5 @@ def test_what_a_node_that_is_gone_had_and_what_is_requeued_is_decoded_on_others(
     site.slurm("scontrol", "requeue", last.split()[0])
     site.wait_for(lambda: "PENDING" in site.states(), process)
 
-    def is_over() -> bool:
-        site.release()
-        return process.poll() is not None
-
-    site.wait_for(is_over)
-    said, _ = process.communicate(timeout=SECONDS)
-    assert process.returncode == 0, said
+    site.assert_succeeds(process)
     site.assert_same_as_local("cut")

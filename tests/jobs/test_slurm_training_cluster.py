@@ -95,13 +95,7 @@ def test_a_training_that_is_requeued_and_loses_a_node_ends_as_an_undisturbed_one
     site.wait_for(lambda: site.updates("disturbed") >= before + 7, process)
     site.cut(site.slurm("squeue", "-h", "-o", "%N").strip().replace("[1-2]", "2").replace("[2-3]", "3"))
 
-    def is_over() -> bool:
-        site.release()
-        return process.poll() is not None
-
-    site.wait_for(is_over)
-    said, _ = process.communicate(timeout=SECONDS)
-    assert process.returncode == 0, said
+    site.assert_succeeds(process)
     runs = [site.folder / "by_hand", site.folder / "disturbed"]
     steps, others = [(run / "steps.jsonl").read_text() for run in runs]
     assert steps == others and len(steps.splitlines()) > 30
