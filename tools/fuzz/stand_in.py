@@ -30,6 +30,7 @@ class Said:
     timestamp_ms: list[list[int]]
     nbest: None = None
     rich: None = None
+    is_estimated: bool = False
 
 
 class StandIn:
