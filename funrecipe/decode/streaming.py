@@ -11,6 +11,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, field, fields, replace
+from functools import partial
 from numbers import Integral
 from pathlib import Path
 from typing import Any, Protocol
@@ -28,6 +29,7 @@ from funrecipe.decode.tiled_model import refuse_tiles_in
 from funrecipe.errors import UsageError, unknown_name
 from funrecipe.families import find_family, load_part, names_with
 from funrecipe.model_folder import ModelFolder
+from funrecipe.models.side_by_side import side_by_side
 from funrecipe.text.postprocess import SPECIAL, postprocess
 from funrecipe.text.tokenizer import UNKNOWN, Tokenizer
 from funrecipe.text.units import SPACE, WORD_MARK
@@ -149,7 +151,8 @@ class StreamingRecognizer:
         frontend: online features.
         tokenizer: the vocabulary.
         sample_rate_hz: of the samples fed.
-        batches: compute steps of several streams together, if the family can.
+        unpadded: compute the steps of several streams as if each were alone (``models.side_by_side``); by default, they
+            are a batch where the family can compute one.
     """
 
     def __init__(
@@ -159,11 +162,11 @@ class StreamingRecognizer:
         tokenizer: Tokenizer,
         sample_rate_hz: int,
         *,
-        batches: bool = True,
+        unpadded: bool = False,
     ) -> None:
         self._model, self._frontend, self._tokenizer = model, frontend, tokenizer
         self.sample_rate_hz = sample_rate_hz
-        self._batches = batches and hasattr(model, "step_many")
+        self._unpadded, self._batches = unpadded, hasattr(model, "step_many")
         self._id = uuid.uuid4().hex  # a cache must not be passed to another model
 
     @torch.inference_mode()
@@ -191,8 +194,8 @@ class StreamingRecognizer:
     ) -> list[StreamUpdate]:
         """As :meth:`feed` for a piece of each of several streams, whose encoders are then computed together.
 
-        Tokens are those that each stream gets by itself, scores up to rounding. In bf16 and int8, where rounding could
-        change tokens, streams are computed one after the other.
+        Tokens are those that each stream gets by itself, and scores too: up to rounding in fp32, to the last bit in
+        bf16 and int8, where rounding could change tokens.
 
         Args:
             pieces: (samples, cache, is_final) of each stream.
@@ -274,6 +277,8 @@ class StreamingRecognizer:
     def _steps(self, ready: Sequence[tuple[StreamState, int]]) -> list[tuple[list[int], float]]:
         """One step of each stream, which takes so many frames."""
         steps = [(state.pending[:, :width], state.model) for state, width in ready]
+        if len(steps) > 1 and self._unpadded:
+            return side_by_side([partial(self._model.step, feats, model) for feats, model in steps])
         if len(steps) > 1 and self._batches:
             return self._model.step_many(steps)
         return [self._model.step(feats, model) for feats, model in steps]
@@ -324,7 +329,7 @@ def make_streaming_recognizer(
         OnlineFrontend(frontend),
         folder.tokenizer,
         folder.sample_rate_hz,
-        batches=precision == "fp32",
+        unpadded=precision != "fp32",
     )
 
 

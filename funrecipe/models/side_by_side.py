@@ -24,7 +24,7 @@ from funrecipe.models.sanm import NormedFeedForward
 
 BLOCKS = (FeedForward, NormedFeedForward)
 LAYERS = (PackedLinear, Int8Linear)
-LEAST_WEIGHTS = 1 << 16  # of a layer worth waiting at
+LEAST_WEIGHTS = 1 << 14  # of a layer worth waiting at
 LARGE_MODEL = 8 << 20  # weights; those of a smaller model stay in the cache from one utterance to the next
 MOST_ROWS = 600  # in one call, unless one utterance has more: 5 MB of 2,048 fp32 values a row
 TRIED_ROWS = (2, 3, 5, 8, 17, 40, 75, 150)

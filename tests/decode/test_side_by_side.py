@@ -10,6 +10,7 @@ from torch import nn
 
 from funrecipe.decode.options import DecodeOptions
 from funrecipe.decode.recognizer import load_recognizer
+from funrecipe.decode.streaming import load_streaming_recognizer
 from funrecipe.model_folder import open_model_folder
 from funrecipe.models import packed, side_by_side
 from funrecipe.models.layers import FeedForward
@@ -83,6 +84,25 @@ def test_few_rows_in_a_call_change_nothing(most_rows, monkeypatch):
     together = recognizer.transcribe(waves)
     monkeypatch.setattr(side_by_side, "MOST_ROWS", most_rows)
     assert recognizer.transcribe(waves) == together
+
+
+@pytest.mark.cpu
+@pytest.mark.skipif("int8" not in packed.cpu_precisions(), reason="this CPU does not multiply in int8")
+def test_streams_are_those_of_each_alone(calls):
+    recognizer = load_streaming_recognizer(
+        open_model_folder(GOLDEN / "paraformer_online"), options=DecodeOptions(precision="int8")
+    )
+    waves = noise(9600, 9600, 28800)
+
+    def feed(numbers):
+        caches = [{} for _ in numbers]
+        first = recognizer.feed_many([(waves[n], cache, False) for n, cache in zip(numbers, caches)])
+        return list(zip(first, recognizer.feed_many([(waves[n], cache, True) for n, cache in zip(numbers, caches)])))
+
+    alone = [feed([number])[0] for number in range(3)]
+    assert not calls
+    assert feed([0, 1, 2]) == alone
+    assert calls.count(3) > 3
 
 
 def meeting_layers(count, width=32):
