@@ -3,33 +3,24 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 from funrecipe.data.in_order import Row, look_over, sort_rows
 from funrecipe.errors import MAX_LISTED_PROBLEMS, DataError, list_problems
 
 
-def read_texts(path: Path | str, *, like: Iterable[str] = ()) -> dict[str, str]:
+def read_texts(path: Path | str) -> dict[str, str]:
     """Id → text (empty when the line holds the id only), in the order of the file.
 
     Blank lines, a byte order mark and CRLF are accepted; a duplicate id, a
     missing file or one that is not UTF-8 raises ``DataError`` with file:line.
-
-    Args:
-        like: ids of another list in its order, mostly the same: their strings are taken, which saves memory.
     """
     texts: dict[str, str] = {}
     duplicates: list[tuple[int, str]] = []
-    others = iter(like)
-    other = next(others, None)
     for utterance_id, line_number, text in _rows(path):
         if utterance_id in texts:
             duplicates.append((line_number, utterance_id))
-        while other is not None and other < utterance_id:
-            other = next(others, None)
-        if other == utterance_id:
-            utterance_id, other = other, next(others, None)
         texts[utterance_id] = text
     _refuse_duplicates(path, duplicates)
     return texts
@@ -50,6 +41,11 @@ def stream_texts(path: Path | str) -> Iterator[tuple[str, str]]:
             previous = utterance_id
             yield utterance_id, text
     _refuse_duplicates(path, duplicates)
+
+
+def texts_as_listed(path: Path | str) -> Iterator[tuple[str, str]]:
+    """Id and text of every line, in the order of the file. Raises as ``read_texts``, but for duplicates."""
+    return ((utterance_id, text) for utterance_id, _, text in _rows(path))
 
 
 def stream_durations(path: Path | str) -> Iterator[tuple[str, float]]:
@@ -94,12 +90,6 @@ def _refuse_duplicates(path: Path | str, duplicates: list[tuple[int, str]]) -> N
         where=f"{path}:{duplicates[0][0]}" if len(duplicates) <= MAX_LISTED_PROBLEMS else str(path),
         hint="keep one line for each id",
     )
-
-
-def read_sides(ref: Path | str | None, hyp: Path | str | None) -> tuple[dict[str, str], dict[str, str]]:
-    """References and hypotheses, with equal ids as the same strings."""
-    refs = read_texts(str(ref))
-    return refs, read_texts(str(hyp), like=refs)
 
 
 def _not_utf8(path: Path | str) -> DataError:

@@ -291,12 +291,12 @@ def score_texts(
         DataError: nothing to score.
         IncompleteRunError: a hypothesis is missing under ``error``.
     """
-    scoring = _score(refs, hyps, unit, missing_policy, lower_case, normalization)
+    scoring = score_some(refs, hyps, unit, missing_policy, lower_case, normalization)
     check_coverage(scoring.coverage, missing_policy)
     return scoring
 
 
-def _score(
+def score_some(
     refs: Mapping[str, str],
     hyps: Mapping[str, str],
     unit: str,
@@ -304,6 +304,7 @@ def _score(
     lower_case: bool = True,
     normalization: str | None = None,
 ) -> Scoring:
+    """As ``score_texts``, for some of the utterances, of which none may be scored."""
     ids, coverage = cover(refs, hyps, missing_policy)
     ref_texts = [refs[i] for i in ids]
     hyp_texts = [hyps.get(i, "") for i in ids]
@@ -341,9 +342,9 @@ def score_part(
 ) -> Scoring:
     """As ``score_normalized``, for a part of the utterances; it need not hold one that is scored."""
     if profile_name is None:
-        return _score(refs, hyps, unit, missing_policy)
+        return score_some(refs, hyps, unit, missing_policy)
     from funrecipe.text.normalize import get_profile
 
     profile = get_profile(profile_name)
     refs, hyps = ({i: profile.normalize(text).strip() for i, text in texts.items()} for texts in (refs, hyps))
-    return _score(refs, hyps, unit, missing_policy, normalization=f"{profile.name} {profile.version}")
+    return score_some(refs, hyps, unit, missing_policy, normalization=f"{profile.name} {profile.version}")

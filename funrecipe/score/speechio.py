@@ -1,48 +1,42 @@
 """SpeechIO's protocol: ``DETAILS.txt`` and ``RESULTS.txt`` with the bytes of its ``error_rate_zh``, faults included.
 
 What the published tool leaves out silently (references without a hypothesis, hypotheses whose reference is blank,
-hypotheses that are empty) is left out here too, but counted: ``Evaluation.left_out``. Layouts: SpeechColab/Leaderboard
+hypotheses that are empty) is left out here too, but counted: ``Totals.left_out``. Layouts: SpeechColab/Leaderboard
 ``utils/error_rate_zh`` and ``utils/benchmark.sh``.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 from funrecipe.errors import DataError
 from funrecipe.score.align import align_tokens, edit_ops
 from funrecipe.score.scoring import Edits, tokenize_and_encode
 
 UNIT_OF_TOKENIZER = {"whitespace": "word", "char": "char"}
+LETTERS = (b"C", b"S", b"I", b"D")
+CACHED = 1 << 16
 
 
 @dataclass(frozen=True)
-class Evaluation:
-    """Utterances that the published tool would score, in its order, with their alignments."""
+class Totals:
+    """What the published tool counts over its utterances, and which ones it leaves out (ids in order)."""
 
-    ids: Sequence[str]
-    refs: Sequence[Sequence[str]]
-    hyps: Sequence[Sequence[str]]
-    ops: Sequence[bytes]
-    num_ref_utts: int
-    num_hyp_utts: int
-    hyp_without_ref: Sequence[str]
-    hyp_with_blank_ref: Sequence[str]
-    ref_without_hyp: Sequence[str]
-
-    @property
-    def edits(self) -> Edits:
-        return Edits(*(sum(ops.count(letter) for ops in self.ops) for letter in (b"C", b"S", b"I", b"D")))
-
-    @property
-    def num_utts_with_error(self) -> int:
-        return sum(ops.count(b"C") != len(ops) for ops in self.ops)
+    edits: Edits = Edits()
+    num_eval_utts: int = 0
+    num_utts_with_error: int = 0
+    num_ref_utts: int = 0
+    num_hyp_utts: int = 0
+    hyp_without_ref: Sequence[str] = ()
+    hyp_with_blank_ref: Sequence[str] = ()
+    ref_without_hyp: Sequence[str] = ()
 
     @property
     def sentence_error_rate(self) -> float:
-        return 100.0 * self.num_utts_with_error / len(self.ids)
+        return 100.0 * self.num_utts_with_error / self.num_eval_utts
 
     def left_out(self) -> str:
         """One human-readable line; empty when the published tool leaves nothing out."""
@@ -58,81 +52,135 @@ class Evaluation:
         return f"SpeechIO's protocol leaves out {', '.join(parts)}" if parts else ""
 
 
+@dataclass(frozen=True)
+class Evaluation:
+    """Utterances that the published tool would score, in its order, with their alignments."""
+
+    ids: Sequence[str]
+    refs: Sequence[Sequence[str]]
+    hyps: Sequence[Sequence[str]]
+    ops: Sequence[bytes]
+    totals: Totals
+
+
+def sum_totals(parts: Sequence[Totals]) -> Totals:
+    """Of parts that follow each other in order of ids.
+
+    Raises:
+        DataError: the published tool would not score a single utterance.
+    """
+    total = Totals(
+        edits=sum((part.edits for part in parts), Edits()),
+        num_eval_utts=sum(part.num_eval_utts for part in parts),
+        num_utts_with_error=sum(part.num_utts_with_error for part in parts),
+        num_ref_utts=sum(part.num_ref_utts for part in parts),
+        num_hyp_utts=sum(part.num_hyp_utts for part in parts),
+        hyp_without_ref=[i for part in parts for i in part.hyp_without_ref],
+        hyp_with_blank_ref=[i for part in parts for i in part.hyp_with_blank_ref],
+        ref_without_hyp=[i for part in parts for i in part.ref_without_hyp],
+    )
+    if not total.num_eval_utts:
+        raise DataError(
+            f"SpeechIO's protocol has nothing to score: none of the {total.num_hyp_utts} non-empty hypotheses "
+            f"has one of the {len(total.ref_without_hyp)} non-blank references",
+            hint="use --protocol strict, which counts them as deletions",
+        )
+    return total
+
+
 def evaluate(refs: Mapping[str, str], hyps: Mapping[str, str], tokenizer: str) -> Evaluation:
     """Align what the published tool would align; ``tokenizer`` is ``whitespace`` or ``char``.
 
     Raises:
         DataError: it would not score a single utterance.
     """
+    evaluation = evaluate_part(refs, hyps, tokenizer)
+    sum_totals([evaluation.totals])
+    return evaluation
+
+
+def evaluate_part(refs: Mapping[str, str], hyps: Mapping[str, str], tokenizer: str) -> Evaluation:
+    """The same for some of the utterances, of which none may be scored."""
     blank = {i for i, text in refs.items() if not text.strip()}
     ids = [i for i in sorted(hyps) if i in refs and i not in blank]
-    if not ids:
-        raise DataError(
-            f"SpeechIO's protocol has nothing to score: none of the {len(hyps)} non-empty hypotheses "
-            f"has one of the {len(refs) - len(blank)} non-blank references",
-            hint="use --protocol strict, which counts them as deletions",
-        )
     ref_tokens, hyp_tokens, encoded = tokenize_and_encode(
         [refs[i] for i in ids], [hyps[i] for i in ids], UNIT_OF_TOKENIZER[tokenizer]
     )
-    return Evaluation(
-        ids=ids,
-        refs=ref_tokens,
-        hyps=hyp_tokens,
-        ops=edit_ops(*encoded),
+    ops = edit_ops(*encoded)
+    letters = b"".join(ops)
+    totals = Totals(
+        edits=Edits(*(letters.count(letter) for letter in LETTERS)),
+        num_eval_utts=len(ids),
+        num_utts_with_error=sum(one.count(b"C") != len(one) for one in ops),
         num_ref_utts=len(refs),
         num_hyp_utts=len(hyps),
         hyp_without_ref=sorted(hyps.keys() - refs.keys()),
         hyp_with_blank_ref=sorted(hyps.keys() & blank),
         ref_without_hyp=sorted(refs.keys() - hyps.keys() - blank),
     )
+    return Evaluation(ids, ref_tokens, hyp_tokens, ops, totals)
 
 
-def results_json(evaluation: Evaluation) -> dict[str, int | float]:
+def results_json(totals: Totals) -> dict[str, int | float]:
     """The first line of RESULTS.txt; the order of the keys is part of the format."""
-    edits = evaluation.edits
+    edits = totals.edits
     return {
-        "num_ref_utts": evaluation.num_ref_utts,
-        "num_hyp_utts": evaluation.num_hyp_utts,
-        "num_eval_utts": len(evaluation.ids),
-        "num_hyp_without_ref": len(evaluation.hyp_without_ref),
+        "num_ref_utts": totals.num_ref_utts,
+        "num_hyp_utts": totals.num_hyp_utts,
+        "num_eval_utts": totals.num_eval_utts,
+        "num_hyp_without_ref": len(totals.hyp_without_ref),
         "C": edits.correct,
         "S": edits.substitutions,
         "I": edits.insertions,
         "D": edits.deletions,
         "token_error_rate": edits.rate,
-        "num_utts_with_error": evaluation.num_utts_with_error,
-        "sentence_error_rate": evaluation.sentence_error_rate,
+        "num_utts_with_error": totals.num_utts_with_error,
+        "sentence_error_rate": totals.sentence_error_rate,
     }
 
 
-def results_txt(evaluation: Evaluation) -> str:
-    edits = evaluation.edits
+def results_txt(totals: Totals) -> str:
+    edits = totals.edits
     return (
-        f"{json.dumps(results_json(evaluation))}\n"
+        f"{json.dumps(results_json(totals))}\n"
         f"%WER {edits.rate:.2f} [ {edits.errors} / {edits.tokens}, {edits.insertions} ins, "
         f"{edits.deletions} del, {edits.substitutions} sub ]\n"
-        f"%SER {evaluation.sentence_error_rate:.2f} [ {evaluation.num_utts_with_error} / {len(evaluation.ids)} ]\n\n"
+        f"%SER {totals.sentence_error_rate:.2f} [ {totals.num_utts_with_error} / {totals.num_eval_utts} ]\n\n"
     )
 
 
 def details_txt(evaluation: Evaluation) -> Iterator[str]:
     """DETAILS.txt piece by piece: four lines per utterance, then the statistics."""
+    yield from details(evaluation)
+    yield statistics(evaluation.totals)
+
+
+def details(evaluation: Evaluation) -> Iterator[str]:
+    """What DETAILS.txt has of each of these utterances."""
     for utterance_id, ref, hyp, ops in zip(evaluation.ids, evaluation.refs, evaluation.hyps, evaluation.ops):
-        edits = Edits(*(ops.count(letter) for letter in (b"C", b"S", b"I", b"D")))
-        yield (
-            f'{{"uid":{utterance_id}, "score":{0.0 - edits.errors}, "ter":{edits.rate:.2f}, "cor":{edits.correct}, '
-            f'"sub":{edits.substitutions}, "ins":{edits.insertions}, "del":{edits.deletions}}}\n'
-        )
-        yield "".join(aligned_rows(ref, hyp, ops))
-    edits = evaluation.edits
-    yield (
+        counts = _counts_text(*(ops.count(letter) for letter in LETTERS))
+        yield f'{{"uid":{utterance_id}, {counts}{aligned_rows(ref, hyp, ops)}'
+
+
+@lru_cache(maxsize=CACHED)  # many utterances share their counts
+def _counts_text(correct: int, substitutions: int, insertions: int, deletions: int) -> str:
+    edits = Edits(correct, substitutions, insertions, deletions)
+    return (
+        f'"score":{0.0 - edits.errors}, "ter":{edits.rate:.2f}, "cor":{correct}, '
+        f'"sub":{substitutions}, "ins":{insertions}, "del":{deletions}}}\n'
+    )
+
+
+def statistics(totals: Totals) -> str:
+    """What DETAILS.txt ends with."""
+    edits = totals.edits
+    return (
         "==================== Overall Statistics ====================\n"
-        f"num_ref_utts: {evaluation.num_ref_utts}\n"
-        f"num_hyp_utts: {evaluation.num_hyp_utts}\n"
-        f"num_hyp_without_ref: {len(evaluation.hyp_without_ref)}\n"
-        f"num_eval_utts: {len(evaluation.ids)}\n"
-        f"sentence_error_rate: {evaluation.sentence_error_rate:.2f}%\n"
+        f"num_ref_utts: {totals.num_ref_utts}\n"
+        f"num_hyp_utts: {totals.num_hyp_utts}\n"
+        f"num_hyp_without_ref: {len(totals.hyp_without_ref)}\n"
+        f"num_eval_utts: {totals.num_eval_utts}\n"
+        f"sentence_error_rate: {totals.sentence_error_rate:.2f}%\n"
         f"token_error_rate: {edits.rate:.2f}%\n"
         "token_stats:\n"
         f"  - tokens:{edits.tokens:>7}\n"
@@ -145,17 +193,25 @@ def details_txt(evaluation: Evaluation) -> Iterator[str]:
     )
 
 
-def aligned_rows(ref: Sequence[str], hyp: Sequence[str], ops: bytes) -> Iterable[str]:
+def aligned_rows(ref: Sequence[str], hyp: Sequence[str], ops: bytes) -> str:
     """The rows REF, HYP and EDIT; a gap is ``*``, a correct token has a blank edit."""
-    rows: list[list[str]] = [["  REF  : "], ["  HYP  : "], ["  EDIT : "]]
-    for op, ref_token, hyp_token in align_tokens(ref, hyp, ops):
-        cells = (ref_token or "*", hyp_token or "*", "" if op == "C" else op)
-        widths = [_columns(cell) for cell in cells]
-        for row, cell, width in zip(rows, cells, widths):
-            row.append(cell + " " * (max(widths) + 1 - width))
-    return ("".join(row) + "\n" for row in rows)
+    if len(ops) == len(ref) == len(hyp):  # no gaps
+        columns = list(map(_column, ops.decode(), ref, hyp))
+    else:
+        columns = [_column(*column) for column in align_tokens(ref, hyp, ops)]
+    refs, hyps, edits = zip(*columns) if columns else ((), (), ())
+    return f"  REF  : {''.join(refs)}\n  HYP  : {''.join(hyps)}\n  EDIT : {''.join(edits)}\n"
 
 
-def _columns(cell: str) -> int:
+@lru_cache(maxsize=CACHED)  # most tokens are correct, and a language has few characters
+def _column(op: str, ref_token: str | None, hyp_token: str | None) -> tuple[str, str, str]:
+    """The cells of a column, padded to one width."""
+    cells = (ref_token or "*", hyp_token or "*", "" if op == "C" else op)
+    widths = [_num_columns(cell) for cell in cells]
+    ref_cell, hyp_cell, edit = (cell + " " * (max(widths) + 1 - width) for cell, width in zip(cells, widths))
+    return ref_cell, hyp_cell, edit
+
+
+def _num_columns(cell: str) -> int:
     # The published tool has no other wide characters (kana, full-width forms) than these.
     return sum(2 if "\u4e00" <= character <= "\u9fa5" else 1 for character in cell)

@@ -8,17 +8,24 @@ one.
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 
 from funrecipe import __version__
-from funrecipe.files import write_json, write_text
+from funrecipe.data.in_order import look_over
+from funrecipe.errors import FunrecipeError
+from funrecipe.files import atomic_write, write_json, write_text
 from funrecipe.score.options import ScoreOptions
-from funrecipe.score.read import read_sides
-from funrecipe.score.scoring import Scoring, score_normalized, score_texts
-from funrecipe.score.speechio import Evaluation, details_txt, evaluate, results_json, results_txt
+from funrecipe.score.read import read_texts, stream_texts, texts_as_listed
+from funrecipe.score.scoring import score_part, score_some
+from funrecipe.score.speechio import Totals, details, evaluate_part, results_json, results_txt, statistics, sum_totals
+from funrecipe.score.stream import ScoreSum, text_parts
 from funrecipe.score.summary import summary_json
 from funrecipe.score.text_cer import summary_lines
-from funrecipe.text.normalize import get_profile
+from funrecipe.text.normalize import Profile, get_profile
 
 
 def score_speechio(options: ScoreOptions) -> list[str]:
@@ -28,37 +35,32 @@ def score_speechio(options: ScoreOptions) -> list[str]:
         UsageError: unknown profile.
         DataError: nothing can be scored under SpeechIO's protocol; nothing is written.
     """
-    ref_texts, hyp_texts = read_sides(options.ref, options.hyp)
-    out_dir = Path(str(options.out_dir))
     profile = get_profile(options.profile or "speechio")
-    normalization = f"{profile.name} {profile.version}"
-    refs = {i: profile.normalize(text) if text else "" for i, text in ref_texts.items()}
-    hyps = {i: profile.normalize(text) if text else "" for i, text in hyp_texts.items()}
-    strict = score_texts(refs, hyps, unit="char", lower_case=False, normalization=normalization)
-    strict_texts = score_normalized(ref_texts, hyp_texts, profile_name="strict", unit="char", missing_policy="strict")
-    # The newest tool writes no line for a text that is empty after normalization, that of 2023 keeps its id;
-    # both pipelines drop empty hypotheses. A text of blanks is not empty to them.
-    kept_refs = {i: text for i, text in refs.items() if text} if profile.name == "speechio" else refs
-    evaluation = evaluate(kept_refs, {i: text for i, text in hyps.items() if text}, "char")
-
-    write_text(out_dir / "ref.txt", (f"{i}\t{text}\n" for i, text in kept_refs.items()))
-    write_text(out_dir / "DETAILS.txt", details_txt(evaluation))
-    results = results_txt(evaluation)
+    out_dir = Path(str(options.out_dir))
+    is_new = not out_dir.exists()
+    try:
+        totals, strict, strict_texts = _score(str(options.ref), str(options.hyp), profile, out_dir)
+    except FunrecipeError:
+        if is_new:
+            with contextlib.suppress(OSError):
+                out_dir.rmdir()
+        raise
+    results = results_txt(totals)
     write_text(out_dir / "RESULTS.txt", results)
     write_json(
         out_dir / "RESULTS.json",
         {
             "profile": {"name": profile.name, "version": profile.version},
-            "speechio": {**results_json(evaluation), **_left_out_json(evaluation)},
+            "speechio": {**results_json(totals), **_left_out_json(totals)},
             "strict": summary_json(strict, {}),
             "strict_profile": summary_json(strict_texts, {}),
             "funrecipe_version": __version__,
             "meta": dict(options.meta),
         },
     )
-    lines = [results.rstrip("\n"), f"normalization profile: {normalization}"]
+    lines = [results.rstrip("\n"), f"normalization profile: {strict.normalization}"]
     strict_path = out_dir / "RESULTS.strict.txt"
-    beside = [scoring for scoring in (strict, strict_texts) if not _agree(evaluation, scoring)]
+    beside = [scoring for scoring in (strict, strict_texts) if not _agree(totals, scoring)]
     if not beside:
         strict_path.unlink(missing_ok=True)
         return lines
@@ -66,21 +68,69 @@ def score_speechio(options: ScoreOptions) -> list[str]:
         beside = [strict]
     strict_lines = [line for scoring in beside for line in _strict_lines(scoring)]
     write_text(strict_path, "\n".join([*strict_lines, ""]))
-    return [*lines, *filter(None, [evaluation.left_out()]), *strict_lines]
+    return [*lines, *filter(None, [totals.left_out()]), *strict_lines]
 
 
-def _agree(evaluation: Evaluation, strict: Scoring) -> bool:
-    return evaluation.edits == strict.edits and len(evaluation.ids) == strict.coverage.scored
+def _score(ref: str, hyp: str, profile: Profile, out_dir: Path) -> tuple[Totals, ScoreSum, ScoreSum]:
+    """Write ``ref.txt`` and ``DETAILS.txt``; what the published tool counts, and what is counted under the strict
+    protocol with the same normalization and with the correct one."""
+    held = None if Path(ref).is_file() else read_texts(ref)  # a pipe can be read only once
+    is_in_order = held is None and look_over(ref)[0]
+    normalization = f"{profile.name} {profile.version}"
+    normalized = partial(
+        score_some, unit="char", missing_policy="strict", lower_case=False, normalization=normalization
+    )
+    correct = partial(score_part, profile_name="strict", unit="char", missing_policy="strict")
+    strict, strict_texts, parts = ScoreSum(normalized({}, {})), ScoreSum(correct({}, {})), list[Totals]()
+    with ExitStack() as stack:
+        ref_txt, details_txt = (stack.enter_context(atomic_write(out_dir / n)) for n in ("ref.txt", "DETAILS.txt"))
+        all_refs = stream_texts(ref) if held is None else sorted(held.items())
+        for ref_texts, hyp_texts in text_parts(all_refs, stream_texts(hyp)):
+            refs, hyps = _normalize(profile, ref_texts), _normalize(profile, hyp_texts)
+            strict.add(normalized(refs, hyps))
+            strict_texts.add(correct(ref_texts, hyp_texts))
+            kept_refs = _kept(profile, refs)
+            evaluation = evaluate_part(kept_refs, {i: text for i, text in hyps.items() if text}, "char")
+            parts.append(evaluation.totals)
+            details_txt.writelines(details(evaluation))
+            if is_in_order:
+                ref_txt.writelines(_ref_lines(kept_refs))
+        strict.finish()
+        strict_texts.finish()
+        totals = sum_totals(parts)
+        details_txt.write(statistics(totals))
+        if not is_in_order:
+            for key, text in texts_as_listed(ref) if held is None else held.items():
+                ref_txt.writelines(_ref_lines(_kept(profile, _normalize(profile, {key: text}))))
+    return totals, strict, strict_texts
 
 
-def _strict_lines(strict: Scoring) -> list[str]:
+def _normalize(profile: Profile, texts: Mapping[str, str]) -> dict[str, str]:
+    return {i: profile.normalize(text) if text else "" for i, text in texts.items()}
+
+
+def _kept(profile: Profile, refs: dict[str, str]) -> dict[str, str]:
+    """The references that the published tool sees. The newest writes no line for a text that is empty after
+    normalization, that of 2023 keeps its id; both drop empty hypotheses. A text of blanks is not empty to them."""
+    return {i: text for i, text in refs.items() if text} if profile.name == "speechio" else refs
+
+
+def _ref_lines(refs: Mapping[str, str]) -> Iterator[str]:
+    return (f"{i}\t{text}\n" for i, text in refs.items())
+
+
+def _agree(totals: Totals, strict: ScoreSum) -> bool:
+    return totals.edits == strict.edits and totals.num_eval_utts == strict.coverage.scored
+
+
+def _strict_lines(strict: ScoreSum) -> list[str]:
     title = f"strict protocol (every reference counts), normalization profile: {strict.normalization}"
     return [title, *summary_lines(strict), strict.coverage.line()]
 
 
-def _left_out_json(evaluation: Evaluation) -> dict[str, list[str]]:
+def _left_out_json(totals: Totals) -> dict[str, list[str]]:
     return {
-        "references_without_hypothesis": list(evaluation.ref_without_hyp),
-        "hypotheses_with_blank_reference": list(evaluation.hyp_with_blank_ref),
-        "hypotheses_without_reference": list(evaluation.hyp_without_ref),
+        "references_without_hypothesis": list(totals.ref_without_hyp),
+        "hypotheses_with_blank_reference": list(totals.hyp_with_blank_ref),
+        "hypotheses_without_reference": list(totals.hyp_without_ref),
     }

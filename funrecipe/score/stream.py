@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from functools import partial
 from itertools import islice
 from pathlib import Path
 
@@ -12,39 +13,49 @@ from funrecipe.score.scoring import CHUNK, Coverage, Edits, Scoring, check_cover
 Texts = dict[str, str]
 
 
-class ScoreStream:
-    """Iterating gives a ``Scoring`` of each part, in order of ids; afterwards what holds for all is known.
+class ScoreSum:
+    """Scorings of parts that follow each other in order of ids, added up.
 
     Attributes:
-        edits, wrong_utterances, coverage, lower_case, normalization: as those of a ``Scoring``.
+        edits, wrong_utterances, coverage, unit, missing_policy, lower_case, normalization: as those of a ``Scoring``;
+            the coverage once it is finished.
     """
+
+    def __init__(self, empty: Scoring) -> None:
+        """``empty``: of no utterance, scored as the parts are."""
+        self.unit, self.missing_policy = empty.unit, empty.missing_policy
+        self.lower_case, self.normalization = empty.lower_case, empty.normalization
+        self.edits, self.wrong_utterances, self.coverage = Edits(), 0, empty.coverage
+        self._coverages: list[Coverage] = []
+
+    def add(self, part: Scoring) -> None:
+        self.edits += part.edits
+        self.wrong_utterances += part.wrong_utterances
+        self._coverages.append(part.coverage)
+
+    def finish(self) -> None:
+        """After the last part. Raises ``DataError`` or ``IncompleteRunError`` as ``score_normalized``."""
+        self.coverage = sum_coverages(self._coverages)
+        check_coverage(self.coverage, self.missing_policy)
+
+
+class ScoreStream(ScoreSum):
+    """Iterating gives a ``Scoring`` of each part; afterwards what holds for all is known."""
 
     def __init__(
         self, ref: Path | str, hyp: Path | str, *, profile_name: str | None, unit: str, missing_policy: str
     ) -> None:
-        self.unit, self.missing_policy, self._profile_name = unit, missing_policy, profile_name
+        self._score = partial(score_part, profile_name=profile_name, unit=unit, missing_policy=missing_policy)
+        super().__init__(self._score({}, {}))
         self._parts = text_parts(stream_texts(ref), stream_texts(hyp))
-        self.edits, self.wrong_utterances = Edits(), 0
-        self.coverage = sum_coverages([])
-        empty = self._score({}, {})
-        self.lower_case, self.normalization = empty.lower_case, empty.normalization
 
     def __iter__(self) -> Iterator[Scoring]:
-        """Raises ``DataError`` or ``IncompleteRunError``, after the last part, as ``score_normalized``."""
-        coverages = []
+        """Raises after the last part, as ``finish``."""
         for refs, hyps in self._parts:
             scoring = self._score(refs, hyps)
-            self.edits += scoring.edits
-            self.wrong_utterances += scoring.wrong_utterances
-            coverages.append(scoring.coverage)
+            self.add(scoring)
             yield scoring
-        self.coverage = sum_coverages(coverages)
-        check_coverage(self.coverage, self.missing_policy)
-
-    def _score(self, refs: Texts, hyps: Texts) -> Scoring:
-        return score_part(
-            refs, hyps, profile_name=self._profile_name, unit=self.unit, missing_policy=self.missing_policy
-        )
+        self.finish()
 
 
 def sum_coverages(parts: Sequence[Coverage]) -> Coverage:

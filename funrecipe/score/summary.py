@@ -13,10 +13,10 @@ from funrecipe.score.hotwords import HotwordScores, hotword_line
 from funrecipe.score.intervals import Draws
 from funrecipe.score.scoring import Edits, Scoring, percent
 from funrecipe.score.side_information import SideInformation
-from funrecipe.score.stream import ScoreStream
+from funrecipe.score.stream import ScoreSum
 
 
-def summary_json(scoring: Scoring | ScoreStream, meta: Mapping[str, str]) -> dict[str, Any]:
+def summary_json(scoring: Scoring | ScoreSum, meta: Mapping[str, str]) -> dict[str, Any]:
     """Headline, protocol, coverage, versions."""
     return {
         "protocol": {

@@ -11,12 +11,12 @@ from collections.abc import Iterator
 from functools import lru_cache
 
 from funrecipe.score.scoring import Scoring, percent
-from funrecipe.score.stream import ScoreStream
+from funrecipe.score.stream import ScoreSum
 
 FEWEST_FOR_A_WARNING = 10
 
 
-def summary_lines(scoring: Scoring | ScoreStream) -> list[str]:
+def summary_lines(scoring: Scoring | ScoreSum) -> list[str]:
     """``%WER``, ``%SER`` and ``Scored …``: N references scored, M of them without a hypothesis."""
     edits, scored, wrong = scoring.edits, scoring.coverage.scored, scoring.wrong_utterances
     missing = 0 if scoring.missing_policy == "present" else len(scoring.coverage.missing)
@@ -34,7 +34,7 @@ def blocks(scoring: Scoring) -> Iterator[str]:
         yield f"{utterance_id}{_counts_text(*row)}\nref:\t{' '.join(ref)}\nhyp:\t{' '.join(hyp)}\n"
 
 
-def ending(scoring: Scoring | ScoreStream) -> str:
+def ending(scoring: Scoring | ScoreSum) -> str:
     """What the file ends with."""
     is_many = scoring.coverage.scored >= FEWEST_FOR_A_WARNING  # in a handful anyone sees each of them
     warning = [scoring.coverage.warning] if is_many and scoring.coverage.warning else []

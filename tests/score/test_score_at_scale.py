@@ -9,13 +9,14 @@ import pytest
 
 from funrecipe.data import in_order
 from funrecipe.errors import DataError
-from funrecipe.score import breakdown, pair_counts, scoring, stage2, stream
+from funrecipe.score import breakdown, pair_counts, scoring, stage2, stage3, stream
 from funrecipe.score.align import align_tokens
 from funrecipe.score.options import ScoreOptions
 from funrecipe.score.read import read_texts
 from funrecipe.score.scoring import score_texts, tokenize_and_encode
 from funrecipe.score.side_information import SideInformation, SideStream
 from funrecipe.score.summary import analysis_json, summary_json
+from funrecipe.text.normalize import get_profile
 
 CHARACTERS = "一二三四五六七八九十𠀀"
 PIECES = [*CHARACTERS, *CHARACTERS, "hello", "a", "3", " ", " "]
@@ -81,15 +82,6 @@ def test_durations_fall_into_their_buckets(scored):
     assert row["errors"] == int(scored.counts[two_to_five, 1:].sum())
 
 
-def test_ids_of_another_list_are_shared(tmp_path):
-    path = tmp_path / "text"
-    path.write_text("\n".join(f"{key} x" for key in ["u1", "u3", "u2", "u4", "u6"]) + "\n")
-    like = ["".join(["u", str(number)]) for number in range(1, 6)]
-    read = read_texts(path, like=like)
-    assert read == dict.fromkeys(["u1", "u3", "u2", "u4", "u6"], "x")
-    assert [any(key is other for other in like) for key in read] == [True, True, False, True, False]
-
-
 @pytest.mark.parametrize("missing_policy", ["strict", "present"])
 @pytest.mark.parametrize("is_sorted", [True, False])
 def test_scoring_part_by_part_is_scoring_the_whole(tmp_path, monkeypatch, missing_policy, is_sorted):
@@ -143,6 +135,34 @@ def test_pairs_are_counted_however_often_they_are_merged(monkeypatch):
 def added(table, scored):
     table.add(scored)
     return table.as_json()
+
+
+@pytest.mark.parametrize("profile", ["speechio", "funasr2023"])
+@pytest.mark.parametrize("is_sorted", [True, False])
+def test_stage_3_part_by_part_is_stage_3_of_the_whole(tmp_path, monkeypatch, profile, is_sorted):
+    """All files and lines; the references are listed in the order of their file."""
+    draw = random.Random(5)
+    pieces = [*CHARACTERS, "啊", "3", "，", "ab", " ", "ｱ"]
+    for name, first in (("ref", 0), ("hyp", 30)):
+        keys = [f"b{n:03d}" for n in range(first, first + 90) if draw.random() < 0.9]
+        keys = keys if is_sorted else draw.sample(keys, len(keys))
+        lines = [f"{key} {''.join(draw.choices(pieces, k=draw.randrange(6)))}\n" for key in keys]
+        (tmp_path / name).write_text("".join(lines))
+    said = []
+    for chunk in (10_000, 7):
+        monkeypatch.setattr(stream, "CHUNK", chunk)
+        monkeypatch.setattr(in_order, "RUN_ROWS", chunk)
+        out = tmp_path / str(chunk)
+        options = ScoreOptions(
+            ref=str(tmp_path / "ref"), hyp=str(tmp_path / "hyp"), protocol="speechio", profile=profile, out_dir=str(out)
+        )
+        said.append([*stage3.score_speechio(options), *(path.read_text() for path in sorted(out.iterdir()))])
+    assert said[0] == said[1] and "hypotheses without a reference" in "\n".join(said[0])
+    normalize = get_profile(profile).normalize
+    rows = [(*line.split(None, 1), "")[:2] for line in (tmp_path / "ref").read_text().splitlines()]
+    texts = [(key, normalize(text.rstrip()) if text else "") for key, text in rows]
+    wanted = [f"{key}\t{text}\n" for key, text in texts if text or profile == "funasr2023"]
+    assert (out / "ref.txt").read_text() == "".join(wanted)
 
 
 def test_the_line_that_is_not_utf8_is_named(tmp_path):
