@@ -61,7 +61,8 @@ ALIASES = {"shard": "plan"}  # earlier names of verbs
 def build_parser(verb: str) -> argparse.ArgumentParser:
     """The argument parser of one verb; imports that verb's module only."""
     parser = argparse.ArgumentParser(prog=f"funrecipe {verb}", description=VERBS[verb], allow_abbrev=False)
-    for kind, check in ((Path, _path), (int, _count), (float, _number)):  # what type=Path ... of the verbs mean
+    # What type=Path, type=int, type="positive" and type=float of the verbs mean.
+    for kind, check in ((Path, _path), (int, _count), ("positive", _positive), (float, _number)):
         parser.register("type", kind, check)
     command = importlib.import_module(f"funrecipe.commands.{verb}")
     command.add_arguments(parser)
@@ -80,6 +81,12 @@ def _count(value: str) -> int:
     """Every whole number that a verb takes counts something."""
     if not value.strip().isdecimal():
         raise argparse.ArgumentTypeError(f"'{value}' is not a whole number of 0 or more")
+    return int(value)
+
+
+def _positive(value: str) -> int:
+    if _count(value) < 1:
+        raise argparse.ArgumentTypeError(f"'{value}' is not a positive number")
     return int(value)
 
 

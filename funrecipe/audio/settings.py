@@ -26,7 +26,7 @@ class AudioSettings:
 
 def add_audio_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
-    add("--audio_fs", type=positive, help="sampling rate of raw .pcm files, in Hz")
+    add("--audio_fs", type="positive", help="sampling rate of raw .pcm files, in Hz")
     add("--channel", help="channel of the audio, counted from 1, or mix: the mean of all (default: 1)")
     add("--allow_pipes", choices=("true", "false"), default="false", help="run commands that wav.scp names")
     add("--allow_ffmpeg", choices=("true", "false"), default="false", help="let ffmpeg read m4a, aac, amr, wma, ...")
@@ -44,11 +44,3 @@ def check_channel(channel: Any) -> int | str:
     if text == MIX or (text.isascii() and text.isdecimal() and int(text) >= 1):
         return MIX if text == MIX else int(text)
     raise UsageError(f"channel is {channel!r}", where="channel", hint="give 1, 2, ... or mix")
-
-
-def positive(text: str) -> int:
-    """The ``type`` of an argument that is a whole number from 1 on."""
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"'{text}' is not a positive number")
-    return value

@@ -6,8 +6,6 @@ import argparse
 import shutil
 from pathlib import Path
 
-from funrecipe.errors import UsageError
-
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--plan", type=Path, required=True, help="plan.json, or the folder that holds it")
@@ -30,8 +28,6 @@ def run(args: argparse.Namespace) -> None:
     from funrecipe.score.scoring import warning_of_empty
     from funrecipe.shared_files import seen_late
 
-    if args.max_failed < 0:
-        raise UsageError(f"--max_failed must be 0 or more, got {args.max_failed}", where="--max_failed")
     plan = read_plan(args.plan, args.digest)
 
     def merge() -> MergeReport:

@@ -12,7 +12,7 @@ BOOLEAN = ("true", "false")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    from funrecipe.audio.settings import add_audio_arguments, positive
+    from funrecipe.audio.settings import add_audio_arguments
     from funrecipe.decode.options import add_option_arguments
     from funrecipe.families import TASKS
     from funrecipe.model_folder.checkpoints import DEFAULT_NAME
@@ -22,10 +22,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--model", help="model folder, or an id of the model zoo that is on disk")
     add("--data_dir", type=Path, help="Kaldi data directory")
     add("--output_dir", type=Path, required=True, help="folder of the run")
-    add(
-        "--njob", type=positive, default=64, help="number of CPU jobs, at most one per utterance (default: %(default)s)"
-    )
-    add("--batch_size", type=positive, default=64, help="most utterances in a batch on the CPU (default: %(default)s)")
+    add("--njob", type="positive", default=64, help="CPU jobs, at most one per utterance (default: %(default)s)")
+    add("--batch_size", type="positive", default=64, help="maximum size of a batch on the CPU (default: %(default)s)")
     add(
         "--gpu_inference",
         choices=("auto", *BOOLEAN),
@@ -33,7 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="auto: GPUs if there are any, else the CPU; true: GPUs; false: CPU",
     )
     add("--gpuid_list", default="0,1", help="GPUs of this machine to use, one job each (default: %(default)s)")
-    add("--ncpu", type=positive, help="threads per job (default: cores / jobs)")
+    add("--ncpu", type="positive", help="threads per job (default: cores / jobs)")
     add("--checkpoint_dir", type=Path, help="folder of a fine-tuning run")
     add(
         "--checkpoint_name", default=DEFAULT_NAME, help="weights in it (default: %(default)s, or the run's own average)"

@@ -12,22 +12,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--weights", type=Path, help="a checkpoint, or the folder of a fine-tuning run, to use instead of the model's")
     add("--drop_marks", action="store_true", help="the texts have marks: punctuate them anew")
     add("--text_rules", default="0.7", help="rules for writing punctuation: 0.7, 0.8 or 1.4 (default: %(default)s)")
-    add("--njob", type=int, default=1, help="processes (default: %(default)s)")
+    add("--njob", type="positive", default=1, help="processes (default: %(default)s)")
     add("texts", metavar="TEXTS", type=Path, help="lines 'key text'")
     add("output_dir", metavar="OUT_DIR", type=Path, help="folder for infer.out: lines 'key <tab> text', sorted")
 
 
 def run(args: argparse.Namespace) -> None:
     from funrecipe.data.kaldi_dir import read_texts
-    from funrecipe.errors import UsageError
     from funrecipe.files import write_text
     from funrecipe.hub import open_model
     from funrecipe.model_folder.checkpoints import find_checkpoint
     from funrecipe.punctuation.in_parallel import punctuate_texts
     from funrecipe.score.punctuation import without_marks
 
-    if args.njob < 1:
-        raise UsageError(f"--njob must be 1 or more, got {args.njob}")
     texts = dict(sorted(read_texts(args.texts).items()))
     if args.drop_marks:
         texts = {key: without_marks(text) for key, text in texts.items()}

@@ -20,7 +20,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=DEFAULT_MAX_PIECE_S,
         help="longest piece (default: %(default)s; 0: no limit)",
     )
-    add("--njob", type=int, default=1, help="processes (default: %(default)s)")
+    add("--njob", type="positive", default=1, help="processes (default: %(default)s)")
     add_audio_arguments(parser)
     add("piece_dir", metavar="OUT_DIR", type=Path, help="folder to write: wav.scp, segments, pieces")
 
@@ -28,13 +28,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> None:
     from funrecipe.audio.settings import settings_given
     from funrecipe.data.kaldi_dir import read_data_dir
-    from funrecipe.errors import UsageError
     from funrecipe.hub import open_companion
     from funrecipe.recordings.cut_list import CutOptions, cut_to_dir
     from funrecipe.recordings.cutting import NEVER_S
 
-    if args.njob < 1:
-        raise UsageError(f"--njob must be 1 or more, got {args.njob}")
     audio = settings_given(args)
     utterances = read_data_dir(args.data_dir, allow_pipes=audio.allow_pipes).utterances
     vad = open_companion(args.vad_model, "vad_model", args.model) if args.vad_model else None

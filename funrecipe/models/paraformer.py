@@ -13,8 +13,8 @@ from funrecipe.models.conformer import ConformerEncoder
 from funrecipe.models.ctc import CTC
 from funrecipe.models.data2vec import Data2VecEncoder
 from funrecipe.models.registry import build_component, construct
-from funrecipe.models.san_decoder import ParaformerSANDecoder
 from funrecipe.models.sanm import ParaformerSANMDecoder, SANMEncoder
+from funrecipe.models.transformer import ParaformerSANDecoder
 
 ENCODERS = {"sanm": SANMEncoder, "conformer": ConformerEncoder, "data2vec_encoder": Data2VecEncoder}
 DECODERS = {"paraformer_decoder_sanm": ParaformerSANMDecoder, "paraformer_decoder_san": ParaformerSANDecoder}

@@ -11,14 +11,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
 from funrecipe.checkpoint import load_weights
 from funrecipe.errors import UsageError
 from funrecipe.model_folder import ModelFolder
 from funrecipe.models.ct_transformer import CTTransformer
+from funrecipe.models.onnx import OnnxModel
 from funrecipe.models.registry import build_model
 from funrecipe.models.uninitialized import Uninitialized
-from funrecipe.punctuation.onnx import OnnxPunctuation
 from funrecipe.punctuation.render import (
     COMMA,
     DEFAULT_RULES,
@@ -51,6 +52,23 @@ class Punctuated:
     words: list[str]
     marks: list[str]
     mark_ids: list[int]
+
+
+class OnnxPunctuation:
+    """What a ``Punctuator`` calls of a ``CTTransformer``."""
+
+    def __init__(self, path: Path) -> None:
+        self.model = OnnxModel(path)
+        self.realtime = len(self.model.names) > 2
+
+    def __call__(self, ids: Tensor, lens: Tensor, known: int = 0) -> Tensor:
+        """``ids`` (1, U), ``lens`` (1,) -> logits (1, U, marks); ``known`` as in ``CTTransformer``."""
+        size = ids.size(1)
+        corner = torch.ones(1, 1, size, size)
+        if 0 < known < size:
+            corner[:, :, : known - 1, known:] = 0
+        masks = (corner, torch.ones_like(corner).tril()) if self.realtime else ()
+        return self.model(ids, lens, *masks)[0]
 
 
 class Punctuator:

@@ -17,9 +17,9 @@ from funrecipe.checkpoint import load_weights
 from funrecipe.errors import UsageError
 from funrecipe.model_folder import ModelFolder
 from funrecipe.models.fsmn_vad import FsmnVad
+from funrecipe.models.onnx import OnnxModel
 from funrecipe.models.registry import build_model
 from funrecipe.models.uninitialized import Uninitialized
-from funrecipe.vad.onnx import OnnxVad
 from funrecipe.vad.options import VadOptions
 from funrecipe.vad.segmenter import Segmenter, sounds_like_speech
 
@@ -49,6 +49,22 @@ class VadState:
     decibels: np.ndarray
     noise_decibel: float = -100.0
     start_ms: int = OPEN
+
+
+class OnnxVad:
+    """What a ``VoiceActivityDetector`` calls of an ``FsmnVad``; memories have the graph's form."""
+
+    def __init__(self, path: Path) -> None:
+        self.model = OnnxModel(path)
+
+    def start(self) -> list[Tensor]:
+        """The memory before the first frame: (1, P, L, 1) zeros per block."""
+        return [torch.zeros(1, *shape[1:]) for shape in self.model.input_shapes[1:]]
+
+    def __call__(self, feats: Tensor, memory: list[Tensor]) -> tuple[Tensor, list[Tensor]]:
+        """``feats`` (1, T, F) -> posteriors (1, T, C), and the memory for the frames that follow."""
+        posteriors, *after = self.model(feats, *memory)
+        return posteriors, after
 
 
 class VoiceActivityDetector:
