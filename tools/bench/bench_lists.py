@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
-"""What whole commands cost per utterance: planning, merging, scoring and normalizing synthetic lists.
+"""What whole commands cost per utterance: checking, planning, merging, scoring and normalizing synthetic lists.
 
-    python -m tools.bench.bench_lists [--sizes 1000000,10000000] [--shards 1000] [--dir FOLDER]
+    python -m tools.bench.bench_lists [--sizes 1000000,10000000] [--commands plan,merge] [--shards 1000] [--dir FOLDER]
 
 Per size it writes a data directory (13 characters per utterance, audio in archives, with utt2dur and utt2spk), plans
 it, writes what workers would have written (7 % errors), and merges, scores and normalizes that. Each command is a
@@ -10,12 +10,14 @@ expected.
 """
 
 import argparse
+import json
 import os
 import random
 import shutil
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
@@ -23,50 +25,82 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 from funrecipe.jobs.plan import read_plan  # noqa: E402
 from funrecipe.jobs.shard_files import REQUIRED, Done, done_line  # noqa: E402
 from tools.bench.bench_scorer import corrupt  # noqa: E402
+from tools.bench.sides import print_table  # noqa: E402
 
 MODEL = Path(__file__).resolve().parents[2] / "egs/quickstart/model"
 CHARACTERS = [chr(0x4E00 + i) for i in range(3755)]
 SPEAKERS, ARCHIVES, LENGTH, ERROR_RATE, TEXTS = 500, 1000, 13, 0.07, 5000
-COMMANDS = ("plan", "merge", "score", "normalize")
+COMMANDS = ("validate", "plan", "merge", "score", "speechio", "normalize")
+PREPARING = ("plan", "merge")  # needed by those after them
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--sizes", default="100000,1000000", help="utterances (default: %(default)s)")
+    parser.add_argument("--commands", default=",".join(COMMANDS), help="of these (default: all)")
     parser.add_argument("--shards", type=int, default=1000)
     parser.add_argument("--dir", type=Path, help="folder for the lists, 1.5 GB per million (default: a temporary one)")
     args = parser.parse_args()
-    print("| utterances | " + " | ".join(f"{name}: µs each, MB" for name in COMMANDS) + " |")
-    print("|---" * (len(COMMANDS) + 1) + "|")
-    is_right = True
+    asked = args.commands.split(",")
+    if unknown := set(asked) - set(COMMANDS):
+        parser.error(f"--commands: {', '.join(sorted(unknown))} is not one of {', '.join(COMMANDS)}")
+    rows, is_right = [], True
     for size in map(int, args.sizes.split(",")):
         folder = Path(tempfile.mkdtemp(dir=args.dir))
         try:
-            costs, is_one_right = measure(folder, size, args.shards)
+            costs, is_one_right = measure(folder, size, args.shards, asked)
         finally:
             shutil.rmtree(folder)
         is_right &= is_one_right
-        cells = " | ".join(f"{1e6 * cpu_s / size:.1f}, {peak_mb:.0f}" for cpu_s, peak_mb in costs)
-        print(f"| {size:,} | {cells} |", flush=True)
+        cells = (f"{1e6 * cpu_s / size:.1f} µs, {peak_mb:.0f} MB" for cpu_s, peak_mb in costs)
+        rows.append([f"{size:,} utterances", *cells])
+    columns = ["stage 3" if name == "speechio" else f"`{name}`" for name in COMMANDS if name in asked]
+    print_table(f"CPU time per utterance and largest memory, {args.shards} shards", columns, rows)
+    print("results are those expected" if is_right else "results differ from those expected")
     return 0 if is_right else 1
 
 
-def measure(folder: Path, size: int, shards: int) -> tuple[list[tuple[float, float]], bool]:
+def measure(folder: Path, size: int, shards: int, asked: Sequence[str]) -> tuple[list[tuple[float, float]], bool]:
     """CPU seconds and peak memory of each command, and whether the results are those expected."""
     texts = make_texts()
     data, out = folder / "data", folder / "out"
+    recog = out / "1best_recog"
     write_data(data, folder, size, texts)
-    costs = [run("plan", f"--model={MODEL}", f"--data_dir={data}", f"--output_dir={out}", f"--njob={shards}",
-                 "--backend=slurm")]  # fmt: skip
-    errors = decode(out, texts)
-    costs.append(run("merge", f"--plan={out}"))
-    costs.append(run("score", f"--results={out}/1best_recog", f"--data_dir={data}", f"--plan={out}"))
-    costs.append(run("normalize", f"{data}/text", f"{out}/normalized"))
-    with open(out / "1best_recog/text.cer", "rb") as file:
-        file.seek(-200, os.SEEK_END)
-        tail = file.read().decode(errors="replace")
-    is_right = f"Scored {size} sentences, 0 not present" in tail and (errors > 0) == ("%WER 0.00" not in tail)
+    arguments = {
+        "validate": ["validate", f"--data_dir={data}"],
+        "plan": ["plan", f"--model={MODEL}", f"--data_dir={data}", f"--output_dir={out}", f"--njob={shards}",
+                 "--backend=slurm"],
+        "merge": ["merge", f"--plan={out}"],
+        "score": ["score", f"--results={recog}", f"--data_dir={data}", f"--plan={out}"],
+        "speechio": ["score", f"--results={recog}", f"--data_dir={data}", f"--plan={out}", "--protocol=speechio"],
+        "normalize": ["normalize", f"{data}/text", f"{out}/normalized"],
+    }  # fmt: skip
+    costs, errors = [], 0
+    for name in COMMANDS:
+        if name in (*asked, *PREPARING):
+            cost = run(*arguments[name])
+            costs += [cost] if name in asked else []
+        if name == "plan":
+            errors = decode(out, texts)
+    is_right = all(count_lines(recog / name) == size for name in REQUIRED)
+    if "score" in asked:
+        said = last_bytes(recog / "text.cer")
+        is_right &= f"Scored {size} sentences, 0 not present" in said and (errors > 0) == ("%WER 0.00" not in said)
+    if "speechio" in asked:
+        totals = json.loads((recog / "RESULTS.txt").read_text().splitlines()[0])
+        is_right &= totals["num_eval_utts"] == size and (errors > 0) == (totals["num_utts_with_error"] > 0)
     return costs, is_right
+
+
+def count_lines(path: Path) -> int:
+    with open(path, "rb") as file:
+        return sum(1 for _ in file)
+
+
+def last_bytes(path: Path) -> str:
+    with open(path, "rb") as file:
+        file.seek(max(0, path.stat().st_size - 400))
+        return file.read().decode(errors="replace")
 
 
 def make_texts() -> list[tuple[str, str]]:

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from tools.bench.large_model import GFLOP_PER_S, OFFLINE, SAMPLE_RATE_HZ, export, make_folder, speech
-from tools.bench.sides import Side, cpu_s, in_turns, print_table, ratio, results, serve
+from tools.bench.sides import Side, cpu_s, in_turns, measured_peaks, print_table, ratio, results, serve
 
 DEFAULT_SIDES = "funrecipe:fp32,onnxruntime:fp32,FunASR:fp32"
 
@@ -85,17 +85,15 @@ def compare(args: argparse.Namespace, folder: Path) -> int:
         python = args.peer_python if side.startswith("FunASR") else sys.executable
         sides.append(Side(side, python, "tools.bench.bench_offline", ["--side", side, "--folder", str(folder)]))
     answers = in_turns(sides, range(len(waves)), args.rounds)
-    peaks = sides[0].ask("peaks")["result"]
     for side in sides:
         side.end()
     seconds = sum(map(len, waves)) / SAMPLE_RATE_HZ
     rows = []
     for side in wanted:
         speed, precision = seconds / cpu_s(answers[side]), side.split(":")[1]
-        share = speed * GFLOP_PER_S / peaks[precision]
+        share = speed * GFLOP_PER_S / measured_peaks()[precision]
         rows.append([side, f"{speed:.1f}", f"{share:.0%}", f"{ratio(answers[wanted[0]], answers[side]):.2f}"])
-    reached = ", ".join(f"{name} {peak:.0f}" for name, peak in peaks.items())
-    conditions = f"one thread, {len(waves)} utterances ({seconds:.0f} s), {args.rounds} rounds; peaks {reached} GFLOP/s"
+    conditions = f"one thread, {len(waves)} utterances ({seconds:.0f} s), {args.rounds} rounds"
     print_table(conditions, ["times real time", "share of the peak", f"time relative to {wanted[0]}"], rows)
     texts = {side: results(answers[side]) for side in wanted}
     exact = [side for side in wanted if side.endswith(":fp32")]

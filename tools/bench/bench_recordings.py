@@ -5,7 +5,8 @@
 Every recording is transcribed by ``funrecipe transcribe`` in a process of its own, whose peak memory is measured, and
 compared with its utterances recognized one by one: is every utterance found, how many errors are made, how far are
 word times from those of the utterances alone. Without ``--noise`` all pauses are faint noise; with it every other pause
-holds an excerpt of one of the files, as loud as the utterance before it plus ``--noise_db``.
+holds an excerpt of one of the files, as loud as the utterance before it plus ``--noise_db``. Exits with 1 where an
+utterance is lost, or where the error rate is more than ``MOST_LOST`` percent above that of the utterances.
 """
 
 from __future__ import annotations
@@ -29,11 +30,12 @@ from funrecipe.data.kaldi_dir import read_data_dir
 from funrecipe.score.rttm import TimedToken
 from funrecipe.score.scoring import score_texts
 from funrecipe.score.timestamps import score_timestamps
+from tools.bench.sides import ROOT, machine
 
-ROOT = Path(__file__).resolve().parents[2]
 RATE_HZ = 16000
 PAUSES_S = (1.0, 4.0)
 FAINT = 1e-4
+MOST_LOST = 2.0  # percent
 QUIET_S = 0.3  # on both sides of a noise
 
 
@@ -103,7 +105,8 @@ def one_by_one(waves: dict[str, np.ndarray], model: Path) -> dict[str, list[Time
     return found
 
 
-def report(made: Made, result: dict[str, Any], alone: dict[str, list[TimedToken]], texts: dict[str, str]) -> None:
+def report(made: Made, result: dict[str, Any], alone: dict[str, list[TimedToken]], texts: dict[str, str]) -> bool:
+    """Print what was found; True unless an utterance is lost or the error rate is ``MOST_LOST`` higher."""
     segments = [(segment["start"], segment["end"]) for segment in result["segments"]]
     expected = [
         [TimedToken(w.text, w.start_ms + 1000 * at_s, w.end_ms + 1000 * at_s) for w in alone[key]]
@@ -124,14 +127,17 @@ def report(made: Made, result: dict[str, Any], alone: dict[str, list[TimedToken]
         "one by one": "".join(word.text for words in expected for word in words),
     }
     print(f"{len(made.placed)} utterances, {lost} not found; {len(made.noises_s)} noises, {in_noise} taken for speech")
+    rates = []
     for name, text in hypotheses.items():
         edits = score_texts({"r": reference}, {"r": text}).edits
+        rates.append(edits.rate)
         counts = f"{edits.insertions} ins, {edits.deletions} del, {edits.substitutions} sub"
         print(f"  {name}: CER {edits.rate:.2f} % ({counts})")
     print(f"  word times against one by one: {times.lines()[0]}")
+    return not lost and rates[0] - rates[1] <= MOST_LOST
 
 
-def main() -> None:
+def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--minutes", default="10,60", help="lengths of the recordings (default: %(default)s)")
     parser.add_argument("--data", type=Path, default=ROOT / "egs/quickstart/data", help="utterances with texts")
@@ -142,16 +148,18 @@ def main() -> None:
     data = read_data_dir(args.data)
     waves = {u.utt_id: read_audio(u.audio, sample_rate_hz=RATE_HZ) for u in data.utterances}
     noises = [read_audio(path, sample_rate_hz=RATE_HZ) for path in args.noise]
-    alone, peaks = one_by_one(waves, args.model), []
+    print(machine())
+    alone, peaks, is_right = one_by_one(waves, args.model), [], True
     with tempfile.TemporaryDirectory() as folder:
         for minutes in map(float, args.minutes.split(",")):
             made = make(Path(folder) / f"{minutes:g}.flac", waves, noises, minutes, args.noise_db)
             result, seconds, peak_mb = transcribe(made, ["--model", str(args.model), *others])
             peaks.append(peak_mb)
             print(f"{minutes:g} min: {seconds:.0f} s, peak memory {peak_mb:.0f} MB; ", end="")
-            report(made, result, alone, data.texts or {})
+            is_right &= report(made, result, alone, data.texts or {})
     print(f"peak memory, last : first = {peaks[-1] / peaks[0]:.3f}")
+    return 0 if is_right else 1
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -5,7 +5,8 @@
 
 The peer is SpeechIO's ``error_rate_zh`` when its path is given (its own ``EditDistance`` and ``CountEdits`` are
 called). Without it, a plain restatement of its algorithm stands in: a full grid with one Python object per cell and a
-trace back. The peer is timed on --peer_pairs pairs and extrapolated, our engines on all pairs.
+trace back. The peer is timed on --peer_pairs pairs and extrapolated, our engines on all pairs. Ends with 1 where a
+number of errors is not the peer's.
 """
 
 import argparse
@@ -20,6 +21,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from funrecipe.score.align import count_edits, edit_ops, total_errors  # noqa: E402
+from tools.bench.sides import machine  # noqa: E402
 
 VOCABULARY = [chr(0x4E00 + i) for i in range(3755)]
 ZIPF = [1 / (rank + 1) for rank in range(len(VOCABULARY))]
@@ -111,6 +113,7 @@ def main():
     share = min(args.peer_pairs, args.pairs)
     peer_s, peer_counts = cpu_seconds(lambda: [peer(r, h) for r, h in zip(refs[:share], hyps[:share])])
     peer_s *= args.pairs / share
+    print(machine())
     print(f"{args.pairs} pairs of {args.length} tokens, {args.errors:.0%} errors; peer: {peer_name}")
     print(f"{'peer (from ' + str(share) + ' pairs)':34} {peer_s:9.3f} s")
     total_s, _ = cpu_seconds(total_errors, refs, hyps)
@@ -120,6 +123,8 @@ def main():
         print(f"{name:34} {seconds:9.3f} s   1/{peer_s / seconds:.0f} of the peer (wanted: 1/{wanted})")
     differing = sum(tuple(ours[1:]) != theirs for ours, theirs in zip(counts.tolist(), peer_counts))
     print(f"{'splits that differ from the peer':34} {differing} of {share}")
+    wrong = sum(sum(ours[1:]) != sum(theirs) for ours, theirs in zip(counts.tolist(), peer_counts))
+    print(f"{'totals that differ from the peer':34} {wrong} of {share}")
 
     long_ref, long_hyp = make_pairs(1, 20_000, 0.1, seed=2)
     long_s, _ = cpu_seconds(count_edits, long_ref, long_hyp)
@@ -128,7 +133,8 @@ def main():
         f"{'one pair of 20,000 tokens':34} {long_s:9.3f} s   (wanted: 1 s) peak memory of this process "
         f"{resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:.0f} MiB (wanted: 200 MB)"
     )
+    return 1 if wrong else 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

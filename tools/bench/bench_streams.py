@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from tools.bench.large_model import STREAMING, make_folder
+from tools.bench.sides import print_table
 
 PIECE_S = 0.6
 
@@ -59,7 +60,7 @@ def main() -> int:
     for pieces in audio:
         cache: dict[str, Any] = {}
         alone.append([recognizer.feed(piece, cache, False, options).text for piece in pieces])
-    is_same, best = True, 0
+    is_same, best, rows = True, 0, []
     for number in numbers:
         caches: list[dict[str, Any]] = [{} for _ in range(number)]
         times = []
@@ -70,11 +71,10 @@ def main() -> int:
             is_same &= [update.text for update in updates] == [alone[n][step] for n in range(number)]
         usual, worst = statistics.median(times), max(times)
         best = max(best, number) if worst < PIECE_S else best
-        print(
-            f"{number} streams: median {1000 * usual:.0f} ms, worst {1000 * worst:.0f} ms per round, "
-            f"{1000 * usual / number:.0f} ms per stream",
-            flush=True,
-        )
+        rows.append([f"{number} streams", *(f"{1000 * s:.0f}" for s in (usual, worst, usual / number))])
+    where = "one thread" if args.device == "cpu" else torch.cuda.get_device_name()
+    columns = ["ms a round (median)", "ms (worst)", "ms a stream (median)"]
+    print_table(f"{where}, {args.rounds} rounds of 600 ms", columns, rows)
     print(f"kept up with {best} streams in every round; texts {'are those of each alone' if is_same else 'DIFFER'}")
     return 0 if is_same else 1
 

@@ -16,6 +16,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from funrecipe.text.normalize import get_profile  # noqa: E402
+from tools.bench.sides import machine  # noqa: E402
 
 LINE_LENGTH = 20
 HANZI = "的一是在不了有和人这中大为上个国我以要他时来用们生到作地于出就分对成会可主发年动同工也能下过子说产种面而方后多"
@@ -72,6 +73,7 @@ def main() -> None:
     count = parser.parse_args().lines
     shares = {"none": 0, "10%": 0.1, "all": 1}
     sets = {label: make_lines(count, share, random.Random(1)) for label, share in shares.items()}
+    print(machine())
     print(f"{'lines/s, lines with a number:':<32}" + "".join(f"{label:>10}" for label in sets))
     speeds = {}
     for name in ("strict", "speechio", "funasr2023", "itn"):

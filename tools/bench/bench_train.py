@@ -7,7 +7,7 @@ same wav files and texts: batches of ``batch_size`` utterances of similar length
 audio and features in the training process. One epoch warms up; then epochs are trained in turns (``sides.py``).
 That both do the same work shows in the loss of one utterance at the start (no sampler), which has to agree. Feature
 caching, which FunASR does not have, is switched off. The peer's Python needs ``torch`` and ``funasr`` (1.4.16 was
-used); its trainer and data loader are driven as its ``train_ds`` does, which itself insists on a GPU.
+used); ``funasr_trainer`` drives its trainer and data loader.
 """
 
 from __future__ import annotations
@@ -20,12 +20,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from tools.bench.funasr_trainer import DATA_CONF, OPTIM_CONF, SCHEDULER_CONF, FunasrTrainer
 from tools.bench.sides import Side, cpu_s, print_table, ratio, serve
 
 VOCAB_SIZE = 4233  # AISHELL-1
 TOKENS_PER_S = 4.3
-OPTIM_CONF = {"lr": 0.0005}
-SCHEDULER_CONF = {"warmup_steps": 25000}
 FRONTEND_CONF = {"fs": 16000, "window": "hamming", "n_mels": 80, "frame_length": 25, "frame_shift": 10, "dither": 0.0,
                  "lfr_m": 7, "lfr_n": 6}  # fmt: skip
 MODEL_CONF = {"ctc_weight": 0.3, "lsm_weight": 0.1, "length_normalized_loss": True, "predictor_weight": 1.0,
@@ -89,7 +88,7 @@ def write_corpus(folder: Path, utterances: int) -> None:
     torch.manual_seed(0)
     model = build_model(CONFIG_OURS, VOCAB_SIZE)
     torch.save(model.state_dict(), folder / "model.pt")
-    print(f"model: {sum(p.numel() for p in model.parameters()) / 1e6:.1f} M parameters, random")
+    print(f"model: {sum(p.numel() for p in model.parameters()) / 1e6:.1f} M parameters, random", file=sys.stderr)
 
 
 def ours(folder: Path, batch_size: int) -> tuple[Callable[[], float], Callable[[int], int]]:
@@ -125,47 +124,28 @@ def ours(folder: Path, batch_size: int) -> tuple[Callable[[], float], Callable[[
 
 
 def funasr(folder: Path, batch_size: int) -> tuple[Callable[[], float], Callable[[int], int]]:
-    """The same with FunASR 1.x, in the order of its ``train_ds``."""
+    """The same with FunASR 1.x."""
     import torch
-    from funasr import AutoModel
-    from funasr.datasets.dataloader_entry import DataloaderMapStyle
-    from funasr.train_utils.trainer_ds import Trainer
 
-    dataset_conf = {"index_ds": "IndexDSJsonl", "batch_sampler": "EspnetStyleBatchSampler", "batch_type": "example",
-                    "batch_size": batch_size, "num_workers": 0, "pin_memory": False}  # fmt: skip
-    settings = {**CONFIG_FUNASR, "device": "cpu", "ncpu": 1, "disable_update": True, "log_level": "ERROR",
+    data_conf = DATA_CONF | {"batch_type": "example", "batch_size": batch_size, "num_workers": 0, "pin_memory": False}
+    settings = {**CONFIG_FUNASR, "ncpu": 1, "init_param": str(folder / "model.pt"), "dataset_conf": data_conf,
                 "frontend_conf": {**FRONTEND_CONF, "cmvn_file": str(folder / "am.mvn")},
                 "tokenizer_conf": {"token_list": str(folder / "tokens.json"), "unk_symbol": "<unk>",
                                    "split_with_space": False},
-                "init_param": str(folder / "model.pt"), "optim": "adam", "optim_conf": OPTIM_CONF,
-                "scheduler": "warmuplr", "scheduler_conf": SCHEDULER_CONF, "dataset": "AudioDataset",
-                "dataset_conf": dataset_conf, "train_data_set_list": str(folder / "train.jsonl"),
+                "train_data_set_list": str(folder / "train.jsonl"),
                 "valid_data_set_list": str(folder / "validation.jsonl")}  # fmt: skip
-    auto = AutoModel(**settings)
-    built = {**auto.kwargs, "device": "cpu"}
-    built.pop("model")
-    trainer = Trainer(device="cpu", grad_clip=5.0, output_dir=str(folder / "funasr"), log_interval=50)
-    model = trainer.warp_model(auto.model, **built)
-    model, optim, scheduler = trainer.warp_optim_scheduler(model, **built)
-    loader = DataloaderMapStyle(**built)
+    trainer = FunasrTrainer(settings, folder / "funasr", device="cpu")
 
     def loss() -> float:
-        _, valid = loader.build_iter(0)
-        model.eval()
-        model.sampling_ratio = 0.0
+        _, valid = trainer.loader.build_iter(0)
+        trainer.model.eval()
+        trainer.model.sampling_ratio = 0.0
         with torch.no_grad():
-            value = float(model(**next(iter(valid)))[0])
-        model.sampling_ratio = MODEL_CONF["sampling_ratio"]
+            value = float(trainer.model(**next(iter(valid)))[0])
+        trainer.model.sampling_ratio = MODEL_CONF["sampling_ratio"]
         return value
 
-    def train(epoch: int) -> int:
-        batches, valid = loader.build_iter(epoch)
-        before = trainer.batch_total
-        trainer.train_epoch(model=model, optim=optim, scheduler=scheduler, scaler=None, dataloader_train=batches,
-                            dataloader_val=valid, epoch=epoch)  # fmt: skip
-        return trainer.batch_total - before
-
-    return loss, train
+    return loss, trainer.train
 
 
 def work_of(side: str, folder: Path, batch_size: int) -> Callable[[int], float]:

@@ -1,6 +1,6 @@
 """Everything about a GPU that can only be checked on one, in one run and one table.
 
-    python -m tools.bench.gpu_check --work_dir DIR [--peer_python OTHER_VENV/bin/python] [--utterances 4000]
+    python -m tools.bench.gpu_check [--work_dir DIR] [--peer_python OTHER_VENV/bin/python] [--utterances 4000]
 
 A model of Paraformer-large's size with random weights decodes real utterances, those of the quick start listed again
 and again, through ``egs/asr/infer.sh`` with one worker, and is trained for a few updates. The figures of speed are
@@ -11,20 +11,24 @@ where there is no GPU.
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import re
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[2]
+from tools.bench.sides import ROOT, machine
+
 DATA = ROOT / "egs/quickstart/data"
 LEFT_BYTES = 3 << 30  # what the hog leaves of the memory of the GPU
 TRAIN_SECONDS = 1200  # of audio in a batch
 UPDATES = 8
+NO_PEER = "not measured: --peer_python names no environment with FunASR"
 HOG = """
 import sys, time, torch
 free, _ = torch.cuda.mem_get_info()
@@ -50,15 +54,15 @@ print("seconds", time.perf_counter() - started)
 class Checks:
     """The rows of the table, and the runs that they share."""
 
-    def __init__(self, args: argparse.Namespace) -> None:
-        self.work, self.peer, self.count = Path(args.work_dir).resolve(), args.peer_python, args.utterances
+    def __init__(self, args: argparse.Namespace, work: Path) -> None:
+        self.work, self.peer, self.count = work, args.peer_python, args.utterances
         self.rows: list[tuple[str, str, str, bool | None]] = []
-        self.audio_s = 0.0
+        self.audio_s, self.durations_s = 0.0, dict[str, float]()
         self.times: dict[str, float] = {}
 
     def add(self, what: str, figure: str, wanted: str = "", fine: bool | None = None) -> None:
         self.rows.append((what, figure, wanted, fine))
-        print(f"{'' if fine is None else 'ok ' if fine else 'NO '}{what}: {figure} {wanted}", flush=True)
+        print(f"{'' if fine is None else 'ok ' if fine else 'NO '}{what}: {figure} {wanted}", file=sys.stderr)
 
     def prepare(self) -> None:
         """The model, and the list in its own order and in another."""
@@ -71,7 +75,8 @@ class Checks:
         paths = [DATA / line.split(None, 1)[1] for line in (DATA / "wav.scp").read_text().splitlines()]
         texts = [line.partition(" ")[2] for line in (DATA / "text").read_text().splitlines()]
         chosen = [number % len(paths) for number in range(self.count)]
-        self.audio_s = sum(soundfile.info(str(paths[n])).duration for n in chosen)
+        self.durations_s = {str(path): soundfile.info(str(path)).duration for path in paths}
+        self.audio_s = sum(self.durations_s[str(paths[n])] for n in chosen)
         self.paths = [str(paths[n]) for n in chosen]
         for name, order in (("data", chosen), ("train", chosen), ("validation", chosen[:20])):
             folder = self.work / ("data" if name == "data" else f"corpus/{name}")
@@ -178,11 +183,43 @@ class Checks:
             self.add(f"training, {precision}", f"{speeds[precision]:.0f}x", split)
         ratio = speeds["bf16"] / speeds["fp32"]
         self.add("training, bf16 / fp32", f"{ratio:.2f}", ">= 1.5", ratio >= 1.5)
+        self.funasr_training(max(speeds.values()))
+
+    def funasr_training(self, ours: float) -> None:
+        """FunASR's trainer on half as many updates, from the same weights, in batches of as much audio."""
+        if not self.peer:
+            self.add("training, FunASR", NO_PEER)
+            return
+        lines, audio_s = [], 0.0
+        texts = (line.partition(" ")[2] for line in (self.work / "corpus/train/text").read_text().splitlines())
+        for number, (path, text) in enumerate(zip(self.paths, texts)):
+            if audio_s >= TRAIN_SECONDS * UPDATES / 2:
+                break
+            duration_s = self.durations_s[path]
+            audio_s += duration_s
+            lines.append(json.dumps({"key": f"u{number:06}", "source": path, "source_len": int(100 * duration_s),
+                                     "target": text, "target_len": len(text)}, ensure_ascii=False))  # fmt: skip
+        (self.work / "train.jsonl").write_text("".join(f"{line}\n" for line in lines))
+        best = 0.0
+        for precision in ("fp32", "bf16"):
+            command = [self.peer, "-m", "tools.bench.funasr_trainer", str(self.work / "model"),
+                       str(self.work / "train.jsonl"), f"--precision={precision}", f"--batch_s={TRAIN_SECONDS}",
+                       f"--output_dir={self.work / 'funasr'}"]  # fmt: skip
+            environment = os.environ | {"PYTHONPATH": str(ROOT)}
+            done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT, env=environment)
+            if done.returncode:
+                self.add(f"training, FunASR, {precision}", f"failed: {done.stderr[-200:]}")
+                continue
+            speed = audio_s / json.loads(done.stdout.splitlines()[-1])["seconds"]
+            best = max(best, speed)
+            self.add(f"training, FunASR, {precision}", f"{speed:.0f}x")
+        ratio = ours / best if best else 0.0
+        self.add("training, best / FunASR's best", f"{ratio:.2f}", ">= 1", ratio >= 1)
 
     def funasr(self) -> None:
         """FunASR's AutoModel over a part of the list, at several batch sizes; ours is to be 7 times its best."""
         if not self.peer:
-            self.add("FunASR", "not measured: --peer_python names no environment with FunASR")
+            self.add("FunASR", NO_PEER)
             return
         best, paths = 0.0, self.paths[:800]
         share = self.audio_s * len(paths) / self.count
@@ -204,7 +241,7 @@ class Checks:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--work_dir", required=True, help="for the model, the lists and the results (1 GB)")
+    parser.add_argument("--work_dir", help="for the model, the lists and the results (default: a temporary folder)")
     parser.add_argument("--peer_python", help="Python of an environment with FunASR")
     parser.add_argument("--utterances", type=int, default=4000, help="length of the list (default: %(default)s)")
     args = parser.parse_args()
@@ -213,13 +250,22 @@ def main() -> int:
     if not torch.cuda.is_available():
         print(f"no CUDA device: torch {torch.__version__} sees none, so nothing was checked", file=sys.stderr)
         return 2
-    print(f"{torch.cuda.get_device_name()}, {len(os.sched_getaffinity(0))} cores, torch {torch.__version__}")
-    checks = Checks(args)
+    with tempfile.TemporaryDirectory() as folder:
+        return run(args, Path(args.work_dir or folder))
+
+
+def run(args: argparse.Namespace, work: Path) -> int:
+    """All steps, and the table; the exit code."""
+    import torch
+
+    checks = Checks(args, work.resolve())
     for step in checks.steps():
         try:
             step()
         except Exception as error:  # one row must not cost the others, on a machine that is lent for minutes
             checks.add(str(step.__name__), f"{type(error).__name__}: {error}", "", False)
+    where = f"{torch.cuda.get_device_name()}, {len(os.sched_getaffinity(0))} cores, torch {torch.__version__}"
+    print(f"{where}; {machine()}; {args.utterances} utterances, {checks.audio_s:.0f} s.")
     print("\n| check | figure | target | |\n|---|---|---|---|")
     for what, figure, wanted, fine in checks.rows:
         print(f"| {what} | {figure} | {wanted} | {'' if fine is None else 'ok' if fine else 'NO'} |")

@@ -14,6 +14,7 @@ import sys
 import textwrap
 import time
 from collections.abc import Callable, Iterable, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -65,7 +66,7 @@ def serve(load: Callable[[], Callable[[Any], Any]]) -> int:
     for line in sys.stdin:
         request = json.loads(line)
         cpu, wall = time.process_time(), time.perf_counter()
-        result = measured_peaks() if request == "peaks" else work(request)
+        result = work(request)
         spent = {"cpu_s": time.process_time() - cpu, "wall_s": time.perf_counter() - wall}
         answers.write(json.dumps(spent | {"result": result}) + "\n")
         answers.flush()
@@ -111,7 +112,8 @@ def results(answers: Iterable[Sequence[dict[str, Any]]]) -> list[Any]:
 
 def print_table(conditions: str, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     """A table in Markdown below a line that says where, on what and how often it was measured."""
-    print(textwrap.fill(f"{machine()}; {conditions}.", 110), end="\n\n")
+    peaks = ", ".join(f"{name} {peak:.0f}" for name, peak in measured_peaks().items())
+    print(textwrap.fill(f"{machine()}; peaks of a thread {peaks} GFLOP/s; {conditions}.", 110), end="\n\n")
     for cells in (["", *columns], ["---"] * (len(columns) + 1), *rows):
         print(f"| {' | '.join(cells)} |")
     print()
@@ -127,13 +129,15 @@ def machine() -> str:
     return f"{where}: {able}; {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}"
 
 
+@cache
 def measured_peaks() -> dict[str, float]:
-    """The most billion operations a second of CPU time that a large product reaches, by precision."""
+    """The most billion operations a second of CPU time that a large product reaches on one thread, by precision."""
     import torch
     from torch import nn
 
     from funrecipe.models import packed
 
+    torch.set_num_threads(1)
     linear, x = nn.Linear(1024, 1024).requires_grad_(False), torch.randn(512, 1024)
     calls = {"fp32": [packed.PackedLinear(linear), linear]}
     if "bf16" in packed.cpu_precisions():
