@@ -17,7 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from funrecipe.errors import DataError, UnsafeFileError, list_problems
+from funrecipe.errors import DataError, UnsafeFileError, count, list_problems
 from funrecipe.files import atomic_write, write_error
 
 UNSAFE = re.compile("Unsupported|allowlist|not allowed|disallowed|blocklisted|unsafe|GLOBAL", re.IGNORECASE)
@@ -185,13 +185,13 @@ def fit_state_dict(model: nn.Module, state: Mapping[str, Tensor], *, where: str,
         problems = [f"not a number: {name}" for name, tensor in state.items() if not _is_finite(tensor)]
         if problems:
             raise DataError(
-                f"the weights hold NaN or infinity ({len(problems)} tensors):\n{list_problems(problems)}",
+                f"the weights hold NaN or infinity ({count(len(problems), 'tensor')}):\n{list_problems(problems)}",
                 where=where,
                 hint="use other weights; the training that wrote these diverged, or the file is damaged",
             )
     if problems:
         raise DataError(
-            f"the weights do not fit the configuration ({len(problems)} tensors):\n{list_problems(problems)}",
+            f"the weights do not fit the configuration ({count(len(problems), 'tensor')}):\n{list_problems(problems)}",
             where=where,
             hint="use config.yaml and weights of the same model",
         )

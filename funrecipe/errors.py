@@ -99,6 +99,11 @@ def unknown_name(what: str, name: str, known: Iterable[str], *, where: str | Non
     return UsageError(f"{what} '{name}'", where=where, hint=did_you_mean(name, names) or every)
 
 
+def count(number: int, noun: str) -> str:
+    """``1 job``, ``2 jobs``."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
 def list_problems(problems: Sequence[str]) -> str:
     """The first problems, one a line, and how many more there are."""
     shown = [f"  {p}" for p in problems[:MAX_LISTED_PROBLEMS]]

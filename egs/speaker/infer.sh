@@ -67,7 +67,7 @@ find_speech() {
   # Decoded pieces have some silence around them; segments of speech do not.
   awk '{ printf "%s %s %.3f %.3f\n", $1, $2, $3 / 1000, $4 / 1000 }' "$embedded_data/pieces" > "$embedded_data/segments"
   failed=$(wc -l < "$embedded_data/failed.scp")
-  [ "$failed" -le "$max_failed" ] || die "$failed recordings cannot be read, see $embedded_data/failed.scp" 4
+  [ "$failed" -le "$max_failed" ] || die "recordings that cannot be read: $failed, see $embedded_data/failed.scp" 4
   if [ -e "$data_dir/reco2num_spk" ]; then cp -- "$data_dir/reco2num_spk" "$embedded_data"; fi
 }
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from funrecipe.errors import count
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
@@ -43,6 +45,8 @@ def run(args: argparse.Namespace) -> None:
     results = align(audio_in=str(args.scp), text_in=args.texts, output_dir=args.output_dir)
     failed = [f"{result['key']}: {result['error']}" for result in results if "error" in result]
     estimated = sum(result.get("is_estimated", False) for result in results)
-    print(f"{len(results) - len(failed)} recordings aligned, the times of {estimated} are estimated")
+    print(f"{count(len(results) - len(failed), 'recording')} aligned, {estimated} of them with estimated times")
     if len(failed) > args.max_failed:
-        raise IncompleteRunError(f"{len(failed)} recordings failed\n{list_problems(failed)}", where=str(args.scp))
+        raise IncompleteRunError(
+            f"{count(len(failed), 'recording')} failed\n{list_problems(failed)}", where=str(args.scp)
+        )

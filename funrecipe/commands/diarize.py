@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from funrecipe.errors import count
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
@@ -38,4 +40,6 @@ def run(args: argparse.Namespace) -> None:
     }
     write_rttm(args.rttm, turns)
     speakers = sum(len({turn.speaker for turn in recording}) for recording in turns.values())
-    print(f"{len(turns)} recordings, {sum(map(len, turns.values()))} turns of {speakers} speakers in {args.rttm}")
+    num_turns = sum(map(len, turns.values()))
+    said = [count(len(turns), "recording"), f"{count(num_turns, 'turn')} of {count(speakers, 'speaker')}"]
+    print(f"{', '.join(said)} in {args.rttm}")

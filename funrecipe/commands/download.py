@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from funrecipe.errors import count
 from funrecipe.hub import models_dir
 from funrecipe.hub.client import HubClient, hub_url
 from funrecipe.model_folder.zoo import canonical_id, find_row
@@ -28,5 +29,5 @@ def run(args: argparse.Namespace) -> int:
     client = HubClient(hub_url(args.hub_url), say=lambda line: print(line, flush=True))
     # The name space as it was typed: the hub answers to the old and to the new one.
     checksums = client.download(args.model if "/" in args.model else model_id, args.revision, dest)
-    print(f"{len(checksums)} files in {dest}")
+    print(f"{count(len(checksums), 'file')} in {dest}")
     return 0

@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from funrecipe.errors import count
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     from funrecipe.audio.settings import add_audio_arguments
@@ -30,7 +32,7 @@ def run(args: argparse.Namespace) -> None:
 
         vectors = utterance_vectors(args.data)
         write_vectors(args.output_dir, VECTORS, vectors)
-        print(f"{len(vectors)} embeddings in {args.output_dir}")
+        print(f"{count(len(vectors), 'embedding')} in {args.output_dir}")
     else:
         _embed(args)
 
@@ -51,4 +53,4 @@ def _embed(args: argparse.Namespace) -> None:
     found = embed_list(model, utterances, audio)
     publish(found, args.output_dir, max_failed=args.max_failed)
     failed = f", {len(found.failed)} failed (see {args.output_dir / 'failed.scp'})" if found.failed else ""
-    print(f"{len(found.vectors)} embeddings of {model.embedding_size} numbers in {args.output_dir}{failed}")
+    print(f"{count(len(found.vectors), 'embedding')} of {model.embedding_size} numbers in {args.output_dir}{failed}")

@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from funrecipe.errors import count
+
 SHOWN = 10
 
 
@@ -29,7 +31,7 @@ def run(args: argparse.Namespace) -> int:
     found = collect(read_source(args.source, columns, args.transcript), base)
     write_kaldi_dir(found, args.out)
     texts = sum(1 for item in found.items.values() if item.text)
-    print(f"{args.out}: {len(found.items)} utterances, {texts} texts, {len(found.left_out)} left out")
+    print(f"{args.out}: {count(len(found.items), 'utterance')}, {count(texts, 'text')}, {len(found.left_out)} left out")
     for where, reason in found.left_out[:SHOWN]:
         print(f"left out: {where}: {reason}")
     if len(found.left_out) > SHOWN:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from funrecipe.errors import count
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
@@ -32,4 +34,4 @@ def run(args: argparse.Namespace) -> None:
     how = {"weights": weights, "rules": args.text_rules, "processes": args.njob}
     marked = punctuate_texts(list(texts.values()), open_model(args.model).path, **how)
     write_text(args.output_dir / "infer.out", (f"{key}\t{text}\n" for key, text in zip(texts, marked, strict=True)))
-    print(f"{len(texts)} texts in {args.output_dir / 'infer.out'}")
+    print(f"{count(len(texts), 'text')} in {args.output_dir / 'infer.out'}")

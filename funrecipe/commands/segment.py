@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from funrecipe.errors import count
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     from funrecipe.audio.settings import add_audio_arguments
@@ -42,4 +44,6 @@ def run(args: argparse.Namespace) -> None:
         return
     pieces = sum(len(recording.pieces) for recording in cut)
     failed = sum(bool(recording.error) for recording in cut)
-    print(f"{len(cut)} recordings, {pieces} pieces" + (f", {failed} recordings cannot be read" if failed else ""))
+    print(
+        f"{count(len(cut), 'recording')}, {count(pieces, 'piece')}" + (f", {failed} cannot be read" if failed else "")
+    )

@@ -9,7 +9,7 @@ from funrecipe.data.fix_dir import write_fixed_dir
 from funrecipe.data.kaldi_dir import DataDir, check_data_dir
 from funrecipe.data.list_check import ListCheck
 from funrecipe.data.list_file import Problem
-from funrecipe.errors import list_problems
+from funrecipe.errors import count, list_problems
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -34,8 +34,8 @@ def run(args: argparse.Namespace) -> int:
     found.raise_for_errors()
     if args.partial_text == "false":
         found.raise_for_missing_texts()
-    texts = "no text" if found.num_texts is None else f"{found.num_texts} texts"
-    print(f"{args.data_dir}: {found.num_utterances} utterances, {texts}, no errors")
+    texts = "no text" if found.num_texts is None else count(found.num_texts, "text")
+    print(f"{args.data_dir}: {count(found.num_utterances, 'utterance')}, {texts}, no errors")
     return 0
 
 
@@ -43,13 +43,13 @@ def _fix(data: DataDir, out_dir: Path) -> int:
     _print_warnings(data.warnings)
     kept = write_fixed_dir(data, out_dir)
     if data.errors:
-        print(f"{len(data.errors)} errors\n{list_problems([str(problem) for problem in data.errors])}")
+        print(f"{count(len(data.errors), 'error')}\n{list_problems([str(problem) for problem in data.errors])}")
     left_out = len(data.utterances) - len(kept)
     without_text = f", {left_out} without text left out" if left_out else ""
-    print(f"wrote {len(kept)} utterances to {out_dir}{without_text}; problems.txt lists every problem")
+    print(f"wrote {count(len(kept), 'utterance')} to {out_dir}{without_text}; problems.txt lists every problem")
     return 0
 
 
 def _print_warnings(warnings: list[Problem]) -> None:
     if warnings:
-        print(f"{len(warnings)} warnings\n{list_problems([str(problem) for problem in warnings])}")
+        print(f"{count(len(warnings), 'warning')}\n{list_problems([str(problem) for problem in warnings])}")

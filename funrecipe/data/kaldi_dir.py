@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from funrecipe.data.list_file import ListLine, Problem, read_unique_lines
-from funrecipe.errors import DataError, UnsafeFileError, list_problems
+from funrecipe.errors import DataError, UnsafeFileError, count, list_problems
 
 
 class Utterance(NamedTuple):
@@ -165,7 +165,7 @@ def raise_for_errors_in(problems: Iterable[Problem], where: Path, hint: str) -> 
     errors = [problem for problem in problems if problem.is_error]
     if not errors:
         return
-    what = f"{len(errors)} errors in the lists\n{list_problems([str(problem) for problem in errors])}"
+    what = f"{count(len(errors), 'error')} in the lists\n{list_problems([str(problem) for problem in errors])}"
     if any(problem.is_unsafe for problem in errors):
         hint = "read the commands; if you trust them, rerun with --allow_pipes true"
         raise UnsafeFileError(what, where=str(where), hint=hint)

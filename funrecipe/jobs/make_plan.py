@@ -12,7 +12,7 @@ from typing import Any
 from funrecipe.audio.settings import AudioSettings
 from funrecipe.data.kaldi_dir import read_texts
 from funrecipe.data.utterance_stream import UtteranceStream
-from funrecipe.errors import DataError, UsageError
+from funrecipe.errors import DataError, UsageError, count
 from funrecipe.families import PUNCTUATION, RECOGNITION, WITH_TEXTS
 from funrecipe.identity import code_version
 from funrecipe.jobs import slurm_record
@@ -26,7 +26,7 @@ from funrecipe.jobs.results import RESULTS, UNFINISHED, unpublish
 from funrecipe.jobs.run_record import check_published
 from funrecipe.jobs.shards import make_entries, text_entries, with_texts
 from funrecipe.jobs.split import Draft
-from funrecipe.jobs.wording import count, format_duration
+from funrecipe.jobs.wording import format_duration
 from funrecipe.model_folder.checkpoints import DEFAULT_NAME
 from funrecipe.processes import only_run_in
 from funrecipe.punctuation.render import DEFAULT_RULES, check_rules
@@ -223,7 +223,10 @@ def _about(plan: Plan, backend: str) -> str:
     """How the work will be laid out, and the model."""
     audio = format_duration(sum(job.cost_s for job in plan.jobs))
     is_text = plan.task == PUNCTUATION
-    lines = [f"{plan.num_utterances} " + ("texts" if is_text else f"utterances, about {audio} of audio")]
+    lines = [
+        count(plan.num_utterances, "text" if is_text else "utterance")
+        + ("" if is_text else f", about {audio} of audio")
+    ]
     if backend == LOCAL:
         layout = layout_of(plan)
         where = f"GPU {','.join(str(gpu) for gpu in layout.gpus)}" if plan.device == "cuda" else "CPU"

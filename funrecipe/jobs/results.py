@@ -17,7 +17,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import BinaryIO
 
-from funrecipe.errors import IncompleteRunError, WorkerError, list_problems
+from funrecipe.errors import IncompleteRunError, WorkerError, count, list_problems
 from funrecipe.files import atomic_write, temporary_name, write_error, write_text
 from funrecipe.jobs.merge_files import merged_lines
 from funrecipe.jobs.shard_files import (
@@ -290,7 +290,7 @@ def merge_shards(
     if problems:
         unpublish(output_dir)
         raise IncompleteRunError(
-            f"{len(problems)} problems in the outputs of the shards, nothing was published:\n{list_problems(problems)}",
+            f"{count(len(problems), 'problem')} in the shards, nothing was published:\n{list_problems(problems)}",
             where=str(output_dir),
             hint="run the same command again; what is decoded is kept",
         )

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from funrecipe.data.durations import duration_s
 from funrecipe.data.kaldi_dir import Utterance
-from funrecipe.errors import DataError, list_problems
+from funrecipe.errors import DataError, count, list_problems
 from funrecipe.files import special_file
 from funrecipe.identity import file_stamp
 
@@ -99,7 +99,9 @@ def make_entries(
         yield ShardEntry(utterance.utt_id, utterance.audio, utterance.start_s, utterance.end_s, known_s, stamp)
     if special:
         hint = "give a file, or a command that ends in | and --allow_pipes true"
-        raise DataError(f"{len(special)} audio paths are pipes or devices\n{list_problems(special)}", hint=hint)
+        raise DataError(
+            f"pipes or devices in place of {count(len(special), 'audio file')}\n{list_problems(special)}", hint=hint
+        )
 
 
 def with_texts(entries: Iterable[ShardEntry], texts: Mapping[str, str], where: str) -> Iterator[ShardEntry]:

@@ -17,7 +17,7 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from funrecipe.errors import UsageError
+from funrecipe.errors import UsageError, count
 from funrecipe.files import atomic_write
 from funrecipe.jobs import joblog, slurm_record
 from funrecipe.jobs.backend import Outcome, worker_environment
@@ -40,7 +40,7 @@ from funrecipe.jobs.slurm_record import Array
 from funrecipe.jobs.slurm_states import FORGOTTEN, STEP_OUT_OF_MEMORY, explain, is_for_ever, is_limit, is_worth_a_retry
 from funrecipe.jobs.slurm_work import SlurmWork, Submission, new_name, sbatch_command, split
 from funrecipe.jobs.status import clear_status, read_status
-from funrecipe.jobs.wording import count, format_duration
+from funrecipe.jobs.wording import format_duration
 from funrecipe.processes import RETRIED_VARIABLE
 
 SCRIPT_NAME = "slurm.sh"

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from funrecipe.errors import UsageError
+from funrecipe.errors import UsageError, count
 from funrecipe.score.rttm import SpeakerTurn
 
 COLLAR_S = 0.25
@@ -71,10 +71,12 @@ class DiarizationScore:
             f"Scored {len(self.recordings)} recordings, collar {self.collar_s:g} s, overlapping speech {overlap}.",
         ]
         if self.missing:
-            lines.append(f"{len(self.missing)} recordings without a hypothesis, all missed: {_named(self.missing)}")
+            lines.append(
+                f"{count(len(self.missing), 'recording')} without a hypothesis, all missed: {_named(self.missing)}"
+            )
         if self.without_reference:
             names = _named(self.without_reference)
-            lines.append(f"{len(self.without_reference)} recordings without a reference, not scored: {names}")
+            lines.append(f"{count(len(self.without_reference), 'recording')} without a reference, not scored: {names}")
         return lines
 
     def as_json(self) -> dict[str, object]:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from funrecipe.data.in_order import Row, look_over, sort_rows
-from funrecipe.errors import MAX_LISTED_PROBLEMS, DataError, list_problems
+from funrecipe.errors import MAX_LISTED_PROBLEMS, DataError, count, list_problems
 
 
 def read_texts(path: Path | str) -> dict[str, str]:
@@ -86,7 +86,7 @@ def _refuse_duplicates(path: Path | str, duplicates: list[tuple[int, str]]) -> N
         return
     duplicates.sort()
     raise DataError(
-        f"{len(duplicates)} duplicate id(s):\n{list_problems([f'{path}:{n}: {key}' for n, key in duplicates])}",
+        f"{count(len(duplicates), 'duplicate id')}:\n{list_problems([f'{path}:{n}: {key}' for n, key in duplicates])}",
         where=f"{path}:{duplicates[0][0]}" if len(duplicates) <= MAX_LISTED_PROBLEMS else str(path),
         hint="keep one line for each id",
     )

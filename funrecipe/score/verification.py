@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from funrecipe.errors import DataError
+from funrecipe.errors import DataError, count
 
 # As in FunASR's recipe.
 TARGET_PRIOR, MISS_COST, FALSE_ALARM_COST = 0.01, 10.0, 1.0
@@ -59,7 +59,9 @@ def score_trials(trials: Sequence[Trial], vectors: Mapping[str, np.ndarray]) -> 
     missing = sorted({key for trial in trials for key in (trial.enroll, trial.test)} - vectors.keys())
     if missing:
         more = f" and {len(missing) - 5} more" if len(missing) > 5 else ""
-        raise DataError(f"{len(missing)} recordings of the trials have no embedding: {', '.join(missing[:5])}{more}")
+        raise DataError(
+            f"{count(len(missing), 'recording')} of the trials without an embedding: {', '.join(missing[:5])}{more}"
+        )
     normalized = {key: unit(vector) for key, vector in vectors.items()}
     return np.array([float(normalized[trial.enroll] @ normalized[trial.test]) for trial in trials])
 

@@ -153,7 +153,7 @@ def test_durations_come_from_headers(make_dir, tmp_path):
 
 def test_validate_command_exits(make_dir, capsys):
     assert main(["validate", "--data_dir", str(make_dir(wav_scp="a /x\r\n", text="a x\n"))]) == 0
-    assert "1 warnings" in capsys.readouterr().out
+    assert "1 warning\n" in capsys.readouterr().out
     assert main(["validate", "--data_dir", str(make_dir(wav_scp="a\n"))]) == 3
     assert "wav.scp:1" in capsys.readouterr().err
     assert main(["validate", "--data_dir", str(make_dir(wav_scp="a rm x |\n"))]) == 6

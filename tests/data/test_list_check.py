@@ -109,4 +109,4 @@ def test_missing_texts_are_refused_unless_they_are_wanted(tmp_path, capsys):
     assert main(["validate", "--data_dir", str(tmp_path)]) == 3
     assert "1 of 2 utterances have no text\n  " + str(tmp_path / "wav.scp:1: b") in capsys.readouterr().err
     assert main(["validate", "--data_dir", str(tmp_path), "--partial_text", "true"]) == 0
-    assert "2 utterances, 1 texts, no errors" in capsys.readouterr().out
+    assert "2 utterances, 1 text, no errors" in capsys.readouterr().out

@@ -9,11 +9,12 @@ from pathlib import Path
 
 import pytest
 
+from funrecipe.errors import count
 from funrecipe.jobs import joblog, progress, stall
 from funrecipe.jobs.progress import ProgressBar
 from funrecipe.jobs.stall import StallWatch
 from funrecipe.jobs.status import JobStatus, read_status, write_status
-from funrecipe.jobs.wording import count, format_duration
+from funrecipe.jobs.wording import format_duration
 
 
 def test_head_and_foot_are_kaldis() -> None:

@@ -139,7 +139,7 @@ def test_a_vad_model_finds_the_speech_of_whole_recordings(tmp_path):
     assert turns[0].start_s == pytest.approx(0.07) and turns[-1].end_s == pytest.approx(70.45, abs=0.01)
     (tmp_path / "data/wav.scp").write_text("none none.wav\n")
     code, said = infer(tmp_path, *arguments, "--vad_model", str(ROOT / "egs/quickstart/vad"))
-    assert code == 4 and "1 recordings cannot be read" in said
+    assert code == 4 and "recordings that cannot be read: 1" in said
 
 
 def test_what_a_speaker_model_does_not_use_is_refused_before_anything_starts(utterances, tmp_path):

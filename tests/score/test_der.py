@@ -102,8 +102,8 @@ def test_every_recording_of_the_reference_counts():
     assert score.lines() == [
         "%DER 33.33 [ 5.00 / 15.00 s, 5.00 missed, 0.00 false alarm, 0.00 confused ]",
         "Scored 2 recordings, collar 0 s, overlapping speech scored.",
-        "1 recordings without a hypothesis, all missed: b",
-        "1 recordings without a reference, not scored: c",
+        "1 recording without a hypothesis, all missed: b",
+        "1 recording without a reference, not scored: c",
     ]
 
 

@@ -62,7 +62,7 @@ def test_a_score_is_the_cosine_of_the_pair():
     vectors = {"a": np.array([3.0, 0.0]), "b": np.array([3.0, 4.0]), "silent": np.zeros(2)}
     trials = [Trial("a", "b", True), Trial("b", "b", None), Trial("a", "silent", False)]
     assert score_trials(trials, vectors) == pytest.approx([0.6, 1.0, 0.0])
-    with pytest.raises(DataError, match="1 recordings of the trials have no embedding: c"):
+    with pytest.raises(DataError, match="1 recording of the trials without an embedding: c"):
         score_trials([Trial("a", "c", None)], vectors)
 
 

@@ -246,7 +246,7 @@ def test_recordings_without_a_reference_and_references_without_recordings(tmp_pa
     data = Path(shutil.copytree(recordings, tmp_path / "data"))
     with (data / "train/segments.ref").open("a") as ref:
         ref.write("r9 []\n")
-    with pytest.raises(DataError, match=r"(?s)1 recordings are not in wav\.scp.*r9"):
+    with pytest.raises(DataError, match=r"(?s)1 recording not in wav\.scp.*r9"):
         train(flags(VAD, data, tmp_path / "out"))
     (data / "train/segments.ref").unlink()
     with pytest.raises(DataError, match=r"(?s)no file says where there is speech.*write rttm, segments\.ref"):

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from funrecipe.checkpoint import load_state_dict
-from funrecipe.errors import DataError, UsageError, did_you_mean, list_problems
+from funrecipe.errors import DataError, UsageError, count, did_you_mean, list_problems
 
 log = logging.getLogger(__name__)
 UNKNOWN = "<unk>"
@@ -56,7 +56,7 @@ def load_init_param(model: nn.Module, spec: str, *, ignore_mismatch: bool) -> li
             chosen[renamed] = value
     if reshaped and not ignore_mismatch:
         raise DataError(
-            f"init_param: {len(reshaped)} tensors of another shape\n{list_problems(reshaped)}",
+            f"init_param: {count(len(reshaped), 'tensor')} of another shape\n{list_problems(reshaped)}",
             where=path,
             hint="skip them with --ignore_init_mismatch true",
         )

@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from funrecipe.data.list_file import Problem, read_unique_lines
-from funrecipe.errors import DataError, list_problems
+from funrecipe.errors import DataError, count, list_problems
 from funrecipe.families import find_family
 from funrecipe.model_folder import ModelFolder
 from funrecipe.text.rich import EMOTIONS, EVENTS, ITN, LANGUAGES, OTHER_EVENTS, UNKNOWN_EMOTION
@@ -96,7 +96,7 @@ def _read_names(path: Path, known: Mapping[str, int]) -> dict[str, str]:
             problems.append(Problem(f"'{names[key]}' is not a label of the model", f"{path}:{number}"))
     if errors := [str(problem) for problem in problems if problem.is_error]:
         raise DataError(
-            f"{len(errors)} lines cannot be used\n{list_problems(errors)}",
+            f"{count(len(errors), 'line')} cannot be used\n{list_problems(errors)}",
             where=str(path),
             hint=f"give one of {', '.join(known)}",
         )

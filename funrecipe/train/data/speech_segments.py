@@ -13,7 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from funrecipe.data.kaldi_dir import Utterance, read_data_dir, read_scp
-from funrecipe.errors import DataError, list_problems
+from funrecipe.errors import DataError, count, list_problems
 from funrecipe.score.segments import Segments, read_segments
 from funrecipe.train.data.dataset import ItemLimits, TrainItem
 from funrecipe.train.data.folders import list_in
@@ -36,7 +36,9 @@ def inspect_speech(
     recordings = read_scp(list_in(data_dir, "wav.scp", "one line per recording: ID PATH"))
     spoken, source = read_speech(data_dir)
     if unknown := sorted(set(spoken) - {recording.utt_id for recording in recordings}):
-        raise DataError(f"{len(unknown)} recordings are not in wav.scp\n{list_problems(unknown)}", where=str(source))
+        raise DataError(
+            f"{count(len(unknown), 'recording')} not in wav.scp\n{list_problems(unknown)}", where=str(source)
+        )
     silent = [recording.utt_id for recording in recordings if recording.utt_id not in spoken]
     found, contents = Inspection([]), []
     measured = measure_all(recordings, measure, cache_file, workers)
