@@ -7,8 +7,8 @@ from pathlib import Path
 
 from funrecipe.data.fix_dir import write_fixed_dir
 from funrecipe.data.kaldi_dir import DataDir, check_data_dir
-from funrecipe.data.list_check import ListCheck
 from funrecipe.data.list_file import Problem
+from funrecipe.data.lists import Lists
 from funrecipe.errors import count, list_problems
 
 
@@ -29,8 +29,10 @@ def run(args: argparse.Namespace) -> int:
     allow_pipes = args.allow_pipes == "true"
     if args.fix is not None:
         return _fix(check_data_dir(args.data_dir, allow_pipes=allow_pipes), args.fix)
-    found = ListCheck(args.data_dir, allow_pipes=allow_pipes)
-    _print_warnings([problem for problem in found.problems if not problem.is_error])
+    found = Lists(args.data_dir, allow_pipes=allow_pipes)
+    for _ in found:
+        pass
+    _print_warnings([problem for problem in found.problems() if not problem.is_error])
     found.raise_for_errors()
     if args.partial_text == "false":
         found.raise_for_missing_texts()

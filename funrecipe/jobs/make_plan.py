@@ -11,7 +11,7 @@ from typing import Any
 
 from funrecipe.audio.settings import AudioSettings
 from funrecipe.data.kaldi_dir import read_texts
-from funrecipe.data.utterance_stream import UtteranceStream
+from funrecipe.data.lists import UtteranceStream
 from funrecipe.errors import DataError, UsageError, count
 from funrecipe.families import PUNCTUATION, RECOGNITION, WITH_TEXTS
 from funrecipe.identity import code_version
@@ -142,7 +142,7 @@ def make_plan(
         else:
             utterances = UtteranceStream(data_dir, draft.folder, allow_pipes=wishes.audio.allow_pipes)
             rate_hz = wishes.audio.audio_fs or model.sample_rate_hz
-            entries = make_entries(utterances, num_lines=utterances.num_lines, audio_fs=rate_hz)
+            entries = make_entries(utterances.with_durations(), num_lines=utterances.num_lines, audio_fs=rate_hz)
             draft.fill(entries if texts is None else with_texts(entries, texts, str(data_dir)))
         device, gpuid_list, num_jobs = _devices(draft.num_utterances, wishes, Path(model.weights))
         plan = Plan(

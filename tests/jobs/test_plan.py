@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from funrecipe.audio.settings import AudioSettings
-from funrecipe.data.utterance_stream import UtteranceStream
+from funrecipe.data.lists import UtteranceStream
 from funrecipe.errors import DataError, UsageError
 from funrecipe.identity import file_stamp, fingerprint, rows_digest, strict_stamp
 from funrecipe.jobs import memory, resources
@@ -266,7 +266,7 @@ def test_audio_that_may_never_end_is_refused_when_planning(kind: str, tmp_path: 
         os.mkfifo(path)
     data = UtteranceStream(_data_dir(tmp_path / "data", str(path)))
     with pytest.raises(DataError, match=f"wav.scp:1: 'a' is a [a-z ]+, not a file: {path}"):
-        list(make_entries(data, num_lines=1))
+        list(make_entries(data.with_durations(), num_lines=1))
 
 
 def test_planning_for_another_machine_asks_nothing_of_this_one(tmp_path: Path, machine) -> None:
