@@ -18,12 +18,10 @@ import torch
 from greenlet import GreenletExit, getcurrent, greenlet
 from torch import Tensor, nn
 
-from funrecipe.models.layers import FeedForward
 from funrecipe.models.packed import Int8Linear, PackedLinear
-from funrecipe.models.sanm import NormedFeedForward
 
-BLOCKS = (FeedForward, NormedFeedForward)
 LAYERS = (PackedLinear, Int8Linear)
+BLOCK = {"w_1", "w_2"}  # layers of a feed-forward block: what it does between them, it does to each row
 LEAST_WEIGHTS = 1 << 14  # of a layer worth waiting at
 LARGE_MODEL = 8 << 20  # weights; those of a smaller model stay in the cache from one utterance to the next
 MOST_ROWS = 600  # in one call, unless one utterance has more: 5 MB of 2,048 fp32 values a row
@@ -147,8 +145,9 @@ def _meet_once(waiting: Iterable[_Task]) -> list[tuple[_Task, Tensor]]:
 
 def _weights(module: nn.Module) -> int:
     """Of a module that is a place to meet; 0 of others."""
-    if type(module) in BLOCKS:
-        parts = [_weights(part) for part in module.children() if hasattr(part, "in_features")]
+    layers = dict(module.named_children())
+    if layers.keys() >= BLOCK:
+        parts = [_weights(layers[name]) for name in BLOCK]
         return sum(parts) if all(parts) else 0
     return module.in_features * module.out_features if type(module) in LAYERS else 0
 
@@ -160,9 +159,9 @@ def _least_rows(meeting: Meeting, inputs: int) -> int | None:
     """
     generator = torch.Generator().manual_seed(0)
     x = torch.randn(MOST_ROWS, inputs, generator=generator) * torch.logspace(-2, 2, MOST_ROWS)[:, None]
-    wanted, least = meeting.alone(x), None
+    wanted, least = meeting.alone(x.clone()), None  # a layer may overwrite its input
     for rows in reversed(TRIED_ROWS):
-        if not torch.equal(meeting.alone(x[:rows]), wanted[:rows]):
+        if not torch.equal(meeting.alone(x[:rows].clone()), wanted[:rows]):
             break
         least = rows
     return least

@@ -161,13 +161,11 @@ def test_tasks_run_in_the_context_of_the_call():
         assert side_by_side.side_by_side([task] * 3) == [(False, False)] * 3
 
 
-def test_a_layer_whose_rows_depend_on_each_other_is_not_met_at(calls, monkeypatch):
+def test_a_layer_whose_rows_depend_on_each_other_is_not_met_at(calls):
     class Whole(FeedForward):
         def forward(self, x):
             return super().forward(x / x.abs().max())
 
-    monkeypatch.setattr(side_by_side, "BLOCKS", (Whole,))
-    monkeypatch.setattr(side_by_side, "LAYERS", (packed.PackedLinear,))
     block = side_by_side.meet(packed.pack_linears(Whole(32, 64, 0.0).eval()))
     inputs = [torch.randn(rows, 32) for rows in (10, 20, 30)]
     with torch.inference_mode():
