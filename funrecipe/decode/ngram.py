@@ -24,7 +24,7 @@ from funrecipe.models.special_ids import EOS_ID, SOS_ID
 UNKNOWN_WORDS = ("<unk>", "<UNK>")
 # log10 probability of a token that neither the model nor its <unk> covers, as SRILM writes "never"
 NEVER = -99.0
-ROWS_BYTES = 64 * 2**20  # of scores after the latest contexts
+ROWS_BYTES = 16 * 2**20  # of scores after the latest contexts
 FORMAT = "ngram 1"  # part of the cache key: rename it when the form of the arrays changes
 
 
@@ -57,7 +57,8 @@ class NgramModel:
 
     def __init__(self, contexts: list[Contexts], vocab_size: int, unknown: float) -> None:
         self.contexts, self.order, self.vocab_size = contexts, len(contexts), vocab_size
-        self.rows: dict[tuple[int, ...], Tensor] = {}
+        self.rows: dict[tuple[int, ...], Tensor] = {}  # of the latest contexts, up to half of ROWS_BYTES,
+        self.earlier_rows: dict[tuple[int, ...], Tensor] = {}  # and of those before them
         self.unknown = torch.full((vocab_size,), unknown)
 
     def node(self, context: Sequence[int]) -> int | None:
@@ -74,6 +75,9 @@ class NgramModel:
         """Log-probability (V,) of every next token after ``context`` (its last ``order - 1`` ids count)."""
         context = context[len(context) - self.order + 1 :] if len(context) >= self.order else context
         known = self.rows.get(context)
+        if known is not None:
+            return known
+        known = self.earlier_rows.get(context)
         if known is None:
             known = self.row(context[1:]) if context else self.unknown
             node = self.node(context)
@@ -82,9 +86,9 @@ class NgramModel:
                 known = known + float(level.backoffs[node])
                 place = slice(level.first[node], level.first[node + 1])
                 known[level.followers[place]] = level.log_probs[place]
-            if len(self.rows) * self.vocab_size * 4 >= ROWS_BYTES:
-                self.rows = {}
-            self.rows[context] = known
+        if len(self.rows) * self.vocab_size * 8 >= ROWS_BYTES:
+            self.rows, self.earlier_rows = {}, self.rows
+        self.rows[context] = known
         return known
 
     def score(self, ids: Sequence[int]) -> float:

@@ -14,10 +14,11 @@ from typing import Any, Protocol
 import numpy as np
 
 from funrecipe.decode.hypothesis import EMPTY, Hypothesis
-from funrecipe.processes import is_out_of_memory
+from funrecipe.processes import is_out_of_memory, return_free_memory
 from funrecipe.recordings.cutting import MAX_OVERLAP_S, Part, cut
 from funrecipe.recordings.transcript import Word
 
+TIDY_AFTER_S = 100  # audio, between two times that free memory is given back
 TOKENS_PER_S = 10  # most that an overlap is searched for
 MATCH, OTHERWISE = 2, -1  # of a token that agrees, and of one that has no counterpart
 
@@ -49,6 +50,7 @@ class PieceRecognizer:
         self.recognizer, self.sample_rate_hz = recognizer, recognizer.sample_rate_hz
         self.batch_samples, self._batch_size = int(batch_audio_s * recognizer.sample_rate_hz), batch_size
         self._longest = getattr(recognizer, "max_piece_s", math.inf) * recognizer.sample_rate_hz
+        self._untidy_samples = 0
 
     def transcribe(self, waveforms: Sequence[np.ndarray]) -> list[Hypothesis]:
         """The hypothesis of every waveform (S,), whatever it is batched with.
@@ -71,7 +73,9 @@ class PieceRecognizer:
         padded, middle = len(waveforms) * max(map(len, waveforms), default=0), len(waveforms) // 2
         if len(waveforms) < 2 or padded <= self.batch_samples:
             try:
-                return list(self.recognizer.transcribe(waveforms))
+                found = list(self.recognizer.transcribe(waveforms))
+                self._tidy(padded)
+                return found
             except Exception as error:
                 if not is_out_of_memory(error):
                     raise
@@ -83,6 +87,13 @@ class PieceRecognizer:
             if len(waveforms) < 2:
                 raise MemoryError(reason)
         return self._within_memory(waveforms[:middle]) + self._within_memory(waveforms[middle:])
+
+    def _tidy(self, samples: int) -> None:
+        """Give free memory back now and then, so that what is held does not grow with the length of a recording."""
+        self._untidy_samples += samples
+        if self._untidy_samples > TIDY_AFTER_S * self.sample_rate_hz:
+            self._untidy_samples = 0
+            return_free_memory()
 
     def _transcribe_long(self, waveform: np.ndarray) -> Hypothesis:
         pieces = cut(waveform, self.sample_rate_hz, self.recognizer.max_piece_s)
