@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from funrecipe.recordings.joining import join_words
 from funrecipe.recordings.transcript import HALF_WIDTH, RecordingTranscript, Segment, Sentence, Word, written
-from funrecipe.recordings.word_times import words_of
+from funrecipe.recordings.word_times import tokens_between, words_of
 from funrecipe.text.units import is_unspaced
 
 if TYPE_CHECKING:
@@ -94,14 +94,17 @@ def _segments(pieces: Sequence[Recognized]) -> list[Segment]:
     segments: list[Segment] = []
     for piece in pieces:
         words = words_of(piece.text, piece.tokens, piece.timestamp_ms, piece.heard_from_ms, piece.heard_to_ms)
-        start_ms = piece.start_ms
+        start_ms, tokens = piece.start_ms, piece.tokens
         if piece.cut_ms is not None and segments:
-            before, words = join_words(list(segments[-1].words), words, piece.cut_ms)
+            last, all_words = segments[-1], [word.text for word in words]
+            before, words = join_words(list(last.words), words, piece.cut_ms)
             start_ms = max([piece.cut_ms, *(word.end_ms for word in before[-1:])])
-            segments[-1] = replace(segments[-1], words=tuple(before), end_ms=start_ms)
+            kept = tokens_between(last.tokens, [word.text for word in last.words], 0, len(before))
+            segments[-1] = replace(last, words=tuple(before), tokens=kept, end_ms=start_ms)
+            tokens = tokens_between(tokens, all_words, len(all_words) - len(words), len(all_words))
             words = [replace(w, start_ms=max(w.start_ms, start_ms), end_ms=max(w.end_ms, start_ms)) for w in words]
         end_ms = max(start_ms, piece.end_ms)
-        segments.append(Segment(start_ms, end_ms, tuple(words), piece.tokens, piece.score, piece.is_estimated))
+        segments.append(Segment(start_ms, end_ms, tuple(words), tokens, piece.score, piece.is_estimated))
     return segments
 
 

@@ -32,6 +32,17 @@ def words_of(
     return placed
 
 
+def tokens_between(tokens: Sequence[str], words: Sequence[str], first: int, stop: int) -> tuple[str, ...]:
+    """The tokens of ``words[first:stop]``, with what stands before the first word or after the last; all of them where
+    ``tokens`` are not those of ``words``."""
+    spelled = postprocess(tokens, [[number, number + 1] for number in range(len(tokens))]) if tokens else None
+    if spelled is None or spelled.timestamp_ms is None or spelled.words != list(words):
+        return tuple(tokens)
+    spans = [[0, 0], *spelled.timestamp_ms, [len(tokens), len(tokens)]]
+    begin = 0 if first == 0 else spans[first + 1][0]
+    return tuple(tokens[begin : len(tokens) if stop == len(words) else spans[stop][1]])
+
+
 def _spans(
     words: Sequence[str], tokens: Sequence[str], timestamp_ms: Sequence[Sequence[int]] | None, length_ms: int
 ) -> Sequence[Sequence[int]]:

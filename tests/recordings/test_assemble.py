@@ -1,5 +1,7 @@
 """From recognized pieces to words with times, marks, sentences."""
 
+from dataclasses import replace
+
 from funrecipe.punctuation.punctuator import Punctuated
 from funrecipe.recordings.assemble import Recognized, assemble, marks_of_words
 from funrecipe.recordings.transcript import Word, written
@@ -121,3 +123,10 @@ def test_blanks_are_where_readers_want_them():
     assert text(("hello", ","), ("world", "")) == "hello, world"
     assert text(("说", ""), ("hello", ""), ("吧", "")) == "说 hello 吧"
     assert text(("三", ""), ("5", ""), ("个", "")) == "三5个"
+
+
+def test_tokens_of_overlapping_pieces_are_joined_as_their_words():
+    first, second = piece(0, 8000, "a@@ b 北 京 天"), piece(4000, 12000, "京 天 气 好", cut_ms=6000)
+    joined = assemble("r", 12000, [replace(first, text="ab 北 京 天"), second])
+    assert [word.text for word in joined.words] == ["ab", "北", "京", "天", "气", "好"]
+    assert [" ".join(segment.tokens) for segment in joined.segments] == ["a@@ b 北 京", "天 气 好"]
