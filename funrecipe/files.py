@@ -133,6 +133,14 @@ def replace_link(link: Path, target: str) -> None:
         raise write_error(error, link) from error
 
 
+def make_folder(path: Path) -> None:
+    """Make a folder and those above it, unless it is there. Raises WriteError."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise write_error(error, path) from error
+
+
 def write_error(error: OSError, path: Path | str) -> WriteError:
     """What an ``OSError`` means to the user: the reason, the path, and what to do."""
     return WriteError(

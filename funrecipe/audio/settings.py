@@ -26,16 +26,23 @@ class AudioSettings:
 
 def add_audio_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
+    add_channel_arguments(parser)
+    add("--allow_pipes", choices=("true", "false"), default="false", help="run commands that wav.scp names")
+
+
+def add_channel_arguments(parser: argparse.ArgumentParser) -> None:
+    """Those of ``add_audio_arguments`` that are about files themselves, not about lists of them."""
+    add = parser.add_argument
     add("--audio_fs", type="positive", help="sampling rate of raw .pcm files, in Hz")
     add("--channel", help="channel of the audio, counted from 1, or mix: the mean of all (default: 1)")
-    add("--allow_pipes", choices=("true", "false"), default="false", help="run commands that wav.scp names")
     add("--allow_ffmpeg", choices=("true", "false"), default="false", help="let ffmpeg read m4a, aac, amr, wma, ...")
 
 
 def settings_given(args: argparse.Namespace) -> AudioSettings:
     """The settings that the arguments of ``add_audio_arguments`` name. Raises UsageError: an invalid channel."""
     channel = 1 if args.channel is None else args.channel
-    return AudioSettings(args.audio_fs, channel, args.allow_pipes == "true", args.allow_ffmpeg == "true")
+    allow_pipes = getattr(args, "allow_pipes", "false") == "true"
+    return AudioSettings(args.audio_fs, channel, allow_pipes, args.allow_ffmpeg == "true")
 
 
 def check_channel(channel: Any) -> int | str:

@@ -12,6 +12,7 @@ NO_MODEL = "none"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+    from funrecipe.audio.settings import add_channel_arguments
     from funrecipe.decode.options import add_option_arguments
     from funrecipe.recordings.formats import FORMATS
 
@@ -27,12 +28,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--n_speakers", type=int, help="number of speakers (default: estimated)")
     add("--ncpu", type=int, help="threads on the CPU (default: all cores)")
     add("--device", default="auto", choices=("auto", "cpu", "cuda"), help="where to compute (default: %(default)s)")
+    add_channel_arguments(parser)
     add_option_arguments(parser)
 
 
 def run(args: argparse.Namespace) -> int:
+    from funrecipe.audio.settings import settings_given
     from funrecipe.decode.options import options_given
     from funrecipe.errors import DataError, IncompleteRunError, UsageError
+    from funrecipe.files import make_folder
     from funrecipe.recordings.formats import FORMATS, parse_formats, write_formats
     from funrecipe.recordings.transcribe_files import transcribe_files
     from funrecipe.recordings.transcriber import Failure
@@ -45,10 +49,11 @@ def run(args: argparse.Namespace) -> int:
         hint = "give a folder with --output_dir, or a single format"
         raise UsageError(f"{len(formats)} formats cannot be printed", where="--formats", hint=hint)
     if args.output_dir is not None:
-        args.output_dir.mkdir(parents=True, exist_ok=True)
-    how = {name: getattr(args, name) for name in ("device", "text_rules", "n_speakers")}
+        make_folder(args.output_dir)
+    how: dict[str, Any] = {name: getattr(args, name) for name in ("device", "text_rules", "n_speakers")}
     failed = 0
-    for path, result in transcribe_files(args.files, open_models(args), options=options_given(args), **how):
+    how |= {"options": options_given(args), "audio": settings_given(args)}
+    for path, result in transcribe_files(args.files, open_models(args), **how):
         if isinstance(result, Failure):
             failed += 1
             print(f"funrecipe transcribe: {result.error}", file=sys.stderr)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from tqdm import tqdm
 
 from funrecipe.audio.io import length_s, stream_audio
+from funrecipe.audio.settings import AudioSettings
 from funrecipe.decode.device import find_device
 from funrecipe.decode.options import DecodeOptions
 from funrecipe.errors import DataError
@@ -22,6 +24,7 @@ def transcribe_files(
     models: RecordingModels,
     *,
     options: DecodeOptions,
+    audio: AudioSettings | None = None,
     device: str = "auto",
     text_rules: str = "1.4",
     n_speakers: int | None = None,
@@ -29,6 +32,7 @@ def transcribe_files(
     """Each file with its result, in order, with a progress bar where stderr is a terminal.
 
     Args:
+        audio: how the files are read; ``allow_pipes`` has no effect, a name is always that of a file.
         device: ``auto``: the GPU if there is one. The others as in :func:`load_transcriber`.
     """
     keys = name_files(files)
@@ -43,7 +47,8 @@ def transcribe_files(
             on_progress=bar.update,
         )
         rate_hz = transcriber.recognizer.sample_rate_hz
-        results = transcriber.transcribe((key, stream_audio(keys[key], sample_rate_hz=rate_hz)) for key in keys)
+        how = vars(replace(audio or AudioSettings(), allow_pipes=False))
+        results = transcriber.transcribe((key, stream_audio(keys[key], sample_rate_hz=rate_hz, **how)) for key in keys)
         yield from zip(keys.values(), results)
 
 
