@@ -21,7 +21,8 @@ choose_pieces() {
 
 cut_recordings() {
   [ "$is_cut" = true ] || return 0
-  funrecipe segment --data_dir="$data_dir" ${vad_model:+--vad_model="$vad_model" --model="$model"} --allow_pipes="$allow_pipes" \
+  funrecipe segment --data_dir="$data_dir" --model="$model" ${vad_model:+--vad_model="$vad_model"} \
+    ${punc_model:+--punc_model="$punc_model"} ${spk_model:+--spk_model="$spk_model"} --formats="$formats" --allow_pipes="$allow_pipes" \
     ${max_piece_s:+--max_piece_s="$max_piece_s"} ${audio_fs:+--audio_fs="$audio_fs"} ${channel:+--channel="$channel"} \
     --allow_ffmpeg="$allow_ffmpeg" --njob="$(nproc)" -- "$decoded_data"
 }

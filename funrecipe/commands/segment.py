@@ -15,7 +15,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("--data_dir", type=Path, required=True, help="folder with the wav.scp of the recordings")
     add("--vad_model", help="VAD model: folder or id; without it, pieces are cut where it is quiet")
-    add("--model", help="recognizer, whose configuration.json names the VAD model that is 'auto'")
+    add("--model", help="recognizer, whose configuration.json names the models that are 'auto'")
+    for name in ("punc_model", "spk_model", "formats"):
+        add(f"--{name}", help="of the steps to come; checked now, before hours of decoding")
     add(
         "--max_piece_s",
         type=float,
@@ -33,10 +35,13 @@ def run(args: argparse.Namespace) -> None:
     from funrecipe.hub import open_companion
     from funrecipe.recordings.cut_list import CutOptions, cut_to_dir
     from funrecipe.recordings.cutting import NEVER_S
+    from funrecipe.recordings.formats import parse_formats
 
     audio = settings_given(args)
     utterances = read_data_dir(args.data_dir, allow_pipes=audio.allow_pipes).utterances
-    vad = open_companion(args.vad_model, "vad_model", args.model) if args.vad_model else None
+    parse_formats(args.formats or "")
+    models = {role: getattr(args, role) for role in ("vad_model", "punc_model", "spk_model")}
+    vad, *_ = (open_companion(name, role, args.model) if name else None for role, name in models.items())
     options = CutOptions(None if vad is None else vad.path, args.max_piece_s or NEVER_S, audio=audio)
     cut = cut_to_dir(utterances, args.piece_dir, options, processes=args.njob)
     if cut is None:

@@ -13,7 +13,7 @@ from funrecipe.audio.io import stream_audio
 from funrecipe.data.kaldi_dir import Utterance
 from funrecipe.errors import UsageError
 from funrecipe.hub import open_companion
-from funrecipe.pipelines.calls import decode_options_of
+from funrecipe.pipelines.calls import check_revision, decode_options_of
 from funrecipe.pipelines.setup import Setup
 from funrecipe.recordings.formats import parse_formats, write_formats
 
@@ -32,6 +32,7 @@ class RecordingRecognition:
             raise UsageError("weights cannot be given with vad_model or punc_model", hint="make a model folder of them")
         params = dict(setup.param_dict)
         names = {name: params.pop(name, None) for name in MODELS}
+        revisions = [params.pop(f"{name}_revision", None) for name in MODELS]
         self._formats = parse_formats(str(params.pop("formats", None) or ""))
         if self._formats and setup.output_dir is None:
             raise UsageError("formats need an output_dir", where="formats")
@@ -42,6 +43,9 @@ class RecordingRecognition:
         vad, punctuation, speaker = (
             open_companion(names[name], name, self.folder) if names[name] else None for name in MODELS
         )
+        for folder, revision in zip((vad, punctuation, speaker), revisions, strict=True):
+            if folder is not None:
+                check_revision(folder.path, revision)
         self._transcriber = load_transcriber(
             RecordingModels(self.folder, vad, punctuation, speaker),
             device=device,

@@ -68,7 +68,8 @@ def pipeline(
         channel: the channel of a recording to take, from 1 on, or ``mix``: the mean of all.
         decode_options: what the task has: fields of ``DecodeOptions`` (``beam_size``, ``hotword``, ...), of
             ``VadOptions``, ...; for recordings of any length ``vad_model``, ``punc_model``, ``spk_model`` (folders,
-            ids, or ``auto``: as ``configuration.json`` says), ``text_rules``, ``formats`` (docs/long_audio.md).
+            ids, or ``auto``: as ``configuration.json`` says), their ``vad_model_revision`` ..., ``text_rules``,
+            ``formats`` (docs/long_audio.md).
 
     Returns:
         an object to call: :class:`SpeechRecognition`, or that of the task.

@@ -105,7 +105,7 @@ def test_files_of_the_same_name_do_not_overwrite_each_other(tmp_path):
         (["--formats", "doc"], "unknown format 'doc'"),
         (["--max_piece_s", "1"], "max_piece_s is 1"),
         (["--text_rules", "3"], "unknown text rules '3'"),
-        (["--vad_model", PUNCTUATION], "does not detect voice activity"),
+        (["--vad_model", PUNCTUATION], "is for punctuation, not for vad"),
         (["--beam_size", "0"], "beam_size is 0"),
     ],
     ids=str,
