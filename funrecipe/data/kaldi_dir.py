@@ -7,17 +7,15 @@ the worker reports files that it cannot read, and continues.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from operator import attrgetter
 from pathlib import Path
 
 from funrecipe.data.list_file import Problem, read_unique_lines
-from funrecipe.data.lists import Lists
+from funrecipe.data.lists import Lists, Recordings
 from funrecipe.data.utterances import (
     Utterance,
     fix_hint,
     raise_for_errors_in,
     raise_for_missing_texts,
-    recordings_in,
     resolve_audio,
 )
 
@@ -72,13 +70,13 @@ def read_scp(path: str | Path, *, allow_pipes: bool = False) -> tuple[Utterance,
     Raises:
         DataError, UnsafeFileError: as ``read_data_dir``.
     """
-    problems: list[Problem] = []
-    lines = read_unique_lines(Path(path), problems, warn_unsorted=True).lines()
-    recordings = list(recordings_in(lines, Path(path), problems, allow_pipes=allow_pipes))
+    listed = Recordings(Path(path), None, allow_pipes)
+    recordings = tuple(listed)
+    problems = listed.problems()
     if not recordings:
         problems.append(Problem("no usable utterance", str(path)))
     raise_for_errors_in(problems, Path(path), "fix the lines, or remove them")
-    return tuple(sorted(recordings, key=attrgetter("utt_id")))
+    return recordings
 
 
 def read_texts(path: str | Path) -> dict[str, str]:

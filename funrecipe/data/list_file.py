@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from array import array
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
@@ -65,13 +65,8 @@ class UniqueLines:
         """(key, line number) of every line."""
         return zip(self.values, self.numbers)
 
-    def lines(self) -> Iterator[ListLine]:
-        return (ListLine(number, key, value) for (key, value), number in zip(self.values.items(), self.numbers))
 
-
-def read_unique_lines(
-    path: Path, problems: list[Problem], *, keys: Mapping[str, str] | None = None, warn_unsorted: bool = False
-) -> UniqueLines:
+def read_unique_lines(path: Path, problems: list[Problem]) -> UniqueLines:
     """The usable lines of ``path`` by key.
 
     Repeated lines are dropped with a warning; contradicting ones are an error, and all are dropped.
@@ -81,29 +76,20 @@ def read_unique_lines(
 
     Args:
         problems: gets what was found.
-        keys: key -> the same key, of another list: its strings are taken instead of equal ones.
-        warn_unsorted: add a warning where the keys are not in order.
 
     Raises:
         DataError: the file cannot be read at all.
     """
     found = UniqueLines(path)
     repeated: list[ListLine] = []
-    unsorted: ListLine | None = None
-    previous = ""
     values, numbers = found.values, found.numbers
     for line in usable_lines(path, problems):
         number, key, value = line
-        if key < previous and unsorted is None:
-            unsorted = line
-        previous = key
         if key in values:
             repeated.append(line)
-            continue
-        values[keys.get(key, key) if keys else key] = value
-        numbers.append(number)
-    if warn_unsorted and unsorted is not None:
-        problems.append(warning_of_order(unsorted, path))
+        else:
+            values[key] = value
+            numbers.append(number)
     _drop_repeated(found, repeated, problems)
     return found
 

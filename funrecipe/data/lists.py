@@ -52,7 +52,7 @@ class Lists:
         self.others: dict[str, _Follower] = {}
         self._names, self._scratch, self._keep = tuple(names), scratch, keep
         self._missing_texts: list[str] = []
-        self._sources: list[_Source] = [recordings := _Recordings(self.folder / "wav.scp", scratch, allow_pipes)]
+        self._sources: list[_Source] = [recordings := Recordings(self.folder / "wav.scp", scratch, allow_pipes)]
         if is_listed(self.folder / "segments"):
             self._sources.append(_Segments(self.folder / "segments", scratch, recordings))
         self.num_lines = self._sources[-1].look_over()
@@ -162,7 +162,9 @@ class _Source(_List):
         raise NotImplementedError
 
 
-class _Recordings(_Source):
+class Recordings(_Source):
+    """``wav.scp``."""
+
     def __init__(self, path: Path, scratch: Path | None, allow_pipes: bool) -> None:
         super().__init__(path, scratch)
         self._allow_pipes = allow_pipes
@@ -176,7 +178,7 @@ class _Recordings(_Source):
 
 
 class _Segments(_Source):
-    def __init__(self, path: Path, scratch: Path | None, recordings: _Recordings) -> None:
+    def __init__(self, path: Path, scratch: Path | None, recordings: Recordings) -> None:
         super().__init__(path, scratch)
         self._recordings, self._unused = recordings, _Group("recording without a segment")
 
