@@ -9,6 +9,7 @@
 # name=value, read, never sourced), --help. A kind is "integer", "count" (0 or more), "positive" (1 or more), a list of
 # values such as "auto|true|false", or empty; a default of true or false makes the kind "true|false". Values may contain
 # anything; only declared names can be set.
+# $option_operands, if set before, says in --help what stands beside options.
 # Exit code 2: unknown option (with the nearest name), missing value, value of the wrong kind, stray argument.
 
 option_names=()
@@ -171,7 +172,7 @@ _edit_distance() {
 
 _options_help() {
   local name kind
-  printf 'usage: %s [--name value] ...\n\n' "${0##*/}"
+  printf 'usage: %s [--name value] ...%s\n\n' "${0##*/}" "${option_operands:+ $option_operands}"
   for name in "${option_names[@]}"; do
     kind=${option_kind[$name]}
     printf '  --%-18s %s%s (default: %s)\n' "$name" "${option_help[$name]}" "${kind:+ [$kind]}" \

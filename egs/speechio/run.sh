@@ -17,12 +17,13 @@ declare_option max_duration "" "leave out longer utterances, in seconds; the lea
 declare_option max_num_utts "" "use only the first N utterances of each set" count
 declare_option textnorm_profile speechio "normalization: speechio, funasr2023, strict or itn"
 
+# shellcheck disable=SC2034  # read by the help
+option_operands="SET_FOLDER ... (and any option of egs/asr/infer.sh, such as --model)"
 sets=() infer_options=() own_options=()
 while [ $# -gt 0 ]; do
   case $1 in
     --output[_-]dir | --max[_-]duration | --max[_-]num[_-]utts | --textnorm[_-]profile | --config) own_options+=("$1" "${@:2:1}"); shift ;;
-    --help | -h) own_options+=("$1"); echo "Give the folders of test sets. Options that are not listed below are those of egs/asr/infer.sh, such as --model." ;;
-    --output[_-]dir=* | --max[_-]duration=* | --max[_-]num[_-]utts=* | --textnorm[_-]profile=*) own_options+=("$1") ;;
+    --help | -h | --output[_-]dir=* | --max[_-]duration=* | --max[_-]num[_-]utts=* | --textnorm[_-]profile=*) own_options+=("$1") ;;
     --*=*) infer_options+=("$1") ;;
     --*) infer_options+=("$1" "${@:2:1}"); shift ;;
     *) sets+=("${1%/}") ;;
