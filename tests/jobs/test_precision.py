@@ -125,7 +125,7 @@ def test_a_worker_takes_what_was_decided(plan: Plan, monkeypatch: pytest.MonkeyP
     assert settle_precision(plan, folder, DecodeOptions(precision="int8"), "cpu").precision == "int8"
     assert settle_precision(plan, folder, options, "cpu").precision == "fp32"
     assert "precision auto: fp32, since this CPU does not multiply bf16 faster" in capsys.readouterr().out
-    with pytest.raises(UsageError, match="decided on the utterances of a run"):
+    with pytest.raises(UsageError, match="needs the utterances of a run"):
         load_recognizer(folder, options=options)
 
 

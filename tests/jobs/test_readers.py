@@ -39,6 +39,7 @@ class Said:
     timestamp_ms: None = None
     nbest: None = None
     rich: None = None
+    is_estimated: bool = False
 
 
 class Summing:
