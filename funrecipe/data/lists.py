@@ -121,7 +121,7 @@ class _List:
         self.of_lines: list[Problem] = []
         self.of_repetitions: list[Problem] = []
         self.of_contents: list[Problem] = []
-        self.unsorted: list[Problem] = []
+        self.of_order: list[Problem] = []
 
     def look_over(self) -> int:
         """How many lines it has."""
@@ -139,17 +139,14 @@ class _List:
         return unique_in_order(lines, self.path, self.of_repetitions)
 
     def _in_file(self, lines: Iterator[ListLine]) -> Iterator[ListLine]:
-        previous = ""
-        for line in lines:
-            if line.key < previous and not self.unsorted:
-                self.unsorted.append(warning_of_order(line, self.path))
-            previous = line.key
-            yield line
+        """The lines as they come."""
+        return lines
 
     def problems(self) -> list[Problem]:
         """In the order of the file within each kind."""
         return [
             *self.of_lines,
+            *self.of_order,
             *sorted(self.of_repetitions, key=_line_number),
             *sorted(self.of_contents, key=_line_number),
         ]
@@ -172,9 +169,13 @@ class Recordings(_Source):
     def __iter__(self) -> Iterator[Utterance]:
         return recordings_in(self.lines(), self.path, self.of_contents, allow_pipes=self._allow_pipes)
 
-    def problems(self) -> list[Problem]:
-        self.of_lines += self.unsorted
-        return super().problems()
+    def _in_file(self, lines: Iterator[ListLine]) -> Iterator[ListLine]:
+        previous = ""
+        for line in lines:
+            if line.key < previous and not self.of_order:
+                self.of_order.append(warning_of_order(line, self.path))
+            previous = line.key
+            yield line
 
 
 class _Segments(_Source):

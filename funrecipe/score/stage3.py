@@ -111,7 +111,7 @@ def _normalize(profile: Profile, texts: Mapping[str, str]) -> dict[str, str]:
 
 def _kept(profile: Profile, refs: dict[str, str]) -> dict[str, str]:
     """The references that the published tool sees. The newest writes no line for a text that is empty after
-    normalization, that of 2023 keeps its id; both drop empty hypotheses. A text of blanks is not empty to them."""
+    normalization, that of 2023 keeps its id; both drop empty hypotheses. A text of spaces is not empty to them."""
     return {i: text for i, text in refs.items() if text} if profile.name == "speechio" else refs
 
 

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from funrecipe.cli import main
 from funrecipe.data import in_order
 from funrecipe.data.kaldi_dir import check_data_dir
+from funrecipe.data.lists import Lists
 from funrecipe.errors import FunrecipeError
 
 KEY = st.sampled_from(["a", "b", "c", "d", "é", "好", "a b", "r", " a", "b\t", "../x", "\u3000a"])
@@ -106,3 +107,12 @@ def test_missing_texts_are_refused_unless_they_are_wanted(tmp_path, capsys):
     assert "1 of 2 utterances have no text\n  " + str(tmp_path / "wav.scp:1: b") in capsys.readouterr().err
     assert main(["validate", "--data_dir", str(tmp_path), "--partial_text", "true"]) == 0
     assert "2 utterances, 1 text, no errors" in capsys.readouterr().out
+
+
+def test_problems_can_be_asked_for_twice(tmp_path):
+    (tmp_path / "wav.scp").write_text("b /b.wav\na /a.wav\na /a.wav\n")
+    lists = Lists(tmp_path)
+    assert [utterance.utt_id for utterance in lists] == ["a", "b"]
+    first = lists.problems()
+    assert ["not sorted from 'a' on" in str(first[0]), "duplicate id 'a'" in str(first[1])] == [True, True]
+    assert lists.problems() == first and len(first) == 2
