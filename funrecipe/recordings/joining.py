@@ -50,6 +50,7 @@ class PieceRecognizer:
         self.recognizer, self.sample_rate_hz = recognizer, recognizer.sample_rate_hz
         self.batch_samples, self._batch_size = int(batch_audio_s * recognizer.sample_rate_hz), batch_size
         self._longest = getattr(recognizer, "max_piece_s", math.inf) * recognizer.sample_rate_hz
+        self._is_tidy = hasattr(recognizer, "tile_of")  # computes in ever the same memory
         self._untidy_samples = 0
 
     def transcribe(self, waveforms: Sequence[np.ndarray]) -> list[Hypothesis]:
@@ -91,7 +92,7 @@ class PieceRecognizer:
     def _tidy(self, samples: int) -> None:
         """Give free memory back now and then, so that what is held does not grow with the length of a recording."""
         self._untidy_samples += samples
-        if self._untidy_samples > TIDY_AFTER_S * self.sample_rate_hz:
+        if not self._is_tidy and self._untidy_samples > TIDY_AFTER_S * self.sample_rate_hz:
             self._untidy_samples = 0
             return_free_memory()
 

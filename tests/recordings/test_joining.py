@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from funrecipe.decode.hypothesis import EMPTY, Hypothesis
+from funrecipe.recordings import joining
 from funrecipe.recordings.cutting import Part
 from funrecipe.recordings.joining import PieceRecognizer, join_hypotheses, seam
 
@@ -116,3 +117,14 @@ def test_tags_are_those_of_the_piece_that_says_most_and_texts_are_joined():
     assert joined.rich == {"text": "你好，世界。再来ok", "language": "yue", "emotion": None, "event": "Speech"}
     assert joined.text == "你 好 ， 世 界 。 再 来 o k"
     assert joined.score == -3.0
+
+
+@pytest.mark.parametrize("is_tiled", [False, True])
+def test_free_memory_is_given_back_where_shapes_change(monkeypatch, is_tiled):
+    returned = []
+    monkeypatch.setattr(joining, "return_free_memory", lambda: returned.append(True))
+    recognizer = Speller()
+    if is_tiled:  # as on a GPU, where a second of work is hours of audio
+        recognizer.tile_of = lambda samples: ((samples,), 1)
+    PieceRecognizer(recognizer, batch_audio_s=30, batch_size=3).transcribe([recording(5)] * 50)
+    assert len(returned) == (0 if is_tiled else 2)
