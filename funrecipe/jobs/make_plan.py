@@ -34,7 +34,7 @@ from funrecipe.punctuation.render import DEFAULT_RULES, check_rules
 
 @dataclass(frozen=True)
 class Wishes:
-    """What was asked for besides data, model and decoding options. Meaning: ``funrecipe plan --help``."""
+    """The request besides data, model and decoding options. Meaning: ``funrecipe plan --help``."""
 
     njob: int = 64
     batch_size: int = 64
@@ -86,7 +86,7 @@ def plan_run(
     if task == PUNCTUATION:
         check_rules(text_rules)
         options = {**options, "text_rules": text_rules}
-    return make_plan(data_dir, record, options, wishes, output_dir, task=task, texts=known)[1]
+    return make_plan(data_dir, record, options, wishes, output_dir, task=task, texts=known)
 
 
 def check_plan(
@@ -101,7 +101,7 @@ def check_plan(
     channel: int | str | None = None,
 ) -> None:
     """Raises DataError if the published results are not of the plan in ``output_dir``, or that plan contradicts what
-    is asked for. Arguments as for :func:`plan_run`; None: nothing was said."""
+    is asked for. Arguments as for :func:`plan_run`; None: not given."""
     plan = read_plan(output_dir)
     check_published(plan)
     if "hotword" not in plan.options:  # then they are only given to report their recall
@@ -122,11 +122,11 @@ def make_plan(
     *,
     task: str = RECOGNITION,
     texts: Mapping[str, str] | None = None,
-) -> tuple[Plan, list[str]]:
-    """Split the work and write the plan; the plan, and lines about it for the user.
+) -> list[str]:
+    """Split the work and write the plan; lines about it for the user.
 
     Results of an earlier, different plan in the folder are set aside, and those of this one, if it was run here
-    before, are taken back.
+    before, are taken back or, where the run is not to resume, deleted.
 
     Args:
         texts: by id, where the task needs them; of a task without audio they are all there is.
@@ -168,14 +168,14 @@ def make_plan(
         draft.publish(output_dir / "split")
         write_header(plan)
         (output_dir / "log").mkdir(exist_ok=True)
-    return plan, [*_about_earlier_results(aside, kept), _about(plan, wishes.backend)]
+    return [*_about_earlier_results(aside, kept if wishes.resume else None), _about(plan, wishes.backend)]
 
 
 def _about_earlier_results(aside: Path | None, kept: Path | None) -> Iterator[str]:
     if aside:
         yield f"the plan has changed: earlier results are in {aside}"
     if kept:
-        yield "what this plan decoded before is used again"
+        yield "reusing what an earlier run of this plan decoded"
 
 
 def contradictions(
@@ -185,7 +185,7 @@ def contradictions(
     audio_fs: int | None,
     channel: int | str | None = None,
 ) -> list[str]:
-    """In what a plan is not what was asked for; None: nothing was said."""
+    """How the plan differs from the request; None: not given."""
     found = []
     if model is not None:
         names = {**model.fingerprint, **plan.model.fingerprint}

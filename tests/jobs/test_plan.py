@@ -194,6 +194,21 @@ def test_a_switch_that_was_killed_is_completed(moved: int, plan: Plan, shards: l
     }
 
 
+@pytest.mark.parametrize("resume", [True, False])
+def test_a_plan_that_comes_back_is_resumed_or_starts_over_and_says_which(resume: bool, tmp_path: Path) -> None:
+    (tmp_path / "a.wav").write_bytes(b"x" * 100)
+    data, run = _data_dir(tmp_path / "data", str(tmp_path / "a.wav")), tmp_path / "run"
+    record = ModelRecord("/nowhere", str(tmp_path / "a.wav"), {"weights": "abc"})
+    wishes = Wishes(backend="elsewhere")
+    make_plan(data, record, {}, wishes, run)
+    (run / "output.1").mkdir()
+    aside = run / f"output.stale.{read_plan(run).work_digest[:12]}"
+    assert make_plan(data, record, {"beam_size": 3}, wishes, run)[0].endswith(f"earlier results are in {aside}")
+    lines = make_plan(data, record, {}, replace(wishes, resume=resume), run)
+    assert (run / "output.1").exists() == ("reusing what an earlier run of this plan decoded" in lines) == resume
+    assert not aside.exists()
+
+
 def test_fingerprints_follow_content_not_names(tmp_path: Path) -> None:
     (tmp_path / "a").write_bytes(b"abc")
     digests = fingerprint({"weights": tmp_path / "a", "cmvn": None}, {"config": {"b": 1, "a": 2}})
@@ -276,7 +291,8 @@ def test_planning_for_another_machine_asks_nothing_of_this_one(tmp_path: Path, m
     record = ModelRecord("/nowhere", str(tmp_path / "a.wav"), {"weights": "abc"})
     for asked, device in (("true", "cuda"), ("false", "cpu"), ("auto", "auto")):
         wishes = Wishes(gpu_inference=asked, gpuid_list="0,1", backend="elsewhere")
-        plan, lines = make_plan(data, record, {}, wishes, tmp_path / asked)
+        lines = make_plan(data, record, {}, wishes, tmp_path / asked)
+        plan = read_plan(tmp_path / asked)
         assert (plan.device, plan.gpuid_list, len(plan.jobs)) == (device, "", 1)
         assert "1 job for elsewhere" in lines[0]
         assert (tmp_path / asked / "log").is_dir()  # an engine does not make it, and then writes no log at all
