@@ -33,7 +33,7 @@ def read_trials(path: Path | str) -> list[Trial]:
     """
     trials = []
     try:
-        lines = Path(path).read_text(encoding="utf-8").split("\n")
+        lines = Path(path).read_text(encoding="utf-8-sig").split("\n")
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"cannot read: {error}", where=str(path)) from None
     for number, line in enumerate(lines, start=1):

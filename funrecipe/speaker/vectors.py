@@ -8,7 +8,9 @@ from pathlib import Path
 
 import numpy as np
 
-from funrecipe.errors import DataError
+from funrecipe.data.kaldi_dir import read_texts
+from funrecipe.data.kaldi_matrix import read_matrix
+from funrecipe.errors import DataError, FunrecipeError
 from funrecipe.files import atomic_write, write_text
 
 VECTORS = "xvector"  # FunASR's name of the files, whatever the model
@@ -34,22 +36,26 @@ def write_vectors(folder: Path, name: str, vectors: Mapping[str, np.ndarray]) ->
 
 
 def read_vectors(scp: Path) -> dict[str, np.ndarray]:
-    """Vectors by key, of any ``scp`` that kaldiio reads.
+    """Vectors by key, of an ``scp`` with lines ``key ark:offset``.
 
     Raises:
-        DataError: a line or a vector that cannot be read; names the line.
+        DataError: a vector that cannot be read, is not finite, or has another length than the first; names it.
+        UnsafeFileError: a command in place of a file.
     """
-    import kaldiio
-
     vectors: dict[str, np.ndarray] = {}
-    for number, line in enumerate(scp.read_text(encoding="utf-8", errors="surrogateescape").split("\n"), start=1):
-        key, _, place = line.strip().partition(" ")
-        if not key:
-            continue
+    sizes = set()
+    for key, place in read_texts(scp).items():
         try:
-            vectors[key] = np.asarray(kaldiio.load_mat(place.strip()), np.float32)
-        except (OSError, ValueError, AssertionError, struct.error) as error:
-            raise DataError(f"cannot read the vector of '{key}': {error}", where=f"{scp}:{number}") from None
+            vector = np.asarray(read_matrix(place), np.float32)
+        except FunrecipeError as error:
+            raise type(error)(
+                f"cannot read the vector of '{key}': {error.what}", where=place, hint=error.hint
+            ) from None
+        sizes.add(vector.shape)
+        if vector.ndim != 1 or len(sizes) > 1 or not np.isfinite(vector).all():
+            what = f"the vector of '{key}' is of shape {vector.shape}, as others are not, or not finite"
+            raise DataError(what, where=place, hint="embed the recordings again, all with one model")
+        vectors[key] = vector
     return vectors
 
 

@@ -8,6 +8,7 @@ import pytest
 import soundfile
 
 from funrecipe.cli import main
+from funrecipe.speaker.vectors import write_vectors
 
 MODEL = Path(__file__).parents[1] / "data" / "parity" / "campplus"
 
@@ -82,3 +83,18 @@ def test_pairs_are_scored_and_rated(data, tmp_path, capsys):
     assert second[:2] == ["a1", "b"] and float(second[2]) == pytest.approx(cosine, abs=1e-4)
     (data / "trials").write_text("a1 c\n")
     assert main(["verify", trials, vectors]) == 3
+
+
+def test_embeddings_from_a_command_or_without_numbers_give_no_error_rate(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    Path("trials").write_text("a b target\na c nontarget\n")
+    vectors = {key: np.full(4, value, np.float32) for key, value in (("a", 1), ("b", 2), ("c", 3))}
+    for spoiled, code in (({"c": np.full(4, np.nan, np.float32)}, 3), ({"c": np.ones(5, np.float32)}, 3), ({}, 6)):
+        write_vectors(tmp_path, "xvector", vectors | spoiled)
+        if not spoiled:
+            places = Path("xvector.scp").read_text().splitlines()
+            Path("xvector.scp").write_text("\n".join([*places[:2], "c touch pwned |"]))
+        assert main(["verify", "trials", "xvector.scp"]) == code
+        said = capsys.readouterr()
+        assert "%EER" not in said.out + said.err and "the vector of 'c'" in said.err
+    assert not Path("pwned").exists()

@@ -7,7 +7,6 @@ import threading
 from collections import OrderedDict
 from io import BytesIO
 
-import kaldiio
 import numpy as np
 import torch
 from torch import Tensor
@@ -16,6 +15,7 @@ from funrecipe.audio.augment import SpecAugment, WaveAugment, change_speed
 from funrecipe.audio.frontend import WavFrontend
 from funrecipe.audio.io import read_audio
 from funrecipe.audio.lfr import stack_frames
+from funrecipe.data.kaldi_matrix import read_matrix
 from funrecipe.errors import DataError
 from funrecipe.train.data.dataset import TrainItem
 
@@ -94,7 +94,9 @@ class Featurizer:
 
     def ready_features(self, item: TrainItem) -> Tensor:
         """Features of a Kaldi archive: plain filter banks get LFR and CMVN, ready model input is used as it is."""
-        feats = torch.from_numpy(np.array(kaldiio.load_mat(item.audio), dtype=np.float32))
+        feats = torch.from_numpy(np.array(read_matrix(item.audio), dtype=np.float32))
+        if not torch.isfinite(feats).all():
+            raise DataError("features are not finite (NaN or infinity)", where=f"{item.key}: {item.audio}")
         frontend = self.frontend
         if feats.size(1) == frontend.output_size and frontend.lfr_m > 1:
             return feats
@@ -119,8 +121,11 @@ class Featurizer:
 
 
 def read_slice(place: str) -> bytes:
-    """The bytes that ``path:offset:size`` names: a member of a tar shard."""
+    """The bytes that ``path:offset:size`` names: a member of a tar shard. Raises DataError: it is gone."""
     path, offset, size = place.rsplit(":", 2)
-    with open(path, "rb") as file:
-        file.seek(int(offset))
-        return file.read(int(size))
+    try:
+        with open(path, "rb") as file:
+            file.seek(int(offset))
+            return file.read(int(size))
+    except OSError as error:
+        raise DataError(f"cannot read the shard: {error.strerror}", where=place) from None
