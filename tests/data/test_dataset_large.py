@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import io
 import tarfile
 from pathlib import Path
@@ -13,7 +14,8 @@ import soundfile
 
 from funrecipe.errors import DataError, UsageError
 from funrecipe.train.data.dataset import TrainItem
-from funrecipe.train.data.large import Dropped, Shard, StreamedPlan, read_shard, read_shard_list
+from funrecipe.train.data.large import Dropped, Shard, StreamedPlan, read_shard, read_shard_list, texts_of
+from funrecipe.train.data.plan import check_dataset_conf
 from funrecipe.train.data.rich_labels import RichLabels
 from funrecipe.train.data.small import ItemLimits
 
@@ -154,6 +156,81 @@ def test_bad_lists_are_refused(tmp_path: Path, line: str, kind: str, error: type
     (tmp_path / "data.list").write_text(line)
     with pytest.raises(error, match=said):
         read_shard_list(tmp_path / "data.list", kind)
+
+
+def write_tar(path: Path, members: dict[str, bytes]) -> bytes:
+    with tarfile.open(path, "w") as tar:
+        for name, content in members.items():
+            info = tarfile.TarInfo(name)
+            info.size = len(content)
+            tar.addfile(info, io.BytesIO(content))
+    return path.read_bytes()
+
+
+DAMAGE = {
+    "cut off in a member": lambda tar: tar[: 512 + 512 + 100],
+    "cut off between members": lambda tar: tar[: 512 + 512],
+    "cut off in a header": lambda tar: tar[: 512 + 512 + 300],
+    "a header overwritten": lambda tar: tar[:1024] + b"x" * 512 + tar[1536:],
+    "another archive behind it": lambda tar: tar + tar,
+    "compressed": gzip.compress,
+    "something else": lambda tar: b"no archive at all" * 100,
+    "a text in another encoding": lambda tar: tar.replace("一".encode(), b"\xb0\xa1 "),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGE)
+def test_no_part_of_a_damaged_tar_shard_is_lost_without_a_word(damage: str, tmp_path: Path) -> None:
+    whole = write_tar(tmp_path / "s.tar", {"a.txt": "一".encode(), "b.txt": b"b", "c.txt": b"c"})
+    shard = Shard("tar", (f"{tmp_path}/s.tar",))
+    assert list(texts_of([shard])) == ["一", "b", "c"]
+    (tmp_path / "s.tar").write_bytes(DAMAGE[damage](whole))
+    for reads in (lambda: texts_of([shard]), lambda: read_shard(shard, 10.0, Dropped())):
+        with pytest.raises(DataError, match="not a whole tar archive|not UTF-8"):
+            list(reads())
+
+
+def test_an_archive_of_features_that_is_damaged_is_named(tmp_path: Path) -> None:
+    with kaldiio.WriteHelper(f"ark:{tmp_path}/feats.ark") as writer:
+        writer("k1", np.ones((20, 4), np.float32))
+        writer("k2", np.ones((20, 4), np.float32))
+    (tmp_path / "text").write_text("k1 a\nk2 b\n")
+    shard = Shard("kaldi_ark", (f"{tmp_path}/feats.ark", f"{tmp_path}/text"))
+    whole = (tmp_path / "feats.ark").read_bytes()
+    columns = whole.index(b"\4", 10) + 1
+    for damaged in (whole[:-7], whole[: len(whole) // 2 + 10], whole + b"\xff\xff ",
+                    whole[:columns] + b"\xff\xff\xff\xff" + whole[columns + 4 :]):  # fmt: skip
+        (tmp_path / "feats.ark").write_bytes(damaged)
+        with pytest.raises(DataError, match="damaged"):
+            list(read_shard(shard, 10.0, Dropped()))
+
+
+def test_what_a_pass_leaves_out_is_said_and_too_much_of_it_ends_the_run(
+    shards: list[Shard], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    for name in ("a00", "b01", "c02"):
+        (tmp_path / f"{name}.wav").unlink()
+    assert len(keys(list(plan(shards, max_bad_share=0.125).batches(1)))) == 21
+    assert "3 utterances of this pass were left out: unreadable audio: No such file or directory" in caplog.text
+    with pytest.raises(DataError, match="3 of 24 utterances of a pass cannot be used"):
+        list(plan(shards, max_bad_share=0.1).batches(1))
+
+
+def test_a_list_of_shards_may_come_from_windows_and_must_be_utf8(tmp_path: Path) -> None:
+    line = write_sound_shard(tmp_path, "a", [0.5])
+    (tmp_path / "data.list").write_bytes(b"\xef\xbb\xbf" + line.replace("\n", "\r\n").encode() + b"\r\n")
+    assert [shard.files for shard in read_shard_list(tmp_path / "data.list", "sound")] == [tuple(line.split())]
+    (tmp_path / "data.list").write_bytes(line.encode() + b"\xb0\xa1\n")
+    with pytest.raises(DataError, match="not UTF-8"):
+        read_shard_list(tmp_path / "data.list", "sound")
+
+
+@pytest.mark.parametrize(
+    "conf", [{"shuffle_conf": 5}, {"shuffle_conf": {"sort_size": "x"}}, {"shuffle_conf": {"shuffle_size": -1}}]
+)
+def test_sizes_of_buffers_are_numbers(conf: dict[str, object]) -> None:
+    with pytest.raises(UsageError, match="shuffle_conf is"):
+        check_dataset_conf(conf)
 
 
 def test_an_scp_in_place_of_an_archive_is_named(tmp_path: Path) -> None:

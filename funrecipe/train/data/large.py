@@ -13,11 +13,13 @@ cheap.
 from __future__ import annotations
 
 import io
+import logging
+import os
 import random
 import struct
 import tarfile
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -29,6 +31,7 @@ from funrecipe.train.data.batching import group_under_budget
 from funrecipe.train.data.dataset import ItemLimits, Label, TrainItem
 from funrecipe.train.data.rich_labels import LABEL_MEMBERS
 
+log = logging.getLogger(__name__)
 KINDS = {"sound": 2, "kaldi_ark": 2, "tar": 1}  # files on a line of the list
 FIRST_KEYS = 3  # named in reports, for each reason
 AUDIO_SUFFIXES = (".wav", ".flac")
@@ -54,8 +57,12 @@ def read_shard_list(path: Path, kind: str) -> list[Shard]:
             f"dataset_conf: data_types is '{kind}'",
             hint=f"give 'sound,text', 'kaldi_ark,text' or one of {', '.join(KINDS)}",
         )
+    try:
+        lines = path.read_text("utf-8-sig").split("\n")
+    except UnicodeDecodeError:
+        raise DataError("the list of shards is not UTF-8", where=str(path), hint="convert it with iconv") from None
     shards = []
-    for number, line in enumerate(path.read_text("utf-8").splitlines(), 1):
+    for number, line in enumerate(lines, 1):
         files = tuple(resolve_audio(name, str(path.parent)) for name in line.split())
         if not files:
             continue
@@ -142,10 +149,8 @@ def texts_of(shards: Iterable[Shard]) -> Iterator[str]:
         if shard.kind != "tar":
             yield from read_texts(shard.files[1]).values()
             continue
-        with tarfile.open(shard.files[0]) as tar:
-            for member in tar:
-                if member.isfile() and member.name.endswith(".txt") and (file := tar.extractfile(member)):
-                    yield file.read().decode("utf-8").strip()
+        for name, _, content in _members(shard.files[0], (TEXT,)):
+            yield _as_text(content, f"{shard.files[0]}: {name}")
 
 
 def _read_sounds(scp: str) -> Iterator[tuple[str, str, float]]:
@@ -168,23 +173,39 @@ def _unreadable(error: DataError) -> str:
 
 
 def _read_ark(path: str, frame_shift_ms: float) -> Iterator[tuple[str, str, float]]:
-    """Keys, ``path:offset`` and durations of a binary Kaldi archive of matrices; reads headers, skips the numbers."""
+    """Keys, ``path:offset`` and durations of a binary Kaldi archive of matrices; reads headers, skips the numbers.
+
+    Raises:
+        DataError: it ends in the middle of a matrix, or holds something else.
+    """
+    size = os.path.getsize(path)
     with open(path, "rb") as ark:
-        while key := _read_key(ark):
+        while key := _read_key(ark, path):
             offset = ark.tell()
-            rows = _skip_matrix(ark, path, key)
+            try:
+                rows = _skip_matrix(ark, path, key)
+            except struct.error:
+                rows = -1
+            if rows < 0 or ark.tell() > size:
+                said = f"the archive is damaged or cut off in '{key}'"
+                raise DataError(said, where=path, hint="write or copy it again")
             yield key, f"{path}:{offset}", rows * frame_shift_ms
 
 
-def _read_key(ark: io.BufferedReader) -> str:
-    key = bytearray()
+def _read_key(ark: io.BufferedReader, path: str) -> str:
+    """The key that the archive is at; empty at its end."""
+    start, key = ark.tell(), bytearray()
     while (byte := ark.read(1)) not in (b"", b" "):
         key += byte
-    return key.decode("utf-8").strip()
+    try:
+        return key.decode("utf-8").strip()
+    except UnicodeDecodeError:
+        hint = "write it again: a Kaldi archive is 'KEY MATRIX KEY MATRIX ...'"
+        raise DataError(f"no key at byte {start}: the archive is damaged", where=path, hint=hint) from None
 
 
 def _skip_matrix(ark: io.BufferedReader, path: str, key: str) -> int:
-    """Move past a binary matrix (full or compressed); returns its rows."""
+    """Move past a binary matrix (full or compressed); returns its rows, -1 if it has no size that a matrix can have."""
     if ark.read(2) != b"\0B":
         raise DataError(
             f"'{key}' is not a binary Kaldi matrix",
@@ -194,11 +215,15 @@ def _skip_matrix(ark: io.BufferedReader, path: str, key: str) -> int:
     kind = ark.read(3)
     if kind in MATRIX_BYTES:
         rows, columns = struct.unpack("<xixi", ark.read(10))
+        if min(rows, columns) < 0:
+            return -1
         ark.seek(rows * columns * MATRIX_BYTES[kind], io.SEEK_CUR)
         return rows
     if kind[:2] == b"CM":
         kind = kind if kind == b"CM " else kind + ark.read(1)
         _, _, rows, columns = struct.unpack("<ffii", ark.read(16))
+        if min(rows, columns) < 0:
+            return -1
         size = rows * columns * COMPRESSED_BYTES[kind] if kind in COMPRESSED_BYTES else columns * 8 + rows * columns
         ark.seek(size, io.SEEK_CUR)
         return rows
@@ -212,25 +237,49 @@ def _read_tar(path: str, dropped: Dropped) -> Iterator[RawItem]:
     """
     waiting: dict[str, dict[str, Any]] = {}
     current = ""
-    with tarfile.open(path) as tar, open(path, "rb") as file:
-        for member in tar:
-            name = Path(member.name)
-            kind = AUDIO if name.suffix in AUDIO_SUFFIXES else name.suffix
-            if not member.isfile() or kind not in (AUDIO, TEXT, *LABEL_MEMBERS):
-                continue
-            if name.stem != current:
-                yield from _complete(current, waiting, dropped)
-            current = name.stem
-            file.seek(member.offset_data)
-            content = file.read(member.size)
-            sound = f"{path}:{member.offset_data}:{member.size}"
-            parts = waiting.setdefault(current, {})
-            parts[kind] = (sound, _content_ms(content)) if kind == AUDIO else content.decode("utf-8").strip()
+    for name, offset, content in _members(path, (*AUDIO_SUFFIXES, TEXT, *LABEL_MEMBERS)):
+        if name.stem != current:
+            yield from _complete(current, waiting, dropped)
+        current = name.stem
+        parts = waiting.setdefault(current, {})
+        if name.suffix in AUDIO_SUFFIXES:
+            parts[AUDIO] = f"{path}:{offset}:{len(content)}", _content_ms(content)
+        else:
+            parts[name.suffix] = _as_text(content, f"{path}: {name}")
     for key in list(waiting):
         yield from _complete(key, waiting, dropped)
     for key, parts in waiting.items():
         if AUDIO in parts or TEXT in parts:
             dropped.add("text without audio" if TEXT in parts else "audio without text", key)
+
+
+def _members(path: str, suffixes: Collection[str]) -> Iterator[tuple[Path, int, bytes]]:
+    """Name, offset and content of the files in a tar archive that end in ``suffixes``.
+
+    Raises:
+        DataError: it is damaged, cut off, or followed by something; Python takes most of that for its end.
+    """
+    hint = "write or copy the shard again, without compression"
+    try:
+        with tarfile.open(path, "r:") as tar, open(path, "rb") as file:
+            for member in tar:
+                name = Path(member.name)
+                if member.isfile() and name.suffix in suffixes:
+                    file.seek(member.offset_data)
+                    yield name, member.offset_data, file.read(member.size)
+            file.seek(tar.offset)
+            end = file.read()
+    except (tarfile.TarError, UnicodeDecodeError) as error:
+        raise DataError(f"not a whole tar archive: {error}", where=path, hint=hint) from None
+    if not end or end.strip(b"\0"):
+        raise DataError(f"not a whole tar archive: no end mark at byte {tar.offset}", where=path, hint=hint)
+
+
+def _as_text(content: bytes, where: str) -> str:
+    try:
+        return content.decode("utf-8-sig").strip()
+    except UnicodeDecodeError:
+        raise DataError("the text is not UTF-8", where=where, hint="convert it with iconv") from None
 
 
 def _complete(key: str, waiting: dict[str, dict[str, Any]], dropped: Dropped) -> Iterator[RawItem]:
@@ -268,8 +317,10 @@ class StreamedPlan:
         shuffle_size, sort_size: sizes of the buffers, in utterances (FunASR: 2048, 500).
         phones_of: token ids -> phone ids of the auxiliary phone CTC; None: it is off.
         label: reads the rich labels of a model that tells them.
+        max_bad_share: of a pass that may be left out.
         passes: how often the data is read in one epoch, each time in another order.
         dropped: reason -> count, of the last pass.
+        kept: how many the last pass gave.
     """
 
     shards: list[Shard]
@@ -288,7 +339,9 @@ class StreamedPlan:
     passes: int = 1
     phones_of: Callable[[Sequence[int]], tuple[int, ...]] | None = None
     label: Label | None = None
+    max_bad_share: float = 1.0
     dropped: Dropped = field(default_factory=Dropped)
+    kept: int = 0
 
     def batches(self, epoch: int) -> Iterator[list[TrainItem]]:
         for k in range(self.passes):
@@ -302,10 +355,26 @@ class StreamedPlan:
             batches = list(group_under_budget(group, self.cost_of, self.budget, by_count=self.by_count))
             chooser.shuffle(batches)
             yield from batches
+        self.report()
+
+    def report(self) -> None:
+        """Log what the last pass left out; DataError if that is more than ``max_bad_share``: the pre-flight looked at
+        the first utterances only."""
+        lost = sum(self.dropped.values())
+        for reason, count in self.dropped.most_common():
+            keys = ", ".join(self.dropped.keys_of(reason)[: FIRST_KEYS + 1])
+            log.warning("%d utterances of this pass were left out: %s (%s)", count, reason, keys)
+        if lost > self.max_bad_share * (lost + self.kept):
+            raise DataError(
+                f"{lost} of {lost + self.kept} utterances of a pass cannot be used: {next(iter(self.dropped))} ...",
+                where=self.shards[0].files[0],
+                hint="fix or remove them (the log has the reasons), or train on the rest with --max_bad_share 1",
+            )
 
     def items(self, epoch: int) -> Iterator[TrainItem]:
         """This rank's utterances: whole shards where there are enough of them, else every n-th utterance."""
         self.dropped.clear()
+        self.kept = 0
         order = self.shards[:]
         random.Random(f"{self.seed}-{epoch}").shuffle(order)
         by_shard = len(order) >= self.world_size
@@ -324,6 +393,7 @@ class StreamedPlan:
             if fault:
                 self.dropped.add(fault, item.key)
             else:
+                self.kept += 1
                 phones = self.phones_of(text) if self.phones_of else ()
                 yield TrainItem(item.key, item.audio, text, item.duration_ms, item.kind, phones, labels=labels)
 

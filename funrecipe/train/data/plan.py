@@ -13,7 +13,7 @@ from funrecipe.audio.augment import WaveAugment, build_specaug
 from funrecipe.audio.frontend import WavFrontend
 from funrecipe.audio.io import read_audio
 from funrecipe.data.kaldi_dir import read_texts, resolve_audio
-from funrecipe.errors import DataError, unknown_name
+from funrecipe.errors import DataError, UsageError, unknown_name
 from funrecipe.model_folder import ModelFolder
 from funrecipe.train.data.batching import LengthSortedSampler
 from funrecipe.train.data.dataset import BatchBuilder, BatchLoader, BatchPlan, ItemLimits, SmallPlan, TrainItem
@@ -116,7 +116,7 @@ def large_plan(
         shuffle_size=int(shuffle.get("shuffle_size", 2048)) if conf.get("shuffle", True) else 0,
         sort_size=int(shuffle.get("sort_size", 500)), seed=options.seed, rank=ranks.rank, world_size=ranks.world_size,
         frame_shift_ms=folder.frame_shift_ms, sample_rate_hz=folder.sample_rate_hz, passes=options.passes_per_epoch,
-        phones_of=phones_of, label=rich_labels_of(folder, train_dir),
+        phones_of=phones_of, label=rich_labels_of(folder, train_dir), max_bad_share=options.max_bad_share,
     )  # fmt: skip
 
 
@@ -136,8 +136,11 @@ def shards_of(train_dir: Path, options: TrainOptions) -> list[Shard]:
 
 
 def check_dataset_conf(conf: Mapping[str, Any]) -> None:
-    """Raise UsageError for an unknown key of ``dataset_conf``; log those that another setting replaces."""
+    """Raise UsageError for an unknown key of ``dataset_conf`` or a wrong size; log what another setting replaces."""
     shuffle = conf.get("shuffle_conf") or {}
+    if not isinstance(shuffle, Mapping) or not all(isinstance(size, int) and size >= 0 for size in shuffle.values()):
+        hint = "give whole numbers of 0 or more: {shuffle_size: 2048, sort_size: 500}"
+        raise UsageError(f"dataset_conf: shuffle_conf is {shuffle}", hint=hint)
     for name, known in [*((n, LARGE_SETTINGS) for n in conf), *((n, ("shuffle_size", "sort_size")) for n in shuffle)]:
         if name in REPLACED_SETTINGS:
             log.info("dataset_conf: %s has no effect; set %s instead", name, REPLACED_SETTINGS[name])
