@@ -24,10 +24,10 @@ declare_option lm_config "" "language model of stage 3, for example egs/asr/conf
 declare_option lm_data_dir "" "folder with train/text and validation/text for the language model; empty: data_dir"
 declare_option max_epoch "" "number of epochs; empty: from train_config" integer
 declare_option lm_max_epoch "" "number of epochs of the language model; empty: from lm_config" integer
-declare_option nbest 5 "number of epochs to average" integer
+declare_option nbest 5 "number of epochs to average" positive
 declare_option criterion valid,cer_decode,min "what ranks epochs: phase,value,min|max"
 declare_option test_sets test "folders of data_dir to decode, separated by spaces"
-declare_option njob 2 "number of decoding jobs" integer
+declare_option njob 2 "number of decoding jobs" positive
 declare_option gpu_inference auto "decode on GPUs in stage 5" "auto|true|false"
 declare_option beam_size "" "hypotheses kept in stage 5; empty: from the model's decoding.yaml" integer
 declare_option lm_weight "" "weight of the language model in stage 5; needs --lm_config and a beam"

@@ -25,7 +25,7 @@ declare_option eval_dir "" "data directory decoded in stages 4 and 5; default DA
 declare_option guard_dir "" "data directories of general speech, or one per language, separated by commas: stages 4 and 5 also show how much accuracy was lost there"
 declare_option spliced 0 "number of extra training utterances, spliced from segments of the training set (little data)" count
 declare_option checkpoint_name "" "weights to decode with in stage 4; default: the average of the first best_model_criterion"
-declare_option njob 2 "number of decoding jobs in stage 4" integer
+declare_option njob 2 "number of decoding jobs in stage 4" positive
 declare_option gpu_inference auto "decode on GPUs in stage 4" "auto|true|false"
 # shellcheck source=utils/train_settings.sh
 source "$recipe_root/utils/train_settings.sh" # declares the settings of training; "settings" holds their names
@@ -64,8 +64,11 @@ fi
 sets=("$eval_dir") names=(eval)
 IFS=, read -ra guards <<< "$guard_dir"
 for guard in "${guards[@]}"; do
+  [ -n "$guard" ] || die "--guard_dir '$guard_dir' has an empty name: separate folders by single commas"
   sets+=("$guard")
-  if [ "${#guards[@]}" -eq 1 ]; then names+=(guard); else names+=("guard.$(basename "$guard")"); fi
+  if [ "${#guards[@]}" -eq 1 ]; then name=guard; else name=guard.$(basename -- "$guard"); fi
+  [[ " ${names[*]} " != *" $name "* ]] || die "--guard_dir: two folders are named '${name#*.}', and so would be their results"
+  names+=("$name")
 done
 
 # decode MODEL DATA_DIR NAME [infer.sh options]: results in OUTPUT_DIR/results/NAME

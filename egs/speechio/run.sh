@@ -32,6 +32,8 @@ while [ $# -gt 0 ]; do
 done
 parse_options "${own_options[@]}"
 [ ${#sets[@]} -gt 0 ] || die "no test set: give one or more SPEECHIO_ASR_ZH000NN folders"
+twice=$(printf '%s\n' "${sets[@]##*/}" | sort | uniq -d)
+[ -z "$twice" ] || die "more than one test set is named $twice, and so would be its results: give each once, under its own name"
 
 here=$recipe_root/egs/speechio
 for set in "${sets[@]}"; do

@@ -125,6 +125,15 @@ def test_recipe_over_two_sets(greedy_model, tmp_path):
         assert (out / "SPEECHIO_ASR_ZH00001/1best_recog" / name).exists()
 
 
+def test_two_sets_of_one_name_do_not_share_a_folder(tmp_path):
+    for again in ("ZH1", tmp_path / "other" / "ZH1"):
+        refused = run(
+            "bash", REPO / "egs/speechio/run.sh", "--output_dir", tmp_path / "out", "ZH1", "ZH2", again, code=2
+        )
+        assert "more than one test set is named ZH1" in refused.stdout + refused.stderr
+    assert not (tmp_path / "out").exists()
+
+
 def test_leaderboard_entry(greedy_model, tmp_path):
     ((first, audio, _),) = speech(1)
     (tmp_path / "list.scp").write_text(f"{first}\t{audio}\n")
