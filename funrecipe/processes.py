@@ -176,9 +176,10 @@ def _flock(fd: int) -> None:
 
 
 def _sign(lock: TextIO, pid: int) -> None:
-    lock.truncate(0)
-    lock.write(f"process {pid} on {socket.gethostname()}\n")
-    lock.flush()
+    """Say whose lock it is; on a full disk nobody, which does not matter to the lock."""
+    with contextlib.suppress(OSError):
+        os.ftruncate(lock.fileno(), 0)
+        os.write(lock.fileno(), f"process {pid} on {socket.gethostname()}\n".encode())
 
 
 def _is_inherited(fd: int) -> bool:
@@ -191,6 +192,13 @@ def _is_inherited(fd: int) -> bool:
     except OSError:
         return False
     return True
+
+
+def stop_signals() -> list[signal.Signals]:
+    """The signals that ask this process to stop. One that was ignored before (nohup) stays ignored; SIGINT does not,
+    since a shell starts its background jobs with it ignored."""
+    asked = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    return [number for number in asked if number == signal.SIGINT or signal.getsignal(number) != signal.SIG_IGN]
 
 
 def end_with_parent() -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from funrecipe.errors import DataError
-from funrecipe.processes import PARENT_VARIABLE, only_run_in
+from funrecipe.processes import PARENT_VARIABLE, only_run_in, stop_signals
 
 ROOT = Path(__file__).parents[1]
 WAIT = (
@@ -30,6 +30,23 @@ def test_a_folder_has_one_run_at_a_time_and_is_free_after_it(tmp_path: Path) -> 
         pass
     with only_run_in(folder):
         pass
+
+
+def test_a_lock_holds_on_a_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "write", lambda *_: (_ for _ in ()).throw(OSError(28, "No space left on device")))
+    with only_run_in(tmp_path), pytest.raises(DataError, match="another run works"), only_run_in(tmp_path):
+        pass
+
+
+def test_a_closed_terminal_asks_to_stop_unless_nohup_said_otherwise() -> None:
+    before = [signal.signal(number, signal.SIG_IGN) for number in (signal.SIGHUP, signal.SIGINT)]
+    try:
+        assert stop_signals() == [signal.SIGINT, signal.SIGTERM]
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)
+        assert stop_signals() == [signal.SIGINT, signal.SIGTERM, signal.SIGHUP]
+    finally:
+        for number, handler in zip((signal.SIGHUP, signal.SIGINT), before):
+            signal.signal(number, handler)
 
 
 def test_a_lock_is_dropped_with_its_process(tmp_path: Path) -> None:

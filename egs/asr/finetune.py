@@ -20,12 +20,11 @@ from repository_python import use_repository_python  # noqa: E402
 use_repository_python("torch")
 
 from funrecipe import ASRDataset, Trainers, build_trainer, modelscope_args  # noqa: E402
-from funrecipe.errors import FunrecipeError  # noqa: E402
+from funrecipe.errors import FunrecipeError, Interrupted, WriteError  # noqa: E402
 from funrecipe.trainers import launcher_arguments, training_settings  # noqa: E402
 
 
 def modelscope_finetune(params: modelscope_args) -> None:
-    os.makedirs(params.output_dir, exist_ok=True)
     # sets "train" and "validation" (or "dev")
     ds_dict = ASRDataset.load(params.data_path, namespace="speech_asr")
     kwargs = {**vars(params), "data_dir": ds_dict, "work_dir": params.output_dir}
@@ -64,6 +63,12 @@ def main() -> int:
     except FunrecipeError as error:
         print(f"finetune.py: {error}", file=sys.stderr)
         return error.exit_code
+    except OSError as error:
+        print(f"finetune.py: {error.strerror or error}: {error.filename or params.output_dir}", file=sys.stderr)
+        return WriteError.exit_code
+    except KeyboardInterrupt:
+        print("finetune.py: interrupted", file=sys.stderr)
+        return Interrupted.exit_code
     return 0
 
 

@@ -7,8 +7,9 @@ The work is infer.sh's, so results lie where it puts them: output_dir/1best_reco
 from __future__ import annotations
 
 import argparse
-import subprocess
+import os
 from pathlib import Path
+from typing import NoReturn
 
 PARAMS = {
     "model": "damo/speech_paraformer-large_asr_nat-zh-cn-16k-common-vocab8404-pytorch",  # id, or a model folder
@@ -21,8 +22,8 @@ PARAMS = {
 }
 
 
-def infer(params: dict) -> int:
-    """Run infer.sh; its exit code."""
+def infer(params: dict) -> NoReturn:
+    """Become infer.sh."""
     gpus = [str(gpu) for gpu in range(params["ngpu"]) for _ in range(params["njob"])]
     options = {name: params[name] for name in ("model", "data_dir", "output_dir", "batch_size", "njob", "ctc_weight")}
     options["gpu_inference"] = "auto" if gpus else "false"
@@ -31,11 +32,11 @@ def infer(params: dict) -> int:
     for name, value in options.items():
         if value not in (None, ""):
             command += [f"--{name}", str(value)]
-    return subprocess.call(command)
+    os.execvp(command[0], command)  # so that signals reach it, and its exit code is ours
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     for name, value in PARAMS.items():
         parser.add_argument(f"--{name}", default=value, type=float if name == "ctc_weight" else type(value))
-    raise SystemExit(infer(vars(parser.parse_args())))
+    infer(vars(parser.parse_args()))

@@ -6,9 +6,9 @@ The model folder is left as it is: weights are laid over it for this run only. R
 from __future__ import annotations
 
 import argparse
-import subprocess
-import sys
+import os
 from pathlib import Path
+from typing import NoReturn
 
 PARAMS = {
     "modelscope_model_name": "damo/speech_paraformer-large_asr_nat-zh-cn-16k-common-vocab8404-pytorch",  # id or folder
@@ -22,8 +22,8 @@ PARAMS = {
 }
 
 
-def infer_after_finetune(params: dict) -> int:
-    """Run infer.sh with the tuned weights; its exit code."""
+def infer_after_finetune(params: dict) -> NoReturn:
+    """Become infer.sh, with the tuned weights."""
     data_dir = Path(params["data_dir"])
     if not (data_dir / "wav.scp").exists() and (data_dir / "test/wav.scp").exists():
         data_dir = data_dir / "test"
@@ -37,7 +37,7 @@ def infer_after_finetune(params: dict) -> int:
     for name, value in options.items():
         if value is not None:
             command += [f"--{name}", str(value)]
-    return subprocess.call(command)
+    os.execvp(command[0], command)  # so that signals reach it, and its exit code is ours
 
 
 if __name__ == "__main__":
@@ -49,4 +49,4 @@ if __name__ == "__main__":
             parser.add_argument(
                 f"--{name}", default=value, type={"ctc_weight": float}.get(name, str if value is None else type(value))
             )
-    sys.exit(infer_after_finetune(vars(parser.parse_args())))
+    infer_after_finetune(vars(parser.parse_args()))

@@ -34,7 +34,7 @@ from funrecipe.jobs.slurm import SlurmBackend
 from funrecipe.jobs.slurm_work import DecodingWork
 from funrecipe.jobs.stall import StallWatch
 from funrecipe.jobs.status import read_status
-from funrecipe.processes import only_run_in
+from funrecipe.processes import only_run_in, stop_signals
 from funrecipe.shared_files import refresh
 
 # With less room than this a worker may not even have been able to write its log.
@@ -232,17 +232,13 @@ def _record(plan: Plan, report: LaunchReport) -> None:
 
 @contextmanager
 def _interruptible() -> Iterator[list[int]]:
-    """Signals that ask us to stop are noted, so that the loop can end the workers first. A signal that was ignored
-    before (nohup) stays ignored; SIGINT does not, since a shell starts its background jobs with it ignored."""
+    """Signals that ask us to stop are noted, so that the loop can end the workers first."""
     received: list[int] = []
 
     def note(number: int, _frame: FrameType | None) -> None:
         received.append(number)
 
-    previous = {}
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        if number == signal.SIGINT or signal.getsignal(number) != signal.SIG_IGN:
-            previous[number] = signal.signal(number, note)
+    previous = {number: signal.signal(number, note) for number in stop_signals()}
     try:
         yield received
     finally:

@@ -27,6 +27,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
 from funrecipe.errors import DataError, Interrupted, WorkerError
+from funrecipe.processes import stop_signals
 from funrecipe.train.checkpointing import (
     START_ANEW,
     Identity,
@@ -51,7 +52,6 @@ from funrecipe.train.progress_log import Clock, DeviceClock, Mean, RunLog
 from funrecipe.train.validation import Evaluator
 
 log = logging.getLogger(__name__)
-STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 Loss = Callable[[nn.Module, Batch, torch.Generator], LossOutput]
 
@@ -151,14 +151,14 @@ class Trainer:
 
     @contextlib.contextmanager
     def noted_signals(self) -> Iterator[None]:
-        """Ctrl-C and SIGTERM only set ``stop_signal``: all ranks first finish the same update and save it."""
+        """Ctrl-C, SIGTERM and SIGHUP only set ``stop_signal``: all ranks first finish the same update and save it."""
 
         def note(number: int, frame: object) -> None:
             self.stop_signal = number
             self.is_stopping = self.ranks.world_size == 1
 
         is_main = threading.current_thread() is threading.main_thread()
-        before = {number: signal.signal(number, note) for number in STOP_SIGNALS} if is_main else {}
+        before = {number: signal.signal(number, note) for number in stop_signals()} if is_main else {}
         try:
             yield
         finally:

@@ -343,13 +343,15 @@ def test_a_file_that_breaks_during_training_is_left_out_and_named(
     assert "the disk is gone" in caplog.text
 
 
-def test_sigterm_finishes_the_update_and_leaves_a_checkpoint(corpus: Path, tmp_path: Path, short_run: Path) -> None:
+def test_a_closed_terminal_finishes_the_update_and_leaves_a_checkpoint(
+    corpus: Path, tmp_path: Path, short_run: Path
+) -> None:
     trainer = trainer_of(random_flags(corpus, tmp_path) | {"save_interval": 0})
     take = trainer.update
 
     def signalled(*arguments: Any) -> Any:
         if trainer.position.update == 3:
-            os.kill(os.getpid(), signal.SIGTERM)
+            os.kill(os.getpid(), signal.SIGHUP)
         return take(*arguments)
 
     trainer.update = signalled  # type: ignore[method-assign]
