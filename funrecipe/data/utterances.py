@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import shlex
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -53,7 +54,7 @@ def is_listed(path: Path) -> bool:
 
 
 def fix_hint(folder: Path) -> str:
-    return f"write what can be used: funrecipe validate --data_dir {folder} --fix OUT_DIR"
+    return f"write what can be used: funrecipe validate --data_dir {shlex.quote(str(folder))} --fix OUT_DIR"
 
 
 def raise_for_errors_in(problems: Iterable[Problem], where: Path, hint: str) -> None:
