@@ -1,8 +1,8 @@
 """Import other formats as a Kaldi directory: no audio is copied or renamed, everything left out is reported.
 
 Ids: the source's own, else the name of the audio file; every character but letters, digits and ``-_.=+@`` becomes
-``_``, and of equal ids the second gets ``_2``, the third ``_3``, in the order of the source. ``imported.tsv`` lists
-the original of each id, ``left_out.tsv`` what is left out and why.
+``_``, and so does a dot before another; of equal ids the second gets ``_2``, the third ``_3``, in the order of the
+source. ``imported.tsv`` lists the original of each id, ``left_out.tsv`` what is left out and why.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from funrecipe.data.sources import Item
 from funrecipe.errors import DataError
 from funrecipe.files import atomic_folder, unique_name, write_text
 
-_UNSAFE = re.compile(r"[^\w\-.=+@]")
+_UNSAFE = re.compile(r"[^\w\-.=+@]|\.(?=\.)")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 SIDE_FILES = {"language": "utt2lang", "emotion": "utt2emotion", "event": "utt2event"}
 CLIPS = "clips"  # where Common Voice keeps the audio that its tables name

@@ -6,6 +6,7 @@ import csv
 import gzip
 import json
 import re
+import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -67,14 +68,22 @@ def read_source(source: Path, columns: Mapping[str, str], transcript: Path | Non
         raise DataError("no such source", where=str(source), hint="give a folder, a .jsonl, a .csv or a .tsv")
     suffixes = [suffix.lower() for suffix in source.suffixes]
     if ".jsonl" in suffixes[-2:]:
-        return read_jsonl(source)
+        return _to_its_end(read_jsonl(source), source)
     if suffixes[-1:] in ([".csv"], [".tsv"]):
-        return read_table(source, columns)
+        return _to_its_end(read_table(source, columns), source)
     raise DataError(
         f"'{source.name}' is of an unknown kind",
         where=str(source),
         hint="give a folder of audio, a .jsonl (FunASR, lhotse cuts, also .gz), a .csv or a .tsv",
     )
+
+
+def _to_its_end(items: Iterator[Item], source: Path) -> Iterator[Item]:
+    try:
+        yield from items
+    except (UnicodeDecodeError, csv.Error, EOFError, zlib.error) as error:
+        hint = "write it again, as UTF-8"
+        raise DataError(f"it cannot be read to its end: {error}", where=str(source), hint=hint) from None
 
 
 def read_folder(folder: Path, transcript: Path | None) -> Iterator[Item]:
@@ -93,7 +102,7 @@ def _text_beside(audio: Path) -> str | None:
     path = next((audio.with_suffix(s) for s in TEXT_SUFFIXES if audio.with_suffix(s).is_file()), None)
     if path is None:
         return None
-    lines = [line.strip() for line in _read(path).splitlines() if line.strip()]
+    lines = [line.strip() for line in _read(path).split("\n") if line.strip()]
     if path.suffix == ".lab" and lines and all(re.fullmatch(r"\d+\s+\d+\s+\S+", line) for line in lines):
         return " ".join(line.split()[2] for line in lines)  # HTK: begin, end, word
     if path.suffix == ".txt":
@@ -102,7 +111,7 @@ def _text_beside(audio: Path) -> str | None:
 
 
 def _read_transcript(path: Path) -> dict[str, str]:
-    pairs = (line.strip().split(None, 1) for line in _read(path).splitlines())
+    pairs = (line.strip().split(None, 1) for line in _read(path).split("\n"))
     return {pair[0]: pair[1] if len(pair) > 1 else "" for pair in pairs if pair}
 
 
@@ -116,7 +125,7 @@ def read_jsonl(path: Path) -> Iterator[Item]:
                 continue
             try:
                 row = json.loads(line)
-            except ValueError as error:
+            except (ValueError, RecursionError) as error:
                 yield Item(where, fault=f"not valid JSON: {error}")
                 continue
             if not isinstance(row, dict):
@@ -141,7 +150,11 @@ def _from_cut(where: str, row: Mapping[str, Any]) -> Item:
     recording, said = row.get("recording"), row.get("supervisions") or []
     if not isinstance(recording, dict):
         return Item(where, name, fault="neither a line of FunASR (no source) nor a cut of one recording (no recording)")
-    sources = [source for source in recording.get("sources") or () if source.get("type") == "file"]
+    sources = recording.get("sources") or []
+    parts = [*sources, *said] if isinstance(sources, list) and isinstance(said, list) else [None]
+    if not all(isinstance(part, dict) and isinstance(part.get("text"), (str, type(None))) for part in parts):
+        return Item(where, name, fault="sources and supervisions are not as lhotse writes them")
+    sources = [source for source in sources if source.get("type") == "file"]
     if len(sources) != 1:
         return Item(where, name, fault="the recording is not one file")
     if len(said) > 1:

@@ -33,7 +33,7 @@ def publish_recordings(
         formats: names of ``FORMATS``, written to ``transcripts``.
 
     Raises:
-        IncompleteRunError: more than ``max_failed`` recordings failed.
+        IncompleteRunError: more than ``max_failed`` recordings failed; what was published earlier is taken away.
     """
     good, bad = [], []
     for result in results:
@@ -42,6 +42,7 @@ def publish_recordings(
         else:
             bad.append(f"{result.key}: {result.error}")
     if len(bad) > max_failed:
+        unpublish(output_dir)
         raise IncompleteRunError(
             f"{len(bad)} of {len(good) + len(bad)} recordings failed; no results were published\n{list_problems(bad)}",
             where=str(piece_dir),

@@ -149,10 +149,10 @@ def parse_done(lines: Iterable[bytes]) -> Iterator[tuple[str, Done]]:
 
 
 def read_failed(path: Path) -> dict[str, tuple[str, str]]:
-    """id -> (audio, reason)"""
-    lines = (to_text(line) for _, line in _keyed_lines(path, b"\t"))
-    rows = (line.rstrip("\n").split("\t", 2) for line in lines)
-    return {row[0]: (row[1], row[2]) for row in rows if len(row) == 3}
+    """id -> (audio, reason); audio may hold tabs, a reason does not"""
+    lines = (to_text(line).rstrip("\n").partition("\t") for _, line in _keyed_lines(path, b"\t"))
+    rows = ((key, *rest.rpartition("\t")) for key, _, rest in lines)
+    return {key: (audio, reason) for key, audio, tab, reason in rows if tab}
 
 
 def write_failed(path: Path, failed: Mapping[str, tuple[str, str]]) -> None:

@@ -91,8 +91,8 @@ def read_piece_dir(folder: Path) -> tuple[dict[str, CutRecording], dict[str, str
         except (KeyError, ValueError, TypeError, IndexError):
             raise DataError(f"'{piece_id} {value}' is not a piece", where=str(folder / PIECES)) from None
     recordings = {key: CutRecording(key, int(durations[key]), tuple(pieces)) for key, pieces in found.items()}
-    failed = (line.split("\t") for line in (folder / "failed.scp").read_text(encoding="utf-8").splitlines())
-    return recordings, {row[0]: row[2] for row in failed if len(row) == 3}
+    failed = (folder / "failed.scp").read_text(encoding="utf-8").split("\n")  # a path may hold tabs, and U+2028
+    return recordings, {line.partition("\t")[0]: line.rpartition("\t")[2] for line in failed if line}
 
 
 def missing_pieces(recording: CutRecording, results: Mapping[str, Mapping[str, str]]) -> list[str]:

@@ -103,22 +103,47 @@ def test_lhotse_cuts_become_segments(tmp_path: Path) -> None:
         {"id": "c2", "start": 0, "duration": 3.0, "recording": recording, "supervisions": [said]},
         {"id": "c3", "start": 0, "duration": 3.0, "recording": recording, "supervisions": [said, said]},
         {"id": "c4", "type": "MixedCut", "tracks": []},
+        *(
+            {"id": "c5", "duration": 3.0, "recording": {**recording, **odd}}
+            for odd in ({"sources": 5}, {"sources": ["x"]})
+        ),
+        *(
+            {"id": "c6", "duration": 3.0, "recording": recording, "supervisions": odd}
+            for odd in (7, [{"text": 8}], [[]])
+        ),
     ]
     with gzip.open(tmp_path / "cuts.jsonl.gz", "wt") as file:
         file.writelines(json.dumps(cut) + "\n" for cut in cuts)
     files = imported(tmp_path / "cuts.jsonl.gz", tmp_path / "out")
     assert files["wav.scp"] == f"long {tmp_path}/long.wav\n"
     assert files["segments"] == "c1 long 0.500 1.750\nc2 long 0.000 -1\n"
-    assert "2 supervisions" in files["left_out.tsv"] and files["left_out.tsv"].count("\n") == 2
+    assert "2 supervisions" in files["left_out.tsv"] and files["left_out.tsv"].count("\n") == 7
+    assert files["left_out.tsv"].count("not as lhotse writes them") == 5
     assert [(u.start_s, u.end_s) for u in read_data_dir(tmp_path / "out").utterances] == [(0.5, 1.75), (0.0, None)]
 
 
 def test_an_id_that_looks_like_a_made_one_is_not_taken_twice(tmp_path: Path) -> None:
-    for name in ("a", "a_2", "b/a", "c/a"):
+    for name in ("a", "a_2", "b/a", "c/a", "take...1"):
         wav(tmp_path / f"{name}.wav")
     found = collect(read_source(tmp_path, {}), tmp_path)
-    assert list(found.items) == ["a", "a_2", "a_3", "a_4"]
-    assert len({item.audio for item in found.items.values()}) == 4
+    assert list(found.items) == ["a", "a_2", "a_3", "a_4", "take__.1"]  # ids with two dots are refused elsewhere
+    assert len({item.audio for item in found.items.values()}) == 5
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("a.csv", "path,sentence\na.wav,你好\n".encode("gb18030")),
+        ("a.csv", b"path,sentence\na.wav," + b"x" * 200_000),
+        ("a.jsonl", '{"key": "a", "source": "a.wav", "target": "你"}\n'.encode("gb18030")),
+        ("a.jsonl.gz", gzip.compress(b'{"key": "a", "source": "a.wav"}\n' * 500)[:-20]),
+    ],
+)
+def test_a_source_is_read_whole_or_refused(name: str, content: bytes, tmp_path: Path) -> None:
+    wav(tmp_path / "a.wav")
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(DataError, match="cannot be read to its end"):
+        collect(read_source(tmp_path / name, {}), tmp_path)
 
 
 def test_nothing_to_import_and_a_full_folder_are_errors(tmp_path: Path) -> None:

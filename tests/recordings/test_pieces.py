@@ -8,10 +8,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from funrecipe.audio.io import read_audio
-from funrecipe.errors import UsageError
+from funrecipe.data.kaldi_dir import Utterance
+from funrecipe.errors import IncompleteRunError, UsageError
+from funrecipe.jobs.publish_recordings import publish_recordings
 from funrecipe.model_folder import open_model_folder
 from funrecipe.recordings.cutting import QuietCutter
 from funrecipe.recordings.joining import join_words
+from funrecipe.recordings.piece_list import CutRecording, read_piece_dir, write_piece_dir
 from funrecipe.recordings.transcript import Word
 from funrecipe.recordings.vad_pieces import VadCutter
 from funrecipe.vad.detector import load_detector
@@ -68,6 +71,23 @@ def test_pieces_cover_the_recording_and_do_not_depend_on_its_blocks(seconds, siz
 def test_pieces_too_short_for_their_overlap_are_refused():
     with pytest.raises(UsageError, match="give at least 4 seconds"):
         QuietCutter(RATE_HZ, 3)
+
+
+def test_a_recording_that_failed_is_not_forgotten_for_its_path(tmp_path):
+    odd = [Utterance(key, f"{tmp_path}/a\tb\u2028{key}.wav", recording_id=key) for key in ("x", "y")]
+    write_piece_dir(tmp_path / "pieces", odd, [CutRecording("x", 1000), CutRecording("y", error="not audio")])
+    recordings, failed = read_piece_dir(tmp_path / "pieces")
+    assert list(recordings) == ["x"] and failed == {"y": "not audio"}
+
+
+def test_recordings_that_fail_take_away_what_an_earlier_run_published(tmp_path):
+    for name in ("1best_recog/text", "report.html"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text("earlier")
+    failed = [CutRecording("a", error="not audio")]
+    with pytest.raises(IncompleteRunError, match="1 of 1 recordings failed"):
+        publish_recordings(failed, piece_dir=tmp_path, piece_results=tmp_path, output_dir=tmp_path)
+    assert list(tmp_path.iterdir()) == []
 
 
 def words(text, start_ms, step_ms=200):
