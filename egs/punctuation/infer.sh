@@ -49,6 +49,9 @@ if stage 1; then
   launch_jobs "$plan" "$digest"
   funrecipe merge --plan="$plan" --digest="$digest" --max_failed="$max_failed"
   original_file 's/ /\t/' "$output_dir/1best_recog/text" "$infer_out"
+elif [ "$stop_stage" -ge 2 ] && [ -e "$plan" ]; then
+  asked model checkpoint_dir checkpoint_name text_rules
+  funrecipe plan --task=punctuation --check=true --output_dir="$output_dir" "${flags[@]}"
 fi
 
 if stage 2; then

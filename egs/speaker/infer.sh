@@ -59,6 +59,11 @@ if stage 0 && [ "$validate" = true ]; then
   funrecipe validate --data_dir="$data_dir" --allow_pipes="$allow_pipes"
 fi
 
+# Results of an earlier run must not stay next to those of this one.
+forget_results() {
+  rm -rf -- "$output_dir/1best_recog" "$output_dir"/xvector.* "$output_dir/scores" "$output_dir/rttm" "$output_dir/der.json"
+}
+
 # find_speech: a data directory of the segments of speech; a recording that cannot be read counts as failed.
 find_speech() {
   local failed
@@ -67,7 +72,7 @@ find_speech() {
   # Decoded pieces have some silence around them; segments of speech do not.
   awk '{ printf "%s %s %.3f %.3f\n", $1, $2, $3 / 1000, $4 / 1000 }' "$embedded_data/pieces" > "$embedded_data/segments"
   failed=$(wc -l < "$embedded_data/failed.scp")
-  [ "$failed" -le "$max_failed" ] || die "recordings that cannot be read: $failed, see $embedded_data/failed.scp" 4
+  [ "$failed" -le "$max_failed" ] || { forget_results; die "recordings that cannot be read: $failed, see $embedded_data/failed.scp" 4; }
   if [ -e "$data_dir/reco2num_spk" ]; then cp -- "$data_dir/reco2num_spk" "$embedded_data"; fi
 }
 
@@ -89,8 +94,7 @@ if stage 1 && [ -n "$vad_model" ]; then
   find_speech
   if [ ! -s "$embedded_data/segments" ]; then
     log "no speech in $data_dir"
-    # Results of an earlier run must not stay next to those of this one.
-    rm -rf -- "$output_dir/1best_recog" "$output_dir"/xvector.* "$output_dir/scores" "$output_dir/der.json"
+    forget_results
     : > "$output_dir/rttm" || die "cannot write in '$output_dir'" 5
     if stage 3; then compute_der; fi
     exit 0

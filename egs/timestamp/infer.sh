@@ -56,6 +56,9 @@ if stage 1; then
   if [ -e "$results/estimated" ]; then log "the times of $(wc -l < "$results/estimated") are estimated: $results/estimated"; fi
   original_file 's/ /# /' "$results/text" "$original/tp_sync"
   original_file 's/ /# /' "$results/timestamp" "$original/tp_time"
+elif [ "$stop_stage" -ge 2 ] && [ -e "$plan" ]; then
+  asked model checkpoint_dir checkpoint_name audio_fs channel
+  funrecipe plan --task=timestamp --check=true --output_dir="$output_dir" "${flags[@]}"
 fi
 
 if stage 2; then

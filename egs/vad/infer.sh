@@ -51,6 +51,9 @@ if stage 1; then
   rm -f "$output_dir/vad.json"
   funrecipe launch --plan="$plan" --digest="$digest" --backend="$backend" --stall_timeout_s="$stall_timeout_s"
   funrecipe merge --plan="$plan" --digest="$digest" --max_failed="$max_failed"
+elif [ "$stop_stage" -ge 2 ] && [ -e "$plan" ]; then
+  asked model checkpoint_dir checkpoint_name audio_fs
+  funrecipe plan --task=vad --check=true --output_dir="$output_dir" "${flags[@]}"
 fi
 
 if stage 2; then

@@ -41,7 +41,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_audio_arguments(parser)
     add("--task", choices=TASKS, default=TASKS[0], help="what the model is expected to do (default: %(default)s)")
     add("--texts", type=Path, help="lines 'key text', for the tasks punctuation and timestamp")
-    add("--text_rules", default=DEFAULT_RULES, help="how punctuation is written: 0.7, 0.8, 1.4 (default: %(default)s)")
+    add("--text_rules", help=f"how punctuation is written: 0.7, 0.8, 1.4 (default: {DEFAULT_RULES})")
     add_option_arguments(parser)
     add("--check", choices=BOOLEAN, default="false", help="do not plan; refuse options that differ from the plan's")
 
@@ -50,17 +50,19 @@ def run(args: argparse.Namespace) -> None:
     from funrecipe.audio.settings import settings_given
     from funrecipe.errors import UsageError
     from funrecipe.jobs.make_plan import Wishes, check_plan, plan_run
+    from funrecipe.punctuation.render import DEFAULT_RULES
 
     asked = {name: getattr(args, name) for name in ("checkpoint_dir", "checkpoint_name", "task")}
     asked["options"] = decode_options(args)
     audio = settings_given(args)
     if args.check == "true":
         channel = None if args.channel is None else audio.channel
-        check_plan(args.output_dir, args.model, audio_fs=args.audio_fs, channel=channel, **asked)
+        rules = args.text_rules
+        check_plan(args.output_dir, args.model, audio_fs=args.audio_fs, channel=channel, text_rules=rules, **asked)
         return
     if args.model is None:
         raise UsageError("--model is missing", where="--model")
-    asked |= {"texts": args.texts, "text_rules": args.text_rules}
+    asked |= {"texts": args.texts, "text_rules": args.text_rules or DEFAULT_RULES}
     wishes = Wishes(
         njob=args.njob,
         batch_size=args.batch_size,

@@ -99,6 +99,7 @@ def check_plan(
     task: str = RECOGNITION,
     audio_fs: int | None = None,
     channel: int | str | None = None,
+    text_rules: str | None = None,
 ) -> None:
     """Raises DataError if the published results are not of the plan in ``output_dir``, or that plan contradicts what
     is asked for. Arguments as for :func:`plan_run`; None: not given."""
@@ -108,6 +109,7 @@ def check_plan(
         options = {name: value for name, value in options.items() if name != "hotword"}
     model = model or (plan.model.path if checkpoint_dir else None)
     record = choose_model(model, checkpoint_dir, checkpoint_name, options, task) if model else None
+    options = options if text_rules is None else {**options, "text_rules": text_rules}
     if found := contradictions(plan, record, options, audio_fs, channel):
         what = f"the results here are from plan {plan.digest[:12]}, with different settings:\n  " + "\n  ".join(found)
         raise DataError(what, where=str(plan.output_dir), hint="run stage 1 with these options, or leave them out")

@@ -140,6 +140,7 @@ def test_a_vad_model_finds_the_speech_of_whole_recordings(tmp_path):
     (tmp_path / "data/wav.scp").write_text("none none.wav\n")
     code, said = infer(tmp_path, *arguments, "--vad_model", str(ROOT / "egs/quickstart/vad"))
     assert code == 4 and "recordings that cannot be read: 1" in said
+    assert not (tmp_path / "out/rttm").exists() and not (tmp_path / "out/1best_recog").exists()
 
 
 def test_what_a_speaker_model_does_not_use_is_refused_before_anything_starts(utterances, tmp_path):

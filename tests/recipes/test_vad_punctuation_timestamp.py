@@ -45,6 +45,27 @@ def test_vad(tmp_path, reference):
     missed = 70.38 - sum(end - start for start, end in segments) / 1000
     assert scores["recordings"]["card"]["missed_s"] == pytest.approx(missed, abs=0.002)
     assert "detection cost" in done.stdout
+    if reference == "rttm":
+        refused = infer(
+            "vad", *arguments, "--stage", "2", "--checkpoint_dir", other_weights(model, tmp_path), cwd=tmp_path
+        )
+        assert_refused(refused, "vad.pb was used")
+
+
+def other_weights(model, tmp_path):
+    """A folder whose weights are not the model's."""
+    shutil.copytree(model, tmp_path / "other", ignore=shutil.ignore_patterns("*.gz"))
+    weights = next(path for path in (tmp_path / "other").glob("*.pb"))
+    weights.write_bytes(weights.read_bytes() + b"\0")
+    weights.rename(tmp_path / "other/valid.loss.ave.pb")
+    return tmp_path / "other"
+
+
+def assert_refused(done, said):
+    """A later stage does not score what another model, or other rules, left behind."""
+    assert done.returncode == 3, done.stdout + done.stderr
+    assert "the results here are from plan" in done.stderr and said in done.stderr
+    assert "Scoring" not in done.stdout
 
 
 def test_punctuation(tmp_path):
@@ -68,6 +89,8 @@ def test_punctuation(tmp_path):
     assert again.returncode == 0, again.stdout + again.stderr
     assert "of them decoded before" in (tmp_path / "out/log/decode.2.log").read_text()
     assert (tmp_path / "out/final_res/infer.out").read_text() == expected
+    rules = ("--output_dir", tmp_path / "out", "--stage", "2", "--text_rules", "1.4")
+    assert_refused(infer("punctuation", *arguments, *rules, cwd=tmp_path), "text_rules: 0.7 was used, 1.4 is asked for")
     (data / "punc.txt").write_text((data / "punc.txt").read_text().replace("u00\t", "u00\t好"))
     again = infer("punctuation", *arguments, "--output_dir", tmp_path / "out", "--stop_stage", "1", cwd=tmp_path)
     assert "the plan has changed" in again.stdout  # another text is another plan
@@ -95,6 +118,10 @@ def test_timestamp(tmp_path):
     expected = sum(abs(a - c) + abs(b - d) for (a, b), (c, d) in zip(times, wanted)) / 14
     scores = json.loads((tmp_path / "out/timestamp.json").read_text())
     assert scores["mean_ms"] == pytest.approx(expected, abs=0.001) and scores["matched"] == 7
+    refused = infer(
+        "timestamp", *arguments, "--stage", "2", "--checkpoint_dir", other_weights(model, tmp_path), cwd=tmp_path
+    )
+    assert_refused(refused, "model.pb was used")
 
 
 def test_texts_of_all_recordings_are_needed(tmp_path):
