@@ -6,10 +6,12 @@ Step schedules are called after every update; ``ReduceLROnPlateau`` after every 
 from __future__ import annotations
 
 import inspect
+import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from torch.optim import Optimizer
+import torch
+from torch.optim import SGD, Optimizer
 from torch.optim import lr_scheduler as torch_schedulers
 from torch.optim.lr_scheduler import LambdaLR, LRScheduler, ReduceLROnPlateau
 
@@ -46,6 +48,14 @@ def linear_lr(
     return LambdaLR(optimizer, factor)
 
 
+class OneCycle(torch_schedulers.OneCycleLR):
+    """Past its last step the rate stays, where torch's class would end the training."""
+
+    def step(self, epoch: int | None = None) -> None:
+        if self.last_epoch < self.total_steps:
+            super().step(epoch)
+
+
 SCHEDULERS: dict[str, Callable[..., LRScheduler | ReduceLROnPlateau]] = {
     "warmuplr": warmup_lr,
     "noamlr": noam_lr,
@@ -55,7 +65,7 @@ SCHEDULERS: dict[str, Callable[..., LRScheduler | ReduceLROnPlateau]] = {
     "multisteplr": torch_schedulers.MultiStepLR,
     "exponentiallr": torch_schedulers.ExponentialLR,
     "cosineannealinglr": torch_schedulers.CosineAnnealingLR,
-    "onecyclelr": torch_schedulers.OneCycleLR,
+    "onecyclelr": OneCycle,
     "cycliclr": torch_schedulers.CyclicLR,
 }
 
@@ -83,6 +93,18 @@ def build_scheduler(
     if words:
         raise UsageError(f"scheduler_conf: {words[0]}: '{settings[words[0]]}' is not a number")
     try:
+        rehearse(maker, settings)
         return maker(optimizer, **settings)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, ArithmeticError) as error:
         raise UsageError(f"scheduler_conf: '{name}' with {dict(conf)}: {error}") from None
+
+
+def rehearse(maker: Callable[..., LRScheduler | ReduceLROnPlateau], settings: Mapping[str, Any]) -> None:
+    """Take two steps with an optimizer of no model: some settings are invalid in a step only. Raises as ``maker``."""
+    optimizer = SGD([torch.nn.Parameter(torch.zeros(1))], lr=1.0, momentum=0.9)
+    schedule = maker(optimizer, **settings)
+    for _ in range(2):
+        optimizer.step()
+        schedule.step(*([1.0] if isinstance(schedule, ReduceLROnPlateau) else []))
+        if not 0 <= (rate := optimizer.param_groups[0]["lr"]) < math.inf:
+            raise ValueError(f"the learning rate becomes {rate:g} times what it was")

@@ -31,12 +31,32 @@ def test_linear_goes_up_and_down() -> None:
     assert [rate_at(schedule, s) for s in (5, 10, 60, 110, 500)] == pytest.approx([1.0, 2.0, 1.1, 0.2, 0.2])
 
 
+def test_past_its_end_one_cycle_stays_at_its_last_rate() -> None:
+    schedule = build_scheduler("onecyclelr", optimizer(), {"max_lr": 2.0, "total_steps": 4})
+    rates = []
+    for _ in range(8):
+        schedule.optimizer.step()
+        schedule.step()
+        rates.append(schedule.get_last_lr()[0])
+    assert max(rates) == pytest.approx(2.0, rel=0.2) and len(set(rates[4:])) == 1
+
+
 def test_none_means_a_constant_rate() -> None:
     assert build_scheduler("none", optimizer(), {}) is None
 
 
 @pytest.mark.parametrize(
-    ("name", "conf", "said"), [("warmupl", {}, "warmuplr"), ("warmuplr", {"steps": 1}, "warmup_steps")]
+    ("name", "conf", "said"),
+    [
+        ("warmupl", {}, "warmuplr"),
+        ("warmuplr", {"steps": 1}, "warmup_steps"),
+        ("noamlr", {"warmup_steps": 0}, "noamlr"),
+        ("noamlr", {"model_size": -4}, "noamlr"),
+        ("steplr", {"step_size": 0}, "steplr"),
+        ("cosineannealinglr", {"T_max": 0}, "cosineannealinglr"),
+        ("exponentiallr", {"gamma": -1}, "learning rate becomes -"),
+        ("onecyclelr", {"max_lr": 1}, "total_steps"),
+    ],
 )
 def test_unknown_schedules_and_settings_are_refused(name: str, conf: dict, said: str) -> None:
     with pytest.raises(UsageError, match=said):
