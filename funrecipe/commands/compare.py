@@ -31,11 +31,14 @@ def run(args: argparse.Namespace) -> None:
 
 
 def _score(args: argparse.Namespace, path: str) -> Scoring:
-    from funrecipe.score.read import read_texts
+    from funrecipe.data.texts import stream_texts
     from funrecipe.score.result_folder import ResultFolder
     from funrecipe.score.scoring import score_normalized
 
-    refs, hyps = (read_texts(args.ref), read_texts(path)) if args.ref else ResultFolder.open(path).texts()
+    if args.ref:
+        refs, hyps = (dict(stream_texts(side)) for side in (args.ref, path))
+    else:
+        refs, hyps = ResultFolder.open(path).texts()
     return score_normalized(refs, hyps, profile_name=args.profile, unit=args.tokens, missing_policy="strict")
 
 

@@ -8,10 +8,13 @@ from __future__ import annotations
 import argparse
 import shutil
 import sys
-from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
+from dataclasses import replace
+from pathlib import Path
 from tempfile import TemporaryFile
 
+from funrecipe.data.list_file import BLANK_LINE, Problem, usable_lines_in
+from funrecipe.data.utterances import raise_for_errors_in
 from funrecipe.errors import DataError
 from funrecipe.files import atomic_write
 from funrecipe.text.normalize import PROFILES, get_profile
@@ -21,18 +24,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--profile", choices=PROFILES, default="strict", help="which rules (default: %(default)s)")
     parser.add_argument("input", metavar="IN", help="lines 'key<TAB>text' or 'key text'; - reads standard input")
     parser.add_argument("output", metavar="OUT", help="lines 'key<TAB>text'; - writes standard output")
-
-
-def _split_lines(lines: Iterable[bytes], source: str) -> Iterator[tuple[str, str]]:
-    """Key and text of every line, spaces at both ends of the text removed."""
-    for number, raw in enumerate(lines, start=1):
-        try:
-            fields = raw.decode("utf-8-sig" if number == 1 else "utf-8").strip().split(maxsplit=1)
-        except UnicodeDecodeError as error:
-            raise DataError(f"not UTF-8: {error}", where=f"{source}:{number}", hint="convert it to UTF-8") from None
-        if not fields:
-            raise DataError("blank line: no key", where=f"{source}:{number}", hint="remove the line or give it a key")
-        yield fields[0], fields[1] if len(fields) == 2 else ""
 
 
 def run(args: argparse.Namespace) -> int:
@@ -46,9 +37,12 @@ def run(args: argparse.Namespace) -> int:
         is_printed = args.output == "-"  # when all lines are right
         file = TemporaryFile() if is_printed else atomic_write(args.output, "wb")  # noqa: SIM115  # entered below
         out = stack.enter_context(file)
-        for key, text in _split_lines(lines, "standard input" if args.input == "-" else args.input):
-            out.write(f"{key}\t{profile.normalize(text)}\n".encode())
+        source, problems = Path("standard input" if args.input == "-" else args.input), list[Problem]()
+        for _, key, text in usable_lines_in(lines, source, problems):
+            out.write(f"{key}\t{profile.normalize(text.strip())}\n".encode())
             num_lines += 1
+        without_key = [replace(p, is_error=True) for p in problems if p.what.startswith(BLANK_LINE)]
+        raise_for_errors_in([*problems, *without_key], source, "fix the lines")
         if is_printed:
             out.seek(0)
             shutil.copyfileobj(out, sys.stdout.buffer)

@@ -16,9 +16,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
+    from funrecipe.data.texts import stream_durations
     from funrecipe.files import write_json
     from funrecipe.score.compare import compare_segments
-    from funrecipe.score.read import stream_durations
     from funrecipe.score.segments import VadErrors, read_segments, require_results, score_recordings
 
     durations_s = dict(stream_durations(args.reco2dur)) if args.reco2dur else {}

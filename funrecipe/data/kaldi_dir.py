@@ -9,8 +9,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from funrecipe.data.list_file import Problem, read_unique_lines
+from funrecipe.data.list_file import Problem
 from funrecipe.data.lists import Lists, Recordings
+from funrecipe.data.texts import read_texts
 from funrecipe.data.utterances import (
     Utterance,
     fix_hint,
@@ -77,19 +78,6 @@ def read_scp(path: str | Path, *, allow_pipes: bool = False) -> tuple[Utterance,
         problems.append(Problem("no usable utterance", str(path)))
     raise_for_errors_in(problems, Path(path), "fix the lines, or remove them")
     return recordings
-
-
-def read_texts(path: str | Path) -> dict[str, str]:
-    """``id text`` lines of one file, in file order; a text may be empty.
-
-    Raises:
-        DataError: the file cannot be read, or it has errors; all are listed.
-    """
-    path = Path(path)
-    problems: list[Problem] = []
-    texts = read_unique_lines(path, problems).values
-    raise_for_errors_in(problems, path, "fix the lines")
-    return texts
 
 
 def check_data_dir(data_dir: str | Path, *, allow_pipes: bool = False) -> DataDir:

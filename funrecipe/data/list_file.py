@@ -17,9 +17,8 @@ from funrecipe.errors import DataError
 from funrecipe.files import special_file
 
 BLANKS = " \t"
+BLANK_LINE = "blank line"  # a problem
 CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")  # all but the tab
-# The form of nearly every line: an id, one space, a value that neither begins nor ends with a space.
-PLAIN_LINE = re.compile(r"([^ /\x00-\x1f\x7f]+) ([^ \x00-\x1f\x7f](?:[^\x00-\x1f\x7f]*[^ \x00-\x1f\x7f])?)\n?")
 
 
 @dataclass(frozen=True)
@@ -141,20 +140,29 @@ def _repetition(first: ListLine, line: ListLine, path: Path) -> Problem:
     return Problem(what, f"{path}:{line.number}", is_error=not same)
 
 
-def usable_lines(path: Path, problems: list[Problem]) -> Iterator[ListLine]:
-    """See ``read_unique_lines``; problems of the whole file are appended after its last line."""
-    odd: dict[str, list[int]] = {}
+def refuse_special(path: Path) -> None:
+    """Raises DataError for a list of a data directory that is a pipe or a device: reading it may never end."""
     if what := special_file(path):
         raise DataError(f"the list is {what}, not a file", where=str(path), hint="write it to a file")
+
+
+def usable_lines(path: Path, problems: list[Problem]) -> Iterator[ListLine]:
+    """See ``read_unique_lines``; problems of the whole file are appended after its last line."""
     try:
         with open(path, "rb") as file:
-            for number, raw in enumerate(file, 1):
-                if number == 1:
-                    raw = _without_mark(raw, path, odd)
-                if (line := _parse_line(number, raw, path, odd, problems)) is not None:
-                    yield line
+            yield from usable_lines_in(file, path, problems)
     except OSError as error:
         raise DataError(f"cannot read the list: {error.strerror}", where=str(path)) from None
+
+
+def usable_lines_in(file: Iterable[bytes], path: Path, problems: list[Problem]) -> Iterator[ListLine]:
+    """The same of an open file; ``path`` is what problems call it."""
+    odd: dict[str, list[int]] = {}
+    for number, raw in enumerate(file, 1):
+        if number == 1:
+            raw = _without_mark(raw, path, odd)
+        if (line := _parse_line(number, raw, path, odd, problems)) is not None:
+            yield line
     for what, numbers in odd.items():
         more = f" ({len(numbers)} lines)" if len(numbers) > 1 else ""
         problems.append(Problem(what + more, f"{path}:{numbers[0]}", is_error=False))
@@ -174,21 +182,21 @@ def _parse_line(
     number: int, raw: bytes, path: Path, odd: dict[str, list[int]], problems: list[Problem]
 ) -> ListLine | None:
     try:
-        text = raw.decode("utf-8")
+        text = raw.removesuffix(b"\n").decode("utf-8")
     except UnicodeDecodeError as error:
         if raw.endswith((b"\r\n", b"\r")):
             odd.setdefault("line end is CRLF", []).append(number)
         problems.append(Problem(f"not UTF-8 (byte {error.start + 1} of the line)", f"{path}:{number}"))
         return None
-    if (plain := PLAIN_LINE.fullmatch(text)) and (key := plain[1]).isprintable() and ".." not in key:
-        return ListLine(number, key, plain[2])
-    text = text.removesuffix("\n")
+    key, _, value = text.partition(" ")
+    if _is_plain(text, key, value):
+        return ListLine(number, key, value)
     if text.endswith("\r"):
         text = text[:-1]
         odd.setdefault("line end is CRLF", []).append(number)
     body = text.strip(BLANKS)
     if not body:
-        odd.setdefault("blank line", []).append(number)
+        odd.setdefault(BLANK_LINE, []).append(number)
         return None
     if text[0] in BLANKS:
         odd.setdefault("spaces before the id", []).append(number)
@@ -197,6 +205,13 @@ def _parse_line(
         return line
     problems.append(Problem(fault, f"{path}:{number}"))
     return None
+
+
+def _is_plain(text: str, key: str, value: str) -> bool:
+    """Whether a line is as nearly all are: an id, one space, a value without spaces at its ends, nothing invisible."""
+    if not key or not value or value[0] == " " or value[-1] == " ":
+        return False
+    return text.isprintable() and "/" not in key and ".." not in key
 
 
 def _split_key(body: str) -> tuple[str, str]:

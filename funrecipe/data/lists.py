@@ -7,7 +7,14 @@ from pathlib import Path
 from typing import Any
 
 from funrecipe.data.in_order import look_over, sort_rows
-from funrecipe.data.list_file import ListLine, Problem, unique_in_order, usable_lines, warning_of_order
+from funrecipe.data.list_file import (
+    ListLine,
+    Problem,
+    refuse_special,
+    unique_in_order,
+    usable_lines,
+    warning_of_order,
+)
 from funrecipe.data.utterances import (
     Utterance,
     fix_hint,
@@ -130,6 +137,7 @@ class _List:
 
     def lines(self) -> Iterator[ListLine]:
         """In byte order of their ids."""
+        refuse_special(self.path)
         lines: Iterator[ListLine] = usable_lines(self.path, self.of_lines)
         if self._is_in_order is None:
             self.look_over()

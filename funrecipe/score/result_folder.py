@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from funrecipe.data.texts import read_texts, stream_texts
 from funrecipe.errors import DataError, list_problems
 from funrecipe.files import atomic_write, sha256_of
-from funrecipe.score.read import read_texts, stream_texts
 from funrecipe.score.scoring import cover
 from funrecipe.score.stream import sum_coverages, text_parts
 

@@ -10,8 +10,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from funrecipe.data.texts import read_texts
 from funrecipe.errors import DataError, IncompleteRunError
-from funrecipe.score.read import read_texts
 from funrecipe.score.rttm import read_rttm
 
 MISS_WEIGHT = 0.75
@@ -134,7 +134,7 @@ def read_segments(path: Path | str) -> dict[str, list[tuple[int, int]]]:
         turns = read_rttm(path)
         return {key: [(round(1000 * t.start_s), round(1000 * t.end_s)) for t in ts] for key, ts in turns.items()}
     segments: dict[str, list[tuple[int, int]]] = {}
-    for key, value in read_texts(str(path)).items():
+    for key, value in read_texts(path, may_be_pipe=True).items():
         try:
             segments[key] = [(int(start), int(end)) for start, end in json.loads(value or "[]")]
         except (ValueError, TypeError):

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Generic, TypeVar
 
-from funrecipe.score.read import stream_durations, stream_texts
+from funrecipe.data.texts import stream_durations, stream_texts
 
 Value = TypeVar("Value", str, float)
 

@@ -6,11 +6,11 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
+from funrecipe.data.texts import stream_texts
 from funrecipe.files import atomic_write, write_json
 from funrecipe.score.align import total_errors
 from funrecipe.score.export import json_lines, trn_lines
 from funrecipe.score.options import ScoreOptions
-from funrecipe.score.read import stream_texts
 from funrecipe.score.scoring import (
     Coverage,
     check_coverage,

@@ -16,10 +16,10 @@ from pathlib import Path
 
 from funrecipe import __version__
 from funrecipe.data.in_order import look_over
+from funrecipe.data.texts import read_texts, stream_texts, texts_as_listed
 from funrecipe.errors import FunrecipeError
 from funrecipe.files import atomic_write, write_json, write_text
 from funrecipe.score.options import ScoreOptions
-from funrecipe.score.read import read_texts, stream_texts, texts_as_listed
 from funrecipe.score.scoring import score_part, score_some
 from funrecipe.score.speechio import Totals, details, evaluate_part, results_json, results_txt, statistics, sum_totals
 from funrecipe.score.stream import ScoreSum, text_parts
@@ -74,7 +74,7 @@ def score_speechio(options: ScoreOptions) -> list[str]:
 def _score(ref: str, hyp: str, profile: Profile, out_dir: Path) -> tuple[Totals, ScoreSum, ScoreSum]:
     """Write ``ref.txt`` and ``DETAILS.txt``; what the published tool counts, and what is counted under the strict
     protocol with the same normalization and with the correct one."""
-    held = None if Path(ref).is_file() else read_texts(ref)  # a pipe can be read only once
+    held = None if Path(ref).is_file() else read_texts(ref, may_be_pipe=True)  # a pipe can be read only once
     is_in_order = held is None and look_over(ref)[0]
     normalization = f"{profile.name} {profile.version}"
     normalized = partial(

@@ -7,7 +7,7 @@ from functools import partial
 from itertools import islice
 from pathlib import Path
 
-from funrecipe.score.read import stream_texts
+from funrecipe.data.texts import stream_texts
 from funrecipe.score.scoring import CHUNK, Coverage, Edits, Scoring, check_coverage, score_part
 
 Texts = dict[str, str]

@@ -11,9 +11,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from funrecipe.data.texts import read_texts
 from funrecipe.errors import DataError, IncompleteRunError
 from funrecipe.score.align import TokenEncoder, align_tokens, edit_ops
-from funrecipe.score.read import read_texts
 from funrecipe.score.rttm import TimedToken, read_ctm
 
 

@@ -12,10 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from funrecipe.cli import main
+from funrecipe.data.texts import read_texts
 from funrecipe.errors import DataError, IncompleteRunError, WriteError
 from funrecipe.files import write_text
 from funrecipe.score.hotwords import hotword_scores
-from funrecipe.score.read import read_texts
 from funrecipe.score.scoring import Edits, score_texts
 
 REPO = Path(__file__).resolve().parents[2]
@@ -183,9 +183,8 @@ def test_not_utf8_names_the_line(tmp_path):
 
 def test_a_zero_byte_is_no_text(tmp_path):
     (tmp_path / "hyp").write_bytes(b"a x\nb " + "好".encode("utf-16-le") + b"\0\n")
-    with pytest.raises(DataError, match=r"zero byte") as error:
+    with pytest.raises(DataError, match="hyp:2: control character in the line of 'b'"):
         read_texts(tmp_path / "hyp")
-    assert error.value.where.endswith("hyp:2")
 
 
 def test_links_are_written_through_never_replaced(tmp_path):

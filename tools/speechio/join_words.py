@@ -11,8 +11,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
+from funrecipe.data.texts import read_texts  # noqa: E402
 from funrecipe.files import write_text  # noqa: E402
-from funrecipe.score.read import read_texts  # noqa: E402
 from funrecipe.score.tokenize import CJK  # noqa: E402
 
 BLANK_BESIDE_CJK = re.compile(rf"(?<=[{CJK}])\s+|\s+(?=[{CJK}])")

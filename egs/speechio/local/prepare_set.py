@@ -16,9 +16,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[3]))
 
 from funrecipe.data.durations import duration_s  # noqa: E402
 from funrecipe.data.kaldi_dir import Utterance  # noqa: E402
+from funrecipe.data.texts import read_texts  # noqa: E402
 from funrecipe.errors import DataError, FunrecipeError  # noqa: E402
 from funrecipe.files import write_text  # noqa: E402
-from funrecipe.score.read import read_texts  # noqa: E402
 
 
 @dataclass(frozen=True)
