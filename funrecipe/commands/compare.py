@@ -33,13 +33,13 @@ def run(args: argparse.Namespace) -> None:
 def _score(args: argparse.Namespace, path: str) -> Scoring:
     from funrecipe.data.texts import stream_texts
     from funrecipe.score.result_folder import ResultFolder
-    from funrecipe.score.scoring import score_normalized
+    from funrecipe.score.scoring import normalize_both, score_texts
 
-    if args.ref:
-        refs, hyps = (dict(stream_texts(side)) for side in (args.ref, path))
-    else:
-        refs, hyps = ResultFolder.open(path).texts()
-    return score_normalized(refs, hyps, profile_name=args.profile, unit=args.tokens, missing_policy="strict")
+    refs, hyps = (
+        (dict(stream_texts(args.ref)), dict(stream_texts(path))) if args.ref else ResultFolder.open(path).texts()
+    )
+    *texts, normalization = normalize_both(refs, hyps, args.profile)
+    return score_texts(*texts, unit=args.tokens, normalization=normalization)
 
 
 def _print(first_name: str, second_name: str, result: dict) -> None:

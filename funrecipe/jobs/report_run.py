@@ -13,7 +13,7 @@ from funrecipe.jobs.run_record import read_run_record
 from funrecipe.jobs.shards import ShardEntry
 from funrecipe.score.report import Audio, RunFacts, render_html, render_markdown
 from funrecipe.score.result_folder import ResultFolder
-from funrecipe.score.scoring import score_normalized
+from funrecipe.score.scoring import normalize_both, score_texts
 from funrecipe.score.side_information import SideStream
 from funrecipe.score.summary import analysis_json, summary_json
 
@@ -46,13 +46,13 @@ def report_run(
     folder = ResultFolder.open(result_dir)
     record = read_run_record(folder.output_dir, digest)
     protocol = folder.summary().get("protocol", {})
-    refs, hyps = folder.texts()
-    scoring = score_normalized(
-        refs,
-        hyps,
-        profile_name=(protocol.get("normalization") or "").split(" ")[0] or None,
+    profile_name = (protocol.get("normalization") or "").split(" ")[0] or None
+    *texts, normalization = normalize_both(*folder.texts(), profile_name)
+    scoring = score_texts(
+        *texts,
         unit=protocol.get("tokens", "mixed"),
         missing_policy=protocol.get("missing", "strict"),
+        normalization=normalization,
     )
     data_dir = data_dir or record.data_dir
     side = SideStream(data_dir, durations_s=record.durations_s, hotwords=read_hotwords(hotwords)).of(scoring.ids)

@@ -14,7 +14,10 @@ import numpy as np
 from funrecipe.errors import DataError, IncompleteRunError, list_problems
 from funrecipe.score.align import TokenEncoder, count_edits, edit_ops
 from funrecipe.score.tokenize import tokenize
+from funrecipe.text.normalize import get_profile
 
+Counts = tuple[int, int, int, int]  # correct, substituted, inserted and deleted tokens
+NOT_KNOWN = (-1, -1, -1, -1)
 CHUNK = 20_000
 """Utterances whose tokens of another unit are held at once."""
 
@@ -291,20 +294,28 @@ def score_texts(
         DataError: nothing to score.
         IncompleteRunError: a hypothesis is missing under ``error``.
     """
-    scoring = score_some(refs, hyps, unit, missing_policy, lower_case, normalization)
+    scoring = score_part(
+        refs, hyps, unit=unit, missing_policy=missing_policy, lower_case=lower_case, normalization=normalization
+    )
     check_coverage(scoring.coverage, missing_policy)
     return scoring
 
 
-def score_some(
+def score_part(
     refs: Mapping[str, str],
     hyps: Mapping[str, str],
+    *,
     unit: str,
     missing_policy: str,
     lower_case: bool = True,
     normalization: str | None = None,
+    known: Mapping[tuple[str, str], Counts] | None = None,
 ) -> Scoring:
-    """As ``score_texts``, for some of the utterances, of which none may be scored."""
+    """As ``score_texts``, for a part of the utterances, of which none may be scored.
+
+    Args:
+        known: counts of encoded pairs that have been aligned before.
+    """
     ids, coverage = cover(refs, hyps, missing_policy)
     ref_texts = [refs[i] for i in ids]
     hyp_texts = [hyps.get(i, "") for i in ids]
@@ -319,7 +330,7 @@ def score_some(
         refs=ref_tokens,
         hyps=hyp_tokens,
         encoded=encoded,
-        counts=count_edits(*encoded),
+        counts=_count_unknown(*encoded, known) if known else count_edits(*encoded),
         coverage=coverage,
         unit=unit,
         missing_policy=missing_policy,
@@ -328,23 +339,25 @@ def score_some(
     )
 
 
-def score_normalized(
-    refs: Mapping[str, str], hyps: Mapping[str, str], *, profile_name: str | None, unit: str, missing_policy: str
-) -> Scoring:
-    """Score after a named normalization profile (None: the texts as they are). Raises as ``score_texts``."""
-    scoring = score_part(refs, hyps, profile_name=profile_name, unit=unit, missing_policy=missing_policy)
-    check_coverage(scoring.coverage, missing_policy)
-    return scoring
+def _count_unknown(refs: Sequence[str], hyps: Sequence[str], known: Mapping[tuple[str, str], Counts]) -> np.ndarray:
+    """As ``count_edits``; only what is not known is aligned."""
+    counts = [known.get(pair, NOT_KNOWN) for pair in zip(refs, hyps)]
+    rows = np.array(counts, dtype=np.int64).reshape(-1, 4)
+    unknown = np.flatnonzero(rows[:, 0] < 0)
+    rows[unknown] = count_edits(*([side[n] for n in unknown.tolist()] for side in (refs, hyps)))
+    return rows
 
 
-def score_part(
-    refs: Mapping[str, str], hyps: Mapping[str, str], *, profile_name: str | None, unit: str, missing_policy: str
-) -> Scoring:
-    """As ``score_normalized``, for a part of the utterances; it need not hold one that is scored."""
+def normalize_both(
+    refs: Mapping[str, str], hyps: Mapping[str, str], profile_name: str | None
+) -> tuple[Mapping[str, str], Mapping[str, str], str | None]:
+    """The texts after a normalization profile, and its name and version; as they are where it is None.
+
+    Raises:
+        UsageError: no profile has that name.
+    """
     if profile_name is None:
-        return score_some(refs, hyps, unit, missing_policy)
-    from funrecipe.text.normalize import get_profile
-
+        return refs, hyps, None
     profile = get_profile(profile_name)
-    refs, hyps = ({i: profile.normalize(text).strip() for i, text in texts.items()} for texts in (refs, hyps))
-    return score_some(refs, hyps, unit, missing_policy, normalization=f"{profile.name} {profile.version}")
+    refs, hyps = ({i: text.strip() for i, text in side.items()} for side in profile.normalize_all(refs, hyps))
+    return refs, hyps, profile.label

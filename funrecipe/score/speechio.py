@@ -14,10 +14,9 @@ from functools import lru_cache
 
 from funrecipe.errors import DataError
 from funrecipe.score.align import align_tokens, edit_ops
-from funrecipe.score.scoring import Edits, tokenize_and_encode
+from funrecipe.score.scoring import Counts, Edits, tokenize_and_encode
 
 UNIT_OF_TOKENIZER = {"whitespace": "word", "char": "char"}
-LETTERS = (b"C", b"S", b"I", b"D")
 CACHED = 1 << 16
 
 
@@ -54,12 +53,18 @@ class Totals:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Utterances that the published tool would score, in its order, with their alignments."""
+    """Utterances that the published tool would score, in its order, with their alignments.
+
+    Attributes:
+        known: the counts of each pair of texts, encoded as in a ``Scoring``.
+    """
 
     ids: Sequence[str]
     refs: Sequence[Sequence[str]]
     hyps: Sequence[Sequence[str]]
     ops: Sequence[bytes]
+    known: Mapping[tuple[str, str], Counts]
+    counts: Sequence[Counts]
     totals: Totals
 
 
@@ -107,18 +112,18 @@ def evaluate_part(refs: Mapping[str, str], hyps: Mapping[str, str], tokenizer: s
         [refs[i] for i in ids], [hyps[i] for i in ids], UNIT_OF_TOKENIZER[tokenizer]
     )
     ops = edit_ops(*encoded)
-    letters = b"".join(ops)
+    counts = [(one.count(b"C"), one.count(b"S"), one.count(b"I"), one.count(b"D")) for one in ops]
     totals = Totals(
-        edits=Edits(*(letters.count(letter) for letter in LETTERS)),
+        edits=Edits(*map(sum, zip(*counts))),
         num_eval_utts=len(ids),
-        num_utts_with_error=sum(one.count(b"C") != len(one) for one in ops),
+        num_utts_with_error=sum(row[0] != len(one) for row, one in zip(counts, ops)),
         num_ref_utts=len(refs),
         num_hyp_utts=len(hyps),
         hyp_without_ref=sorted(hyps.keys() - refs.keys()),
         hyp_with_blank_ref=sorted(hyps.keys() & blank),
         ref_without_hyp=sorted(refs.keys() - hyps.keys() - blank),
     )
-    return Evaluation(ids, ref_tokens, hyp_tokens, ops, totals)
+    return Evaluation(ids, ref_tokens, hyp_tokens, ops, dict(zip(zip(*encoded), counts)), counts, totals)
 
 
 def results_json(totals: Totals) -> dict[str, int | float]:
@@ -157,9 +162,9 @@ def details_txt(evaluation: Evaluation) -> Iterator[str]:
 
 def details(evaluation: Evaluation) -> Iterator[str]:
     """What DETAILS.txt has of each of these utterances."""
-    for utterance_id, ref, hyp, ops in zip(evaluation.ids, evaluation.refs, evaluation.hyps, evaluation.ops):
-        counts = _counts_text(*(ops.count(letter) for letter in LETTERS))
-        yield f'{{"uid":{utterance_id}, {counts}{aligned_rows(ref, hyp, ops)}'
+    utterances = zip(evaluation.ids, evaluation.refs, evaluation.hyps, evaluation.ops, evaluation.counts)
+    for utterance_id, ref, hyp, ops, counts in utterances:
+        yield f'{{"uid":{utterance_id}, {_counts_text(*counts)}{aligned_rows(ref, hyp, ops)}'
 
 
 @lru_cache(maxsize=CACHED)  # many utterances share their counts

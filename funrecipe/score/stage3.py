@@ -20,7 +20,7 @@ from funrecipe.data.texts import read_texts, stream_texts, texts_as_listed
 from funrecipe.errors import FunrecipeError
 from funrecipe.files import atomic_write, write_json, write_text
 from funrecipe.score.options import ScoreOptions
-from funrecipe.score.scoring import score_part, score_some
+from funrecipe.score.scoring import score_part
 from funrecipe.score.speechio import Totals, details, evaluate_part, results_json, results_txt, statistics, sum_totals
 from funrecipe.score.stream import ScoreSum, text_parts
 from funrecipe.score.summary import summary_json
@@ -76,37 +76,32 @@ def _score(ref: str, hyp: str, profile: Profile, out_dir: Path) -> tuple[Totals,
     protocol with the same normalization and with the correct one."""
     held = None if Path(ref).is_file() else read_texts(ref, may_be_pipe=True)  # a pipe can be read only once
     is_in_order = held is None and look_over(ref)[0]
-    normalization = f"{profile.name} {profile.version}"
-    normalized = partial(
-        score_some, unit="char", missing_policy="strict", lower_case=False, normalization=normalization
-    )
-    correct = partial(score_part, profile_name="strict", unit="char", missing_policy="strict")
-    strict, strict_texts, parts = ScoreSum(normalized({}, {})), ScoreSum(correct({}, {})), list[Totals]()
+    score = partial(score_part, unit="char", missing_policy="strict")
+    normalized = partial(score, lower_case=False, normalization=profile.label)
+    strict = get_profile("strict")
+    correct = partial(score, normalization=strict.label)
+    sum_normalized, sum_correct, parts = ScoreSum(normalized({}, {})), ScoreSum(correct({}, {})), list[Totals]()
     with ExitStack() as stack:
         ref_txt, details_txt = (stack.enter_context(atomic_write(out_dir / n)) for n in ("ref.txt", "DETAILS.txt"))
         all_refs = stream_texts(ref) if held is None else sorted(held.items())
         for ref_texts, hyp_texts in text_parts(all_refs, stream_texts(hyp)):
-            refs, hyps = _normalize(profile, ref_texts), _normalize(profile, hyp_texts)
-            strict.add(normalized(refs, hyps))
-            strict_texts.add(correct(ref_texts, hyp_texts))
+            refs, hyps = profile.normalize_all(ref_texts, hyp_texts)
             kept_refs = _kept(profile, refs)
             evaluation = evaluate_part(kept_refs, {i: text for i, text in hyps.items() if text}, "char")
+            sum_normalized.add(normalized(refs, hyps, known=evaluation.known))
+            sum_correct.add(correct(*strict.normalize_all(ref_texts, hyp_texts), known=evaluation.known))
             parts.append(evaluation.totals)
             details_txt.writelines(details(evaluation))
             if is_in_order:
                 ref_txt.writelines(_ref_lines(kept_refs))
-        strict.finish()
-        strict_texts.finish()
+        sum_normalized.finish()
+        sum_correct.finish()
         totals = sum_totals(parts)
         details_txt.write(statistics(totals))
         if not is_in_order:
             for key, text in texts_as_listed(ref) if held is None else held.items():
-                ref_txt.writelines(_ref_lines(_kept(profile, _normalize(profile, {key: text}))))
-    return totals, strict, strict_texts
-
-
-def _normalize(profile: Profile, texts: Mapping[str, str]) -> dict[str, str]:
-    return {i: profile.normalize(text) if text else "" for i, text in texts.items()}
+                ref_txt.writelines(_ref_lines(_kept(profile, {key: profile.normalize(text)})))
+    return totals, sum_normalized, sum_correct
 
 
 def _kept(profile: Profile, refs: dict[str, str]) -> dict[str, str]:

@@ -8,7 +8,7 @@ from itertools import islice
 from pathlib import Path
 
 from funrecipe.data.texts import stream_texts
-from funrecipe.score.scoring import CHUNK, Coverage, Edits, Scoring, check_coverage, score_part
+from funrecipe.score.scoring import CHUNK, Coverage, Edits, Scoring, check_coverage, normalize_both, score_part
 
 Texts = dict[str, str]
 
@@ -34,7 +34,7 @@ class ScoreSum:
         self._coverages.append(part.coverage)
 
     def finish(self) -> None:
-        """After the last part. Raises ``DataError`` or ``IncompleteRunError`` as ``score_normalized``."""
+        """After the last part. Raises ``DataError`` or ``IncompleteRunError`` as ``score_texts``."""
         self.coverage = sum_coverages(self._coverages)
         check_coverage(self.coverage, self.missing_policy)
 
@@ -45,17 +45,22 @@ class ScoreStream(ScoreSum):
     def __init__(
         self, ref: Path | str, hyp: Path | str, *, profile_name: str | None, unit: str, missing_policy: str
     ) -> None:
-        self._score = partial(score_part, profile_name=profile_name, unit=unit, missing_policy=missing_policy)
-        super().__init__(self._score({}, {}))
+        self._profile_name = profile_name
+        self._score = partial(score_part, unit=unit, missing_policy=missing_policy)
+        super().__init__(self._part({}, {}))
         self._parts = text_parts(stream_texts(ref), stream_texts(hyp))
 
     def __iter__(self) -> Iterator[Scoring]:
         """Raises after the last part, as ``finish``."""
         for refs, hyps in self._parts:
-            scoring = self._score(refs, hyps)
+            scoring = self._part(refs, hyps)
             self.add(scoring)
             yield scoring
         self.finish()
+
+    def _part(self, refs: Texts, hyps: Texts) -> Scoring:
+        *texts, normalization = normalize_both(refs, hyps, self._profile_name)
+        return self._score(*texts, normalization=normalization)
 
 
 def sum_coverages(parts: Sequence[Coverage]) -> Coverage:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import importlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
@@ -29,6 +29,16 @@ class Profile:
     name: str
     version: str
     normalize: Callable[[str], str]
+
+    @property
+    def label(self) -> str:
+        """Name and version, as records give them."""
+        return f"{self.name} {self.version}"
+
+    def normalize_all(self, *sides: Mapping[str, str]) -> list[dict[str, str]]:
+        """Texts by id, of references and of hypotheses, normalized: each text once, since many are in both."""
+        normal = {text: self.normalize(text) for text in {text for side in sides for text in side.values()}}
+        return [{i: normal[text] for i, text in side.items()} for side in sides]
 
 
 def _speechio() -> Callable[[str], str]:
