@@ -17,7 +17,6 @@ setup(
         "numpy",
         "kaldiio",
         "pyyaml",
-        "editdistance",
         "tqdm",
         "soundfile",
         "soxr",

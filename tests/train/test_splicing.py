@@ -79,7 +79,7 @@ def test_the_ctc_path_is_the_best_of_all() -> None:
             for label, run in groupby(best):
                 length = len(list(run))
                 if label:
-                    spans.append((t, t + length - 1))
+                    spans.append((t, t + length))
                 t += length
             assert ctc_spikes(log_probs, tokens) == spans
     assert ctc_spikes(np.zeros((2, 3)), [1, 1]) == []  # the same token twice needs a blank between

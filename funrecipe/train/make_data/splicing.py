@@ -23,6 +23,7 @@ import torch
 
 from funrecipe.audio.io import read_audio
 from funrecipe.data.kaldi_dir import read_data_dir
+from funrecipe.decode.ctc_alignment import align_tokens, token_spans
 from funrecipe.decode.recognizer import load_model
 from funrecipe.errors import DataError, UsageError
 from funrecipe.model_folder import open_model_folder
@@ -109,7 +110,7 @@ class Aligner:
         if self.has_ctc:
             log_probs = self.model.ctc.ctc_lo(encoder_out)[0].log_softmax(-1).double().numpy()
             spikes = ctc_spikes(log_probs, tokens)
-            between = [(last + first + 1) / 2 for (_, last), (first, _) in zip(spikes, spikes[1:])]
+            between = [(end + first) / 2 for (_, end), (first, _) in zip(spikes, spikes[1:])]
             return [int(frame * t) for t in [*between, len(log_probs)]] if spikes else []
         target_lens = torch.tensor([len(tokens) + self.bias])  # an end of sentence may count as a token
         alphas = self.model.predictor(encoder_out, lens, target_lens=target_lens).alphas[0].double().numpy()
@@ -118,34 +119,14 @@ class Aligner:
 
 
 def ctc_spikes(log_probs: np.ndarray, tokens: Sequence[int]) -> list[tuple[int, int]]:
-    """First and last frame of each token on the best CTC path of ``tokens`` (Viterbi); [] if there is none.
+    """First frame of each token on the best CTC path of ``tokens``, and the frame past its last; [] if there is none.
 
     Args:
         log_probs: (T, V), blank is 0.
     """
-    labels = np.zeros(2 * len(tokens) + 1, dtype=np.int64)
-    labels[1::2] = tokens
-    frames, states = len(log_probs), len(labels)
-    may_skip = np.zeros(states, dtype=bool)
-    may_skip[3::2] = labels[3::2] != labels[1:-2:2]
-    best = np.full(states, -np.inf)
-    best[:2] = log_probs[0, labels[:2]]
-    came_from = np.zeros((frames, states), dtype=np.int64)  # how many states back
-    for t in range(1, frames):
-        stay, step, skip = best, np.full(states, -np.inf), np.full(states, -np.inf)
-        step[1:], skip[2:] = best[:-1], best[:-2]
-        options = np.stack([stay, step, np.where(may_skip, skip, -np.inf)])
-        came_from[t] = options.argmax(0)
-        best = options.max(0) + log_probs[t, labels]
-    state = states - 1 if best[-1] >= best[-2] else states - 2
-    if not np.isfinite(best[state]):
+    if len(tokens) + sum(a == b for a, b in zip(tokens, tokens[1:])) > len(log_probs):
         return []
-    spans: dict[int, tuple[int, int]] = {}
-    for t in range(frames - 1, -1, -1):
-        if state % 2:
-            spans[state // 2] = (t, spans.get(state // 2, (t, t))[1])
-        state -= came_from[t, state]
-    return [spans[k] for k in range(len(tokens))]
+    return token_spans(align_tokens(log_probs, tokens, trusts_blank=False))
 
 
 def splice(pool: list[Aligned], sample_rate_hz: int, chooser: random.Random) -> tuple[np.ndarray, str]:
