@@ -92,7 +92,9 @@ def test_texts_shorter_than_a_hot_word_give_none(length: int, wanted: list[tuple
 @pytest.mark.parametrize("length", range(3, 40))
 def test_two_hot_words_do_not_overlap(length: int) -> None:
     for seed in range(20):
-        found = sample_stretches(length, HotwordConf(1.0, 1.0), torch.Generator().manual_seed(seed))
+        found = sample_stretches(
+            length, HotwordConf(sample_rate=1.0, double_rate=1.0), torch.Generator().manual_seed(seed)
+        )
         assert len(found) == (2 if length > 12 else 1)
         assert all(0 <= start < end <= length and 2 <= end - start <= 8 for start, end in found)
         assert found == sorted(found) and (len(found) == 1 or found[0][1] <= found[1][0])
@@ -100,7 +102,7 @@ def test_two_hot_words_do_not_overlap(length: int) -> None:
 
 def test_impossible_lengths_are_refused() -> None:
     with pytest.raises(UsageError, match="min_hw_length is 5, not from 1 to max_hw_length \\(4\\)"):
-        HotwordConf.of({"min_hw_length": 5, "max_hw_length": 4})
+        HotwordConf(min_hw_length=5, max_hw_length=4)
 
 
 def test_a_contextual_model_is_trained_and_its_hot_word_encoder_moves(corpus: Path, tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from torch.nn import functional as F
 from funrecipe.models.special_ids import EOS_ID, SOS_ID
 from funrecipe.models.transducer_loss import transducer_loss
 from funrecipe.train.data.batching import Batch
-from funrecipe.train.objectives.losses import IGNORE_ID, ctc_loss, label_smoothing_loss, token_accuracy
+from funrecipe.train.objectives.losses import IGNORE_ID, append_eos, ctc_loss, label_smoothing_loss, token_accuracy
 from funrecipe.train.objectives.output import (
     LossOutput,
     ObjectiveConf,
@@ -25,10 +25,8 @@ from funrecipe.train.objectives.output import (
 
 def with_sos_eos(text: Tensor, text_lens: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Decoder input (sos first, padded with eos), target (eos last, padded with -1), lengths + 1."""
-    lens = text_lens + 1
     inputs = F.pad(text.masked_fill(text.eq(IGNORE_ID), EOS_ID), (1, 0), value=SOS_ID)
-    targets = F.pad(text, (0, 1), value=IGNORE_ID).scatter(1, text_lens[:, None], EOS_ID)
-    return inputs, targets, lens
+    return inputs, *append_eos(text, text_lens, 1)
 
 
 def ctc_attention_loss(model: nn.Module, batch: Batch, generator: torch.Generator) -> LossOutput:
@@ -36,20 +34,19 @@ def ctc_attention_loss(model: nn.Module, batch: Batch, generator: torch.Generato
     conf = ObjectiveConf.of(model)
     encoder_out, encoder_out_lens = model.encode(batch.feats, batch.feat_lens)
     w = conf.ctc_weight
-    stats: dict[str, Tensor] = {}
+    parts: dict[str, Tensor] = {}
     loss = encoder_out.new_zeros((), dtype=torch.float32)
     if w > 0:
-        loss_ctc = ctc_branch(model.ctc, encoder_out, encoder_out_lens, batch)
-        stats["loss_ctc"] = loss_ctc.detach()
-        loss = loss + w * loss_ctc
+        parts["loss_ctc"] = ctc_branch(model.ctc, encoder_out, encoder_out_lens, batch)
+        loss = loss + w * parts["loss_ctc"]
     if w < 1:
         inputs, targets, lens = with_sos_eos(batch.text, batch.text_lens)
         logits = model.decoder(encoder_out, encoder_out_lens, inputs, lens)
-        loss_att = label_smoothing_loss(logits, targets, conf.lsm_weight, attention_denominator(conf, batch, 1))
-        stats |= {"loss_att": loss_att.detach(), "acc": token_accuracy(logits.detach(), targets)}
-        loss = loss + (1 - w) * loss_att
-    stats["loss"] = loss.detach()
-    return LossOutput(loss, stats, weight_of(conf, batch, 1), {"encoder_out_lens": encoder_out_lens})
+        denominator = attention_denominator(conf, batch, 1)
+        parts["loss_att"] = label_smoothing_loss(logits, targets, conf.lsm_weight, denominator)
+        parts["acc"] = token_accuracy(logits, targets)
+        loss = loss + (1 - w) * parts["loss_att"]
+    return LossOutput(loss, parts, weight_of(conf, batch, 1), {"encoder_out_lens": encoder_out_lens})
 
 
 def rnnt_loss(model: nn.Module, batch: Batch, generator: torch.Generator) -> LossOutput:
@@ -58,27 +55,49 @@ def rnnt_loss(model: nn.Module, batch: Batch, generator: torch.Generator) -> Los
     A unified model adds what its encoder gives under chunk masks: the transducer, the CTC and the attention loss are
     sums over both branches (FunASR ``UnifiedTransducerModel``), the language model's loss uses no encoder.
     """
-    conf = TransducerConf.of(model)
+    conf, utterances = TransducerConf.of(model), utterances_of(batch)
     labels = batch.text.clamp(min=0)
     prediction, _ = model.decoder(F.pad(labels, (1, 0), value=model.blank_id))
     branches, lens = encoder_branches(model, batch, generator)
-    stats: dict[str, Tensor] = {}
+    losses = [
+        transducer_loss(
+            model.joint_network,
+            encoder_out,
+            lens,
+            prediction,
+            labels,
+            batch.text_lens,
+            blank_id=model.blank_id,
+            fastemit_lambda=conf.fastemit_lambda,
+        ).sum()
+        / utterances
+        for encoder_out in branches
+    ]
+    heads = [("loss_transducer", conf.transducer_weight, losses)]
+    if model.ctc_lin is not None:
+        dropped = (F.dropout(x, conf.auxiliary_ctc_dropout_rate, model.training) for x in branches)
+        losses = [ctc_loss(model.ctc_lin(x), lens, batch.text, batch.text_lens, utterances) for x in dropped]
+        heads.append(("aux_ctc_loss", conf.auxiliary_ctc_weight, losses))
+    if model.att_decoder is not None:
+        inputs, targets, input_lens = with_sos_eos(batch.text, batch.text_lens)
+        denominator = attention_denominator(conf, batch, 1)
+        decoded = (model.att_decoder(x, lens, inputs, input_lens) for x in branches)
+        losses = [label_smoothing_loss(logits, targets, conf.lsm_weight, denominator) for logits in decoded]
+        heads.append(("aux_att_loss", conf.auxiliary_att_weight, losses))
+    if model.lm_lin is not None:
+        smoothing = conf.auxiliary_lm_loss_smoothing
+        losses = [label_smoothing_loss(model.lm_lin(prediction[:, :-1]), batch.text, smoothing, utterances)]
+        heads.append(("aux_lm_loss", conf.auxiliary_lm_loss_weight, losses))
+    parts: dict[str, Tensor] = {}
     loss = prediction.new_zeros((), dtype=torch.float32)
-    for name, weight, losses in (
-        ("loss_transducer", conf.transducer_weight, transducer_losses(model, batch, branches, lens, prediction, conf)),
-        ("aux_ctc_loss", conf.auxiliary_ctc_weight, auxiliary_ctc_losses(model, batch, branches, lens, conf)),
-        ("aux_att_loss", conf.auxiliary_att_weight, auxiliary_attention_losses(model, batch, branches, lens, conf)),
-        ("aux_lm_loss", conf.auxiliary_lm_loss_weight, auxiliary_lm_losses(model, batch, prediction, conf)),
-    ):
-        if losses:
-            loss = loss + weight * sum(losses)
-            # FunASR names the whole-utterance transducer alone, and of the other heads the sum.
-            shown = losses[0] if name == "loss_transducer" else sum(losses)
-            stats[name] = shown.detach()
+    for name, weight, losses in heads:
+        total = torch.stack(losses).sum()
+        loss = loss + weight * total
+        # FunASR names the whole-utterance transducer alone, and of the other heads the sum.
+        parts[name] = losses[0] if name == "loss_transducer" else total
         if len(losses) > 1:
-            stats[f"{name}_chunk"] = losses[1].detach()
-    stats["loss"] = loss.detach()
-    return LossOutput(loss, stats, float(len(batch.keys)), {"encoder_out_lens": lens})
+            parts[f"{name}_chunk"] = losses[1]
+    return LossOutput(loss, parts, float(len(batch.keys)), {"encoder_out_lens": lens})
 
 
 @dataclass(frozen=True)
@@ -111,71 +130,8 @@ def drawn_chunk_size(encoder: nn.Module, generator: torch.Generator) -> int:
     return max(1, encoder.default_chunk_size + int(torch.randint(-jitter, jitter + 1, (1,), generator=generator)))
 
 
-def transducer_losses(
-    model: nn.Module, batch: Batch, branches: list[Tensor], lens: Tensor, prediction: Tensor, conf: TransducerConf
-) -> list[Tensor]:
-    """The transducer loss of every branch."""
-    return [
-        transducer_loss(
-            model.joint_network,
-            encoder_out,
-            lens,
-            prediction,
-            batch.text.clamp(min=0),
-            batch.text_lens,
-            blank_id=model.blank_id,
-            fastemit_lambda=conf.fastemit_lambda,
-        ).sum()
-        / utterances_of(batch)
-        for encoder_out in branches
-    ]
-
-
-def auxiliary_ctc_losses(
-    model: nn.Module, batch: Batch, branches: list[Tensor], lens: Tensor, conf: TransducerConf
-) -> list[Tensor]:
-    """CTC over every branch; none where the model has no CTC head."""
-    if model.ctc_lin is None:
-        return []
-    dropout = conf.auxiliary_ctc_dropout_rate
-    return [
-        ctc_loss(
-            model.ctc_lin(F.dropout(encoder_out, dropout, model.training)),
-            lens,
-            batch.text,
-            batch.text_lens,
-            utterances_of(batch),
-        )
-        for encoder_out in branches
-    ]
-
-
-def auxiliary_attention_losses(
-    model: nn.Module, batch: Batch, branches: list[Tensor], lens: Tensor, conf: TransducerConf
-) -> list[Tensor]:
-    """Attention over every branch; none where the model has no attention decoder."""
-    if model.att_decoder is None:
-        return []
-    inputs, targets, input_lens = with_sos_eos(batch.text, batch.text_lens)
-    denominator = attention_denominator(conf, batch, 1)
-    return [
-        label_smoothing_loss(
-            model.att_decoder(encoder_out, lens, inputs, input_lens), targets, conf.lsm_weight, denominator
-        )
-        for encoder_out in branches
-    ]
-
-
-def auxiliary_lm_losses(model: nn.Module, batch: Batch, prediction: Tensor, conf: TransducerConf) -> list[Tensor]:
-    """What the prediction network says of the next token; none where the model has no head for it."""
-    if model.lm_lin is None:
-        return []
-    logits = model.lm_lin(prediction[:, :-1])
-    return [label_smoothing_loss(logits, batch.text, conf.auxiliary_lm_loss_smoothing, utterances_of(batch))]
-
-
 def language_model_loss(model: nn.Module, batch: Batch, generator: torch.Generator) -> LossOutput:
     """Mean negative log-likelihood per token, eos included (FunASR ``LanguageModel``)."""
     nll, lens = model.nll(batch.text.clamp(min=0), batch.text_lens)
     loss = nll.sum() / tokens_of(batch, 1)
-    return LossOutput(loss, {"loss": loss.detach(), "perplexity": loss.detach().exp()}, float(lens.sum()))
+    return LossOutput(loss, {"loss": loss, "perplexity": loss.exp()}, float(lens.sum()))

@@ -11,7 +11,7 @@ from funrecipe.models.cif import CifOutput, CifPredictorV2
 from funrecipe.models.sanm_chunk import ChunkLayout
 from funrecipe.train.data.batching import Batch
 from funrecipe.train.objectives.autoregressive import with_sos_eos
-from funrecipe.train.objectives.losses import label_smoothing_loss, token_accuracy
+from funrecipe.train.objectives.losses import label_smoothing_loss, quantity_loss, token_accuracy
 from funrecipe.train.objectives.output import (
     LossOutput,
     ObjectiveConf,
@@ -60,22 +60,19 @@ def uniasr_loss(model: nn.Module, batch: Batch, generator: torch.Generator) -> L
     """
     conf = UniASRConf.of(model)
     index = shape_index(model.encoder, model.training, generator)
-    stats: dict[str, Tensor] = {}
+    parts: dict[str, Tensor] = {}
     share = conf.loss_weight_model1
     loss = batch.feats.new_zeros((), dtype=torch.float32)
     with torch.set_grad_enabled(torch.is_grad_enabled() and not conf.enable_maas_finetune):
         encoder_out, layout = model.encoder.encode_chunks(batch.feats, batch.feat_lens, index)
         if share > 0:
-            loss1 = one_pass(model, batch, conf, encoder_out, layout, "", stats)
-            stats["loss1"] = loss1.detach()
-            loss = loss + share * loss1
+            parts["loss1"] = one_pass(model, batch, conf, encoder_out, layout, "", parts)
+            loss = loss + share * parts["loss1"]
     if share < 1:
         second, layout2 = second_encoder(model, encoder_out, layout, batch.feats, index, conf)
-        loss2 = one_pass(model, batch, conf, second, layout2, "2", stats)
-        stats["loss2"] = loss2.detach()
-        loss = loss + (1 - share) * loss2
-    stats["loss"] = loss.detach()
-    return LossOutput(loss, stats, weight_of(conf, batch, 1))
+        parts["loss2"] = one_pass(model, batch, conf, second, layout2, "2", parts)
+        loss = loss + (1 - share) * parts["loss2"]
+    return LossOutput(loss, parts, weight_of(conf, batch, 1))
 
 
 def one_pass(
@@ -85,15 +82,15 @@ def one_pass(
     encoder_out: Tensor,
     layout: ChunkLayout,
     suffix: str,
-    stats: dict[str, Tensor],
+    parts: dict[str, Tensor],
 ) -> Tensor:
-    """The loss of one pass; ``suffix`` is empty or 2, in the names of settings, parts and statistics."""
+    """The loss of one pass, whose ``parts`` are noted; ``suffix`` is empty or 2, in the names of settings and parts."""
     w = float(getattr(conf, f"ctc_weight{suffix}"))
     loss = encoder_out.new_zeros((), dtype=torch.float32)
     if w > 0:
         head = getattr(model, f"ctc{suffix}")
         loss_ctc = ctc_branch(head, layout.join(encoder_out), layout.feat_lens, batch)
-        stats[f"loss_ctc{suffix}"] = loss_ctc.detach()
+        parts[f"loss_ctc{suffix}"] = loss_ctc
         loss = loss + w * loss_ctc
     if w < 1:
         inputs, targets, lens = with_sos_eos(batch.text, batch.text_lens)
@@ -102,9 +99,9 @@ def one_pass(
         cif, mask = chunk_cif(encoder_out, layout, predictor, lens)
         logits = decoder(encoder_out, inputs, lens, mask, cif.embeds)
         loss_att = label_smoothing_loss(logits, targets, conf.lsm_weight, denominator)
-        loss_pre = (cif.token_num.float() - lens).abs().sum() / denominator
-        stats[f"loss_att{suffix}"], stats[f"loss_pre{suffix}"] = loss_att.detach(), loss_pre.detach()
-        stats[f"acc{suffix}"] = token_accuracy(logits.detach(), targets)
+        loss_pre = quantity_loss(cif.token_num, lens, denominator)
+        parts[f"loss_att{suffix}"], parts[f"loss_pre{suffix}"] = loss_att, loss_pre
+        parts[f"acc{suffix}"] = token_accuracy(logits, targets)
         loss = loss + (1 - w) * loss_att + float(getattr(conf, f"predictor_weight{suffix}")) * loss_pre
     return loss
 

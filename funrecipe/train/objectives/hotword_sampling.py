@@ -6,19 +6,17 @@ batch, "none of them" at its end).
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, fields
-from typing import Any
+from dataclasses import dataclass
 
 import torch
 
 from funrecipe.errors import UsageError
 from funrecipe.train.data.batching import Batch
-from funrecipe.train.option_rules import loss_setting
+from funrecipe.train.objectives.output import ObjectiveConf
 
 
 @dataclass(frozen=True)
-class HotwordConf:
+class HotwordConf(ObjectiveConf):
     """Keys of ``model_conf``, with the defaults of FunASR's data loader.
 
     Attributes:
@@ -32,16 +30,11 @@ class HotwordConf:
     min_hw_length: int = 2
     max_hw_length: int = 8
 
-    @classmethod
-    def of(cls, model_conf: Mapping[str, Any]) -> HotwordConf:
-        """Raises UsageError for a value of another type, or lengths that no stretch can have."""
-        given = [f for f in fields(cls) if model_conf.get(f.name) is not None]
-        conf = cls(**{f.name: loss_setting(f.name, model_conf[f.name], type(f.default)) for f in given})
-        if not 1 <= conf.min_hw_length <= conf.max_hw_length:
+    def __post_init__(self) -> None:
+        if not 1 <= self.min_hw_length <= self.max_hw_length:
             raise UsageError(
-                f"model_conf: min_hw_length is {conf.min_hw_length}, not from 1 to max_hw_length ({conf.max_hw_length})"
+                f"model_conf: min_hw_length is {self.min_hw_length}, not from 1 to max_hw_length ({self.max_hw_length})"
             )
-        return conf
 
 
 def sample_stretches(length: int, conf: HotwordConf, generator: torch.Generator) -> list[tuple[int, int]]:

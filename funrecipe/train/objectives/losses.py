@@ -6,6 +6,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from funrecipe.models.special_ids import EOS_ID
+
 IGNORE_ID = -1
 
 
@@ -37,6 +39,11 @@ def label_smoothing_loss(logits: Tensor, targets: Tensor, smoothing: float, deno
     return (cross + entropy.to(cross)).sum() / denominator
 
 
+def quantity_loss(token_num: Tensor, target_lens: Tensor, denominator: float) -> Tensor:
+    """Sum of |predicted - wanted| number of tokens, divided by ``denominator``."""
+    return (token_num.float() - target_lens.to(token_num.device)).abs().sum() / denominator
+
+
 def token_accuracy(logits: Tensor, targets: Tensor) -> Tensor:
     """The share of expected positions whose arg-max is the target, a scalar; 0 where none is expected."""
     wanted = targets.ne(IGNORE_ID)
@@ -61,3 +68,11 @@ def ctc_loss(
     flat = targets[targets.ne(IGNORE_ID)]
     total = F.ctc_loss(log_probs, flat, logit_lens, target_lens, blank=0, reduction="sum", zero_infinity=True)
     return total / denominator
+
+
+def append_eos(text: Tensor, text_lens: Tensor, bias: int) -> tuple[Tensor, Tensor]:
+    """With ``bias`` 1, end of sentence after every target, so that CIF learns to fire once more for it."""
+    if bias == 0:
+        return text, text_lens
+    longer = F.pad(text, (0, 1), value=IGNORE_ID)
+    return longer.scatter(1, text_lens[:, None], EOS_ID), text_lens + 1

@@ -24,7 +24,7 @@ class LossOutput:
 
     Attributes:
         loss: the scalar to differentiate.
-        parts: detached scalars by FunASR's names (loss_att, loss_pre, acc, ...), on the device of the model.
+        parts: scalars by FunASR's names (loss_att, loss_pre, acc, ..., loss), on the device of the model, detached.
         weight: how much this batch counts in a mean over batches: its tokens if the loss is length-normalized, else its
             utterances.
         extras: tensors for checks only.
@@ -35,10 +35,15 @@ class LossOutput:
     weight: float
     extras: dict[str, Tensor] = field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        named = dict(self.parts)
+        named.setdefault("loss", self.loss)
+        self.parts = {name: part.detach() for name, part in named.items()}
+
     @cached_property
     def stats(self) -> dict[str, float]:
         """``parts`` as numbers, in a single copy from the device: a copy for each would stall the loop."""
-        values = torch.stack([part.double() for part in self.parts.values()]).tolist() if self.parts else []
+        values = torch.stack([part.double() for part in self.parts.values()]).tolist()
         return dict(zip(self.parts, values, strict=True))
 
 

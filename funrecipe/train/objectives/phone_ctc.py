@@ -89,8 +89,8 @@ def add_phone_loss(output: LossOutput, head: PhoneCtc, batch: Batch, weight: flo
     encoder_out_lens = output.extras.get("encoder_out_lens", batch.feat_lens)
     loss_phone = head.loss(batch, encoder_out_lens)
     loss = output.loss + weight * loss_phone
-    stats = {**output.parts, "loss_phone": loss_phone.detach(), "loss": loss.detach()}
-    return LossOutput(loss, stats, output.weight, output.extras)
+    parts = {**output.parts, "loss_phone": loss_phone, "loss": loss}
+    return LossOutput(loss, parts, output.weight, output.extras)
 
 
 def is_auxiliary(name: str) -> bool:

@@ -39,8 +39,8 @@ def punctuation_loss(model: nn.Module, batch: Batch, generator: torch.Generator)
     weights = mark_weights(model, logits)
     nll = F.cross_entropy(logits.flatten(0, 1), targets.flatten(), weights, ignore_index=IGNORE_ID, reduction="sum")
     loss = nll / tokens_of(batch)
-    stats = {"loss": loss.detach(), "acc": token_accuracy(logits.detach(), targets)}
-    return LossOutput(loss, stats, float(batch.token_count))
+    parts = {"loss": loss, "acc": token_accuracy(logits, targets)}
+    return LossOutput(loss, parts, float(batch.token_count))
 
 
 def known_words(model: nn.Module, batch: Batch, generator: torch.Generator) -> Tensor:

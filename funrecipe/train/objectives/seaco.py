@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from funrecipe.train.data.batching import Batch
 from funrecipe.train.objectives.hotword_sampling import HotwordConf, sample_hotwords
-from funrecipe.train.objectives.losses import IGNORE_ID, label_smoothing_loss, token_accuracy
+from funrecipe.train.objectives.losses import IGNORE_ID, append_eos, label_smoothing_loss, token_accuracy
 from funrecipe.train.objectives.output import (
     LossOutput,
     ObjectiveConf,
@@ -18,7 +18,7 @@ from funrecipe.train.objectives.output import (
     tokens_of,
     utterances_of,
 )
-from funrecipe.train.objectives.paraformer import append_eos, glance
+from funrecipe.train.objectives.paraformer import glance
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class SeacoConf(ObjectiveConf):
 
 def seaco_loss(model: nn.Module, batch: Batch, generator: torch.Generator) -> LossOutput:
     """The loss with hotwords sampled from the batch's own texts, as for contextual models."""
-    words = sample_hotwords(batch, HotwordConf.of(model.model_conf), generator)
+    words = sample_hotwords(batch, HotwordConf.of(model), generator)
     return loss_with_hotwords(model, batch, words, hotword_labels(batch.text, words, model.no_bias_id), generator)
 
 
@@ -62,21 +62,18 @@ def loss_with_hotwords(
     biased = model.bias_logits(embeds, hidden, text_lens, context)[:, : labels.size(1)]
     denominator = tokens_of(batch) if conf.seaco_length_normalized_loss else utterances_of(batch)
     loss = label_smoothing_loss(biased, labels, conf.seaco_lsm_weight, denominator)
-    stats = {"loss_seaco": loss.detach(), "acc": token_accuracy(biased.detach(), labels)}
+    parts = {"loss_seaco": loss, "acc": token_accuracy(biased, labels)}
     if conf.train_decoder:
         logits = model.decoder.output_layer(hidden)
-        stats["acc"] = token_accuracy(logits.detach(), text)
+        parts["acc"] = token_accuracy(logits, text)
         if conf.sampling_ratio > 0:
-            embeds = glance(model, embeds, logits.detach(), text, text_lens, conf.sampling_ratio, generator)
+            embeds = glance(model, embeds, logits, text, text_lens, conf.sampling_ratio, generator)
             logits = model.decoder(encoder_out, lens, embeds, text_lens)
-        loss_att = label_smoothing_loss(
-            logits, text, conf.lsm_weight, attention_denominator(conf, batch, conf.predictor_bias)
-        )
-        stats["loss_att"] = loss_att.detach()
-        loss = loss + conf.seaco_weight * loss_att
-    stats["loss"] = loss.detach()
+        denominator = attention_denominator(conf, batch, conf.predictor_bias)
+        parts["loss_att"] = label_smoothing_loss(logits, text, conf.lsm_weight, denominator)
+        loss = loss + conf.seaco_weight * parts["loss_att"]
     weight = float(batch.token_count + conf.predictor_bias * len(batch.keys))
-    return LossOutput(loss, stats, weight, {"encoder_out_lens": lens})
+    return LossOutput(loss, parts, weight, {"encoder_out_lens": lens})
 
 
 def hotword_labels(text: Tensor, words: Sequence[Sequence[int]], no_bias_id: int) -> Tensor:

@@ -34,17 +34,10 @@ def sense_voice_loss(model: nn.Module, batch: Batch, generator: torch.Generator)
     told = logits[:, :QUERIES]
     denominator = QUERIES * utterances if conf.length_normalized_loss else utterances
     loss_rich = label_smoothing_loss(told, batch.labels, conf.lsm_weight, denominator)
-    loss = loss_ctc + loss_rich
-    acc_rich = token_accuracy(told.detach(), batch.labels)
-    stats = {
-        "loss_ctc": loss_ctc.detach(),
-        "loss_rich": loss_rich.detach(),
-        "acc_rich": acc_rich,
-        "loss": loss.detach(),
-    }
+    parts = {"loss_ctc": loss_ctc, "loss_rich": loss_rich, "acc_rich": token_accuracy(told, batch.labels)}
     weight = batch.token_count + (QUERIES + 1) * len(batch.keys) if conf.length_normalized_loss else len(batch.keys)
     extras = {"language_rows": language_rows, "encoder_out_lens": lens}
-    return LossOutput(loss, stats, float(weight), extras)
+    return LossOutput(loss_ctc + loss_rich, parts, float(weight), extras)
 
 
 def query_rows(model: nn.Module, labels: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:

@@ -23,5 +23,5 @@ def vad_loss(model: nn.Module, batch: Batch, generator: torch.Generator) -> Loss
     classes = [logits[..., chosen].float().logsumexp(dim=-1) for chosen in (is_silence, ~is_silence)]
     two = torch.stack(classes, dim=-1)
     loss = label_smoothing_loss(two, batch.text, 0.0, tokens_of(batch))
-    stats = {"loss": loss.detach(), "acc": token_accuracy(two.detach(), batch.text)}
-    return LossOutput(loss, stats, float(batch.token_count))
+    parts = {"loss": loss, "acc": token_accuracy(two, batch.text)}
+    return LossOutput(loss, parts, float(batch.token_count))
