@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import random
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, TypeVar
@@ -11,8 +10,6 @@ from typing import Any, TypeVar
 import numpy as np
 import torch
 from torch import Tensor
-
-from funrecipe.errors import UsageError
 
 Item = TypeVar("Item")
 
@@ -132,72 +129,21 @@ def collate(examples: Sequence[Example]) -> Batch:
 
 
 def group_under_budget(
-    items: Iterable[Item], cost_of: Callable[[Item], float], budget: float, *, by_count: bool = False, min_size: int = 1
+    items: Iterable[Item], cost_of: Callable[[Item], float], budget: float, *, min_size: int = 1
 ) -> Iterator[list[Item]]:
     """Cut a (length-sorted) stream into groups whose padded cost, longest x count, stays within ``budget``.
 
-    ``by_count`` makes the budget a number of items. A group never has fewer than ``min_size`` items (one per rank)
-    unless the stream ends, so one very long item may exceed the budget.
+    A group never has fewer than ``min_size`` items (one per rank) unless the stream ends, so one very long item may
+    exceed the budget.
     """
     group: list[Item] = []
     longest = 0.0
     for item in items:
-        cost = 1.0 if by_count else cost_of(item)
-        full = (len(group) + 1) * (1.0 if by_count else max(longest, cost)) > budget
-        if full and len(group) >= min_size:
+        cost = cost_of(item)
+        if len(group) >= min_size and (len(group) + 1) * max(longest, cost) > budget:
             yield group
             group, longest = [], 0.0
         group.append(item)
         longest = max(longest, cost)
     if group:
         yield group
-
-
-class LengthSortedSampler:
-    """The batches of an epoch as lists of indices: similar lengths together, in an order shuffled by (seed, epoch).
-
-    Equal lengths are shuffled too, so that the same utterances do not meet in every epoch. Every rank computes the same
-    global batches and takes every ``world_size``-th item of each, so no utterance is seen twice and none is left out.
-    """
-
-    def __init__(
-        self,
-        costs: Sequence[float],
-        batch_bins: float,
-        *,
-        by_count: bool = False,
-        seed: int = 0,
-        shuffle: bool = True,
-        rank: int = 0,
-        world_size: int = 1,
-    ) -> None:
-        if not costs:
-            raise UsageError("no utterances to batch")
-        self.costs, self.batch_bins, self.by_count = list(costs), batch_bins, by_count
-        self.seed, self.shuffle, self.rank, self.world_size = seed, shuffle, rank, world_size
-
-    def global_batches(self, epoch: int) -> list[list[int]]:
-        order = list(range(len(self.costs)))
-        chooser = random.Random(f"{self.seed}-{epoch}")
-        if self.shuffle:
-            # Lengths blurred by up to 5 %: other neighbors in every epoch, hardly more padding.
-            blurred = [cost * (1 + 0.05 * chooser.random()) for cost in self.costs]
-            order.sort(key=blurred.__getitem__)
-        else:
-            order.sort(key=self.costs.__getitem__)
-        batches = list(
-            group_under_budget(
-                order,
-                self.costs.__getitem__,
-                self.batch_bins * self.world_size,
-                by_count=self.by_count,
-                min_size=self.world_size,
-            )
-        )
-        if self.shuffle:
-            chooser.shuffle(batches)
-        return batches
-
-    def batches(self, epoch: int) -> list[list[int]]:
-        """This rank's part of every global batch; empty if the last batch has fewer items than there are ranks."""
-        return [batch[self.rank :: self.world_size] for batch in self.global_batches(epoch)]

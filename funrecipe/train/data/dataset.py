@@ -22,7 +22,7 @@ from torch import Tensor
 
 from funrecipe.coprocess import Coprocess
 from funrecipe.errors import DataError
-from funrecipe.train.data.batching import Batch, Example, collate
+from funrecipe.train.data.batching import Batch, Example, collate, group_under_budget
 
 PROCESS = "funrecipe.train.data.feature_process"
 
@@ -78,11 +78,10 @@ def frame_labels(speech_ms: Sequence[tuple[float, float]], duration_ms: float, f
 
 @dataclass(frozen=True)
 class ItemLimits:
-    """What is kept: durations and token counts strictly between these (FunASR, large: 100-15000 ms, 0-200)."""
+    """What is kept: durations strictly between these, texts with fewer tokens (FunASR, large: 100-15000 ms, 200)."""
 
     min_ms: float = 100.0
     max_ms: float = 30000.0
-    min_tokens: int = 0
     max_tokens: int = 200
     ms_per_token: float = 60.0  # one encoder frame: each token needs at least one
     blank_id: int | None = None  # where <unk> is also CTC's blank, no text may hold it
@@ -94,8 +93,8 @@ class ItemLimits:
             return f"audio not longer than {self.min_ms:g} ms"
         if duration_ms >= self.max_ms:
             return f"audio not shorter than {self.max_ms:g} ms"
-        if tokens <= self.min_tokens:
-            return "empty text" if tokens == 0 else f"text not longer than {self.min_tokens} tokens"
+        if not tokens:
+            return "empty text"
         if tokens >= self.max_tokens:
             return f"text not shorter than {self.max_tokens} tokens"
         if tokens * self.ms_per_token > duration_ms:
@@ -235,10 +234,39 @@ class BatchLoader:
 
 @dataclass
 class SmallPlan:
-    """Batches of a list that is in memory, through a :class:`~funrecipe.train.data.batching.LengthSortedSampler`."""
+    """Batches of a list that is in memory: similar lengths together, in an order shuffled by (seed, pass).
+
+    Equal lengths are shuffled too, so that the same utterances do not meet in every epoch. Every rank computes the same
+    global batches and takes every ``world_size``-th item of each, so no utterance is seen twice and none is left out.
+
+    Attributes:
+        costs: what each utterance counts against ``budget``.
+        passes: how often the list is gone through in one epoch, each time in another order.
+    """
 
     utterances: Sequence[TrainItem]
-    index_batches: Callable[[int], list[list[int]]]
+    costs: Sequence[float]
+    budget: float
+    seed: int = 0
+    shuffle: bool = True
+    passes: int = 1
+    rank: int = 0
+    world_size: int = 1
 
     def batches(self, epoch: int) -> list[list[TrainItem]]:
-        return [[self.utterances[i] for i in batch] for batch in self.index_batches(epoch)]
+        """This rank's part of every global batch; empty if the last batch has fewer items than there are ranks."""
+        passes = range(epoch * self.passes, (epoch + 1) * self.passes)
+        together = [batch for number in passes for batch in self.global_batches(number)]
+        return [[self.utterances[i] for i in batch[self.rank :: self.world_size]] for batch in together]
+
+    def global_batches(self, number: int) -> list[list[int]]:
+        """The batches of one pass of all ranks, by numbers of utterances."""
+        chooser = random.Random(f"{self.seed}-{number}")
+        # Lengths blurred by up to 5 %: other neighbors in every epoch, hardly more padding.
+        sizes = [cost * (1 + 0.05 * chooser.random()) for cost in self.costs] if self.shuffle else self.costs
+        order = sorted(range(len(sizes)), key=sizes.__getitem__)
+        budget = self.budget * self.world_size
+        batches = list(group_under_budget(order, self.costs.__getitem__, budget, min_size=self.world_size))
+        if self.shuffle:
+            chooser.shuffle(batches)
+        return batches

@@ -21,6 +21,7 @@ import tarfile
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -335,7 +336,6 @@ class StreamedPlan:
     world_size: int = 1
     frame_shift_ms: float = 10.0
     sample_rate_hz: int = 16000
-    by_count: bool = False
     passes: int = 1
     phones_of: Callable[[Sequence[int]], tuple[int, ...]] | None = None
     label: Label | None = None
@@ -350,9 +350,8 @@ class StreamedPlan:
     def one_pass(self, epoch: int) -> Iterator[list[TrainItem]]:
         chooser = random.Random(f"{self.seed}-{epoch}-{self.rank}")
         items = shuffled(self.items(epoch), self.shuffle_size, chooser)
-        for group in in_groups(items, max(1, self.sort_size)):
-            group.sort(key=self.cost_of)
-            batches = list(group_under_budget(group, self.cost_of, self.budget, by_count=self.by_count))
+        while group := sorted(islice(items, max(1, self.sort_size)), key=self.cost_of):
+            batches = list(group_under_budget(group, self.cost_of, self.budget))
             chooser.shuffle(batches)
             yield from batches
         self.report()
@@ -413,14 +412,3 @@ def shuffled(items: Iterable[TrainItem], size: int, chooser: random.Random) -> I
         yield item
     chooser.shuffle(buffer)
     yield from buffer
-
-
-def in_groups(items: Iterable[TrainItem], size: int) -> Iterator[list[TrainItem]]:
-    group: list[TrainItem] = []
-    for item in items:
-        group.append(item)
-        if len(group) == size:
-            yield group
-            group = []
-    if group:
-        yield group

@@ -15,7 +15,6 @@ from funrecipe.audio.io import read_audio
 from funrecipe.data.kaldi_dir import read_texts, resolve_audio
 from funrecipe.errors import DataError, UsageError, unknown_name
 from funrecipe.model_folder import ModelFolder
-from funrecipe.train.data.batching import LengthSortedSampler
 from funrecipe.train.data.dataset import BatchBuilder, BatchLoader, BatchPlan, ItemLimits, SmallPlan, TrainItem
 from funrecipe.train.data.featurizer import Featurizer
 from funrecipe.train.data.large import Shard, StreamedPlan, read_shard_list
@@ -87,15 +86,10 @@ def small_plan(
 ) -> SmallPlan:
     """Batches of a list in memory; an epoch has ``passes`` passes over it."""
     costs = [cost_of(item, options.unit, folder) for item in items]
-    sampler = LengthSortedSampler(
-        costs, options.batch_bins, by_count=options.unit == "utterances", seed=options.seed, shuffle=shuffle,
-        rank=ranks.rank, world_size=ranks.world_size,
+    return SmallPlan(
+        items, costs, options.batch_bins, seed=options.seed, shuffle=shuffle, passes=passes, rank=ranks.rank,
+        world_size=ranks.world_size,
     )  # fmt: skip
-
-    def index_batches(epoch: int) -> list[list[int]]:
-        return [batch for k in range(passes) for batch in sampler.batches(epoch * passes + k)]
-
-    return SmallPlan(items, index_batches)
 
 
 def large_plan(
@@ -112,7 +106,7 @@ def large_plan(
     shuffle = conf.get("shuffle_conf") or {}
     return StreamedPlan(
         shards_of(train_dir, options), tokenize, limits, lambda item: cost_of(item, options.unit, folder),
-        options.batch_bins, by_count=options.unit == "utterances",
+        options.batch_bins,
         shuffle_size=int(shuffle.get("shuffle_size", 2048)) if conf.get("shuffle", True) else 0,
         sort_size=int(shuffle.get("sort_size", 500)), seed=options.seed, rank=ranks.rank, world_size=ranks.world_size,
         frame_shift_ms=folder.frame_shift_ms, sample_rate_hz=folder.sample_rate_hz, passes=options.passes_per_epoch,

@@ -82,7 +82,7 @@ def inspect_data(start: ModelFolder, options: TrainOptions, ranks: Ranks) -> Pre
         wait_for_all(ranks)
     folder, tokenizer = start, tokenizer_of(start)
     blank_id = BLANK_ID if start.tokens[:1] == (UNKNOWN,) else None
-    limits = ItemLimits(options.min_ms, options.max_ms, 0, options.max_tokens, start.encoder_frame_ms, blank_id)
+    limits = ItemLimits(options.min_ms, options.max_ms, options.max_tokens, start.encoder_frame_ms, blank_id)
     if options.extend_vocab and start.bpe_model is not None:
         raise UsageError(
             "extend_vocab: the vocabulary belongs to a SentencePiece model, which cannot be extended",
