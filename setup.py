@@ -13,7 +13,7 @@ setup(
         "funrecipe": ["py.typed", *(f"**/*.{end}" for end in ("html", "j2", "txt", "tsv", "yaml", "css", "js"))],
     },
     install_requires=[
-        "torch>=2.2",
+        "torch>=2.5",
         "numpy",
         "kaldiio",
         "pyyaml",

@@ -25,6 +25,16 @@ def is_mark(character: str) -> bool:
     return unicodedata.category(character)[0] in "PSCZ"
 
 
+def without_outer_marks(word: str) -> tuple[int, int]:
+    """Where ``word`` begins and ends without the marks around it; the same place if it has nothing else."""
+    start, end = 0, len(word)
+    while start < end and is_mark(word[start]):
+        start += 1
+    while end > start and is_mark(word[end - 1]):
+        end -= 1
+    return start, end
+
+
 def is_unspaced(character: str) -> bool:
     """Whether a character belongs to a script without spaces between words (Han, kana)."""
     return _IS_UNSPACED.match(character) is not None

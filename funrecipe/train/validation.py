@@ -14,6 +14,7 @@ from funrecipe.train.data.dataset import BatchLoader
 from funrecipe.train.distributed import Ranks, agree_on_names, sum_over_ranks
 from funrecipe.train.measures import Measure
 from funrecipe.train.objectives.output import LossOutput
+from funrecipe.train.progress_log import Mean
 
 Loss = Callable[[nn.Module, Batch, torch.Generator], LossOutput]
 
@@ -41,7 +42,7 @@ class Evaluator:
     def __call__(self, model: nn.Module) -> dict[str, float]:
         """Raises DataError when the model has diverged."""
         model.eval()
-        sums: dict[str, list[float]] = {}
+        means = Mean()
         counts = [0.0] * (self.measure.size if self.measure else 0)
         for batch in self.batches():
             output = self.loss(model, batch, torch.Generator().manual_seed(0))
@@ -50,15 +51,12 @@ class Evaluator:
                     f"the validation loss is not finite ({', '.join(batch.keys[:3])}): training has diverged",
                     hint="use a lower --lr, a scheduler with warm-up, or a lower --grad_clip, in another output_dir",
                 )
-            for name, value in output.stats.items():
-                pair = sums.setdefault(name, [0.0, 0.0])
-                pair[0] += value * output.weight
-                pair[1] += output.weight
+            means.add(output.stats, output.weight)
             rows = [i for i, key in enumerate(batch.keys) if self.decoded_keys is None or key in self.decoded_keys]
             if self.measure is not None and rows:
                 counts = [a + b for a, b in zip(counts, self.measure.count(model, batch, rows), strict=True)]
         model.train()
-        return self.combine(sums, counts)
+        return self.combine(means, counts)
 
     @torch.no_grad()
     def names_of_losses(self, model: nn.Module) -> list[str]:
@@ -76,10 +74,11 @@ class Evaluator:
             if batch is not None:
                 yield batch.to(self.device)
 
-    def combine(self, sums: dict[str, list[float]], counts: list[float]) -> dict[str, float]:
+    def combine(self, means: Mean, counts: list[float]) -> dict[str, float]:
         """Means over all ranks."""
-        names = agree_on_names(sorted(sums), self.ranks, self.device)
-        flat = [x for name in names for x in sums.get(name, (0.0, 0.0))] + counts
-        total = sum_over_ranks(flat, self.ranks, self.device)
-        values = {name: total[2 * i] / total[2 * i + 1] for i, name in enumerate(names) if total[2 * i + 1]}
-        return values | (self.measure.values(total[2 * len(names) :]) if self.measure else {})
+        names = agree_on_names(sorted(means.sums), self.ranks, self.device)
+        both = [values.get(name, 0.0) for values in (means.sums, means.weights) for name in names]
+        total = sum_over_ranks([*both, *counts], self.ranks, self.device)
+        sums, weights, rest = total[: len(names)], total[len(names) : 2 * len(names)], total[2 * len(names) :]
+        values = {name: value / weight for name, value, weight in zip(names, sums, weights) if weight}
+        return values | (self.measure.values(rest) if self.measure else {})

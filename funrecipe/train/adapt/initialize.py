@@ -12,9 +12,9 @@ from torch import Tensor, nn
 
 from funrecipe.checkpoint import load_state_dict
 from funrecipe.errors import DataError, UsageError, count, did_you_mean, list_problems
+from funrecipe.text.tokenizer import UNKNOWN
 
 log = logging.getLogger(__name__)
-UNKNOWN = "<unk>"
 
 
 def load_init_param(model: nn.Module, spec: str, *, ignore_mismatch: bool) -> list[str]:
@@ -127,14 +127,11 @@ def extend_state(
     for name, value in state.items():
         if value.dim() and name in target and value.shape[0] == old_size and target[name].shape[0] == new_size:
             fresh = target[name]
-            grown = (
-                value.mean(dim=0) + 0.1 * (fresh - fresh.mean(dim=0))
-                if value.dim() > 1
-                else value.min().expand(new_size)
-            )
-            grown = grown.clone().to(value.dtype)
-            grown[rows] = value
-            extended[name] = grown
+            if value.dim() > 1:
+                grown = value.mean(dim=0) + 0.1 * (fresh - fresh.mean(dim=0))
+            else:
+                grown = value.min().repeat(new_size)
+            extended[name] = grown.to(value.dtype).index_copy(0, rows, value)
         else:
             extended[name] = value
     return extended

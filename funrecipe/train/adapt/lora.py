@@ -23,9 +23,7 @@ class LoraLinear(nn.Linear):
     def __init__(self, base: nn.Linear, rank: int, alpha: float) -> None:
         super().__init__(base.in_features, base.out_features, base.bias is not None, device="meta")
         self.weight, self.bias = base.weight, base.bias
-        for parameter in (self.weight, self.bias):
-            if parameter is not None:
-                parameter.requires_grad_(False)
+        self.requires_grad_(False)
         self.scale = alpha / rank
         self.lora_a = nn.Parameter(torch.empty(rank, base.in_features, device=base.weight.device))
         self.lora_b = nn.Parameter(torch.zeros(base.out_features, rank, device=base.weight.device))
@@ -44,22 +42,16 @@ def inject(model: nn.Module, targets: Sequence[str], rank: int, alpha: float) ->
     Raises:
         UsageError: no layer has such a name.
     """
-    chosen = [
-        name
-        for name, module in model.named_modules()
-        if isinstance(module, nn.Linear) and name.split(".")[-1] in targets
-    ]
+    linear = [name for name, module in model.named_modules() if isinstance(module, nn.Linear)]
+    chosen = [name for name in linear if name.split(".")[-1] in targets]
     if not chosen:
-        named = sorted({name.split(".")[-1] for name, module in model.named_modules() if isinstance(module, nn.Linear)})
+        named = sorted({name.split(".")[-1] for name in linear})
         raise UsageError(
             f"lora_targets: no linear layer is called {', '.join(targets)}", hint=f"this model has {', '.join(named)}"
         )
-    for parameter in model.parameters():
-        parameter.requires_grad_(False)
+    model.requires_grad_(False)
     for name in chosen:
-        parent_name, _, last = name.rpartition(".")
-        parent = model.get_submodule(parent_name)
-        setattr(parent, last, LoraLinear(getattr(parent, last), rank, alpha))
+        model.set_submodule(name, LoraLinear(model.get_submodule(name), rank, alpha))
     return chosen
 
 

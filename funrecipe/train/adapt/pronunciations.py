@@ -99,7 +99,5 @@ def share_pronunciations(model: nn.Module, tokens: Sequence[str]) -> list[str]:
     if not names:
         raise UsageError("share_pronunciations: no output layer over the vocabulary is trained")
     for name in names:
-        parent_name, _, last = name.rpartition(".")
-        parent = model.get_submodule(parent_name)
-        setattr(parent, last, SharedOutput(getattr(parent, last), table, count))
+        model.set_submodule(name, SharedOutput(model.get_submodule(name), table, count))
     return names

@@ -16,7 +16,7 @@ from funrecipe.model_folder import ModelFolder
 from funrecipe.punctuation.render import COMMA, NO_MARK, PERIOD, mark_names
 from funrecipe.punctuation.words import splitter_of
 from funrecipe.score.punctuation import MARKS, cut_at_marks
-from funrecipe.text.units import is_mark
+from funrecipe.text.units import without_outer_marks
 from funrecipe.train.data.folders import list_in
 from funrecipe.train.data.identity import set_fingerprint
 from funrecipe.train.data.small import Inspection
@@ -65,12 +65,7 @@ class MarkedTextReader:
         """``word`` without marks around it, unless the model knows it with them."""
         if word in self.word_ids:
             return word
-        start, end = 0, len(word)
-        while start < end and is_mark(word[start]):
-            start += 1
-        while end > start and is_mark(word[end - 1]):
-            end -= 1
-        return word[start:end]
+        return word[slice(*without_outer_marks(word))]
 
     def encode(self, words: list[str], marks: list[str]) -> tuple[tuple[int, ...], tuple[int, ...]]:
         return tuple(map(self.word_id, words)), tuple(map(self.mark_id, marks))

@@ -17,6 +17,7 @@ from funrecipe.text.units import (
     is_mark,
     space_token,
     split_characters,
+    without_outer_marks,
 )
 
 Split = Callable[[str], list[str]]
@@ -62,11 +63,7 @@ def _detach_marks(word: str, tokenizer: Tokenizer) -> list[str]:
     """``(hello,`` → ``( hello ,``: split off marks at the ends of a word, unless the vocabulary has it with them."""
     if word in tokenizer.ids or word.lower() in tokenizer.ids or word.lower() in tokenizer.seg_dict:
         return [word]
-    start, end = 0, len(word)
-    while start < end and is_mark(word[start]):
-        start += 1
-    while end > start and is_mark(word[end - 1]):
-        end -= 1
+    start, end = without_outer_marks(word)
     return [*word[:start], *([word[start:end]] if end > start else []), *word[end:]]
 
 

@@ -19,7 +19,7 @@ from funrecipe.errors import DataError, count, list_problems
 from funrecipe.families import find_family
 from funrecipe.model_folder import ModelFolder
 from funrecipe.text.rich import EMOTIONS, EVENTS, ITN, LANGUAGES, OTHER_EVENTS, UNKNOWN_EMOTION
-from funrecipe.train.data.references import is_mark
+from funrecipe.text.units import is_mark
 from funrecipe.train.objectives.losses import IGNORE_ID
 
 log = logging.getLogger(__name__)
