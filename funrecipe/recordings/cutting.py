@@ -1,11 +1,10 @@
 """Long audio -> pieces that a recognizer takes at once, cut by loudness; how long they may be and how they overlap.
 
 Attention grows with the square of the length, and models were trained on utterances of a few seconds. So audio longer
-than a limit is cut. :func:`cut` has a whole waveform: it cuts in pauses and leaves out what is as quiet as the
-background for longer than a pause. :class:`QuietCutter` reads a recording in blocks and keeps everything. Where
-somebody speaks on past the limit, both cut at the lowest energy with an overlap, which
-:mod:`funrecipe.recordings.joining` takes out of the texts again. Where it is cut depends on the audio and the limit
-alone. The segments of a VAD are in :mod:`funrecipe.recordings.vad_pieces`.
+than a limit is cut in pauses, and what is as quiet as the background for longer than a pause is left out: :func:`cut`
+has a whole waveform, :class:`QuietCutter` reads a recording in blocks. Where somebody speaks on past the limit, both
+cut at the lowest energy with an overlap, which :mod:`funrecipe.recordings.joining` takes out of the texts again. Where
+it is cut depends on the audio and the limit alone. The segments of a VAD are in :mod:`funrecipe.recordings.vad_pieces`.
 """
 
 from __future__ import annotations
@@ -23,7 +22,7 @@ MIN_MAX_PIECE_S = 4.0  # of recordings that are cut as they are read
 NEVER_S = 1e6  # longer than any recording
 FRAME_MS = 10
 SMOOTHING_MS = 200
-FLOOR = 1e-10  # mean square of digital silence, so that it has a logarithm
+FLOOR_DB = -100.0  # the level of digital silence, so that it has a logarithm
 BLOCK_S = 30  # audio whose levels are compared
 SPEECH_PERCENTILE, NOISE_PERCENTILE = 90, 5
 LOUD_PERCENTILE, LOUD_RANGE_DB = 95, 20.0  # what is this far below that level of the recording is not speech
@@ -34,6 +33,7 @@ MARGIN_MS = 150  # background kept at either end of a piece,
 SILENCE_DB = -75.0  # but not digital silence, in which models trained on room noise hear words
 SHORTEST_PIECE_S = 1.0  # shorter ones are taken together with a neighbor
 LONGEST_PAUSE_INSIDE_S = 1.0
+SETTLED_MS = 2000  # what is so long before the end of what was read is judged as it will be later
 MAX_OVERLAP_S = 4.0  # and no more than a quarter of a piece
 
 
@@ -73,7 +73,11 @@ class Cutter(Protocol):
 
 
 class QuietCutter:
-    """Pieces of at most ``max_piece_s``, cut where it is quietest in their second half."""
+    """Pieces of at most ``max_piece_s``, cut as :func:`cut` does but while the recording is read.
+
+    How loud speech is, is known from what was read so far. A recording that is no longer than a piece is one, unless
+    it is digital silence.
+    """
 
     def __init__(self, sample_rate_hz: int, max_piece_s: float = DEFAULT_MAX_PIECE_S) -> None:
         if not max_piece_s >= MIN_MAX_PIECE_S:
@@ -84,37 +88,66 @@ class QuietCutter:
         self.max_samples = self._limit * self._frame
 
     def cut(self, blocks: Iterable[np.ndarray]) -> Iterator[Piece]:
-        """See :class:`Cutter`."""
-        held = np.zeros(0, np.float32)
-        start, cut = 0, None  # of ``held`` in the recording; of the last cut
-        for block in blocks:
+        """See :class:`Cutter`. Holds a piece and ``BLOCK_S``."""
+        window = self.max_samples + BLOCK_S * self.rate_hz
+        held, start, overlap, loud_db = np.zeros(0, np.float32), 0, 0, -np.inf
+        for block, is_final in with_end(blocks):
             held = np.concatenate((held, block))
-            while len(held) > self.max_samples:
-                lowest = _quietest(levels(held[: self.max_samples], self._frame), 0, self._limit, self._half)
-                yield self._piece(held[: (lowest + self._half) * self._frame], start, cut)
-                cut = start + lowest * self._frame
-                kept_from = (lowest - self._half) * self._frame
-                start, held = start + kept_from, held[kept_from:]
-        if len(held):
-            yield self._piece(held, start, cut)
+            while len(held) > window or (is_final and len(held)):
+                levels_db = levels(held[:window], self._frame)
+                loud_db = max(loud_db, _loudness(levels_db))
+                if not start and len(held) <= self.max_samples:
+                    utterances = [(0, len(levels_db))] if levels_db.max() > FLOOR_DB else []
+                else:
+                    utterances = _utterances(levels_db, self._limit, loud_db, overlap)
+                settled = len(levels_db) - (0 if len(held) <= window else SETTLED_MS // FRAME_MS)
+                parts, kept_from, next_overlap = self._settle(levels_db, utterances, settled, overlap)
+                for part in parts:
+                    yield self._piece(held, start, part)
+                held, start, overlap = held[kept_from * self._frame :], start + kept_from * self._frame, next_overlap
 
-    def _piece(self, samples: np.ndarray, start: int, cut: int | None) -> Piece:
+    def _settle(
+        self, levels_db: np.ndarray, utterances: list[tuple[int, int]], settled: int, overlap: int
+    ) -> tuple[list[Part], int, int]:
+        """Parts, in frames, that nothing after ``settled`` changes; the frame to go on from, and the overlap there."""
+        done = [(first, end) for first, end in utterances if end <= settled]
+        kept_from = utterances[len(done)][0] if len(done) < len(utterances) else settled
+        if done or kept_from:
+            cut_on = (_cut_on(levels_db, *span, self._limit, self._half, 0 if span[0] else overlap) for span in done)
+            return [Part(*part) for parts in cut_on for part in parts], kept_from, 0
+        lowest = _quietest(levels_db, 0, self._limit, self._half)
+        return [Part(0, lowest + self._half, overlap)], lowest - self._half, 2 * self._half
+
+    def _piece(self, held: np.ndarray, start: int, part: Part) -> Piece:
+        """``part``, in frames, of samples that begin at ``start``."""
+
         def ms(sample: int) -> int:
             return round(1000 * sample / self.rate_hz)
 
-        return Piece(ms(start), ms(start + len(samples)), samples, ms(start), None if cut is None else ms(cut))
+        samples = held[part.start * self._frame : part.end * self._frame].copy()
+        first = start + part.start * self._frame
+        cut_ms = ms(first + self._half * self._frame) if part.overlap else None
+        return Piece(ms(first), ms(first + len(samples)), samples, ms(first), cut_ms)
 
     def cut_piece(self, piece: Piece) -> Iterator[Piece]:
-        """A piece that is too long, cut into several; any other, unchanged."""
+        """A piece that is too long, cut into several without leaving anything out; any other, unchanged."""
         if len(piece.samples) <= self.max_samples:
             yield piece
             return
-        offset_ms = piece.heard_from_ms
-        for part in self.cut([piece.samples]):
+        offset_ms, levels_db = piece.heard_from_ms, levels(piece.samples, self._frame)
+        for start, end, overlap in _cut_on(levels_db, 0, len(levels_db), self._limit, self._half):
+            part = self._piece(piece.samples, 0, Part(start, end, overlap))
             start_ms = max(piece.start_ms, offset_ms + part.start_ms)
             end_ms = min(piece.end_ms, offset_ms + part.end_ms)
             cut_ms = None if part.cut_ms is None else offset_ms + part.cut_ms
             yield Piece(start_ms, end_ms, part.samples, offset_ms + part.heard_from_ms, cut_ms)
+
+
+def with_end(blocks: Iterable[np.ndarray]) -> Iterator[tuple[np.ndarray, bool]]:
+    """Each block, and at the end an empty one that says so."""
+    for block in blocks:
+        yield block, False
+    yield np.zeros(0, np.float32), True
 
 
 def cut(waveform: np.ndarray, sample_rate_hz: int, max_piece_s: float) -> list[Part]:
@@ -131,7 +164,7 @@ def cut(waveform: np.ndarray, sample_rate_hz: int, max_piece_s: float) -> list[P
     limit, half = _limits(max_piece_s, sample_rate_hz)
     return [
         Part(start * frame, min(samples, end * frame), overlap * frame)
-        for first, last in _utterances(levels_db, limit)
+        for first, last in _utterances(levels_db, limit, _loudness(levels_db))
         for start, end, overlap in _cut_on(levels_db, first, last, limit, half)
     ]
 
@@ -149,21 +182,24 @@ def levels(waveform: np.ndarray, frame: int) -> np.ndarray:
         power[whole] = float(np.mean(waveform[whole * frame :].astype(np.float64) ** 2))
     width = SMOOTHING_MS // FRAME_MS
     sums = np.concatenate([[0.0], np.cumsum(np.pad(power, (width // 2, width - width // 2 - 1), mode="edge"))])
-    return 10 * np.log10(np.maximum((sums[width:] - sums[:-width]) / width, FLOOR))
+    return 10 * np.log10(np.maximum((sums[width:] - sums[:-width]) / width, 10 ** (FLOOR_DB / 10)))
 
 
-def background(levels_db: np.ndarray) -> np.ndarray:
-    """Which frames (F,) are as quiet as the background, block by block."""
-    loud = np.percentile(levels_db, LOUD_PERCENTILE)
+def _loudness(levels_db: np.ndarray) -> float:
+    return float(np.percentile(levels_db, LOUD_PERCENTILE))
+
+
+def background(levels_db: np.ndarray, loud_db: float) -> np.ndarray:
+    """Which frames (F,) are as quiet as the background, block by block; ``loud_db``: how loud the recording gets."""
     block = BLOCK_S * 1000 // FRAME_MS
-    quiet = (levels_db <= SILENCE_DB) & (loud >= SILENCE_DB + MIN_RANGE_DB)
+    quiet = levels_db <= (SILENCE_DB if loud_db >= SILENCE_DB + MIN_RANGE_DB else FLOOR_DB)
     for first in range(0, len(levels_db), block):
         # The last block may be short: it is judged together with what is before it.
         judged = levels_db[max(0, min(first, len(levels_db) - block)) : first + block]
         audible = judged[judged > SILENCE_DB]
         judged = audible if len(audible) else judged
         noise, speech = np.percentile(judged, [NOISE_PERCENTILE, SPEECH_PERCENTILE])
-        speech = max(speech, loud - LOUD_RANGE_DB)
+        speech = max(speech, loud_db - LOUD_RANGE_DB)
         span = min(speech - noise, MAX_RANGE_DB)
         if span >= MIN_RANGE_DB:
             part = slice(first, first + block)
@@ -171,9 +207,13 @@ def background(levels_db: np.ndarray) -> np.ndarray:
     return quiet
 
 
-def _utterances(levels_db: np.ndarray, limit: int) -> list[tuple[int, int]]:
-    """(first frame, end) of what is between pauses, with margins; short neighbors are taken together."""
-    quiet = background(levels_db)
+def _utterances(levels_db: np.ndarray, limit: int, loud_db: float, begun: int = 0) -> list[tuple[int, int]]:
+    """(first frame, end) of what is between pauses, with margins; short neighbors are taken together.
+
+    begun: frames that an utterance begins with.
+    """
+    quiet = background(levels_db, loud_db)
+    quiet[:begun] = False
     edges = np.flatnonzero(np.diff(np.concatenate([[True], quiet, [True]]).astype(np.int8))).tolist()
     found: list[tuple[int, int]] = []
     for first, end in zip(edges[::2], edges[1::2], strict=True):
@@ -203,12 +243,13 @@ def _run(mask: np.ndarray, longest: int) -> int:
     return int(np.append(mask[:longest], False).argmin())
 
 
-def _cut_on(levels_db: np.ndarray, start: int, end: int, limit: int, half: int) -> Iterator[tuple[int, int, int]]:
+def _cut_on(
+    levels_db: np.ndarray, start: int, end: int, limit: int, half: int, overlap: int = 0
+) -> Iterator[tuple[int, int, int]]:
     """Frames ``start`` to ``end`` as pieces of at most ``limit`` frames: (first, end, overlap with the piece before).
 
     half: frames that two neighbors have in common on either side of the cut.
     """
-    overlap = 0
     while end - start > limit:
         lowest = _quietest(levels_db, start, limit, half)
         yield start, lowest + half, overlap
