@@ -12,9 +12,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("--model", required=True, help="timestamp predictor, BiCif Paraformer or model with a CTC head: folder or id")
     add("--weights", type=Path, help="a checkpoint to use instead of the model's")
-    add("--batch_size", type=int, default=8, help="maximum number of recordings aligned at once (default: %(default)s)")
+    add(
+        "--batch_size",
+        type="positive",
+        default=8,
+        help="maximum number of recordings aligned at once (default: %(default)s)",
+    )
     add("--gpu", choices=("true", "false"), default="true", help="use the GPU if there is one (default: %(default)s)")
-    add("--ncpu", type=int, default=1, help="threads on the CPU (default: %(default)s)")
+    add("--ncpu", type="positive", default=1, help="threads on the CPU (default: %(default)s)")
     add("--allow_pipes", choices=("true", "false"), default="false", help="run commands that wav.scp names")
     add(
         "--max_failed",

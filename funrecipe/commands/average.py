@@ -16,7 +16,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--print_criterion", action="store_true", help="print the first criterion of the run, and nothing else"
     )
     parser.add_argument(
-        "--nbest", type=int, help="number of epochs, or all if there are fewer; default: keep_nbest_models of the run"
+        "--nbest",
+        type="positive",
+        help="number of epochs, or all if there are fewer; default: keep_nbest_models of the run",
     )
 
 

@@ -9,11 +9,11 @@ from pathlib import Path
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--plan", type=Path, required=True, help="plan.json, or the folder that holds it")
     parser.add_argument("--digest", help="refuse any plan but this one")
-    parser.add_argument("--job", type=int, action="append", required=True, help="number of a job; may repeat")
+    parser.add_argument("--job", type="positive", action="append", required=True, help="number of a job; may repeat")
     parser.add_argument(
         "--log_dir", type=Path, help="write log/decode.N.log there, one per job, instead of the terminal"
     )
-    parser.add_argument("--processes", type=int, default=1, help=argparse.SUPPRESS)
+    parser.add_argument("--processes", type="positive", default=1, help=argparse.SUPPRESS)
     parser.add_argument("--report_fd", type=int, help=argparse.SUPPRESS)
 
 

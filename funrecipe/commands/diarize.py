@@ -18,7 +18,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add(
         "--num_speakers",
-        type=int,
+        type="positive",
         help="number of speakers of each recording (default: data_dir/reco2num_spk, else estimated)",
     )
     add("--allow_pipes", choices=("true", "false"), default="false", help="allow commands in wav.scp (none is run)")

@@ -19,7 +19,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add(
         "--num_speakers",
-        type=int,
+        type="positive",
         help="number of speakers of each recording (default: --reco2num_spk, else estimated)",
     )
     add("--reco2num_spk", type=Path, help="lines 'recording number': how many speak in it")

@@ -9,7 +9,7 @@ from pathlib import Path
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--data_dir", type=Path, required=True, help="the training set: a folder with wav.scp and text")
     parser.add_argument("--out", type=Path, required=True, help="tokens.txt to write")
-    parser.add_argument("--min_count", type=int, default=1, help="rarer characters become <unk>")
+    parser.add_argument("--min_count", type="positive", default=1, help="rarer characters become <unk>")
     parser.add_argument(
         "--space",
         choices=("auto", "true", "false"),

@@ -10,9 +10,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     from funrecipe.commands.launch import add_backend_arguments
 
     parser.add_argument("--output_dir", type=Path, required=True, help="folder of the training run, seen by all nodes")
-    parser.add_argument("--num_nodes", type=int, default=1, help="number of nodes (default: %(default)s)")
+    parser.add_argument("--num_nodes", type="positive", default=1, help="number of nodes (default: %(default)s)")
     parser.add_argument("--num_gpus", type=int, default=0, help="GPUs of each node, one process each; 0: CPU")
-    parser.add_argument("--num_processes", type=int, default=1, help="processes of each node on the CPU")
+    parser.add_argument("--num_processes", type="positive", default=1, help="processes of each node on the CPU")
     parser.add_argument("--max_restarts", type=int, default=0, help="restarts from the last checkpoint within the job")
     add_backend_arguments(parser)
     parser.add_argument("options", nargs="*", help="after --: further options of funrecipe train")

@@ -12,6 +12,7 @@ from funrecipe.errors import UsageError
 from funrecipe.hub import open_model
 from funrecipe.pipelines.calls import one_of
 from funrecipe.pipelines.setup import Setup
+from funrecipe.speaker.clustering import check_speaker_count
 
 COUNT_KEYS = ("n_speakers", "oracle_num", "preset_spk_num")  # ours, ModelScope's, FunASR's
 VAD_KEY = "vad_model"
@@ -83,8 +84,7 @@ class SpeakerDiarization:
 def speakers_in(params: Mapping[str, Any], default: int | None) -> int | None:
     """The number of speakers that a ``param_dict`` names, else ``default``; raises UsageError for another key."""
     value = one_of(params, COUNT_KEYS, default)
-    if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
-        raise UsageError(f"n_speakers is {value!r}", where="param_dict", hint="give a whole number from 1")
+    check_speaker_count(value)
     return value
 
 

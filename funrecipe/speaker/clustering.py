@@ -6,6 +6,8 @@ nearest neighbors of each window, the number of speakers is where the eigenvalue
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from funrecipe.errors import UsageError
@@ -28,10 +30,7 @@ def cluster(embeddings: np.ndarray, n_speakers: int | None = None) -> np.ndarray
     Raises:
         UsageError: a number of speakers below one, or scikit-learn is not installed.
     """
-    if n_speakers is not None and n_speakers < 1:
-        raise UsageError(
-            f"the number of speakers is {n_speakers}", hint="give 1 or more, or leave it out to have it estimated"
-        )
+    check_speaker_count(n_speakers)
     embeddings = np.asarray(embeddings, np.float64)
     if len(embeddings) < MIN_WINDOWS:
         return np.zeros(len(embeddings), np.int64)
@@ -45,6 +44,13 @@ def cluster(embeddings: np.ndarray, n_speakers: int | None = None) -> np.ndarray
     if step > 1:
         labels = nearest_speaker(embeddings, speaker_means(embeddings[::step], labels))
     return in_order_of_appearance(labels)
+
+
+def check_speaker_count(value: Any) -> None:
+    """Raise UsageError unless ``value`` is a number of speakers, or None."""
+    if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
+        hint = "give 1 or more, or leave it out to have it estimated"
+        raise UsageError(f"n_speakers is {value!r}", where="n_speakers", hint=hint)
 
 
 def spectral_labels(embeddings: np.ndarray, n_speakers: int | None) -> np.ndarray:
