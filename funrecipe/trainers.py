@@ -53,8 +53,8 @@ class ASRDataset(dict):
             )
         sets = {"train": folder / TRAIN_FOLDER, "validation": validation_dir(folder)}
         for name, path in sets.items():
-            if not (path / "wav.scp").is_file():
-                raise DataError(f"the {name} set has no wav.scp", where=str(path))
+            if not any((path / file).is_file() for file in ("wav.scp", "text")):  # punctuation models need no audio
+                raise DataError(f"the {name} set has no wav.scp and no text", where=str(path))
         dataset = cls({name: str(path) for name, path in sets.items()})
         dataset.path = folder
         return dataset

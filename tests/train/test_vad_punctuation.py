@@ -13,6 +13,7 @@ import pytest
 import torch
 from tiny_corpus import write_recordings, write_texts
 
+from funrecipe import ASRDataset, Trainers, build_trainer
 from funrecipe.errors import DataError, FunrecipeError, UsageError
 from funrecipe.model_folder import open_model_folder
 from funrecipe.pipelines import Tasks, pipeline
@@ -215,6 +216,18 @@ def test_every_way_to_say_where_speech_is(
     (data / "train" / source).write_text(content)
     train(flags(VAD, data, tmp_path / "out", max_bad_share=0.5), check="data")
     assert f"dropped 1: speech past the end of the audio ({speech})" in (tmp_path / "out/train.log.0").read_text()
+
+
+@pytest.mark.parametrize("model", [OFFLINE, VAD])
+def test_scripts_train_them_through_the_facade(model: str, tmp_path: Path, texts: Path, recordings: Path) -> None:
+    settings = flags(model, recordings if model == VAD else texts, tmp_path) | {"max_steps": 2}
+    del settings["output_dir"]
+    data_dir = ASRDataset.load(settings.pop("data_dir"))
+    build_trainer(Trainers.speech_asr_trainer, {**settings, "data_dir": data_dir, "work_dir": str(tmp_path)}).train()
+    assert len(losses(tmp_path)) == 2 and (tmp_path / "config.yaml").is_file()
+    with pytest.raises(UsageError, match="dataset_type large"):
+        large = {**settings, "data_dir": data_dir, "work_dir": str(tmp_path / "large"), "dataset_type": "large"}
+        build_trainer(Trainers.speech_asr_trainer, large).train()
 
 
 @pytest.mark.parametrize(
