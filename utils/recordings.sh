@@ -4,6 +4,8 @@
 # shellcheck disable=SC2154,SC2034  # options are set by declare_option, variables are read by the recipe
 
 declare_option vad_model "" "voice activity detection, folder, id, or auto (as the model's configuration.json says): long recordings are cut into speech segments and joined (docs/long_audio.md)"
+declare_option merge_vad false "take neighboring segments of the VAD together, as FunASR's option of this name" "true|false"
+declare_option merge_length_s "" "with merge_vad: up to so many seconds; empty: 15"
 declare_option punc_model "" "punctuation of long recordings, folder, id or auto; without vad_model they are cut where it is quiet"
 declare_option spk_model "" "speaker embeddings, folder or id: who speaks in long recordings (docs/speakers.md)"
 declare_option num_speakers "" "number of speakers of each recording; empty: data_dir/reco2num_spk, else estimated" positive
@@ -12,6 +14,7 @@ declare_option formats "" "of long recordings: txt, json, srt, vtt, textgrid, ct
 # choose_pieces: sets is_cut, and decoded_data and decoded: what is decoded, and in which folder. Later stages alone take
 # the run that is there.
 choose_pieces() {
+  [ "$merge_vad" = false ] || [ -n "$vad_model" ] || die "--merge_vad has no effect without --vad_model"
   is_cut=false decoded_data=$data_dir decoded=$output_dir
   if [ -n "$vad_model$punc_model$spk_model$formats" ] ||
     { [ "$stage" -ge 2 ] && [ ! -e "$output_dir/plan.json" ] && [ -e "$output_dir/pieces/plan.json" ]; }; then
@@ -22,6 +25,7 @@ choose_pieces() {
 cut_recordings() {
   [ "$is_cut" = true ] || return 0
   funrecipe segment --data_dir="$data_dir" --model="$model" ${vad_model:+--vad_model="$vad_model"} \
+    --merge_vad="$merge_vad" ${merge_length_s:+--merge_length_s="$merge_length_s"} \
     ${punc_model:+--punc_model="$punc_model"} ${spk_model:+--spk_model="$spk_model"} --formats="$formats" --allow_pipes="$allow_pipes" \
     ${max_piece_s:+--max_piece_s="$max_piece_s"} ${audio_fs:+--audio_fs="$audio_fs"} ${channel:+--channel="$channel"} \
     --allow_ffmpeg="$allow_ffmpeg" --njob="$(nproc)" -- "$decoded_data"

@@ -15,18 +15,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     from funrecipe.audio.settings import add_channel_arguments
     from funrecipe.decode.options import add_option_arguments
     from funrecipe.recordings.formats import FORMATS
+    from funrecipe.recordings.merging import add_merge_arguments
 
     add = parser.add_argument
     add("files", nargs="+", help="audio files")
     add("--model", help="recognizer: folder or id (default: the quick start's)")
     add("--vad_model", help="voice activity detection: folder, id or 'none' (default: the quick start's)")
+    add_merge_arguments(parser)
     add("--punc_model", default=NO_MODEL, help="punctuation: folder or id (default: none)")
     add("--spk_model", default=NO_MODEL, help="speaker embeddings, to label speakers: folder or id (default: none)")
     add("--formats", default="txt", help=f"some of {', '.join(FORMATS)} (default: %(default)s)")
     add("--output_dir", type=Path, help="write NAME.txt ... there (default: print; one format only)")
     add("--text_rules", default="1.4", help="how punctuation is written: 0.7, 0.8 or 1.4 (default: %(default)s)")
-    add("--n_speakers", type=int, help="number of speakers (default: estimated)")
-    add("--ncpu", type=int, help="threads on the CPU (default: all cores)")
+    add("--n_speakers", type="positive", help="number of speakers (default: estimated)")
+    add("--ncpu", type="positive", help="threads on the CPU (default: all cores)")
     add("--device", default="auto", choices=("auto", "cpu", "cuda"), help="where to compute (default: %(default)s)")
     add_channel_arguments(parser)
     add_option_arguments(parser)
@@ -38,6 +40,7 @@ def run(args: argparse.Namespace) -> int:
     from funrecipe.errors import DataError, IncompleteRunError, UsageError
     from funrecipe.files import make_folder
     from funrecipe.recordings.formats import FORMATS, parse_formats, write_formats
+    from funrecipe.recordings.merging import chosen_length_s
     from funrecipe.recordings.transcribe_files import transcribe_files
     from funrecipe.recordings.transcriber import Failure
 
@@ -52,6 +55,8 @@ def run(args: argparse.Namespace) -> int:
         make_folder(args.output_dir)
     how: dict[str, Any] = {name: getattr(args, name) for name in ("device", "text_rules", "n_speakers")}
     failed = 0
+    has_vad = args.vad_model != NO_MODEL
+    how["merge_s"] = chosen_length_s(args.merge_vad == "true", args.merge_length_s, has_vad=has_vad)
     how |= {"options": options_given(args), "audio": settings_given(args)}
     for path, result in transcribe_files(args.files, open_models(args), **how):
         if isinstance(result, Failure):

@@ -16,6 +16,7 @@ from funrecipe.hub import open_companion
 from funrecipe.pipelines.calls import check_revision, decode_options_of
 from funrecipe.pipelines.setup import Setup
 from funrecipe.recordings.formats import parse_formats, write_formats
+from funrecipe.recordings.merging import chosen_length_s
 
 MODELS = ("vad_model", "punc_model", "spk_model")
 OPTIONS = ("text_rules", "n_speakers")
@@ -36,6 +37,8 @@ class RecordingRecognition:
         self._formats = parse_formats(str(params.pop("formats", None) or ""))
         if self._formats and setup.output_dir is None:
             raise UsageError("formats need an output_dir", where="formats")
+        merging = params.pop("merge_vad", None), params.pop("merge_length_s", None)
+        merge_s = chosen_length_s(*merging, has_vad=bool(names["vad_model"]))
         chosen = {name: value for name in OPTIONS if (value := params.pop(name, None)) is not None}
         options = decode_options_of(params, allow_network=setup.allow_network)
         device = setup.device()
@@ -51,6 +54,7 @@ class RecordingRecognition:
             device=device,
             options=options,
             batch_size=max(setup.batch_size, MIN_BATCH_SIZE),
+            merge_s=merge_s,
             **chosen,
         )
         self._sources = setup.sources(self.folder.sample_rate_hz)

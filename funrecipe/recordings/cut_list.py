@@ -30,12 +30,14 @@ class CutOptions:
         vad: folder of a VAD model; None: where it is quiet.
         sample_rate_hz: at which they are cut; a VAD model has its own.
         max_piece_s: longest piece.
+        merge_s: segments of a VAD are taken together up to this length; 0: they are not.
     """
 
     vad: Path | None
     max_piece_s: float
     sample_rate_hz: int = 16000
     audio: AudioSettings = AudioSettings()
+    merge_s: float = 0.0
 
 
 def cut_recordings(
@@ -79,7 +81,7 @@ def make_cutter(options: CutOptions) -> Cutter:
     from funrecipe.recordings.vad_pieces import VadCutter
     from funrecipe.vad.detector import load_detector
 
-    return VadCutter(load_detector(open_model_folder(options.vad)), options.max_piece_s)
+    return VadCutter(load_detector(open_model_folder(options.vad)), options.max_piece_s, merge_s=options.merge_s)
 
 
 def _one_thread() -> None:

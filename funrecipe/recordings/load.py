@@ -18,6 +18,7 @@ from funrecipe.punctuation.render import check_rules
 from funrecipe.recordings.cutting import NEVER_S, QuietCutter
 from funrecipe.recordings.transcriber import BATCH_AUDIO_S, BATCH_SIZE, RecordingTranscriber, SpeakerHook
 from funrecipe.recordings.vad_pieces import VadCutter
+from funrecipe.speaker.clustering import check_speaker_count
 from funrecipe.vad.detector import load_detector
 
 
@@ -38,6 +39,7 @@ def load_transcriber(
     options: DecodeOptions | None = None,
     text_rules: str = "1.4",
     n_speakers: int | None = None,
+    merge_s: float = 0.0,
     batch_size: int = BATCH_SIZE,
     on_progress: Callable[[float], None] = lambda seconds: None,
 ) -> RecordingTranscriber:
@@ -47,19 +49,21 @@ def load_transcriber(
         options: of the recognizer; pieces are at most as long as its ``max_piece_s``.
         text_rules: how punctuation is written.
         n_speakers: how many speakers there are; None: estimated.
+        merge_s: segments of the VAD are taken together up to this length; 0: they are not.
 
     Raises:
         UsageError: a folder of the wrong kind, or models for different sampling rates.
         DataError, UnsafeFileError: files that do not fit or are not safe.
     """
     check_rules(text_rules)
+    check_speaker_count(n_speakers)
     recognizer = load_timed_recognizer(models.recognizer, device=device, options=options)
     max_piece_s = min(recognizer.max_piece_s, NEVER_S)
     if models.vad is None:
         cutter: QuietCutter | VadCutter = QuietCutter(recognizer.sample_rate_hz, max_piece_s)
     else:
         _check_rate(models.vad, recognizer.sample_rate_hz)
-        cutter = VadCutter(load_detector(models.vad, device=device), max_piece_s)
+        cutter = VadCutter(load_detector(models.vad, device=device), max_piece_s, merge_s=merge_s)
     return RecordingTranscriber(
         recognizer,
         cutter,

@@ -28,6 +28,7 @@ def transcribe_files(
     device: str = "auto",
     text_rules: str = "1.4",
     n_speakers: int | None = None,
+    merge_s: float = 0.0,
 ) -> Iterator[tuple[str, RecordingTranscript | Failure]]:
     """Each file with its result, in order, with a progress bar where stderr is a terminal.
 
@@ -44,6 +45,7 @@ def transcribe_files(
             options=options,
             text_rules=text_rules,
             n_speakers=n_speakers,
+            merge_s=merge_s,
             on_progress=bar.update,
         )
         rate_hz = transcriber.recognizer.sample_rate_hz

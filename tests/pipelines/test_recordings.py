@@ -1,5 +1,6 @@
 """Recognition with a VAD and punctuation: recordings of any length, as ModelScope's users call the chain."""
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -58,6 +59,11 @@ def test_lists_and_files(transcribe, recording, tmp_path):
         ({"text_rules": "3"}, "unknown text rules"),
         ({"beam": 3}, "unknown key 'beam'"),
         ({"weights": "x.pb"}, "weights cannot be given"),
+        ({"n_speakers": 0}, "n_speakers is 0"),
+        ({"n_speakers": "2"}, "n_speakers is '2'"),
+        ({"merge_length_s": 20}, "merge_length_s has no effect without merge_vad"),
+        ({"merge_vad": True, "merge_length_s": -1}, "merge_length_s is -1"),
+        ({"merge_vad": "yes"}, "merge_vad is 'yes'"),
     ],
     ids=str,
 )
@@ -69,3 +75,21 @@ def test_wrong_options(options, message):
 def test_a_single_recording_that_cannot_be_read_is_an_error(transcribe):
     with pytest.raises(DataError, match="No such file"):
         transcribe(audio_in="missing.wav")
+
+
+@pytest.mark.parametrize("name", ["vad_model", "punc_model"])
+def test_another_revision_of_a_companion_than_asked_for_is_refused(name, tmp_path):
+    source = {"vad_model": QUICKSTART / "vad", "punc_model": PUNCTUATION}[name]
+    shutil.copytree(source, tmp_path / "model")
+    (tmp_path / "model" / ".mv").write_text("Revision:v2.0.4,CreatedAt:1700000000")
+    models = {"model": QUICKSTART / "model", name: str(tmp_path / "model")}
+    pipeline(task=ASR, ngpu=0, **models, **{f"{name}_revision": "v2.0.4"})
+    with pytest.raises(UsageError, match="revision 'v1.0.0' was asked for, revision 'v2.0.4' is on disk"):
+        pipeline(task=ASR, ngpu=0, **models, **{f"{name}_revision": "v1.0.0"})
+
+
+def test_merged_segments_are_recognized_together(recording):
+    models = {"model": QUICKSTART / "model", "vad_model": str(QUICKSTART / "vad")}
+    merged = pipeline(task=ASR, ngpu=0, **models, merge_vad=True, merge_length_s=30)(audio_in=recording)
+    apart = pipeline(task=ASR, ngpu=0, **models)(audio_in=recording)
+    assert [len(result["sentences"]) for result in (merged, apart)] == [1, 2]

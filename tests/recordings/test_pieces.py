@@ -14,6 +14,7 @@ from funrecipe.jobs.publish_recordings import publish_recordings
 from funrecipe.model_folder import open_model_folder
 from funrecipe.recordings.cutting import QuietCutter
 from funrecipe.recordings.joining import join_words
+from funrecipe.recordings.merging import Merger, Span, chosen_length_s
 from funrecipe.recordings.piece_list import CutRecording, read_piece_dir, write_piece_dir
 from funrecipe.recordings.transcript import Word
 from funrecipe.recordings.vad_pieces import VadCutter
@@ -46,6 +47,48 @@ def test_a_cut_is_where_it_is_quietest():
     assert pieces[0].end_ms == pieces[1].cut_ms + 1250
 
 
+def pieces_in_any_blocks(samples, sizes, max_piece_s):
+    cutter = QuietCutter(RATE_HZ, max_piece_s)
+    pieces = list(cutter.cut(blocks_of(samples, sizes)))
+    for ours, theirs in zip(pieces, cutter.cut([samples]), strict=True):
+        assert (ours.start_ms, ours.end_ms, ours.cut_ms) == (theirs.start_ms, theirs.end_ms, theirs.cut_ms)
+        np.testing.assert_array_equal(ours.samples, samples[ours.start_ms : ours.end_ms])
+    assert all(len(piece.samples) <= max_piece_s * RATE_HZ for piece in pieces)
+    return pieces
+
+
+@settings(max_examples=20, deadline=None)
+@given(
+    utterances_s=st.lists(st.tuples(st.floats(4, 25), st.floats(0.8, 40)), min_size=1, max_size=4),
+    level=st.sampled_from([0.0, 1e-4, 1e-3]),
+    sizes=st.lists(st.integers(700, 9000), min_size=1, max_size=4),
+    max_piece_s=st.floats(4, 12),
+    seed=st.integers(0, 99),
+)
+def test_long_pauses_are_left_out_and_speech_never_is(utterances_s, level, sizes, max_piece_s, seed):
+    chooser = np.random.default_rng(seed)
+    parts, spoken = [], np.zeros(0, bool)
+    for speech_s, pause_s in utterances_s:
+        parts.append(chooser.normal(0, 0.1, int(speech_s * RATE_HZ)))
+        parts.append(chooser.normal(0, level, int(pause_s * RATE_HZ)))
+        spoken = np.concatenate([spoken, np.ones(len(parts[-2]), bool), np.zeros(len(parts[-1]), bool)])
+    samples = np.concatenate(parts).astype(np.float32)
+    pieces = pieces_in_any_blocks(samples, sizes, max_piece_s)
+    heard = np.zeros(len(samples), bool)
+    for before, piece in zip([None, *pieces], pieces):
+        assert (piece.cut_ms is not None) == heard[piece.start_ms : piece.end_ms].any()
+        assert piece.cut_ms is None or piece.start_ms < piece.cut_ms < before.end_ms
+        heard[piece.start_ms : piece.end_ms] = True
+    assert heard[spoken].all()
+    if len(samples) > max_piece_s * RATE_HZ:
+        assert (heard & ~spoken).sum() <= 700 * (len(utterances_s) + 1)
+
+
+def test_a_recording_of_digital_silence_has_no_pieces():
+    for seconds in (0.5, 9, 200):
+        assert list(QuietCutter(RATE_HZ, 10).cut([np.zeros(int(seconds * RATE_HZ), np.float32)])) == []
+
+
 @settings(max_examples=40, deadline=None)
 @given(
     seconds=st.floats(0, 45),
@@ -53,14 +96,9 @@ def test_a_cut_is_where_it_is_quietest():
     max_piece_s=st.floats(4, 12),
     seed=st.integers(0, 99),
 )
-def test_pieces_cover_the_recording_and_do_not_depend_on_its_blocks(seconds, sizes, max_piece_s, seed):
+def test_pieces_cover_speech_without_a_pause_and_do_not_depend_on_blocks(seconds, sizes, max_piece_s, seed):
     samples = noise_with_pauses(seconds, [], seed)
-    cutter = QuietCutter(RATE_HZ, max_piece_s)
-    pieces = list(cutter.cut(blocks_of(samples, sizes)))
-    for ours, theirs in zip(pieces, cutter.cut([samples]), strict=True):
-        assert (ours.start_ms, ours.end_ms, ours.cut_ms) == (theirs.start_ms, theirs.end_ms, theirs.cut_ms)
-        np.testing.assert_array_equal(ours.samples, samples[ours.start_ms : ours.end_ms])
-    assert all(len(piece.samples) <= max_piece_s * RATE_HZ for piece in pieces)
+    pieces = pieces_in_any_blocks(samples, sizes, max_piece_s)
     reached = 0
     for piece in pieces:
         assert piece.start_ms <= reached < piece.end_ms
@@ -149,3 +187,57 @@ def test_a_segment_that_is_too_long_is_cut_where_it_is_quiet(detector, recording
 def test_silence_has_no_pieces(detector):
     assert list(VadCutter(detector, 30).cut([np.zeros(48000, np.float32)])) == []
     assert list(VadCutter(detector, 30).cut([])) == []
+
+
+def merged_as_in_funasr(segments, longest_ms):
+    """Where groups begin and end there (restated), each without the silence at its ends."""
+    boundaries = sorted({ms for segment in segments for ms in segment})
+    groups, began = [], 0
+    for here, following in zip(boundaries, boundaries[1:]):
+        if following - began >= longest_ms:
+            groups.append((began, here))
+            began = here
+    groups.append((began, boundaries[-1]))
+    inside = [[s for s in segments if start <= s[0] and s[1] <= end] for start, end in groups]
+    return [(within[0][0], within[-1][1]) for within in inside if within]
+
+
+@given(
+    steps_ms=st.lists(
+        st.tuples(st.integers(0, 30_000), st.integers(1, 30_000), st.booleans()), min_size=1, max_size=12
+    ),
+    longest_ms=st.sampled_from([1000, 15_000, 20_000]),
+)
+def test_segments_are_merged_in_the_groups_of_funasr(steps_ms, longest_ms):
+    merger, segments, merged, at = Merger(longest_ms), [], [], 0
+    for pause_ms, length_ms, is_waited_for in steps_ms:
+        start_ms, at = at + pause_ms, at + pause_ms + length_ms
+        segments.append((start_ms, at))
+        merged += merger.wait(start_ms) if is_waited_for else []
+        merged += merger.add(Span(start_ms, at, at))
+    merged += merger.wait(None)
+    assert [(span.start_ms, span.end_ms) for span in merged] == merged_as_in_funasr(segments, longest_ms)
+
+
+def test_pieces_of_merged_segments_hold_what_is_between_them(detector, recording):
+    segments = [tuple(segment) for segment in detector.segments(recording)]
+    expected = merged_as_in_funasr(segments, 15_000)
+    assert 1 < len(expected) < len(segments)
+    pieces = list(VadCutter(detector, 60, merge_s=15.0).cut(blocks_of(recording, [160_000, 79_190])))
+    assert [(piece.start_ms, piece.end_ms) for piece in pieces] == expected
+    for piece in pieces:
+        start = piece.heard_from_ms * 16
+        assert len(piece.samples) >= min((piece.end_ms - piece.heard_from_ms) * 16, len(recording) - start)
+        np.testing.assert_array_equal(piece.samples, recording[start : start + len(piece.samples)])
+
+
+def test_options_of_merging_without_effect_are_refused():
+    assert chosen_length_s(None, None, has_vad=False) == chosen_length_s(False, None, has_vad=True) == 0
+    assert (chosen_length_s(True, None, has_vad=True), chosen_length_s(True, 8, has_vad=True)) == (15, 8)
+    for arguments, message in (
+        ((True, None, False), "merge_vad has no effect without a VAD model"),
+        ((False, 8.0, True), "merge_length_s has no effect without merge_vad"),
+        ((True, 0.0, True), "merge_length_s is 0.0"),
+    ):
+        with pytest.raises(UsageError, match=message):
+            chosen_length_s(*arguments[:2], has_vad=arguments[2])

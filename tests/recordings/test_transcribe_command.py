@@ -70,14 +70,18 @@ def test_an_empty_name_is_refused_with_its_place(capsys):
     assert "the name of a file is empty\n  at: file 2 of 2" in capsys.readouterr().err
 
 
-def test_without_a_vad_pieces_are_cut_where_it_is_quiet(tmp_path, capsys):
+def test_without_a_vad_silence_is_left_out(tmp_path, capsys):
     samples, rate_hz = soundfile.read(FIRST)
-    soundfile.write(tmp_path / "a.wav", np.concatenate([samples, np.zeros(32000), samples]), rate_hz)
-    assert transcribe(tmp_path / "a.wav", "--vad_model", "none", "--max_piece_s", "5", "--formats", "json") == 0
-    content = json.loads(capsys.readouterr().out)
-    segments = content["segments"]
-    assert len(segments) > 1 and max(segment["end"] - segment["start"] for segment in segments) <= 5
-    assert [segment["end"] for segment in segments[:-1]] == [segment["start"] for segment in segments[1:]]
+    first_s, pause_s = len(samples) / rate_hz, 20
+    soundfile.write(tmp_path / "a.wav", np.concatenate([samples, np.zeros(pause_s * rate_hz), samples]), rate_hz)
+    assert transcribe(tmp_path / "a.wav", "--vad_model", "none", "--max_piece_s", "10", "--formats", "json") == 0
+    segments = json.loads(capsys.readouterr().out)["segments"]
+    assert sum(segment["end"] - segment["start"] for segment in segments) <= 2 * first_s
+    assert not [s for s in segments if s["end"] > first_s + 0.2 and s["start"] < first_s + pause_s - 0.2]
+    soundfile.write(tmp_path / "silent.wav", np.zeros(35 * rate_hz), rate_hz)
+    for length_s in (10, 40):
+        assert transcribe(tmp_path / "silent.wav", "--vad_model", "none", "--max_piece_s", length_s) == 0
+    assert capsys.readouterr().out.strip() == ""
 
 
 def test_one_bad_file_does_not_stop_the_others(tmp_path, capsys):
@@ -107,9 +111,19 @@ def test_files_of_the_same_name_do_not_overwrite_each_other(tmp_path):
         (["--text_rules", "3"], "unknown text rules '3'"),
         (["--vad_model", PUNCTUATION], "is for punctuation, not for vad"),
         (["--beam_size", "0"], "beam_size is 0"),
+        (["--vad_model", "none", "--merge_vad", "true"], "merge_vad has no effect without a VAD model"),
+        (["--merge_length_s", "20"], "merge_length_s has no effect without merge_vad"),
     ],
     ids=str,
 )
 def test_wrong_options(arguments, message, capsys):
     assert transcribe(FIRST, *arguments) == 2
     assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["--n_speakers", "--ncpu"])
+@pytest.mark.parametrize("value", ["0", "-1", "two"])
+def test_a_count_is_a_positive_number(name, value, capsys):
+    with pytest.raises(SystemExit) as ended:
+        main(["transcribe", FIRST, name, value])
+    assert ended.value.code == 2 and f"argument {name}: '{value}' is not a" in capsys.readouterr().err
