@@ -111,6 +111,7 @@ def _cut(utterance: Utterance, options: CutOptions) -> CutRecording:
                 piece.cut_ms,
             )
             for piece in cutter.cut(counted())
+            if len(piece.samples) * 1000 >= rate_hz  # lists of pieces count in ms
         ]
     except DataError as error:
         return CutRecording(utterance.utt_id, error=error.what)

@@ -70,3 +70,15 @@ def test_pieces_are_cut_anew_only_when_something_changed(data, tmp_path, capsys)
         assert segment(data, out, "--vad_model", VAD, *arguments) == 0
         assert ("up to date" in capsys.readouterr().out) != is_new
         assert len(pieces(out)) == number
+
+
+def test_a_recording_of_less_than_a_millisecond_has_no_pieces_and_stops_no_other(data, tmp_path):
+    soundfile.write(tmp_path / "b.wav", np.ones(15, np.float32), 16000)
+    soundfile.write(tmp_path / "c.wav", np.ones(16, np.float32), 16000)
+    (tmp_path / "wav.scp").write_text(f"a {data}/a.wav\nb {tmp_path}/b.wav\nc {tmp_path}/c.wav\n")
+    assert segment(tmp_path, tmp_path / "out") == 0
+    assert [line.split()[1:3] for line in (tmp_path / "out" / "pieces").read_text().splitlines()] == [
+        ["a", "0"],
+        ["c", "0"],
+    ]
+    assert main(["validate", "--data_dir", str(tmp_path / "out")]) == 0
