@@ -17,6 +17,7 @@ Rules:
 from __future__ import annotations
 
 import io
+import math
 import os
 import shutil
 import subprocess
@@ -73,9 +74,7 @@ def read_audio(
         UnsafeFileError: a pipe that was not allowed.
         UsageError: a rate that is not positive, an invalid channel, or a source whose type is not audio.
     """
-    if audio_fs is not None and not isinstance(audio_fs, (int, float, np.number)):
-        raise UsageError(f"audio_fs is {audio_fs!r}", where="audio_fs", hint="give a rate in Hz, such as 16000")
-    raw_rate_hz = sample_rate_hz if audio_fs is None else int(audio_fs)
+    raw_rate_hz = sample_rate_hz if audio_fs is None else rate_of(audio_fs)
     if raw_rate_hz <= 0 or sample_rate_hz <= 0:
         raise UsageError(f"a sampling rate must be positive, not {min(raw_rate_hz, sample_rate_hz)}")
     name = str(source) if isinstance(source, (str, os.PathLike)) else f"<{type(source).__name__}>"
@@ -90,6 +89,13 @@ def read_audio(
     if on_channels is not None and sound.channels > 1:
         on_channels(sound.channels)
     return resample(sound.samples, sound.rate_hz, sample_rate_hz)
+
+
+def rate_of(audio_fs: Any) -> int:
+    """``audio_fs`` as a whole number of Hz. Raises UsageError."""
+    if not isinstance(audio_fs, (int, float, np.number)) or not math.isfinite(audio_fs):
+        raise UsageError(f"audio_fs is {audio_fs!r}", where="audio_fs", hint="give a rate in Hz, such as 16000")
+    return int(audio_fs)
 
 
 def stream_audio(

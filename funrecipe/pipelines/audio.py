@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 import numpy as np
 
 from funrecipe.audio.channels import ChannelCounter
-from funrecipe.audio.io import RAW_SUFFIXES, read_audio
+from funrecipe.audio.io import RAW_SUFFIXES, rate_of, read_audio
 from funrecipe.audio.settings import AudioSettings
 from funrecipe.data.kaldi_dir import Utterance, read_scp
 from funrecipe.errors import DataError, UsageError
@@ -132,6 +132,7 @@ class AudioSources:
         self, audio_in: Any, audio_fs: int | None, cache: MutableMapping[str, Any], *, is_final: bool
     ) -> np.ndarray:
         """A piece of a stream; the resampler in ``cache`` remembers earlier pieces, so cuts leave no trace."""
+        audio_fs = None if audio_fs is None else rate_of(audio_fs)
         empty = audio_in is None or (isinstance(audio_in, bytes) and not audio_in)
         if audio_fs is None or audio_fs == self.sample_rate_hz:
             return np.zeros(0, np.float32) if empty else self.read(audio_in, None)

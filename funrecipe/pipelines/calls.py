@@ -145,6 +145,13 @@ def prepare_device(ngpu: int, ncpu: int, batch_size: int) -> str:
     return "cpu"
 
 
+def as_params(param_dict: Any) -> Mapping[str, Any]:
+    """A ``param_dict``, which may be None. Raises UsageError for anything else."""
+    if not isinstance(param_dict, (Mapping, type(None))):
+        raise UsageError(f"param_dict is {param_dict!r:.80}", where="param_dict", hint="give a dict")
+    return param_dict or {}
+
+
 def check_cache(cache: Any, *, is_final: bool, name: str = "cache") -> MutableMapping[str, Any]:
     if cache is None and is_final:
         return {}  # a whole stream in one call

@@ -10,7 +10,7 @@ import numpy as np
 
 from funrecipe.errors import UsageError
 from funrecipe.hub import open_model
-from funrecipe.pipelines.calls import one_of
+from funrecipe.pipelines.calls import as_params, one_of
 from funrecipe.pipelines.setup import Setup
 from funrecipe.speaker.clustering import check_speaker_count
 
@@ -66,7 +66,7 @@ class SpeakerDiarization:
             UsageError: a key of ``param_dict`` that is not known.
             DataError: a single recording, or a list, that cannot be read.
         """
-        n_speakers = speakers_in(param_dict or {}, self._n_speakers)
+        n_speakers = speakers_in(as_params(param_dict), self._n_speakers)
         call = self._sources.call(audio_in, output_dir)
         results = self._sources.results(
             call, audio_fs, "text", lambda waveform: self._turns(waveform, n_speakers), text=[]

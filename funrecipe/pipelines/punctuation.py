@@ -9,7 +9,7 @@ from typing import Any
 from funrecipe.data.kaldi_dir import read_texts
 from funrecipe.errors import UsageError, unknown_name
 from funrecipe.files import write_text
-from funrecipe.pipelines.calls import is_text_file
+from funrecipe.pipelines.calls import as_params, is_text_file
 from funrecipe.pipelines.setup import Setup
 from funrecipe.punctuation.render import DEFAULT_RULES
 
@@ -55,7 +55,7 @@ class Punctuation:
             UsageError: a key that is not known, or a stream where the model punctuates whole texts only.
             DataError: a file that cannot be read.
         """
-        params = _checked({**self._defaults, **(param_dict or {})})
+        params = _checked({**self._defaults, **as_params(param_dict)})
         rules = params.get("text_rules", DEFAULT_RULES)
         if "cache" in params:
             text, param_dict["cache"] = self._feed(text_in, params["cache"])  # type: ignore[index]

@@ -9,12 +9,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from funrecipe.errors import DataError, UsageError
+from funrecipe.errors import DataError
 from funrecipe.jobs.results import ShardWriter
 from funrecipe.pipelines.calls import (
     ARRAY_KEY,
     STREAM_KEYS,
     as_fields,
+    as_params,
     check_cache,
     check_is_final,
     check_mode,
@@ -77,9 +78,7 @@ class SpeechRecognition:
             UsageError: a call that this model cannot answer.
             DataError: audio or a list that cannot be read.
         """
-        if not isinstance(param_dict, (Mapping, type(None))):
-            raise UsageError(f"param_dict is {param_dict!r:.80}", where="param_dict", hint="give a dict")
-        params = {**self._defaults, **(param_dict or {})}
+        params = {**self._defaults, **as_params(param_dict)}
         if "cache" in params or "is_final" in params or any(key in STREAM_KEYS for key in param_dict or ()):
             return self._feed(audio_in, audio_fs, params, output_dir or self._sources.output_dir)
         recognizer = self._model.recognizer(self._options(params))

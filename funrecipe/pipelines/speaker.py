@@ -10,7 +10,7 @@ import numpy as np
 
 from funrecipe.errors import DataError, UsageError
 from funrecipe.files import write_text
-from funrecipe.pipelines.calls import name_sources, one_of, place_of
+from funrecipe.pipelines.calls import as_params, name_sources, one_of, place_of
 from funrecipe.pipelines.setup import Setup
 
 THRESHOLD_KEYS = ("threshold", "thr", "sv_threshold")  # ours, ModelScope's, FunASR's
@@ -53,7 +53,7 @@ class SpeakerVerification:
             UsageError: a key of ``param_dict`` that is not known.
             DataError: a recording of a pair, or a single one, that cannot be embedded; a list that cannot be read.
         """
-        threshold = threshold_in(param_dict or {}, self.threshold)
+        threshold = threshold_in(as_params(param_dict), self.threshold)
         if isinstance(audio_in, (list, tuple)) and len(audio_in) == 2:
             target = Path(output_dir) if output_dir is not None else self._sources.output_dir
             return self._compare(audio_in, audio_fs, threshold, target)

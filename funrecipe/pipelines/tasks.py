@@ -15,6 +15,7 @@ from typing import Any
 from funrecipe.audio.settings import AudioSettings
 from funrecipe.errors import UsageError
 from funrecipe.network import network_allowed
+from funrecipe.pipelines.calls import as_params
 from funrecipe.pipelines.setup import Setup
 
 
@@ -80,7 +81,7 @@ def pipeline(
     """
     if task not in PIPELINES:
         raise UsageError(f"the task '{task}' is not supported", hint=f"use one of: {', '.join(PIPELINES)}")
-    params = {**decode_options, **(param_dict or {})}
+    params = {**decode_options, **as_params(param_dict)}
     is_chain = task == Tasks.auto_speech_recognition and any(params.get(name) for name in CHAIN_MODELS)
     module, _, name = (CHAIN if is_chain else PIPELINES[task]).partition(":")
     setup = Setup(

@@ -11,7 +11,7 @@ import numpy as np
 from funrecipe.data.kaldi_dir import read_texts
 from funrecipe.errors import DataError, UsageError
 from funrecipe.files import write_text
-from funrecipe.pipelines.calls import is_text_file
+from funrecipe.pipelines.calls import as_params, is_text_file
 from funrecipe.pipelines.setup import Setup
 
 RESULT_FOLDER = "timestamp_prediction"
@@ -55,7 +55,7 @@ class SpeechTimestamp:
             UsageError: audio and text do not belong together.
             DataError: audio or a list that cannot be read.
         """
-        _check_params(param_dict or {})
+        _check_params(as_params(param_dict))
         call = self._sources.call(audio_in, output_dir)
         texts = _texts_of(text_in, list(call.sources), is_single=not call.is_list)
         results: dict[str, dict[str, Any]] = {}

@@ -8,7 +8,7 @@ from typing import Any
 
 from funrecipe.files import write_text
 from funrecipe.jobs.results import RESULTS
-from funrecipe.pipelines.calls import ARRAY_KEY, check_cache, check_is_final, refuse_output_dir
+from funrecipe.pipelines.calls import ARRAY_KEY, as_params, check_cache, check_is_final, refuse_output_dir
 from funrecipe.pipelines.setup import Setup
 
 CACHE_KEYS = ("in_cache", "cache")
@@ -50,7 +50,7 @@ class VoiceActivityDetection:
             UsageError: an option that is not known, or a piece without its cache.
             DataError: audio or a list that cannot be read.
         """
-        params = dict(param_dict or {})
+        params = dict(as_params(param_dict))
         if any(key in params for key in (*CACHE_KEYS, "is_final")):
             refuse_output_dir(output_dir or self._sources.output_dir)
             return self._feed(audio_in, audio_fs, params)

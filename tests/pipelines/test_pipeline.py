@@ -231,6 +231,17 @@ def test_a_stream_of_another_rate_does_not_depend_on_how_it_is_cut(online):
     assert run(len(wave)) == run(1000) == run(3333)
 
 
+@pytest.mark.parametrize("audio_fs", ["16k", float("nan"), [8000]])
+def test_the_rate_of_a_stream_is_a_number(online, audio_fs):
+    with pytest.raises(UsageError, match="audio_fs is"):
+        online(audio_in=np.zeros(160), audio_fs=audio_fs, param_dict={"is_final": True})
+
+
+def test_param_dict_is_a_dict():
+    with pytest.raises(UsageError, match="param_dict is 'fast'"):
+        pipeline(Tasks.voice_activity_detection, "anything", param_dict="fast")
+
+
 def test_a_stream_may_end_with_no_audio_or_come_in_one_call(online):
     wave = arrays("paraformer_online")["in.wave_s0"].astype(np.int16)
     whole = online(audio_in=wave, param_dict={"is_final": True})["text"]
