@@ -76,16 +76,15 @@ def atomic_write(path: Path | str, mode: str = "w", *, is_durable: bool = False)
     target = path if in_place else temporary_name(path)
     text = {} if "b" in mode else {"encoding": "utf-8", "errors": "surrogateescape", "newline": "\n"}
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with open(target, mode, **text) as stream:  # type: ignore[call-overload]
-            yield stream
-            if is_durable:
-                stream.flush()
-                os.fsync(stream.fileno())
-        if not in_place:
-            os.replace(target, path)
-    except OSError as error:
-        raise write_error(error, path) from error
+        with writing(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with open(target, mode, **text) as stream:  # type: ignore[call-overload]
+                yield stream
+                if is_durable:
+                    stream.flush()
+                    os.fsync(stream.fileno())
+            if not in_place:
+                os.replace(target, path)
     finally:
         if not in_place:
             with contextlib.suppress(OSError):
@@ -126,17 +125,22 @@ def write_json(path: Path | str, value: object) -> None:
 def replace_link(link: Path, target: str) -> None:
     """Point ``link`` at ``target`` in one step. Raises WriteError."""
     temporary = temporary_name(link)
-    try:
+    with writing(link):
         temporary.symlink_to(target)
         os.replace(temporary, link)
-    except OSError as error:
-        raise write_error(error, link) from error
 
 
 def make_folder(path: Path) -> None:
     """Make a folder and those above it, unless it is there. Raises WriteError."""
-    try:
+    with writing(path):
         path.mkdir(parents=True, exist_ok=True)
+
+
+@contextlib.contextmanager
+def writing(path: Path | str) -> Iterator[None]:
+    """A block whose ``OSError`` means that ``path`` cannot be written. Raises WriteError."""
+    try:
+        yield
     except OSError as error:
         raise write_error(error, path) from error
 

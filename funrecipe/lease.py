@@ -17,7 +17,7 @@ import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from funrecipe.files import temporary_name, write_error
+from funrecipe.files import temporary_name, writing
 
 NAME = ".lease"
 BEAT_S = 10.0
@@ -61,15 +61,13 @@ class Lease:
 
     def acquire(self) -> None:
         """Raises HeldError, with the holder as text; WriteError: the folder cannot be written."""
-        try:
+        with writing(self.path):
             while not self._create():
                 holder = read_holder(self.path.parent)
                 is_held = is_live(self.path.parent, holder) if holder else 0 < _age_s(self.path) < STALE_S
                 if is_held:
                     raise HeldError(str(holder or "unknown process"))
                 self._move_away(holder)
-        except OSError as error:
-            raise write_error(error, self.path) from error
 
     def beat(self) -> bool:
         """Touch the lease; False where it is another's now."""

@@ -18,7 +18,7 @@ from typing import TextIO
 
 from funrecipe import lease
 from funrecipe.errors import DataError, Interrupted
-from funrecipe.files import write_error
+from funrecipe.files import writing
 from funrecipe.shared_files import is_shared
 
 log = logging.getLogger(__name__)
@@ -43,11 +43,9 @@ def only_run_in(folder: Path) -> Iterator[None]:
         DataError: another process holds it; names that process.
         WriteError: the folder cannot be made or written.
     """
-    try:
+    with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
         lock_file = open(folder / LOCK_NAME, "a+", encoding="utf-8")  # noqa: SIM115
-    except OSError as error:
-        raise write_error(error, folder) from error
     if is_shared(folder):
         with lock_file, _leased(folder):
             yield

@@ -12,7 +12,7 @@ import re
 import shutil
 from pathlib import Path
 
-from funrecipe.files import write_error
+from funrecipe.files import writing
 from funrecipe.jobs.plan import PLAN_NAME
 from funrecipe.jobs.results import REPORTS, RESULTS
 
@@ -77,12 +77,10 @@ def _free_name(aside: Path, parts: list[Path]) -> Path:
 
 
 def _move(parts: list[Path], to: Path) -> None:
-    try:
+    with writing(to):
         to.mkdir(parents=True, exist_ok=True)
         for part in parts:
             part.rename(to / part.name)
-    except OSError as error:
-        raise write_error(error, to) from error
 
 
 def _forget(parts: list[Path]) -> None:

@@ -8,13 +8,14 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from funrecipe.errors import DataError
-from funrecipe.files import temporary_name, write_error, write_json
+from funrecipe.files import temporary_name, write_json, writing
 from funrecipe.jobs.plan import Plan
 from funrecipe.jobs.reading import ReadSettings, read_entry
 from funrecipe.score.align import TokenEncoder, total_errors
@@ -79,11 +80,8 @@ def decide(plan: Plan, refusal: str | None, load: Callable[[str], Recognizer]) -
     mine = temporary_name(path)
     try:
         write_json(mine, asdict(decision))
-        os.link(mine, path)  # fails where another worker was first: its decision is then that of the run
-    except FileExistsError:
-        pass
-    except OSError as error:
-        raise write_error(error, path) from error
+        with writing(path), suppress(FileExistsError):  # another worker was first: its decision is that of the run
+            os.link(mine, path)
     finally:
         mine.unlink(missing_ok=True)
     return decision_of(plan) or decision

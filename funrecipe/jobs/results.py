@@ -17,8 +17,8 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import BinaryIO
 
-from funrecipe.errors import IncompleteRunError, WorkerError, count, list_problems
-from funrecipe.files import atomic_write, temporary_name, write_error, write_text
+from funrecipe.errors import IncompleteRunError, WorkerError, WriteError, count, list_problems
+from funrecipe.files import atomic_write, temporary_name, write_text, writing
 from funrecipe.jobs.merge_files import merged_lines
 from funrecipe.jobs.shard_files import (
     ATTEMPT,
@@ -111,10 +111,8 @@ class ShardWriter:
         self._files: dict[str, BinaryIO] = {}
         self.done: dict[str, Done] = {}
         self.failed: dict[str, str] = {}
-        try:
+        with writing(folder):
             (self.attempt / RESULTS).mkdir(parents=True)
-        except OSError as error:
-            raise write_error(error, folder) from error
         for earlier in [folder, *(path for path in folder.glob(f"{ATTEMPT}*") if path != self.attempt)]:
             self._take_over(earlier)
 
@@ -156,19 +154,15 @@ class ShardWriter:
     def flush(self) -> None:
         """Hand what was written to the system: a worker that is killed loses what came later. ``done`` comes last."""
         for name in sorted(self._files, key=lambda name: name == "done"):
-            try:
+            with writing(self.attempt / name):
                 self._files[name].flush()
-            except OSError as error:
-                raise write_error(error, self.attempt / name) from error
 
     def sync(self) -> None:
         """Make what was written durable, and visible to other machines."""
         self.flush()
         for name, file in self._files.items():
-            try:
+            with writing(self.attempt / name):
                 os.fsync(file.fileno())
-            except OSError as error:
-                raise write_error(error, self.attempt / name) from error
 
     def write_rtf(self, frames_per_second: float) -> None:
         """The contract's ``rtf`` file: per utterance, and the average as the last line; both in percent.
@@ -234,19 +228,15 @@ class ShardWriter:
 
     def _append(self, name: str, line: bytes) -> None:
         path = self.attempt / name
-        try:
+        with writing(path):
             if name not in self._files:
                 self._files[name] = path.open("ab")
             self._files[name].write(line)
-        except OSError as error:
-            raise write_error(error, path) from error
 
     def _close(self) -> None:
         for name, file in self._files.items():
-            try:
+            with writing(self.attempt / name):
                 file.close()
-            except OSError as error:
-                raise write_error(error, self.attempt / name) from error
         self._files.clear()
 
     def __enter__(self) -> ShardWriter:
@@ -371,22 +361,18 @@ def _rewrite(folder: Path, keep: set[bytes]) -> None:
 def unpublish(output_dir: Path) -> None:
     """Take away published results and the reports on them, so that an old number is never read as this run's."""
     forget_reports(output_dir)
-    try:
+    with writing(output_dir / RESULTS):
         if (output_dir / RESULTS).exists():
             gone = temporary_name(output_dir / RESULTS)
             os.replace(output_dir / RESULTS, gone)
             shutil.rmtree(gone, ignore_errors=True)
-    except OSError as error:
-        raise write_error(error, output_dir / RESULTS) from error
 
 
 def forget_reports(output_dir: Path) -> None:
     """Take away the reports, whose numbers are no longer those of the results."""
-    try:
+    with writing(output_dir):
         for name in REPORTS:
             (output_dir / name).unlink(missing_ok=True)
-    except OSError as error:
-        raise write_error(error, output_dir) from error
 
 
 def _publish(output_dir: Path, folders: Sequence[Path], digest: str) -> None:
@@ -395,22 +381,23 @@ def _publish(output_dir: Path, folders: Sequence[Path], digest: str) -> None:
     published = output_dir / RESULTS
     new = temporary_name(published)
     try:
-        new.mkdir(parents=True)
-        for name in FILES:
-            parts = [path for folder in folders if (path := folder / RESULTS / name).exists()]
-            if not _merge_lines(parts, new / name) and name not in REQUIRED:
-                (new / name).unlink()
-        if all(_is_same(published / name, new / name) for name in FILES):
-            shutil.rmtree(new)
-        else:
-            unpublish(output_dir)
-            os.replace(new, published)
-        if digest:
-            write_text(published / DIGEST_NAME, f"{digest}\n")
-    except OSError as error:
+        with writing(published):
+            new.mkdir(parents=True)
+            for name in FILES:
+                parts = [path for folder in folders if (path := folder / RESULTS / name).exists()]
+                if not _merge_lines(parts, new / name) and name not in REQUIRED:
+                    (new / name).unlink()
+            if all(_is_same(published / name, new / name) for name in FILES):
+                shutil.rmtree(new)
+            else:
+                unpublish(output_dir)
+                os.replace(new, published)
+            if digest:
+                write_text(published / DIGEST_NAME, f"{digest}\n")
+    except WriteError:
         shutil.rmtree(new, ignore_errors=True)
         unpublish(output_dir)
-        raise write_error(error, published) from error
+        raise
 
 
 def _merge_lines(parts: Sequence[Path], target: Path) -> bool:

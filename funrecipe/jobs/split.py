@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
-from funrecipe.files import temporary_name, write_error
+from funrecipe.files import make_folder, temporary_name, writing
 from funrecipe.jobs.plan import Job, digest_line, work_line
 from funrecipe.jobs.shards import ShardEntry
 
@@ -43,15 +43,12 @@ class Draft:
     def fill(self, entries: Iterable[ShardEntry]) -> None:
         """Take the utterances, which come in byte order of their ids. Raises WriteError."""
         costs_s = self.costs_s
-        try:
-            with open(self._draft, "wb") as file:
-                for entry in entries:
-                    costs_s.append(entry.cost_s)
-                    self.has_audio = bool(entry.audio)
-                    said = entry.audio or entry.text
-                    file.write(f"{entry.id} {said}\n{entry.line()}\n".encode("utf-8", "surrogateescape"))
-        except OSError as error:
-            raise write_error(error, self._draft) from error
+        with writing(self._draft), open(self._draft, "wb") as file:
+            for entry in entries:
+                costs_s.append(entry.cost_s)
+                self.has_audio = bool(entry.audio)
+                said = entry.audio or entry.text
+                file.write(f"{entry.id} {said}\n{entry.line()}\n".encode("utf-8", "surrogateescape"))
 
     def split(self, num_shards: int) -> tuple[Job, ...]:
         """Write the lists of at most ``num_shards`` shards, none empty; their jobs. Raises WriteError."""
@@ -59,24 +56,20 @@ class Draft:
         kinds = LISTS[::2] if self.has_audio else LISTS[1:]
         lists = [_List(self.folder, kinds, number) for number in range(1, num_shards + 1)]
         shard_of = assign(self.costs_s, num_shards)
-        try:
-            with open(self._draft, "rb") as file:
-                for start in range(0, self.num_utterances, CHUNK):
-                    for shard, cost_s in zip(
-                        shard_of[start : start + CHUNK].tolist(), self.costs_s[start : start + CHUNK]
-                    ):
-                        lists[shard].add(file.readline(), file.readline(), cost_s)
-                    for one in lists:
-                        one.flush()
+        with writing(self.folder), open(self._draft, "rb") as file:
+            for start in range(0, self.num_utterances, CHUNK):
+                chunk = slice(start, start + CHUNK)
+                for shard, cost_s in zip(shard_of[chunk].tolist(), self.costs_s[chunk]):
+                    lists[shard].add(file.readline(), file.readline(), cost_s)
+                for one in lists:
+                    one.flush()
             os.unlink(self._draft)
-        except OSError as error:
-            raise write_error(error, self.folder) from error
         return tuple(one.job() for one in lists)
 
     def publish(self, folder: Path) -> None:
         """Move the lists to ``folder`` and remove those of an earlier, wider split. Raises WriteError."""
         names = set(os.listdir(self.folder))
-        try:
+        with writing(folder):
             folder.mkdir(parents=True, exist_ok=True)
             for name in names:
                 os.replace(self.folder / name, folder / name)
@@ -84,18 +77,13 @@ class Draft:
                 for old in folder.glob(f"{kind}.*.{end}"):
                     if old.name not in names:
                         old.unlink()
-        except OSError as error:
-            raise write_error(error, folder) from error
 
     @property
     def _draft(self) -> Path:
         return self.folder / "draft"
 
     def __enter__(self) -> Draft:
-        try:
-            self.folder.mkdir(parents=True)
-        except OSError as error:
-            raise write_error(error, self.folder) from error
+        make_folder(self.folder)
         return self
 
     def __exit__(self, *_: object) -> None:
