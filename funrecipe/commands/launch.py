@@ -43,6 +43,5 @@ def run(args: argparse.Namespace) -> None:
     end_with_parent()
     plan = read_plan(args.plan, args.digest)
     options = BackendOptions(args.backend_opts, args.launcher, args.max_retries, args.on_interrupt or "")
-    report = launch(plan, args.backend, stall_timeout_s=args.stall_timeout_s, options=options)
-    if not report.num_jobs:
+    if not launch(plan, args.backend, options, stall_timeout_s=args.stall_timeout_s):
         print(f"all {plan.num_utterances} utterances are already decoded")

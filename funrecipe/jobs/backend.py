@@ -12,11 +12,12 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Protocol
 
+from funrecipe.errors import DataError, FunrecipeError, UnsafeFileError, UsageError, WorkerError
 from funrecipe.jobs.plan import Job, Plan
 from funrecipe.processes import LOCK_FD_VARIABLE, PARENT_VARIABLE
 
@@ -51,6 +52,12 @@ class Outcome:
             return f"exit code {self.code}"
         hint = ", out of memory?" if self.code == -signal.SIGKILL else ""
         return f"killed by {signal.Signals(-self.code).name}{hint}"
+
+
+def error_of(codes: Set[int]) -> type[FunrecipeError]:
+    """The class of error with which jobs that ended with these codes end a command: the user's, if they agree on it."""
+    mistakes: tuple[type[FunrecipeError], ...] = (UsageError, DataError, UnsafeFileError)
+    return next((kind for kind in mistakes if codes == {kind.exit_code}), WorkerError)
 
 
 class Backend(Protocol):
@@ -135,6 +142,17 @@ class ProcessBackend:
 def signal_group(started: Any, number: signal.Signals) -> None:
     with contextlib.suppress(ProcessLookupError):
         os.killpg(started.process.pid, number)
+
+
+def consecutive(numbers: Iterable[int]) -> list[range]:
+    """1, 2, 3, 7 as 1 to 3, and 7."""
+    found: list[range] = []
+    for number in sorted(numbers):
+        if found and found[-1].stop == number:
+            found[-1] = range(found[-1].start, number + 1)
+        else:
+            found.append(range(number, number + 1))
+    return found
 
 
 def worker_command(plan: Plan, jobs: Sequence[Job]) -> list[str]:

@@ -78,23 +78,9 @@ _PATTERNS = {
 _NUMBERS = ("cpus", "max_jobs")
 # What the back end says itself; a second word on it would only break the run.
 _OURS = (
-    *(
-        "array",
-        "chdir",
-        "cpus-per-task",
-        "dependency",
-        "error",
-        "export",
-        "hold",
-        "input",
-        "job-name",
-        "nodes",
-        "ntasks",
-        "ntasks-per-node",
-    ),
-    *("no-requeue", "open-mode", "output", "parsable", "requeue", "test-only", "wait", "wrap"),
+    *("array", "chdir", "cpus-per-task", "dependency", "error", "export", "hold", "input", "job-name", "no-requeue"),
+    *("nodes", "ntasks", "ntasks-per-node", "open-mode", "output", "parsable", "requeue", "test-only", "wait", "wrap"),
 )
-_OF_KEYS = tuple(_PATTERNS)
 
 
 def default_opts_file() -> Path:
@@ -166,6 +152,6 @@ def _extra(value: object, where: str) -> tuple[str, ...]:
             raise UsageError(f"'{entry}' is not an option of sbatch", where=where, hint="write it as --name=value")
         if name in _OURS:
             raise UsageError(f"--{name} is what the back end sets itself", where=where, hint="leave it out")
-        if name in _OF_KEYS:
+        if name in _PATTERNS:
             raise UsageError(f"--{name} has a key of its own", where=where, hint=f"write '{name}: ...'")
     return tuple(value)

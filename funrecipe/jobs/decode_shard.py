@@ -8,14 +8,14 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
 import numpy as np
 
+from funrecipe.decode.hypothesis import Hypothesis
 from funrecipe.errors import DataError, FunrecipeError, WorkerError
 from funrecipe.jobs.read_process import reason_of
-from funrecipe.jobs.readers import Batch, Readers
+from funrecipe.jobs.readers import Batch, Readers, TileOf
 from funrecipe.jobs.shards import ShardEntry
 from funrecipe.recordings.joining import PieceRecognizer
 
@@ -27,31 +27,6 @@ if TYPE_CHECKING:
 # in batches of 280 s.
 BATCH_AUDIO_S = {"cpu": 50.0, "cuda": 1200.0}
 READERS = 2
-
-
-class Hypothesis(Protocol):
-    """What the loop needs of a result; see ``decode.hypothesis.Hypothesis``."""
-
-    @property
-    def tokens(self) -> Sequence[str]: ...
-
-    @property
-    def text(self) -> str: ...
-
-    @property
-    def score(self) -> float: ...
-
-    @property
-    def timestamp_ms(self) -> Sequence[Sequence[int]] | None: ...
-
-    @property
-    def nbest(self) -> Sequence[Hypothesis] | None: ...
-
-    @property
-    def rich(self) -> Mapping[str, str | None] | None: ...
-
-    @property
-    def is_estimated(self) -> bool: ...
 
 
 class Recognizer(Protocol):
@@ -75,14 +50,6 @@ class Writer(Protocol):
 
 
 Recognize = Callable[[Sequence[ShardEntry], Sequence[np.ndarray]], Sequence[Hypothesis]]
-
-
-@dataclass(frozen=True)
-class Loaded:
-    """An utterance and its waveform (S,)."""
-
-    entry: ShardEntry
-    waveform: np.ndarray
 
 
 def decode_shard(
@@ -159,8 +126,8 @@ def _some_at_a_time(decode: Callable[[Batch], None], batches: Iterator[Batch], w
 
 def _read_ahead(
     entries: Sequence[ShardEntry], writer: Writer, read: Callable[[ShardEntry], np.ndarray], limit_s: float
-) -> Iterator[Loaded]:
-    """Waveforms in the order of ``entries``, read in threads at most ``limit_s`` seconds of audio ahead."""
+) -> Iterator[tuple[ShardEntry, np.ndarray]]:
+    """Entries with their waveforms (S,), read in threads at most ``limit_s`` seconds of audio ahead."""
     waiting = deque(entries)
     ahead: deque[tuple[ShardEntry, Future[np.ndarray]]] = deque()
     ahead_s = 0.0
@@ -180,37 +147,31 @@ def _read_ahead(
                         raise
                     writer.fail(entry.id, entry.audio, reason_of(error))
                     continue
-                yield Loaded(entry, waveform)
+                yield entry, waveform
         finally:
             for _, future in ahead:
                 future.cancel()
 
 
 def _batches(
-    loaded: Iterator[Loaded], tile_of: Callable[[int], tuple[tuple[int, ...], int]], max_samples: Callable[[], int]
+    loaded: Iterator[tuple[ShardEntry, np.ndarray]], tile_of: TileOf, max_samples: Callable[[], int]
 ) -> Iterator[Batch]:
     """Utterances that are decoded together: of one shape, as many as ``tile_of`` their samples says."""
-    batch: list[Loaded] = []
-    longest = 0
+    entries: list[ShardEntry] = []
+    waves: list[np.ndarray] = []
+    longest, most = 0, 0
     shape: tuple[int, ...] = ()
-    for item in loaded:
-        samples = len(item.waveform)
-        item_shape, most = tile_of(samples)
-        is_too_much = (len(batch) + 1) * max(longest, samples) > max_samples()
-        if batch and (is_too_much or item_shape != shape):
-            yield _batch_of(batch)
-            batch, longest = [], 0
-        batch.append(item)
-        longest, shape = max(longest, samples), item_shape
-        if len(batch) == most:
-            yield _batch_of(batch)
-            batch, longest = [], 0
-    if batch:
-        yield _batch_of(batch)
-
-
-def _batch_of(loaded: Sequence[Loaded]) -> Batch:
-    return Batch([item.entry for item in loaded], [item.waveform for item in loaded])
+    for entry, wave in loaded:
+        wave_shape, wave_most = tile_of(len(wave))
+        is_too_much = (len(entries) + 1) * max(longest, len(wave)) > max_samples()
+        if entries and (is_too_much or wave_shape != shape or len(entries) == most):
+            yield Batch(entries, waves)
+            entries, waves, longest = [], [], 0
+        entries.append(entry)
+        waves.append(wave)
+        longest, shape, most = max(longest, len(wave)), wave_shape, wave_most
+    if entries:
+        yield Batch(entries, waves)
 
 
 def _decode_batch(

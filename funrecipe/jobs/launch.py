@@ -9,21 +9,11 @@ import signal
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from types import FrameType
 
-from funrecipe.errors import (
-    DataError,
-    FunrecipeError,
-    Interrupted,
-    UnsafeFileError,
-    UsageError,
-    WorkerError,
-    list_problems,
-    unknown_name,
-)
+from funrecipe.errors import FunrecipeError, Interrupted, list_problems, unknown_name
 from funrecipe.jobs import joblog
-from funrecipe.jobs.backend import Backend, Outcome
+from funrecipe.jobs.backend import Backend, Outcome, error_of
 from funrecipe.jobs.backend_options import LEAVE, BackendOptions
 from funrecipe.jobs.launcher import LauncherBackend
 from funrecipe.jobs.local import LocalBackend
@@ -40,7 +30,6 @@ from funrecipe.shared_files import refresh
 # With less room than this a worker may not even have been able to write its log.
 FULL_DISK_BYTES = 1 << 20
 LAUNCHES_NAME = "launches.jsonl"
-STALL_TIMEOUT_S = 1800.0
 LATE_FILES_S = (0.0, 1.0, 4.0)  # a file system over the network may show another machine's files a little later
 ANSWER_S = 30.0
 LOCAL = "local"
@@ -51,23 +40,8 @@ BACKENDS: dict[str, Callable[[Plan, Sequence[Job], BackendOptions], Backend]] = 
 }
 
 
-@dataclass(frozen=True)
-class LaunchReport:
-    """What a launch did: jobs run (0 when all was decoded before), wall time and audio decoded in it."""
-
-    num_jobs: int
-    wall_s: float
-    audio_s: float
-
-
-def launch(
-    plan: Plan,
-    backend_name: str = "local",
-    *,
-    stall_timeout_s: float = STALL_TIMEOUT_S,
-    options: BackendOptions = BackendOptions(),  # noqa: B008  # frozen
-) -> LaunchReport:
-    """Run every job that is not complete.
+def launch(plan: Plan, backend_name: str, options: BackendOptions, *, stall_timeout_s: float) -> int:
+    """Run every job that is not complete; how many there were.
 
     Raises:
         WorkerError: jobs failed; names each with its log and the last error in it. What is decoded is kept.
@@ -78,15 +52,13 @@ def launch(
     with only_run_in(plan.output_dir):
         jobs = [job for job in plan.jobs if not _is_complete(plan, job)]
         if not jobs:
-            return LaunchReport(0, 0.0, 0.0)
+            return 0
         unpublish(plan.output_dir)
         run = _Run(plan, jobs, BACKENDS[backend_name](plan, jobs, options), StallWatch(stall_timeout_s))
-        run.on_interrupt = options.on_interrupt
         before_s, started = run.decoded_s(), time.monotonic()
-        run.run()
-        report = LaunchReport(len(jobs), time.monotonic() - started, run.decoded_s() - before_s)
-        _record(plan, report)
-        return report
+        run.run(options.on_interrupt)
+        _record(plan, len(jobs), wall_s=time.monotonic() - started, audio_s=run.decoded_s() - before_s)
+    return len(jobs)
 
 
 def _is_complete(plan: Plan, job: Job) -> bool:
@@ -123,13 +95,12 @@ class _Run:
     def __init__(self, plan: Plan, jobs: Sequence[Job], backend: Backend, watch: StallWatch) -> None:
         self.plan, self.jobs, self.backend, self.watch = plan, jobs, backend, watch
         self.statuses = {job.number: read_status(plan.shard_folder(job.number)) for job in plan.jobs}
-        self.on_interrupt = ""
         self._watched: set[int] = set()
 
-    def run(self) -> None:
+    def run(self, on_interrupt: str) -> None:
         (self.plan.output_dir / "log").mkdir(parents=True, exist_ok=True)
         with ProgressBar(self.plan.num_utterances) as bar:
-            wait_for_jobs(self.backend, lambda: self._look(bar), self.on_interrupt)
+            wait_for_jobs(self.backend, lambda: self._look(bar), on_interrupt)
             self._watched.update(job.number for job in self.jobs)
             self._look(bar)
         outcomes = {job.number: self._outcome(job) for job in self.jobs}
@@ -212,19 +183,17 @@ def failure(plan: Plan, failed: Sequence[Job], num_jobs: int, outcomes: Mapping[
     if shutil.disk_usage(plan.output_dir).free < FULL_DISK_BYTES:
         hint = f"No space left on the disk of {plan.output_dir}: make room; " + hint
     # Where the same mistake of the user (an option, a file) ended every job, its own exit code says more.
-    common = {outcomes[job.number].code for job in failed} if len(failed) == num_jobs else set()
-    kinds: list[type[FunrecipeError]] = [UsageError, DataError, UnsafeFileError]
-    kind = next((kind for kind in kinds if common == {kind.exit_code}), WorkerError)
-    return kind(f"{len(failed)} of {num_jobs} jobs failed\n{list_problems(reports)}", hint=hint)
+    codes = {outcomes[job.number].code for job in failed} if len(failed) == num_jobs else set()
+    return error_of(codes)(f"{len(failed)} of {num_jobs} jobs failed\n{list_problems(reports)}", hint=hint)
 
 
-def _record(plan: Plan, report: LaunchReport) -> None:
+def _record(plan: Plan, num_jobs: int, *, wall_s: float, audio_s: float) -> None:
     entry = {
         "digest": plan.digest,
         "ended": time.strftime("%Y-%m-%d %H:%M:%S %z"),
-        "jobs": report.num_jobs,
-        "wall_s": round(report.wall_s, 3),
-        "audio_s": round(report.audio_s, 3),
+        "jobs": num_jobs,
+        "wall_s": round(wall_s, 3),
+        "audio_s": round(audio_s, 3),
     }
     with open(plan.output_dir / "log" / LAUNCHES_NAME, "a", encoding="utf-8") as file:
         file.write("\n" * (file.tell() > 0) + json.dumps(entry))  # a torn line before does not spoil this one

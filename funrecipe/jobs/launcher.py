@@ -21,6 +21,7 @@ from funrecipe.jobs.backend import (
     THREAD_VARIABLES,
     Outcome,
     ProcessBackend,
+    consecutive,
     signal_group,
     worker_command,
     worker_environment,
@@ -52,7 +53,7 @@ class LauncherBackend(ProcessBackend):
         super().__init__(plan)
         self._launcher = split_launcher(options.launcher)
         self._command = self._plain_command()
-        self._ranges = consecutive([job.number for job in jobs])
+        self._ranges = consecutive(job.number for job in jobs)
 
     def start(self) -> None:
         for numbers in self._ranges:
@@ -146,14 +147,3 @@ def split_launcher(launcher: str) -> list[str]:
         hint = "write its path, or add its folder to PATH"
         raise UsageError(f"'{words[0]}' is not a program on this machine", where="--launcher", hint=hint)
     return words
-
-
-def consecutive(numbers: Sequence[int]) -> list[range]:
-    """1, 2, 3, 7 as 1 to 3, and 7."""
-    found: list[range] = []
-    for number in sorted(numbers):
-        if found and found[-1].stop == number:
-            found[-1] = range(found[-1].start, number + 1)
-        else:
-            found.append(range(number, number + 1))
-    return found

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
@@ -53,11 +52,6 @@ def read_entry(entry: ShardEntry, settings: ReadSettings, channels: dict[str, in
     )
     _check_stamp(entry)
     return waveform
-
-
-def reader_of(settings: ReadSettings, channels: dict[str, int]) -> Callable[[ShardEntry], np.ndarray]:
-    """:func:`read_entry` with the rest of its arguments."""
-    return lambda entry: read_entry(entry, settings, channels)
 
 
 def _check_stamp(entry: ShardEntry) -> None:

@@ -190,17 +190,6 @@ def read_array_limit(text: str) -> int | None:
     return max(1, int(match[1]) - 1) if match else None
 
 
-def index_list(indices: Iterable[int]) -> str:
-    """``1-3,7`` for 1, 2, 3 and 7, which ascend."""
-    ranges: list[list[int]] = []
-    for index in indices:
-        if ranges and index == ranges[-1][1] + 1:
-            ranges[-1][1] = index
-        else:
-            ranges.append([index, index])
-    return ",".join(f"{first}-{last}" if last > first else str(first) for first, last in ranges)
-
-
 def _without_null(word: str) -> str:
     word = word.strip()
     return "" if word in ("None", "(null)", "None assigned") else word

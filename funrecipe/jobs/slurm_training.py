@@ -10,14 +10,13 @@ import os
 import re
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from funrecipe.errors import DataError, FunrecipeError, UnsafeFileError, UsageError, WorkerError
 from funrecipe.identity import value_digest
 from funrecipe.jobs import joblog, slurm_record
-from funrecipe.jobs.backend import Outcome
+from funrecipe.jobs.backend import Outcome, error_of
 from funrecipe.jobs.backend_options import BackendOptions, SlurmOptions, read_slurm_options
 from funrecipe.jobs.launch import LATE_FILES_S, wait_for_jobs
 from funrecipe.jobs.slurm import SlurmBackend
@@ -129,11 +128,9 @@ def train_on_slurm(training: Training, options: BackendOptions) -> None:
         outcome = _outcome(training, backend)
     if outcome.code != 0:
         log = training.log_path(1)
-        kinds: Sequence[type[FunrecipeError]] = (UsageError, DataError, UnsafeFileError)
-        kind = next((kind for kind in kinds if kind.exit_code == outcome.code), WorkerError)
         said = joblog.last_error_line(log).removeprefix("error: ")
         what = f"the training failed ({outcome})" + (f": {said}" if str(outcome) not in said else "")
-        raise kind(what, where=str(log), hint="rerun to resume from the last checkpoint")
+        raise error_of({outcome.code})(what, where=str(log), hint="rerun to resume from the last checkpoint")
 
 
 def _outcome(training: Training, backend: SlurmBackend) -> Outcome:

@@ -13,12 +13,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
-from funrecipe.jobs.backend import worker_command
+from funrecipe.jobs.backend import consecutive, worker_command
 from funrecipe.jobs.backend_options import SlurmOptions
 from funrecipe.jobs.memory import worker_memory_bytes
 from funrecipe.jobs.plan import Plan
 from funrecipe.jobs.results import is_shard_accounted_for
-from funrecipe.jobs.slurm_client import index_list
 from funrecipe.jobs.slurm_states import ADVICE
 
 # The worker's log is opened here and not by Slurm, whose names of logs cannot count beyond an array's indices.
@@ -149,7 +148,8 @@ def sbatch_command(
 ) -> list[str]:
     """``at_once``: the part of ``--array`` that says how many elements may run at once."""
     request = work.request(slurm)
-    indices = index_list(number - submission.offset for number in submission.numbers)
+    runs = consecutive(number - submission.offset for number in submission.numbers)
+    indices = ",".join(f"{run[0]}-{run[-1]}" if len(run) > 1 else str(run[0]) for run in runs)
     named = {
         "partition": slurm.partition,
         "account": slurm.account,

@@ -20,7 +20,7 @@ from funrecipe.jobs import joblog
 from funrecipe.jobs.model_record import checked_model
 from funrecipe.jobs.plan import AGAIN, Job, Plan
 from funrecipe.jobs.readers import Readers
-from funrecipe.jobs.reading import ReadSettings, reader_of
+from funrecipe.jobs.reading import ReadSettings, read_entry
 from funrecipe.jobs.resources import available_cores
 from funrecipe.jobs.results import ShardWriter
 from funrecipe.jobs.status import JobStatus, read_status, write_status
@@ -130,7 +130,7 @@ def _decode_job(plan: Plan, job: Job, recognizer: Recognizer | TextWorker, devic
             entries,
             writer,
             recognizer,
-            reader_of(settings, channels),
+            lambda entry: read_entry(entry, settings, channels),
             batch_size=plan.batch_size,
             batch_audio_s=BATCH_AUDIO_S[device],
             on_batch=after_batch,

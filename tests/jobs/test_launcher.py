@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from funrecipe.errors import UsageError
-from funrecipe.jobs.launcher import consecutive, split_launcher
+from funrecipe.jobs.backend import consecutive
+from funrecipe.jobs.launcher import split_launcher
 
 ROOT = Path(__file__).resolve().parents[2]
 RUN = ROOT / "utils/run.sh"

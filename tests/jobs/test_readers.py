@@ -22,7 +22,7 @@ from funrecipe.identity import file_stamp
 from funrecipe.jobs import read_process
 from funrecipe.jobs.decode_shard import decode_shard
 from funrecipe.jobs.readers import Readers
-from funrecipe.jobs.reading import ReadSettings, reader_of
+from funrecipe.jobs.reading import ReadSettings, read_entry
 from funrecipe.jobs.results import NO_MEMORY, ShardWriter
 from funrecipe.jobs.shards import ShardEntry
 from funrecipe.model_folder import open_model_folder
@@ -75,8 +75,8 @@ def corpus(folder: Path, *lengths: int) -> list[ShardEntry]:
 def decode(folder: Path, entries: list[ShardEntry], recognizer, readers: Readers | None = None) -> ShardWriter:
     settings = ReadSettings(recognizer.sample_rate_hz)
     with ShardWriter(folder, {entry.id: entry.stamp for entry in entries}) as writer:
-        decode_shard(entries, writer, recognizer, reader_of(settings, {}), batch_size=8, batch_audio_s=60.0,
-                     on_batch=writer.flush, readers=readers)  # fmt: skip
+        decode_shard(entries, writer, recognizer, lambda entry: read_entry(entry, settings, {}), batch_size=8,
+                     batch_audio_s=60.0, on_batch=writer.flush, readers=readers)  # fmt: skip
     return writer
 
 
