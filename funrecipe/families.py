@@ -29,6 +29,7 @@ SPEAKERS = "egs/speaker/infer.sh, or pipeline(task='speaker-verification')"
 UNIASR = frozenset(
     {"decoding_mode", "decoding_ind", "token_num_relax", "beam_size", "nbest", "penalty", "lm_weight", "ngram_weight"}
 )
+SENSE_VOICE = frozenset({"language", "use_itn", "ban_emo_unk", "output"})
 # Keys of model_conf. Source: the arguments of FunASR 0.8.8's model classes and where their forward uses them.
 LOSS_SETTINGS = frozenset({"lsm_weight", "length_normalized_loss"})
 CIF_SETTINGS = LOSS_SETTINGS | {"ctc_weight", "predictor_weight", "predictor_bias", "sampling_ratio"}
@@ -61,7 +62,8 @@ class Family:
         zoo_modes: what ModelScope's ``configuration.json`` and ``pipeline(mode=...)`` call it.
         options: the decode options that ``search`` uses; any other one that was set is refused.
         decoding_modes: values of ``decoding_mode`` and the options that only they use; the first is the default.
-        stream_options: the decode options that ``stream`` uses.
+        beam_scores: options of which one makes ``search`` a beam search, where it is not always one.
+        stream_options, export_options: the decode options that ``stream`` and ``export_search`` use.
         has_times: whether ``search`` gives the time of every token without being asked.
         tiled: methods of the network by which ``search`` computes, and which a GPU computes in tiles.
         task: what jobs do with it; recognizers with a ``timestamp`` option also align known texts.
@@ -95,7 +97,9 @@ class Family:
     zoo_modes: tuple[str, ...] = ()
     options: frozenset[str] = NONE
     decoding_modes: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    beam_scores: frozenset[str] = NONE
     stream_options: frozenset[str] = NONE
+    export_options: frozenset[str] = NONE
     has_times: bool = False
     tiled: tuple[str, ...] = ()
     task: str = RECOGNITION
@@ -141,6 +145,7 @@ _PARAFORMER = Family(
     export_search="onnx:OnnxParaformerSearch",
     zoo_modes=("paraformer",),
     options=PARAFORMER,
+    beam_scores=frozenset({"ctc_weight", "lm_weight", "ngram_weight", "nbest"}),
     classes_1x=("Paraformer",),
     settings=CIF_SETTINGS | {"use_1st_decoder_loss"},
 )
@@ -152,6 +157,7 @@ _CONTEXTUAL = replace(
     export="networks:ExportedContextualParaformer",
     export_search="onnx:OnnxHotwordSearch",
     options=PARAFORMER | {"hotword", "clas_scale"},
+    export_options=frozenset({"hotword"}),
     classes_1x=("ContextualParaformer",),
     settings=CIF_SETTINGS | HOTWORD_SETTINGS,
 )
@@ -278,7 +284,8 @@ FAMILIES: dict[str, Family] = {
         has_rich_labels=True,
         has_times=True,
         zoo_modes=("sense_voice",),
-        options=frozenset({"language", "use_itn", "ban_emo_unk", "output"}),
+        options=SENSE_VOICE,
+        export_options=SENSE_VOICE,
         classes_1x=("SenseVoiceSmall",),
         settings=LOSS_SETTINGS,
         has_accuracy=False,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -45,16 +45,7 @@ def load_onnx(folder: ModelFolder, precision: str) -> OnnxModel:
 class OnnxSearch:
     """What the searches of exported models have in common: they are greedy."""
 
-    used: ClassVar[frozenset[str]] = frozenset()
-
     def __init__(self, model: OnnxModel, folder: ModelFolder, options: DecodeOptions) -> None:
-        for name, value in options.asked_for().items():
-            if name not in self.used:
-                raise UsageError(
-                    f"{name}={value!r} has no effect on an exported model, whose search is greedy",
-                    where=f"--{name} or decoding.yaml",
-                    hint="leave it out, or decode with the folder it was exported from",
-                )
         self.model = model
 
 
@@ -89,8 +80,6 @@ class OnnxParaformerSearch(OnnxSearch):
 
 class OnnxHotwordSearch(OnnxParaformerSearch):
     """With hotwords, whose vectors come from a graph of their own."""
-
-    used: ClassVar[frozenset[str]] = frozenset({"hotword"})
 
     def __init__(self, model: OnnxModel, folder: ModelFolder, options: DecodeOptions) -> None:
         super().__init__(model, folder, options)

@@ -11,10 +11,13 @@ import argparse
 import logging
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from funrecipe.errors import UsageError, unknown_name
 from funrecipe.families import FAMILIES, find_family, names_with
+
+if TYPE_CHECKING:
+    from funrecipe.model_folder import ModelFolder
 
 logger = logging.getLogger(__name__)
 
@@ -196,8 +199,47 @@ def families_using(name: str) -> list[str]:
     return sorted(family for family, row in FAMILIES.items() if name in row.options)
 
 
+def check_options(options: DecodeOptions, folder: ModelFolder) -> None:
+    """Refuse what a model, which may be an exported one, cannot do when it recognizes. For planning, too: no torch.
+
+    Raises:
+        UsageError: as :func:`check_supported`, or weights that are not for ``engine``.
+    """
+    engine = "onnx" if folder.is_exported else "torch"
+    if options.engine not in (None, engine):
+        hint = "give the folder that it was exported from" if folder.is_exported else "make one with funrecipe export"
+        what = f"{folder.weights.name} is not a model for engine {options.engine}"
+        raise UsageError(what, where=str(folder.path), hint=hint)
+    check_supported(options, folder.family)
+    row = find_family(folder.family)
+    for name, value in options.asked_for().items() if folder.is_exported else ():
+        if name not in row.export_options:
+            raise UsageError(
+                f"{name}={value!r} has no effect on an exported model, whose search is greedy",
+                where=f"--{name} or decoding.yaml",
+                hint="leave it out, or decode with the folder it was exported from",
+            )
+    if row.beam_scores and not row.beam_scores & options.asked_for().keys():
+        _check_without_beam(options)
+
+
+def _check_without_beam(options: DecodeOptions) -> None:
+    """The positions of Paraformer are independent of each other: without other scores a search finds the arg-max.
+
+    Raises:
+        UsageError: an option that only has an effect in a beam search.
+    """
+    hint = "set lm_weight, ngram_weight, ctc_weight or nbest as well, or leave it out"
+    for name in ("penalty", "minlenratio"):
+        if name in options.asked_for():
+            where = f"--{name} or decoding.yaml"
+            raise UsageError(f"{name} has no effect without a beam search", where=where, hint=hint)
+    if "beam_size" in options.asked_for():
+        logger.warning("beam_size=%d has no effect by itself: %s", options.beam_size, hint)
+
+
 def check_supported(options: DecodeOptions, family: str, *, streaming: bool = False) -> None:
-    """Refuse options that a family's search does not use. Does not load torch, so that planning can call it.
+    """Refuse options that a family's search does not use.
 
     Raises:
         UsageError: names the first such option and what the family uses.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from dataclasses import replace
 from typing import ClassVar
 
@@ -20,8 +19,6 @@ from funrecipe.errors import UsageError
 from funrecipe.model_folder import ModelFolder
 from funrecipe.models.cif import CifOutput
 from funrecipe.models.special_ids import BLANK_ID, EOS_ID, SOS_ID
-
-logger = logging.getLogger(__name__)
 
 MARKS = (BLANK_ID, EOS_ID)
 DEFAULT_BEAM_SIZE = 10  # used for the published language model results of Paraformer
@@ -57,8 +54,6 @@ class ParaformerSearch:
                 options.penalty or 0.0,
                 minlenratio=options.minlenratio or 0.0,
             )
-        else:
-            _check_without_beam(options)
 
     def decode(self, feats: Tensor, feat_lens: Tensor) -> list[list[TokenHypothesis]]:
         """See :class:`funrecipe.decode.search.Search`; an utterance without tokens gives an empty hypothesis."""
@@ -157,21 +152,6 @@ class SeacoParaformerSearch(BiCifParaformerSearch):
 
     def log_probs(self, encoder_out: Tensor, encoder_out_lens: Tensor, embeds: Tensor, token_lens: Tensor) -> Tensor:
         return self.model.decode(encoder_out, encoder_out_lens, embeds, token_lens, self.context)
-
-
-def _check_without_beam(options: DecodeOptions) -> None:
-    """The positions are independent of each other: without other scores a search finds the arg-max.
-
-    Raises:
-        UsageError: an option that only has an effect in a beam search.
-    """
-    hint = "set lm_weight, ngram_weight, ctc_weight or nbest as well, or leave it out"
-    for name in ("penalty", "minlenratio"):
-        if name in options.asked_for():
-            where = f"--{name} or decoding.yaml"
-            raise UsageError(f"{name} has no effect without a beam search", where=where, hint=hint)
-    if "beam_size" in options.asked_for():
-        logger.warning("beam_size=%d has no effect by itself: %s", options.beam_size, hint)
 
 
 def without_marks(ids: list[int], marks: tuple[int, ...] = MARKS) -> list[int]:

@@ -165,7 +165,7 @@ def load_model(
     if precision == "auto":
         hint = "choose one: fp32, bf16, ..."
         raise UsageError("precision auto needs the utterances of a run to decide on", where="precision", hint=hint)
-    if folder.weights.suffix == ".onnx":
+    if folder.is_exported:
         return load_onnx(folder, precision)
     with Uninitialized():
         model = build_model(folder.config, len(folder.tokens))
@@ -216,7 +216,6 @@ def make_recognizer(
     """
     options, device = with_defaults(options, folder), torch.device(device)
     precision = check_precision(model, options)
-    check_engine(folder, options)
     device = torch.device("cpu") if isinstance(model, OnnxModel) else device
     search = make_search(model, folder, options)
     frontend = WavFrontend.from_config(folder.config.get("frontend_conf") or {}, folder.cmvn).eval().to(device)
@@ -232,15 +231,6 @@ def make_recognizer(
         max_piece_s=(DEFAULT_MAX_PIECE_S if options.max_piece_s is None else options.max_piece_s) or math.inf,
         unpadded=tile is None and (precision != "fp32" or is_large(model)),
     )
-
-
-def check_engine(folder: ModelFolder, options: DecodeOptions) -> None:
-    """Raise a UsageError unless the weights of the folder are for ``engine``."""
-    engine = "onnx" if folder.weights.suffix == ".onnx" else "torch"
-    if options.engine not in (None, engine):
-        hint = "give the folder that it was exported from" if engine == "onnx" else "make one with funrecipe export"
-        what = f"{folder.weights.name} is not a model for engine {options.engine}"
-        raise UsageError(what, where=str(folder.path), hint=hint)
 
 
 def check_precision(model: nn.Module, options: DecodeOptions) -> str:

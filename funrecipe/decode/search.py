@@ -7,7 +7,7 @@ from typing import Protocol
 from torch import Tensor, nn
 
 from funrecipe.decode.hypothesis import TokenHypothesis
-from funrecipe.decode.options import DecodeOptions, check_supported
+from funrecipe.decode.options import DecodeOptions, check_options
 from funrecipe.errors import UsageError
 from funrecipe.families import find_family, load_part, not_a_recognizer
 from funrecipe.model_folder import ModelFolder
@@ -32,9 +32,8 @@ def make_search(model: nn.Module, folder: ModelFolder, options: DecodeOptions) -
     family = find_family(folder.family)
     if family.search is None:
         raise not_a_recognizer(folder.family, str(folder.path))
-    check_supported(options, folder.family)
-    is_exported = folder.weights.suffix == ".onnx"
-    if is_exported and family.export_search is None:
+    check_options(options, folder)
+    if folder.is_exported and family.export_search is None:
         raise UsageError(f"exported models of family '{folder.family}' cannot be decoded", where=str(folder.path))
-    search: type[Search] = load_part(family.export_search if is_exported else family.search, "decode")
+    search: type[Search] = load_part(family.export_search if folder.is_exported else family.search, "decode")
     return search(model, folder, options)

@@ -341,7 +341,7 @@ def without(options: DecodeOptions, names: frozenset[str]) -> DecodeOptions:
 def check_streams(folder: ModelFolder) -> str:
     """The entry of the family's streaming class. Raises UsageError if it recognizes whole utterances only."""
     family = find_family(folder.family)
-    entry = family.export_stream if folder.weights.suffix == ".onnx" else family.stream
+    entry = family.export_stream if folder.is_exported else family.stream
     if entry is None:
         raise UsageError(
             f"a model of family '{folder.family}' recognizes whole utterances, not streams",

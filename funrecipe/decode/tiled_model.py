@@ -58,7 +58,7 @@ def refuse_tiles_in(precision: str, model: nn.Module, what: str) -> None:
 
 def why_not_bf16(folder: ModelFolder, device: str) -> str | None:
     """Why bf16 is out of the question for a model on a device, or None."""
-    if folder.weights.suffix == ".onnx":
+    if folder.is_exported:
         return "since an exported model has no weights in bf16"
     if device != "cpu" and not find_family(folder.family).tiled:
         return f"since models of family '{folder.family}' are computed in fp32 on a GPU"

@@ -39,7 +39,7 @@ def export_folder(
         DataError: the target holds something else, or there is nothing to compare on.
     """
     check_packages(target)
-    if folder.weights.suffix == ".onnx":
+    if folder.is_exported:
         raise UsageError("this folder is already an export", where=str(folder.path), hint="give the original folder")
     if not samples:
         raise DataError("nothing to compare the models on", hint="give --data_dir with a wav.scp, or a text")

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from funrecipe.decode.hotwords import read_hotwords, spell_hotwords
-from funrecipe.decode.options import DecodeOptions, check_supported
+from funrecipe.decode.options import DecodeOptions, check_options
 from funrecipe.errors import DataError, UsageError
 from funrecipe.families import RECOGNITION, TIMESTAMP, find_family, not_a_recognizer
 from funrecipe.hub import open_model
@@ -66,7 +66,7 @@ def choose_model(
             where=str(folder.path),
             hint="give a model for this recipe (docs/models.md), or use the recipe for this model",
         )
-    check_supported(asked, folder.family)
+    check_options(asked, folder)
     if words := read_hotwords(asked.hotword):
         spell_hotwords(words, folder.tokenizer)
     weights = find_checkpoint(checkpoint_dir, checkpoint_name) if checkpoint_dir else folder.weights

@@ -81,6 +81,11 @@ class ModelFolder:
         """The architecture: the config's ``model`` key (paraformer, uniasr, asr, rnnt, ...)."""
         return str(self.config.get("model") or "asr")
 
+    @property
+    def is_exported(self) -> bool:
+        """Whether the weights are a graph of ONNX (``funrecipe export``)."""
+        return self.weights.suffix == ".onnx"
+
     @cached_property
     def tokenizer(self) -> Tokenizer:
         """The vocabulary with its spelling rules."""

@@ -250,6 +250,28 @@ def test_a_model_that_changed_after_planning_is_refused(name: str, tmp_path: Pat
         pass
 
 
+def test_an_option_without_effect_in_a_greedy_search_is_refused_when_planning(tmp_path: Path) -> None:
+    folder = shutil.copytree(TINY, tmp_path / "model")
+    (folder / "decoding.yaml").write_text("penalty: 0.5\n")
+    with pytest.raises(UsageError, match="penalty has no effect without a beam search"):
+        choose_model(str(folder), None, "", {"beam_size": 1, "ctc_weight": 0.0, "ngram_weight": 0.0})
+    assert choose_model(str(folder), None, "", {"nbest": 2}).path == str(folder)
+
+
+def test_what_an_exported_model_cannot_do_is_refused_when_planning(tmp_path: Path) -> None:
+    folder = shutil.copytree(TINY, tmp_path / "model")
+    (folder / "model.pb").rename(folder / "model.onnx")
+    names = {"init_param": "model.onnx", "config": "config.yaml"}
+    (folder / "configuration.json").write_text(json.dumps({"file_path_metas": names}))
+    with pytest.raises(UsageError, match="model.onnx is not a model for engine torch"):
+        choose_model(str(folder), None, "", {"engine": "torch"})
+    with pytest.raises(UsageError, match="beam_size=5 has no effect on an exported model"):
+        choose_model(str(folder), None, "", {"beam_size": 5})
+    with pytest.raises(UsageError, match="model.pb is not a model for engine onnx"):
+        choose_model(str(TINY), None, "", {"engine": "onnx"})
+    assert choose_model(str(folder), None, "", {"engine": "onnx"}).weights == str(folder / "model.onnx")
+
+
 @pytest.mark.parametrize("name", ["am.mvn", "model.pb"])
 def test_an_empty_file_of_the_model_is_refused_when_planning(name: str, tmp_path: Path) -> None:
     folder = shutil.copytree(TINY, tmp_path / "model")
