@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from funrecipe.errors import IncompleteRunError, list_problems
 from funrecipe.files import atomic_folder, write_text
 from funrecipe.jobs.earlier_plans import switch_plans
-from funrecipe.jobs.results import DIGEST_NAME, RESULTS, unpublish
+from funrecipe.jobs.results import DIGEST_NAME, RESULTS, too_many_failed, unpublish
 from funrecipe.jobs.run_record import digest_of_results
 from funrecipe.recordings.formats import write_formats
 from funrecipe.recordings.join_list import RESULT_FILES, WITH_PUNCTUATION
@@ -43,11 +42,7 @@ def publish_recordings(
             bad.append(f"{result.key}: {result.error}")
     if len(bad) > max_failed:
         unpublish(output_dir)
-        raise IncompleteRunError(
-            f"{len(bad)} of {len(good) + len(bad)} recordings failed; no results were published\n{list_problems(bad)}",
-            where=str(piece_dir),
-            hint=f"fix the audio and rerun, or pass --max_failed {len(bad)} to accept the failures",
-        )
+        raise too_many_failed(len(bad), f"{len(good) + len(bad)} recordings", bad, where=piece_dir)
     with atomic_folder(output_dir / RESULTS) as new:
         for name, value in {**RESULT_FILES, **(WITH_PUNCTUATION if is_punctuated else {})}.items():
             write_text(new / name, (f"{result.key} {value(result)}\n" for result in good))

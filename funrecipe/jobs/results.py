@@ -55,19 +55,15 @@ class MergeReport:
 
     num_utterances: int = 0
     failed: dict[str, str] = field(default_factory=dict)
-    audio_s: float = 0.0
-    decode_s: float = 0.0
     num_empty: int = 0
     num_multichannel: int = 0
     most_channels: int = 1
 
     def count(self, record: Record) -> None:
         """Add what is about one decoded utterance."""
-        done = record.done
-        self.audio_s, self.decode_s = self.audio_s + done.audio_s, self.decode_s + done.decode_s
         self.num_empty += record.lines["text"] == record.key + b" \n"
-        self.num_multichannel += done.channels > 1
-        self.most_channels = max(self.most_channels, done.channels)
+        self.num_multichannel += record.done.channels > 1
+        self.most_channels = max(self.most_channels, record.done.channels)
 
 
 def is_shard_complete(folder: Path, stamps: Mapping[str, str]) -> bool:
@@ -251,7 +247,7 @@ class ShardWriter:
 
 
 def merge_shards(
-    shards: Iterable[tuple[Path, Sequence[str] | Mapping[str, str]]],
+    shards: Iterable[tuple[Path, Mapping[str, str]]],
     output_dir: Path,
     *,
     max_failed: int = 0,
@@ -260,8 +256,8 @@ def merge_shards(
     """Publish ``output_dir/1best_recog`` if every utterance is decoded or, up to ``max_failed``, listed as failed.
 
     Args:
-        shards: per shard its folder and the ids that it had to decode, or a mapping of them to the stamps of their
-            audio. One shard is looked at after the other; the lines are then merged as they are read.
+        shards: per shard its folder and the ids that it had to decode, with the stamps of their audio. One shard is
+            looked at after the other; the lines are then merged as they are read.
         digest: of the plan, recorded with the results.
     Raises:
         IncompleteRunError: ids are missing, damaged or too many failed; nothing is published, and what an earlier run
@@ -271,10 +267,10 @@ def merge_shards(
     problems: list[str] = []
     folders: list[Path] = []
     report = MergeReport()
-    for folder, ids in shards:
-        _look_through(folder, ids, report, failed, problems)
+    for folder, stamps in shards:
+        _look_through(folder, stamps, report, failed, problems)
         folders.append(folder)
-        report.num_utterances += len(ids)
+        report.num_utterances += len(stamps)
     output_dir.mkdir(parents=True, exist_ok=True)
     write_failed(output_dir / "failed.scp", failed)
     if problems:
@@ -305,33 +301,43 @@ def _refuse_failures(
         return
     unpublish(output_dir)
     reasons = [f"{key}: {reason} ({audio})" for key, (audio, reason) in sorted(failed.items())]
-    hint = f"fix the audio and rerun, or pass --max_failed {len(failed)} to accept the failures"
-    if starved:
-        hint = f"{len(starved)} of them ran out of memory: rerun with fewer jobs (--njob) or more memory for each"
-    raise IncompleteRunError(
-        f"{len(failed)} of {num_utterances} utterances failed, nothing was published:\n{list_problems(reasons)}",
-        where=str(output_dir / "failed.scp"),
-        hint=hint,
+    hint = f"{len(starved)} of them ran out of memory: rerun with fewer jobs (--njob) or more memory for each"
+    place = output_dir / "failed.scp"
+    raise too_many_failed(
+        len(failed), f"{num_utterances} utterances", reasons, where=place, hint=hint if starved else None
+    )
+
+
+def too_many_failed(
+    number: int, total: str, reasons: Sequence[str] = (), *, where: Path, hint: str | None = None
+) -> IncompleteRunError:
+    """The error for more failures than ``--max_failed`` accepts.
+
+    Args:
+        total: such as ``8 utterances``.
+        reasons: ``id: reason`` of each, where they are known.
+    """
+    what = f"{number} of {total} failed, nothing was published"
+    return IncompleteRunError(
+        f"{what}:\n{list_problems(reasons)}" if reasons else what,
+        where=str(where),
+        hint=hint or f"fix the audio and rerun, or pass --max_failed {number} to accept the failures",
     )
 
 
 def _look_through(
     folder: Path,
-    ids: Sequence[str] | Mapping[str, str],
+    stamps: Mapping[str, str],
     report: MergeReport,
     failed: dict[str, tuple[str, str]],
     problems: list[str],
 ) -> None:
     """Check one shard, adding to the last three. Lines that do not count are taken out of its files."""
-    wanted: dict[bytes, str | None] = (
-        {to_bytes(key): stamp for key, stamp in ids.items()}
-        if isinstance(ids, Mapping)
-        else dict.fromkeys(map(to_bytes, ids))
-    )
+    wanted = {to_bytes(key): stamp for key, stamp in stamps.items()}
     missing = dict(wanted)
     shard, is_clean = SortedShard(folder), True
     for record in shard:
-        if record.key in missing and missing[record.key] in (None, record.done.stamp):
+        if missing.get(record.key) == record.done.stamp:
             del missing[record.key]
             report.count(record)
         else:

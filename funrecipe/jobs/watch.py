@@ -12,7 +12,7 @@ from funrecipe.jobs.backend import Outcome
 from funrecipe.jobs.launch import failure
 from funrecipe.jobs.plan import PLAN_NAME, Plan, read_plan
 from funrecipe.jobs.progress import ProgressBar
-from funrecipe.jobs.results import UNFINISHED
+from funrecipe.jobs.results import UNFINISHED, too_many_failed
 from funrecipe.jobs.run_record import digest_of_results
 from funrecipe.jobs.shard_files import RESULTS
 from funrecipe.jobs.status import JobStatus, read_status
@@ -96,8 +96,7 @@ def _raise_for_end(plan: Plan) -> None:
         failed = [plan.job(number) for number in codes]
         raise failure(plan, failed, len(plan.jobs), {number: Outcome(code or 1) for number, code in codes.items()})
     if num_failed:
-        what = f"{num_failed} of {plan.num_utterances} utterances failed, nothing was published"
-        raise IncompleteRunError(what, where=where, hint="fix the audio, or pass --max_failed; then rerun")
+        raise too_many_failed(num_failed, f"{plan.num_utterances} utterances", where=plan.output_dir)
     if num_done < plan.num_utterances or any(status.code is None for status in statuses.values()):
         raise IncompleteRunError(
             f"the run has ended with {num_done} of {plan.num_utterances} utterances decoded", where=where, hint=hint

@@ -71,7 +71,7 @@ def test_a_kill_at_any_byte_of_any_file_is_mended(tmp_path_factory, cuts) -> Non
     assert {name: sorted(text.splitlines()) for name, text in content(tmp_path).items()} == {
         name: sorted(text.splitlines()) for name, text in whole.items()
     }
-    assert merge_shards([(tmp_path, IDS)], tmp_path / "out").num_utterances == 6
+    assert merge_shards([(tmp_path, STAMPS)], tmp_path / "out").num_utterances == 6
 
 
 def test_a_shard_is_complete_only_if_every_file_says_so(tmp_path: Path) -> None:
@@ -99,7 +99,7 @@ def test_a_torn_line_is_not_a_result(tmp_path: Path) -> None:
     path.write_bytes(path.read_bytes()[:-2])
     assert {record.key.decode() for record in load_records(tmp_path)} == set(IDS[:-1])
     with pytest.raises(IncompleteRunError, match="'utt5' is missing"):
-        merge_shards([(tmp_path, IDS)], tmp_path / "out")
+        merge_shards([(tmp_path, STAMPS)], tmp_path / "out")
     assert set(ShardWriter(tmp_path, STAMPS).done) == set(IDS[:-1])
 
 
@@ -117,10 +117,10 @@ def test_changed_audio_and_failures_are_decoded_again(tmp_path: Path) -> None:
 
 def test_merge_is_in_byte_order_whatever_the_shards(tmp_path: Path) -> None:
     ids = ["b", "B", "a-1", "a", "é", "中", "\U00020000", "Z"]
-    stamps = dict.fromkeys(ids, "")
-    write_all(tmp_path / "1", ids[::2], stamps)
-    write_all(tmp_path / "2", ids[1::2], stamps)
-    merge_shards([(tmp_path / "1", ids[::2]), (tmp_path / "2", ids[1::2])], tmp_path / "out")
+    shards = [(tmp_path / str(n), dict.fromkeys(ids[n::2], "")) for n in range(2)]
+    for folder, stamps in shards:
+        write_all(folder, list(stamps), stamps)
+    merge_shards(shards, tmp_path / "out")
     keys = [line.split(b" ")[0] for line in (tmp_path / "out/1best_recog/text").read_bytes().splitlines()]
     assert keys == sorted(key.encode() for key in ids)
 
@@ -131,7 +131,7 @@ def test_what_found_no_memory_is_never_published_as_a_deletion(tmp_path: Path) -
             write(writer, key)
         writer.fail("utt5", "/x.wav", f"{NO_MEMORY}: too much audio in one piece")
     with pytest.raises(IncompleteRunError, match=r"(?s)utt5: out of memory.*fewer jobs"):
-        merge_shards([(tmp_path / "1", IDS)], tmp_path / "out", max_failed=6)
+        merge_shards([(tmp_path / "1", STAMPS)], tmp_path / "out", max_failed=6)
     assert not (tmp_path / "out/1best_recog").exists()
 
 
@@ -142,15 +142,15 @@ def test_failures_need_permission(tmp_path: Path) -> None:
         writer.fail("utt5", "/x.wav", "corrupt")
     out = tmp_path / "out"
     with pytest.raises(IncompleteRunError, match=r"1 of 6 utterances failed.*\n.*utt5: corrupt"):
-        merge_shards([(tmp_path / "1", IDS)], out)
+        merge_shards([(tmp_path / "1", STAMPS)], out)
     assert not (out / "1best_recog").exists()
     assert (out / "failed.scp").read_text() == "utt5\t/x.wav\tcorrupt\n"
-    report = merge_shards([(tmp_path / "1", IDS)], out, max_failed=1)
+    report = merge_shards([(tmp_path / "1", STAMPS)], out, max_failed=1)
     assert report.failed == {"utt5": "corrupt"}
     assert len((out / "1best_recog/text").read_text().splitlines()) == 5
     # The same without permission takes the earlier publication away.
     with pytest.raises(IncompleteRunError):
-        merge_shards([(tmp_path / "1", IDS)], out)
+        merge_shards([(tmp_path / "1", STAMPS)], out)
     assert not (out / "1best_recog").exists()
 
 
@@ -166,23 +166,24 @@ def test_failures_need_permission(tmp_path: Path) -> None:
 )
 def test_what_a_merge_refuses(spoil, said: str, tmp_path: Path) -> None:
     write_all(tmp_path / "1")
-    merge_shards([(tmp_path / "1", IDS)], tmp_path / "out")
+    merge_shards([(tmp_path / "1", STAMPS)], tmp_path / "out")
     spoil(tmp_path / "1")
     with pytest.raises(IncompleteRunError, match=said):
-        merge_shards([(tmp_path / "1", IDS)], tmp_path / "out")
+        merge_shards([(tmp_path / "1", STAMPS)], tmp_path / "out")
     assert not (tmp_path / "out/1best_recog").exists()
 
 
 def test_an_equal_merge_leaves_what_stands_beside_it(tmp_path: Path) -> None:
     write_all(tmp_path / "1")
-    merge_shards([(tmp_path / "1", IDS)], tmp_path / "out")
+    merge_shards([(tmp_path / "1", STAMPS)], tmp_path / "out")
     score = tmp_path / "out/1best_recog/text.cer"
     score.write_text("x")
-    merge_shards([(tmp_path / "1", IDS)], tmp_path / "out")
+    merge_shards([(tmp_path / "1", STAMPS)], tmp_path / "out")
     assert score.exists()
-    with ShardWriter(tmp_path / "1", STAMPS | {"utt0": "new"}) as writer:
+    stamps = STAMPS | {"utt0": "new"}
+    with ShardWriter(tmp_path / "1", stamps) as writer:
         write(writer, "utt0", "another text")
-    merge_shards([(tmp_path / "1", IDS)], tmp_path / "out")
+    merge_shards([(tmp_path / "1", stamps)], tmp_path / "out")
     assert not score.exists()
 
 
@@ -192,14 +193,13 @@ def test_a_full_disk_is_said(tmp_path: Path) -> None:
         write(writer, "utt0")
 
 
-def _shards_with_times(root: Path) -> list[tuple[Path, list[str]]]:
+def _shards_with_times(root: Path) -> list[tuple[Path, dict[str, str]]]:
     """Two shards of three utterances with timestamps, decoded where they are not complete."""
-    parts = [(root / "output.1", IDS[:3]), (root / "output.2", IDS[3:])]
-    for folder, keys in parts:
-        stamps = {key: STAMPS[key] for key in keys}
+    parts = [(root / f"output.{n}", {key: STAMPS[key] for key in keys}) for n, keys in ((1, IDS[:3]), (2, IDS[3:]))]
+    for folder, stamps in parts:
         if not is_shard_complete(folder, stamps):
             with ShardWriter(folder, stamps) as writer:
-                for key in [key for key in keys if key not in writer.done]:
+                for key in [key for key in stamps if key not in writer.done]:
                     writer.write(
                         key, tokens=["x"], text="x", score=-1.0, audio_s=1.0, decode_s=1.0, timestamp_ms=[[0, 10]]
                     )
@@ -226,10 +226,10 @@ def test_a_lost_timestamp_is_decoded_again_and_never_published_without(spoil: st
 @pytest.mark.parametrize("line", ["utt0 again\n", "other x\n", "utt9"])
 def test_a_line_too_many_is_not_published(line: str, tmp_path: Path) -> None:
     write_all(tmp_path / "1")
-    merge_shards([(tmp_path / "1", IDS)], tmp_path / "out")
+    merge_shards([(tmp_path / "1", STAMPS)], tmp_path / "out")
     whole = content(tmp_path / "out")
     _append(tmp_path / "1/1best_recog/text", line)
-    merge_shards([(tmp_path / "1", IDS)], tmp_path / "out")
+    merge_shards([(tmp_path / "1", STAMPS)], tmp_path / "out")
     assert content(tmp_path / "out") == whole == content(tmp_path / "1")
 
 
@@ -273,14 +273,14 @@ def test_a_merge_says_which_plan_it_is_of_and_how_many_hypotheses_are_empty(tmp_
 
 def test_reports_on_other_results_go_with_them(tmp_path: Path) -> None:
     write_all(tmp_path / "1")
-    merge_shards([(tmp_path / "1", IDS)], tmp_path)
+    merge_shards([(tmp_path / "1", STAMPS)], tmp_path)
     (tmp_path / "report.html").write_text("old")
     (tmp_path / "RESULTS.md").write_text("old")
-    merge_shards([(tmp_path / "1", IDS)], tmp_path)
+    merge_shards([(tmp_path / "1", STAMPS)], tmp_path)
     assert (tmp_path / "report.html").exists()  # the same results
     (tmp_path / "1/done").unlink()
     with pytest.raises(IncompleteRunError):
-        merge_shards([(tmp_path / "1", IDS)], tmp_path)
+        merge_shards([(tmp_path / "1", STAMPS)], tmp_path)
     assert not (tmp_path / "report.html").exists() and not (tmp_path / "RESULTS.md").exists()
 
 
@@ -290,9 +290,9 @@ def test_shards_are_merged_block_by_block(block_bytes: int, tmp_path: Path, monk
     monkeypatch.setattr(merge_files, "HELD_BYTES", 0)
     ids = [f"u{n:02}" for n in range(17)]
     parts = [ids[:1], ids[5:9], ids[1:5:2], ids[2:5:2], ids[9::2], ids[10::2]]
-    shards = [(tmp_path / str(n), part) for n, part in enumerate(parts)]
-    for folder, keys in shards:
-        write_all(folder, keys, dict.fromkeys(keys, ""))
+    shards = [(tmp_path / str(n), dict.fromkeys(part, "")) for n, part in enumerate(parts)]
+    for folder, stamps in shards:
+        write_all(folder, list(stamps), stamps)
     merge_shards(shards, tmp_path / "out")
     lines = (tmp_path / "out/1best_recog/text").read_text().splitlines()
     assert [line.split(" ")[0] for line in lines] == ids
