@@ -99,14 +99,20 @@ def unique_name(name: str, taken: Container[str]) -> str:
 
 @contextlib.contextmanager
 def atomic_folder(path: Path) -> Iterator[Path]:
-    """A new folder that replaces ``path`` and everything in it when the block ends without an error."""
+    """A new folder that replaces ``path`` and everything in it when the block ends without an error.
+
+    Raises:
+        WriteError: a folder cannot be made or replaced.
+    """
     new = temporary_name(path)
-    new.mkdir(parents=True)
+    with writing(path):
+        new.mkdir(parents=True)
     try:
         yield new
-        if path.exists():
-            shutil.rmtree(path)
-        os.replace(new, path)
+        with writing(path):
+            if path.exists():
+                shutil.rmtree(path)
+            os.replace(new, path)
     finally:
         shutil.rmtree(new, ignore_errors=True)
 

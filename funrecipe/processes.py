@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TextIO
 
 from funrecipe import lease
-from funrecipe.errors import DataError, Interrupted
+from funrecipe.errors import DataError, FunrecipeError, Interrupted
 from funrecipe.files import writing
 from funrecipe.shared_files import is_shared
 
@@ -63,7 +63,7 @@ def hold_for_recipe(folder: Path) -> None:
     """Lock ``folder`` through the file that the recipe has opened: the lock is the recipe's, and outlives this process.
 
     Raises:
-        DataError: another process holds it.
+        DataError: another process holds it. WriteError: the folder cannot be written.
     """
     if is_shared(folder):
         _keep(_acquire(folder, os.getppid()))
@@ -251,6 +251,6 @@ def _is_alive(pid: int) -> bool:
 if __name__ == "__main__":
     try:
         hold_for_recipe(Path(sys.argv[1]))
-    except DataError as fault:
+    except FunrecipeError as fault:
         print(fault, file=sys.stderr)
         sys.exit(fault.exit_code)

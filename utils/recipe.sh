@@ -79,7 +79,7 @@ only_run_in() {
     recipe_made=$1
     trap 'rm -f -- "$recipe_made/.lock" "$recipe_made/.lease"; rmdir -- "$recipe_made" 2> /dev/null || true' EXIT
   fi
-  { mkdir -p -- "$1" && exec {recipe_lock}>> "$1/.lock"; } || die "cannot write in '$1': choose another --output_dir" 3
+  { mkdir -p -- "$1" && exec {recipe_lock}>> "$1/.lock"; } || die "cannot write in '$1': choose another --output_dir" 5
   export FUNRECIPE_LOCK_FD=$recipe_lock
   run_python -m funrecipe.processes "$1"
 }

@@ -22,7 +22,6 @@ def run(args: argparse.Namespace) -> int:
 
     if not args.config.is_file():
         raise DataError("no such configuration", where=str(args.config))
-    args.out.parent.mkdir(parents=True, exist_ok=True)
     conf = read_yaml_file(args.config).get("frontend_conf") or {}
     frames = write_statistics(args.data_dir, conf, args.out, max_utterances=args.max_utterances)
     print(f"{args.out}: statistics of {frames} frames")

@@ -22,7 +22,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     from funrecipe.train.make_data.token_list import write_token_list
 
-    args.out.parent.mkdir(parents=True, exist_ok=True)
     space = {"auto": None, "true": True, "false": False}[args.space]
     count = write_token_list(
         args.data_dir, args.out, min_count=args.min_count, extra=args.extra_characters, space=space

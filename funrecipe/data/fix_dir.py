@@ -7,7 +7,7 @@ from pathlib import Path
 
 from funrecipe.data.kaldi_dir import DataDir, Utterance
 from funrecipe.errors import DataError, UsageError
-from funrecipe.files import write_text
+from funrecipe.files import write_text, writing
 
 LISTS = ("wav.scp", "segments", "text", "utt2spk", "utt2dur")
 
@@ -23,7 +23,7 @@ def write_fixed_dir(data: DataDir, out_dir: Path) -> tuple[Utterance, ...]:
 
     Raises:
         UsageError: ``out_dir`` is the data directory itself, or has lists that were not written by --fix.
-        DataError: nothing is left to write, or ``out_dir`` cannot be written.
+        DataError: nothing is left to write. WriteError: ``out_dir`` cannot be written.
     """
     if out_dir.resolve() == data.path.resolve():
         raise UsageError("--fix must name a folder other than --data_dir", where=str(out_dir))
@@ -47,15 +47,12 @@ def write_fixed_dir(data: DataDir, out_dir: Path) -> tuple[Utterance, ...]:
             where="--fix",
             hint="name a new folder",
         )
-    try:
-        out_dir.mkdir(parents=True, exist_ok=True)
+    with writing(out_dir):
         for name in set(there) - lists.keys():  # of an earlier fix
             (out_dir / name).unlink()
-        for name, rows in lists.items():
-            write_text(out_dir / name, "".join(f"{key} {value}\n" for key, value in sorted(rows)))
-        write_text(out_dir / "problems.txt", "".join(f"{problem}\n" for problem in data.problems))
-    except OSError as error:
-        raise DataError(f"cannot write the fixed directory: {error.strerror}", where=str(out_dir)) from None
+    for name, rows in lists.items():
+        write_text(out_dir / name, (f"{key} {value}\n" for key, value in sorted(rows)))
+    write_text(out_dir / "problems.txt", (f"{problem}\n" for problem in data.problems))
     return kept
 
 

@@ -26,7 +26,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO
 
 from funrecipe.errors import DataError, UnsafeFileError, UsageError
-from funrecipe.files import sha256_of, write_text
+from funrecipe.files import sha256_of, write_text, writing
 
 DEFAULT_URL = "https://www.modelscope.cn"
 RECORD_NAME = ".funrecipe_download.json"
@@ -76,12 +76,12 @@ class HubClient:
             SHA-256 by path.
 
         Raises:
-            DataError: no such model or revision, the hub cannot be reached, a checksum mismatch, or ``dest``
-                cannot be written. What was fetched stays, and a second call resumes from there.
+            DataError: no such model or revision, the hub cannot be reached, or a checksum mismatch. WriteError:
+                ``dest`` cannot be written. What was fetched stays, and a second call resumes from there.
         """
         checksums = {}
         files = self.list_files(model_id, revision)
-        try:
+        with writing(dest):
             dest.mkdir(parents=True, exist_ok=True)
             for number, file in enumerate(files, 1):
                 size = "" if file.size is None else f" ({file.size / 1e6:.1f} MB)"
@@ -91,8 +91,6 @@ class HubClient:
                 self._say(f"  sha256 {checksums[file.path]}")
             record = {"model_id": model_id, "revision": revision, "sha256": checksums}
             write_text(dest / RECORD_NAME, json.dumps(record, indent=1, sort_keys=True) + "\n")
-        except OSError as error:
-            raise DataError(f"cannot write the model: {error.strerror or error}", where=str(dest)) from None
         return checksums
 
     def list_files(self, model_id: str, revision: str) -> list[RemoteFile]:

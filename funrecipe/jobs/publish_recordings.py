@@ -49,8 +49,6 @@ def publish_recordings(
         if digest := digest_without_pieces(piece_dir) or digest_of_results(piece_results):
             write_text(new / DIGEST_NAME, f"{digest}\n")
         write_text(output_dir / "failed_recordings", (f"{line}\n" for line in bad))
-        if formats:
-            (output_dir / "transcripts").mkdir(exist_ok=True)
         for result in good:
             write_formats(result, output_dir / "transcripts", formats)
         # A run without pieces in the same folder: these are not its results.

@@ -85,7 +85,6 @@ class RecordingRecognition:
                 results.append(call.failure(result.key, result.error, text=""))
                 continue
             if call.output_dir is not None and self._formats:
-                call.output_dir.mkdir(parents=True, exist_ok=True)
                 write_formats(result, call.output_dir, self._formats)
             results.append(_as_result(result))
         return call.answer(results)

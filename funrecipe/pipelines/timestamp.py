@@ -111,7 +111,6 @@ def _texts_of(text_in: Any, keys: list[str], *, is_single: bool) -> dict[str, st
 def write_results(output_dir: Path, results: list[dict[str, Any]]) -> None:
     """The original files: ``timestamp_prediction/{tp_sync,tp_time}``, whose keys end in ``#``."""
     folder = output_dir / RESULT_FOLDER
-    folder.mkdir(parents=True, exist_ok=True)
     good = [result for result in results if "error" not in result]
     write_text(folder / "tp_sync", (f"{result['key']}# {result['text']}\n" for result in good))
     write_text(folder / "tp_time", (f"{result['key']}# {result['timestamp']}\n" for result in good))

@@ -15,7 +15,7 @@ from funrecipe.audio.io import read_audio, stream_audio
 from funrecipe.audio.settings import AudioSettings
 from funrecipe.data.kaldi_dir import Utterance
 from funrecipe.errors import DataError
-from funrecipe.files import write_text
+from funrecipe.files import make_folder, write_text
 from funrecipe.identity import code_version, file_stamp, value_digest
 from funrecipe.model_folder import open_model_folder
 from funrecipe.recordings.cutting import Cutter, QuietCutter
@@ -66,6 +66,7 @@ def cut_to_dir(
     done = piece_dir / DIGEST
     if done.is_file() and (piece_dir / PIECES).is_file() and done.read_text().strip() == wanted:
         return None
+    make_folder(piece_dir)  # a folder that cannot be made is an error now, not when all recordings are cut
     done.unlink(missing_ok=True)
     cut = list(cut_recordings(utterances, options, processes=processes))
     write_piece_dir(piece_dir, utterances, cut)

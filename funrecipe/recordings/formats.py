@@ -170,7 +170,7 @@ def parse_formats(names: str) -> list[str]:
 
 
 def write_formats(transcript: RecordingTranscript, folder: Path, formats: Sequence[str]) -> list[Path]:
-    """Publish ``KEY.srt`` ... in ``folder``, which exists; the paths."""
+    """Publish ``KEY.srt`` ... in ``folder``; the paths."""
     paths = []
     for name in formats:
         ending, writer = FORMATS[name]

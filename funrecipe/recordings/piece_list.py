@@ -49,7 +49,6 @@ class CutRecording:
 
 def write_piece_dir(folder: Path, utterances: Sequence[Utterance], cut: Iterable[CutRecording]) -> None:
     """Publish ``wav.scp``, ``segments``, ``pieces``, ``reco2dur_ms`` and ``failed.scp``."""
-    folder.mkdir(parents=True, exist_ok=True)
     by_key = {utterance.utt_id: utterance for utterance in utterances}
     audio: dict[str, str] = {}
     segments, pieces, durations, failed = [], [], [], []

@@ -418,7 +418,7 @@ def test_resume_false_starts_over(work: Path) -> None:
 def test_output_that_cannot_be_written(work: Path) -> None:
     (work / "a file").write_text("")
     code, said = infer(work, output="a file/below")
-    assert code == 3 and "cannot write" in said and "--output_dir" in said
+    assert code == 5 and "cannot write" in said and "--output_dir" in said
     assert (work / "a file").read_text() == ""
 
 
@@ -447,7 +447,7 @@ def test_a_read_only_disk(work: Path) -> None:
     )
     if code == 99:
         pytest.skip(said)
-    assert code == 3 and "Read-only file system" in said and "Traceback" not in said
+    assert code == 5 and "Read-only file system" in said and "Traceback" not in said
 
 
 def test_a_full_disk_is_said_and_room_lets_the_run_finish(work: Path) -> None:

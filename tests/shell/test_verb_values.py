@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+import numpy as np
 import pytest
+import soundfile
 
 from funrecipe.cli import main
+
+QUICKSTART = Path(__file__).resolve().parents[2] / "egs/quickstart/model"
 
 
 @pytest.mark.parametrize(
@@ -29,3 +35,29 @@ def test_what_means_nothing_is_a_usage_error_and_writes_nothing(arguments, tmp_p
     assert "error: argument" in capsys.readouterr().err
     assert sorted(path.name for path in tmp_path.iterdir()) == ["data", "wav.scp"]
     assert (tmp_path / "wav.scp").read_text() == "here before\n"
+
+
+VERBS_THAT_WRITE = {
+    "import": ["data", "--audio_dir", ".", "--out", "OUT"],
+    "validate": ["--data_dir", "data", "--fix", "OUT"],
+    "plan": ["--model", "MODEL", "--data_dir", "data", "--output_dir", "OUT"],
+    "segment": ["--data_dir", "data", "OUT"],
+    "transcribe": ["data/a.wav", "--output_dir", "OUT"],
+    "tokens": ["--data_dir", "data", "--out", "OUT/tokens.txt"],
+    "cmvn": ["--data_dir", "data", "--config", "MODEL/config.yaml", "--out", "OUT/am.mvn"],
+    "train": ["--model", "MODEL", "--data_dir", "data", "--output_dir", "OUT"],
+}
+
+
+@pytest.mark.parametrize("verb", VERBS_THAT_WRITE)
+def test_a_folder_that_cannot_be_created_has_one_exit_code(verb: str, tmp_path: Path, monkeypatch, capsys) -> None:
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data/wav.scp").write_text("a data/a.wav\n")
+    (tmp_path / "data/text").write_text("a 甚至\n")
+    soundfile.write(tmp_path / "data/a.wav", np.zeros(16000, np.int16), 16000)
+    (tmp_path / "a file").write_text("")
+    monkeypatch.chdir(tmp_path)
+    written = [part.replace("OUT", "a file/below").replace("MODEL", str(QUICKSTART)) for part in VERBS_THAT_WRITE[verb]]
+    assert main([verb, *written]) == 5
+    assert "cannot write" in capsys.readouterr().err
+    assert (tmp_path / "a file").read_text() == ""

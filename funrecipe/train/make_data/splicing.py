@@ -9,10 +9,8 @@ data augmentation for sequence-to-sequence ASR", but written to a data directory
 from __future__ import annotations
 
 import logging
-import os
 import random
 import re
-import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -26,6 +24,7 @@ from funrecipe.data.kaldi_dir import read_data_dir
 from funrecipe.decode.ctc_alignment import align_tokens, token_spans
 from funrecipe.decode.recognizer import load_model
 from funrecipe.errors import DataError, UsageError
+from funrecipe.files import atomic_folder
 from funrecipe.model_folder import open_model_folder
 from funrecipe.text.units import is_mark, space_token, split_characters
 from funrecipe.train.data.plan import frontend_of
@@ -196,13 +195,8 @@ def write_spliced(model_dir: Path, data_dir: Path, out_dir: Path, *, count: int,
             recordings.append((data.speakers.get(key) or speaker_of(key), aligned))
     if not recordings:
         raise DataError("no recording could be aligned with its text", where=str(data_dir))
-    new = out_dir.with_name(f"{out_dir.name}.new")
-    shutil.rmtree(new, ignore_errors=True)  # of a run that was killed
-    try:
+    with atomic_folder(out_dir) as new:
         write_utterances(new, pools_of_speakers(recordings), align.sample_rate_hz, count, random.Random(seed))
-        os.replace(new, out_dir)
-    finally:
-        shutil.rmtree(new, ignore_errors=True)
     return len(recordings), len(data.utterances)
 
 
