@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -12,7 +11,7 @@ from zipfile import BadZipFile
 import numpy as np
 
 from funrecipe.errors import WriteError
-from funrecipe.files import atomic_write, sha256_of
+from funrecipe.files import atomic_write
 
 Arrays = dict[str, np.ndarray]
 
@@ -43,11 +42,3 @@ def cached_arrays(kind: str, key: str, make: Callable[[], Mapping[str, np.ndarra
     with suppress(WriteError), atomic_write(path, "wb") as file:
         np.savez(file, **arrays)  # type: ignore[arg-type]  # numpy declares a flag among the names
     return arrays
-
-
-def digest_of(path: Path, *parts: str) -> str:
-    """sha256 over the content of a file and over ``parts``."""
-    digest = hashlib.sha256(sha256_of(path).encode())
-    for part in parts:
-        digest.update(b"\0" + part.encode())
-    return digest.hexdigest()

@@ -181,19 +181,17 @@ def fit_state_dict(model: nn.Module, state: Mapping[str, Tensor], *, where: str,
         for name in wanted
         if name in state and state[name].shape != wanted[name].shape
     ]
-    if not problems:
-        problems = [f"not a number: {name}" for name, tensor in state.items() if not _is_finite(tensor)]
-        if problems:
-            raise DataError(
-                f"the weights hold NaN or infinity ({count(len(problems), 'tensor')}):\n{list_problems(problems)}",
-                where=where,
-                hint="use other weights; the training that wrote these diverged, or the file is damaged",
-            )
     if problems:
         raise DataError(
             f"the weights do not fit the configuration ({count(len(problems), 'tensor')}):\n{list_problems(problems)}",
             where=where,
             hint="use config.yaml and weights of the same model",
+        )
+    if problems := [f"not a number: {name}" for name, tensor in state.items() if not _is_finite(tensor)]:
+        raise DataError(
+            f"the weights hold NaN or infinity ({count(len(problems), 'tensor')}):\n{list_problems(problems)}",
+            where=where,
+            hint="use other weights; the training that wrote these diverged, or the file is damaged",
         )
     if assign:
         state = {name: tensor.to(wanted[name].dtype) for name, tensor in state.items()}

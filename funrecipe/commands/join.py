@@ -36,6 +36,7 @@ def run(args: argparse.Namespace) -> None:
     from funrecipe.jobs.results import RESULTS
     from funrecipe.recordings.formats import parse_formats
     from funrecipe.recordings.join_list import join_results
+    from funrecipe.speaker.from_results import read_speaker_counts
 
     formats = parse_formats(args.formats)
     punctuator = None
@@ -51,7 +52,7 @@ def run(args: argparse.Namespace) -> None:
             punctuator=punctuator,
             text_rules=args.text_rules,
             speakers=args.speakers,
-            n_speakers=args.num_speakers or _speaker_counts(args.reco2num_spk),
+            n_speakers=args.num_speakers or (read_speaker_counts(args.reco2num_spk) if args.reco2num_spk else {}),
         ),
         piece_dir=args.piece_dir,
         piece_results=args.results,
@@ -61,11 +62,3 @@ def run(args: argparse.Namespace) -> None:
         max_failed=args.max_failed,
     )
     print(f"{count - failed} recordings in {args.output_dir / RESULTS}" + (f", {failed} failed" if failed else ""))
-
-
-def _speaker_counts(path: Path | None) -> dict[str, int]:
-    if path is None:
-        return {}
-    from funrecipe.speaker.from_results import read_speaker_counts
-
-    return read_speaker_counts(path)

@@ -63,16 +63,8 @@ def run(args: argparse.Namespace) -> None:
     if args.model is None:
         raise UsageError("--model is missing", where="--model")
     asked |= {"texts": args.texts, "text_rules": args.text_rules or DEFAULT_RULES}
-    wishes = Wishes(
-        njob=args.njob,
-        batch_size=args.batch_size,
-        gpu_inference=args.gpu_inference,
-        gpuid_list=args.gpuid_list,
-        ncpu=args.ncpu,
-        backend=args.backend,
-        resume=args.resume == "true",
-        audio=audio,
-    )
+    laid_out = ("njob", "batch_size", "gpu_inference", "gpuid_list", "ncpu", "backend")
+    wishes = Wishes(**{name: getattr(args, name) for name in laid_out}, resume=args.resume == "true", audio=audio)
     print("\n".join(plan_run(args.model, args.data_dir, args.output_dir, wishes=wishes, **asked)))
 
 

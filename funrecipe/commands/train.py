@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Mapping
-from typing import Any
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -15,22 +13,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--from_file", default="", metavar="FILE:NAME,...", help=argparse.SUPPRESS)  # by recipes
 
 
-def run(args: argparse.Namespace) -> int:
+def run(args: argparse.Namespace) -> None:
     from funrecipe.errors import FunrecipeError
     from funrecipe.train.launcher import tell_launcher
     from funrecipe.train.options import flags_of
 
     file, _, names = args.from_file.rpartition(":")
     try:
-        train(flags_of(args), check=args.check, from_file=dict.fromkeys(names.split(","), file))
+        flags = flags_of(args)
+        from funrecipe.train.run import train  # which imports torch
+
+        train(flags, check=args.check, from_file=dict.fromkeys(names.split(","), file))
     except FunrecipeError as error:
         tell_launcher(error)
         raise
-    return 0
-
-
-def train(flags: Mapping[str, Any], **how: Any) -> None:
-    """:func:`funrecipe.train.run.train`; torch is only imported here."""
-    from funrecipe.train.run import train as train_in_full
-
-    train_in_full(flags, **how)

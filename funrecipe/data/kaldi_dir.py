@@ -12,13 +12,7 @@ from pathlib import Path
 from funrecipe.data.list_file import Problem
 from funrecipe.data.lists import Lists, Recordings
 from funrecipe.data.texts import read_texts
-from funrecipe.data.utterances import (
-    Utterance,
-    fix_hint,
-    raise_for_errors_in,
-    raise_for_missing_texts,
-    resolve_audio,
-)
+from funrecipe.data.utterances import Utterance, fix_hint, raise_for_errors_in, resolve_audio
 
 __all__ = ["DataDir", "Utterance", "check_data_dir", "read_data_dir", "read_scp", "read_texts", "resolve_audio"]
 
@@ -42,26 +36,16 @@ class DataDir:
     def warnings(self) -> list[Problem]:
         return [problem for problem in self.problems if not problem.is_error]
 
-    def raise_for_errors(self) -> None:
-        """Raise DataError with the first ten errors and a count; UnsafeFileError when one would run a command."""
-        raise_for_errors_in(self.problems, self.path, fix_hint(self.path))
-
-    def raise_for_missing_texts(self) -> None:
-        """Raise DataError if ``text`` exists and lacks utterances: a truncated one would score only those it has."""
-        if self.texts is None:
-            return
-        missing = [f"{u.where}: {u.utt_id}" for u in self.utterances if u.utt_id not in self.texts]
-        raise_for_missing_texts(missing, len(self.utterances), self.path)
-
 
 def read_data_dir(data_dir: str | Path, *, allow_pipes: bool = False) -> DataDir:
     """Read a data directory that must be free of errors (warnings are in ``problems``).
 
     Raises:
-        DataError, UnsafeFileError: see ``DataDir.raise_for_errors`` and ``check_data_dir``.
+        DataError: as ``check_data_dir``, or with the first ten errors and a count. UnsafeFileError: one would run a
+            command.
     """
     data = check_data_dir(data_dir, allow_pipes=allow_pipes)
-    data.raise_for_errors()
+    raise_for_errors_in(data.problems, data.path, fix_hint(data.path))
     return data
 
 

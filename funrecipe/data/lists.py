@@ -21,12 +21,11 @@ from funrecipe.data.utterances import (
     is_listed,
     parse_number,
     raise_for_errors_in,
-    raise_for_missing_texts,
     recordings_in,
     require_lists,
     segments_in,
-    warning_of_group,
 )
+from funrecipe.errors import DataError, list_problems
 
 
 class Lists:
@@ -59,7 +58,8 @@ class Lists:
         self.others: dict[str, _Follower] = {}
         self._names, self._scratch, self._keep = tuple(names), scratch, keep
         self._missing_texts: list[str] = []
-        self._sources: list[_Source] = [recordings := Recordings(self.folder / "wav.scp", scratch, allow_pipes)]
+        recordings = Recordings(self.folder / "wav.scp", scratch, allow_pipes)
+        self._sources: list[Recordings | _Segments] = [recordings]
         if is_listed(self.folder / "segments"):
             self._sources.append(_Segments(self.folder / "segments", scratch, recordings))
         self.num_lines = self._sources[-1].look_over()
@@ -103,7 +103,12 @@ class Lists:
 
     def raise_for_missing_texts(self) -> None:
         """Raise DataError if ``text`` exists and lacks utterances: a truncated one would score only those it has."""
-        raise_for_missing_texts(self._missing_texts, self.num_utterances, self.folder)
+        if missing := self._missing_texts:
+            raise DataError(
+                f"{len(missing)} of {self.num_utterances} utterances have no text\n{list_problems(missing)}",
+                where=str(self.folder / "text"),
+                hint="complete it, pass --partial_text true to score those with a text, or --fix OUT_DIR to keep those",
+            )
 
 
 class UtteranceStream(Lists):
@@ -160,14 +165,7 @@ class _List:
         ]
 
 
-class _Source(_List):
-    """A list of utterances."""
-
-    def __iter__(self) -> Iterator[Utterance]:
-        raise NotImplementedError
-
-
-class Recordings(_Source):
+class Recordings(_List):
     """``wav.scp``."""
 
     def __init__(self, path: Path, scratch: Path | None, allow_pipes: bool) -> None:
@@ -186,7 +184,7 @@ class Recordings(_Source):
             yield line
 
 
-class _Segments(_Source):
+class _Segments(_List):
     def __init__(self, path: Path, scratch: Path | None, recordings: Recordings) -> None:
         super().__init__(path, scratch)
         self._recordings, self._unused = recordings, _Group("recording without a segment")
@@ -225,7 +223,9 @@ class _Group:
         if not self._count:
             return []
         number, key = self._first
-        return [warning_of_group(self.what, key, f"{path}:{number}" if has_line else str(path), self._count - 1)]
+        more = f" and {self._count - 1} more ids" if self._count > 1 else ""
+        where = f"{path}:{number}" if has_line else str(path)
+        return [Problem(f"{self.what}: '{key}'{more}", where, is_error=False)]
 
 
 class _Follower(_List):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 import shlex
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -66,16 +66,6 @@ def raise_for_errors_in(problems: Iterable[Problem], where: Path, hint: str) -> 
         hint = "read the commands; if you trust them, rerun with --allow_pipes true"
         raise UnsafeFileError(what, where=str(where), hint=hint)
     raise DataError(what, where=str(where), hint=hint)
-
-
-def raise_for_missing_texts(missing: Sequence[str], num_utterances: int, folder: Path) -> None:
-    """Raise DataError if there are any in ``missing``, one line each."""
-    if missing:
-        raise DataError(
-            f"{len(missing)} of {num_utterances} utterances have no text\n{list_problems(missing)}",
-            where=str(folder / "text"),
-            hint="complete it, pass --partial_text true to score those with a text, or --fix OUT_DIR to keep those",
-        )
 
 
 def resolve_audio(audio: str, folder: str) -> str:
@@ -143,8 +133,3 @@ def parse_number(text: str) -> float | None:
     except ValueError:
         return None
     return value if math.isfinite(value) else None
-
-
-def warning_of_group(what: str, key: str, where: str, num_others: int) -> Problem:
-    more = f" and {num_others} more ids" if num_others else ""
-    return Problem(f"{what}: '{key}'{more}", where, is_error=False)

@@ -17,8 +17,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from funrecipe.cache import cached_arrays, digest_of
+from funrecipe.cache import cached_arrays
 from funrecipe.errors import DataError
+from funrecipe.files import sha256_of
+from funrecipe.identity import value_digest
 from funrecipe.models.special_ids import EOS_ID, SOS_ID
 
 UNKNOWN_WORDS = ("<unk>", "<UNK>")
@@ -115,7 +117,7 @@ def load_arpa(path: Path, tokens: Sequence[str]) -> NgramModel:
         return _arrays_of(read_arpa(path, tokens))
 
     try:
-        key = digest_of(path, FORMAT, *tokens)
+        key = value_digest([FORMAT, sha256_of(path), *tokens])
     except OSError:
         return read_arpa(path, tokens)  # which says what is wrong
     return _model_of(cached_arrays("ngram", key, parse), len(tokens))

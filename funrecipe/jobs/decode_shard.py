@@ -8,7 +8,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import TYPE_CHECKING, Any, Protocol, cast
+from typing import Any, Protocol, cast
 
 import numpy as np
 
@@ -18,9 +18,6 @@ from funrecipe.jobs.read_process import reason_of
 from funrecipe.jobs.readers import Batch, Readers, TileOf
 from funrecipe.jobs.shards import ShardEntry
 from funrecipe.recordings.joining import PieceRecognizer
-
-if TYPE_CHECKING:
-    from funrecipe.jobs.task_workers import TextWorker
 
 # A batch holds at most this much audio, padding counted; a longer utterance is a batch by itself. On a CPU, more is
 # slower: a 3.0 M Paraformer on one core took 3.2 ms per second of single utterances, 1.6 in batches of 35-70 s, 2.6
@@ -55,7 +52,7 @@ Recognize = Callable[[Sequence[ShardEntry], Sequence[np.ndarray]], Sequence[Hypo
 def decode_shard(
     entries: Sequence[ShardEntry],
     writer: Writer,
-    recognizer: Recognizer | TextWorker,
+    recognizer: Recognizer,
     read: Callable[[ShardEntry], np.ndarray],
     *,
     batch_size: int,

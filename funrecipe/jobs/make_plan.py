@@ -21,12 +21,12 @@ from funrecipe.jobs.launch import LOCAL, check_backend
 from funrecipe.jobs.local import layout_of
 from funrecipe.jobs.model_record import ModelRecord, choose_model
 from funrecipe.jobs.plan import Plan, read_plan, write_header
+from funrecipe.jobs.progress import format_duration
 from funrecipe.jobs.resources import lay_out
 from funrecipe.jobs.results import RESULTS, UNFINISHED, unpublish
 from funrecipe.jobs.run_record import check_published
 from funrecipe.jobs.shards import make_entries, text_entries, with_texts
 from funrecipe.jobs.split import Draft
-from funrecipe.jobs.wording import format_duration
 from funrecipe.model_folder.checkpoints import DEFAULT_NAME
 from funrecipe.processes import only_run_in
 from funrecipe.punctuation.render import DEFAULT_RULES, check_rules

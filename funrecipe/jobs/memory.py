@@ -103,12 +103,17 @@ def gpu_memory(gpus: Sequence[str]) -> dict[str, tuple[int, int]]:
 
 def total_memory_bytes() -> int | None:
     """Memory and swap of this machine; None where the system does not say."""
+    sizes = memory_sizes()
+    return sizes["MemTotal"] + sizes.get("SwapTotal", 0) if "MemTotal" in sizes else None
+
+
+def memory_sizes() -> dict[str, int]:
+    """What the system says of its memory, in bytes by name; empty where it says nothing."""
     try:
         lines = Path("/proc/meminfo").read_text(encoding="utf-8").splitlines()
     except OSError:
-        return None
-    sizes = {name: int(rest.split()[0]) * 1024 for name, _, rest in (line.partition(":") for line in lines) if rest}
-    return sizes["MemTotal"] + sizes.get("SwapTotal", 0) if "MemTotal" in sizes else None
+        return {}
+    return {name: int(rest.split()[0]) * 1024 for name, _, rest in (line.partition(":") for line in lines) if rest}
 
 
 def _gb(num_bytes: float) -> str:

@@ -8,9 +8,16 @@ import time
 
 from tqdm import tqdm
 
-from funrecipe.jobs.wording import format_duration
-
 LINE_EVERY_S = 30.0
+
+
+def format_duration(seconds: float) -> str:
+    """``1 h 02 min``, ``3 min 20 s`` or ``12.3 s``."""
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    if seconds < 3600:
+        return f"{seconds // 60:.0f} min {seconds % 60:02.0f} s"
+    return f"{seconds // 3600:.0f} h {seconds % 3600 // 60:02.0f} min"
 
 
 class ProgressBar:

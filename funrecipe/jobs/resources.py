@@ -7,8 +7,8 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from funrecipe.errors import UsageError
-from funrecipe.jobs.memory import cpu_note, gpu_notes, total_memory_bytes, worker_memory_bytes
+from funrecipe.errors import UsageError, count
+from funrecipe.jobs.memory import cpu_note, gpu_notes, memory_sizes, total_memory_bytes, worker_memory_bytes
 
 
 @dataclass(frozen=True)
@@ -49,10 +49,7 @@ def available_cores() -> int:
 
 def available_memory_bytes() -> int | None:
     """Memory that new processes may take, None where the system does not say."""
-    limits = []
-    for line in _read("/proc/meminfo").splitlines():
-        if line.startswith("MemAvailable:"):
-            limits.append(int(line.split()[1]) * 1024)
+    limits = [size for name, size in memory_sizes().items() if name == "MemAvailable"]
     for folder in _cgroups("memory"):
         for limit, used in (("memory.max", "memory.current"), ("memory.limit_in_bytes", "memory.usage_in_bytes")):
             limit_text, used_text = _read(f"{folder}/{limit}").strip(), _read(f"{folder}/{used}").strip()
@@ -65,11 +62,11 @@ def available_memory_bytes() -> int | None:
 
 def visible_gpus() -> list[str]:
     """Ids of the GPUs that may be used: those of ``CUDA_VISIBLE_DEVICES`` if it is set, else all, by number."""
-    count = _cuda_device_count()
+    num_gpus = _cuda_device_count()
     chosen = os.environ.get("CUDA_VISIBLE_DEVICES")
     if chosen is None:
-        return [str(index) for index in range(count)]
-    return [entry.strip() for entry in chosen.split(",") if entry.strip() and entry.strip() != "-1"][:count]
+        return [str(index) for index in range(num_gpus)]
+    return [entry.strip() for entry in chosen.split(",") if entry.strip() and entry.strip() != "-1"][:num_gpus]
 
 
 def lay_out(
@@ -106,11 +103,8 @@ def lay_out(
             )
         found = [index for index in indices if index not in missing][:num_utterances]
         if found:
-            notes = (
-                [f"GPU {', '.join(map(str, missing))} of --gpuid_list does not exist and is left out"]
-                if missing
-                else []
-            )
+            left_out = f"GPU {', '.join(map(str, missing))} of --gpuid_list does not exist and is left out"
+            notes = [left_out] if missing else []
             threads = ncpu or max(1, cores // len(found))
             ids = tuple(visible[index] for index in found)
             notes += [*gpu_notes(ids, weights_bytes), *_room_for(len(found), weights_bytes)]
@@ -125,9 +119,7 @@ def lay_out(
     by_memory = _jobs_in_memory(weights_bytes, is_shared)
     max_running = max(1, min(num_jobs, by_cores, by_memory))
     if max_running < num_jobs:
-        limit = (
-            f"memory for {by_memory} such jobs" if by_memory < by_cores else f"{cores} core{'s' if cores != 1 else ''}"
-        )
+        limit = f"memory for {by_memory} such jobs" if by_memory < by_cores else count(cores, "core")
         notes.append(f"{max_running} of {num_jobs} jobs run at once ({limit})")
     notes += _room_for(max_running, weights_bytes, is_shared)
     return Layout((None,) * num_jobs, threads, max_running, tuple(notes))

@@ -22,6 +22,7 @@ from funrecipe.files import atomic_write
 from funrecipe.jobs import joblog, slurm_record
 from funrecipe.jobs.backend import Outcome, worker_environment
 from funrecipe.jobs.backend_options import BackendOptions, SlurmOptions, read_slurm_options
+from funrecipe.jobs.progress import format_duration
 from funrecipe.jobs.slurm_client import (
     Answer,
     Call,
@@ -40,7 +41,6 @@ from funrecipe.jobs.slurm_record import Array
 from funrecipe.jobs.slurm_states import FORGOTTEN, STEP_OUT_OF_MEMORY, explain, is_for_ever, is_limit, is_worth_a_retry
 from funrecipe.jobs.slurm_work import SlurmWork, Submission, new_name, sbatch_command, split
 from funrecipe.jobs.status import clear_status, read_status
-from funrecipe.jobs.wording import format_duration
 from funrecipe.processes import RETRIED_VARIABLE
 
 SCRIPT_NAME = "slurm.sh"

@@ -6,8 +6,8 @@ import time
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
+from funrecipe.jobs.progress import format_duration
 from funrecipe.jobs.status import JobStatus
-from funrecipe.jobs.wording import format_duration
 
 NOTICE_S = 50.0
 

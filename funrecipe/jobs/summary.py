@@ -10,10 +10,10 @@ from pathlib import Path
 from funrecipe.errors import DataError
 from funrecipe.jobs.launch import read_launches
 from funrecipe.jobs.plan import Plan
+from funrecipe.jobs.progress import format_duration
 from funrecipe.jobs.run_record import check_published
 from funrecipe.jobs.shard_files import RESULTS, read_done, read_failed
 from funrecipe.jobs.status import read_status
-from funrecipe.jobs.wording import format_duration
 
 END_BYTES = 2000  # of text.cer, which hold the rate
 
@@ -49,16 +49,14 @@ def progress(plan: Plan) -> tuple[int, int, float, float]:
         folder = plan.shard_folder(job.number)
         done, status = read_done(folder / "done"), read_status(folder)
         if len(done) < status.done and status.code is None:
-            num_done, num_failed, audio_s = (
-                num_done + status.done,
-                num_failed + status.failed,
-                audio_s + status.done_audio_s,
-            )
-            continue
-        num_done += len(done)
-        num_failed += len(read_failed(folder / "failed.scp").keys() - done.keys())
-        audio_s += sum(entry.audio_s for entry in done.values())
-        compute_s += sum(entry.decode_s for entry in done.values())
+            num_done += status.done
+            num_failed += status.failed
+            audio_s += status.done_audio_s
+        else:
+            num_done += len(done)
+            num_failed += len(read_failed(folder / "failed.scp").keys() - done.keys())
+            audio_s += sum(entry.audio_s for entry in done.values())
+            compute_s += sum(entry.decode_s for entry in done.values())
     return num_done, num_failed, audio_s, compute_s
 
 

@@ -28,15 +28,14 @@ from funrecipe.shared_files import is_shared, seen_late
 
 if TYPE_CHECKING:
     from funrecipe.jobs.decode_shard import Recognizer
-    from funrecipe.jobs.task_workers import TextWorker
 
 HEARTBEAT_S = 0.5
 
 # Gives the recognizer of a plan and its device: cpu or cuda.
-Load = Callable[[Plan], "tuple[Recognizer | TextWorker, str]"]
+Load = Callable[[Plan], "tuple[Recognizer, str]"]
 
 
-def load_planned(plan: Plan) -> tuple[Recognizer | TextWorker, str]:
+def load_planned(plan: Plan) -> tuple[Recognizer, str]:
     """What decodes the jobs of a plan, and its device, if the model is the one that the plan was made with.
 
     Raises:
@@ -53,7 +52,7 @@ def load_planned(plan: Plan) -> tuple[Recognizer | TextWorker, str]:
     device = find_device(plan.device, where=str(plan.path), hint="use the CPU: --gpu_inference false")
     with checked_model(plan.model) as folder:
         weights = Path(plan.model.weights)
-        recognizer: Recognizer | TextWorker
+        recognizer: Recognizer
         if plan.task == RECOGNITION:
             options = settle_precision(plan, folder, DecodeOptions(**plan.options), device)
             recognizer = load_recognizer(folder, device=device, options=options, weights=weights)
@@ -66,7 +65,7 @@ def load_planned(plan: Plan) -> tuple[Recognizer | TextWorker, str]:
 
 def run_jobs(plan: Plan, jobs: Sequence[Job], load: Load, log_dir: Path | None) -> int:
     """Decode ``jobs``; returns their highest exit code. An error while loading the model counts for every job."""
-    loaded: tuple[Recognizer | TextWorker, str] | None = None
+    loaded: tuple[Recognizer, str] | None = None
     load_error: FunrecipeError | None = None
     worst = 0
     for job in jobs:
@@ -95,7 +94,7 @@ def check_code(plan: Plan) -> None:
         raise DataError(what, where=str(plan.path), hint=AGAIN)
 
 
-def _decode_job(plan: Plan, job: Job, recognizer: Recognizer | TextWorker, device: str) -> None:
+def _decode_job(plan: Plan, job: Job, recognizer: Recognizer, device: str) -> None:
     from funrecipe.jobs.decode_shard import BATCH_AUDIO_S, decode_shard
 
     entries = seen_late(plan.output_dir / "split", lambda: plan.entries(job.number))

@@ -11,10 +11,9 @@ import pytest
 
 from funrecipe.errors import count
 from funrecipe.jobs import joblog, progress, stall
-from funrecipe.jobs.progress import ProgressBar
+from funrecipe.jobs.progress import ProgressBar, format_duration
 from funrecipe.jobs.stall import StallWatch
 from funrecipe.jobs.status import JobStatus, read_status, write_status
-from funrecipe.jobs.wording import format_duration
 
 
 def test_head_and_foot_are_kaldis() -> None:
