@@ -380,28 +380,22 @@ class SlurmBackend:
 
     def _end_what_cannot_start(self) -> None:
         """End the jobs that Slurm will hold forever, and give its reason."""
-        held = {}
-        limited = {}
-        for key, number in self._keys.items():
-            element = self._element(number)
-            if element.is_waiting and is_for_ever(element.reason):
-                held[key] = number
-            elif element.is_waiting and is_limit(element.reason):
-                limited[key] = number
+        elements = {key: self._element(number) for key, number in self._keys.items()}
+        waiting = {key: element.reason for key, element in elements.items() if element.is_waiting}
+        held = [key for key, reason in waiting.items() if is_for_ever(reason)]
+        limited = [key for key, reason in waiting.items() if is_limit(reason) and not is_for_ever(reason)]
         if self.running() or not limited:
             self._limited_since = None
         elif self._limited_since is None:
             self._limited_since = time.monotonic()
         elif time.monotonic() - self._limited_since >= LIMIT_PATIENCE_S:
-            held |= limited
+            held += limited
         if held:
             self._scancel([f"{array}_{index}" for array, index in held])
-        for key, number in held.items():
-            element = self._elements[number]
-            reason = self._explain(element)
+        for key in held:
+            number, reason = self._keys.pop(key), self._explain(elements[key])
             self._log(number, reason)
             self.outcomes[number] = Outcome(1, reason)
-            del self._keys[key]
 
     def _explain(self, element: Element, code: int | None = None) -> str:
         return explain(element, self.work.advice, code)

@@ -124,12 +124,16 @@ def check_number(key: str, value: Any, kind: type, low: float, high: float, wher
         raise UsageError(f"{key} is {value!r:.60}", where=where, hint=f"give {wanted} {bounds}")
 
 
+def in_hz(fs: Any) -> Any:
+    """``fs`` as a number where FunASR writes it as ``16k`` or ``'16000'``; anything else as it is."""
+    text = fs.lower().removesuffix("k") if isinstance(fs, str) else ""
+    if not text.replace(".", "", 1).isdigit():
+        return fs
+    return float(text) * (1000 if fs.lower().endswith("k") else 1)
+
+
 def _number(key: str, value: Any) -> float | None:
-    if key == "fs" and isinstance(value, str):  # FunASR also writes 16k
-        text = value.lower().removesuffix("k")
-        value = (
-            float(text) * (1000 if value.lower().endswith("k") else 1) if text.replace(".", "", 1).isdigit() else None
-        )
+    value = in_hz(value) if key == "fs" else value
     try:
         return float(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else None
     except OverflowError:

@@ -17,7 +17,7 @@ from typing import Any
 
 from funrecipe.errors import DataError
 from funrecipe.families import FAMILIES, Family
-from funrecipe.model_folder.config_check import check_config
+from funrecipe.model_folder.config_check import check_config, in_hz
 from funrecipe.model_folder.files import read_config, read_json, read_token_file, read_yaml
 from funrecipe.model_folder.funasr_1x import is_1x, to_0x
 from funrecipe.model_folder.speaker import described_by_configuration, is_xvector
@@ -95,9 +95,8 @@ class ModelFolder:
 
     @property
     def sample_rate_hz(self) -> int:
-        """The rate of the front-end; FunASR also writes it as ``16k``."""
-        fs = str((self.config.get("frontend_conf") or {}).get("fs") or 16000).lower()
-        return int(float(fs[:-1]) * 1000) if fs.endswith("k") else int(float(fs))
+        """The rate of the front-end."""
+        return int(in_hz(self._frontend("fs", 16000)))
 
     @property
     def mel_bins(self) -> int:

@@ -11,7 +11,7 @@ from __future__ import annotations
 from typing import Any
 
 from funrecipe.errors import UsageError
-from funrecipe.families import FAMILIES
+from funrecipe.families import FAMILIES, PUNCTUATION, VAD, find_family
 
 MODELS = {name: family for family, row in FAMILIES.items() for name in row.classes_1x}
 ENCODERS = {
@@ -70,9 +70,10 @@ def to_0x(config: dict[str, Any]) -> dict[str, Any]:
     for key, names in COMPONENTS.items():
         if isinstance(config.get(key), str):
             converted[key] = names.get(config[key], config[key])
-    if converted["model"] == "punc":
+    row = FAMILIES.get(str(converted["model"]))
+    if row is not None and row.task == PUNCTUATION:
         _punctuation_to_0x(converted)
-    if converted["model"] == "e2evad":
+    if row is not None and row.task == VAD:
         converted["vad_post_conf"] = converted.pop("model_conf", None) or {}
     if config.get("decoder") in ("rnnt_decoder", "RNNTDecoder"):
         del converted["decoder"]
@@ -99,10 +100,10 @@ def to_1x(config: dict[str, Any], *, is_bpe: bool) -> dict[str, Any]:
         UsageError: FunASR 1.x has no class of this family.
     """
     family = str(config.get("model") or "asr")
-    by_encoder = {"conformer": "Conformer", "transformer": "Transformer"}
-    model = by_encoder.get(str(config.get("encoder"))) if family == "asr" else _class_of(MODELS, family)
-    is_recognizer = "paraformer" in family or family in ("asr", "uniasr", "sense_voice")
-    if model is None or not is_recognizer:
+    row = find_family(family)
+    of_encoder = [name for name in row.classes_1x if name.lower() == config.get("encoder")]
+    model = next(iter(row.classes_1x if len(row.classes_1x) == 1 else of_encoder), None)
+    if model is None or row.search is None or "rnnt_decoder" in config:
         raise UsageError(f"models of family '{family}' have no layout 1.x", hint="pass --layout 0.x")
     converted = {key: value for key, value in config.items() if key not in ("token_list", "token_type")}
     converted["model"] = model

@@ -94,4 +94,4 @@ def test_class_names_come_back_as_funasr_has_them(name: str) -> None:
 
 def test_families_without_a_class_in_funasr_are_refused() -> None:
     with pytest.raises(UsageError, match="'rnnt' have no layout 1.x"):
-        to_1x({"model": "rnnt"}, is_bpe=False)
+        to_1x({"model": "rnnt", "rnnt_decoder": "rnnt"}, is_bpe=False)
