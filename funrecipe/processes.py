@@ -46,16 +46,11 @@ def only_run_in(folder: Path) -> Iterator[None]:
     with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
         lock_file = open(folder / LOCK_NAME, "a+", encoding="utf-8")  # noqa: SIM115
-    if is_shared(folder):
-        with lock_file, _leased(folder):
-            yield
-        return
-    with lock_file as lock:
-        if _is_inherited(lock.fileno()):
-            yield
-            return
-        _lock(lock.fileno(), folder)
-        _sign(lock, os.getpid())
+    is_leased = is_shared(folder)
+    with lock_file as lock, _leased(folder) if is_leased else contextlib.nullcontext():
+        if not is_leased and not _is_inherited(lock.fileno()):
+            _lock(lock.fileno(), folder)
+            _sign(lock, os.getpid())
         yield
 
 

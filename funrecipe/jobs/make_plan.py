@@ -224,11 +224,9 @@ def _devices(num_utterances: int, wishes: Wishes, weights: Path) -> tuple[str, s
 def _about(plan: Plan, backend: str) -> str:
     """How the work will be laid out, and the model."""
     audio = format_duration(sum(job.cost_s for job in plan.jobs))
-    is_text = plan.task == PUNCTUATION
-    lines = [
-        count(plan.num_utterances, "text" if is_text else "utterance")
-        + ("" if is_text else f", about {audio} of audio")
-    ]
+    lines = [f"{count(plan.num_utterances, 'utterance')}, about {audio} of audio"]
+    if plan.task == PUNCTUATION:
+        lines = [count(plan.num_utterances, "text")]
     if backend == LOCAL:
         layout = layout_of(plan)
         where = f"GPU {','.join(str(gpu) for gpu in layout.gpus)}" if plan.device == "cuda" else "CPU"

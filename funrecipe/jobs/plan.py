@@ -132,15 +132,14 @@ class Plan:
 
     def _rows(self, number: int) -> list[list[Any]]:
         path = self.output_dir / "split" / f"shard.{number}.jsonl"
-        digest = hashlib.sha256()
         try:
             with open(path, "rb") as file:
                 lines = file.readlines()
-            digest.update(b"".join(map(digest_line, lines)))
+            digest = hashlib.sha256(b"".join(map(digest_line, lines))).hexdigest()
             rows = [json.loads(line.decode("utf-8", "surrogateescape")) for line in lines]
         except (OSError, ValueError, TypeError) as error:
             raise DataError(f"not a list of a plan: {error}", where=str(path), hint="run stage 1 again") from None
-        if digest.hexdigest() != self.job(number).digest:
+        if digest != self.job(number).digest:
             raise DataError("the list is not the one of this plan", where=str(path), hint=AGAIN)
         return rows
 

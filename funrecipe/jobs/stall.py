@@ -25,9 +25,7 @@ class StallWatch:
 
     def update(self, running: Collection[int], statuses: Mapping[int, JobStatus]) -> None:
         now = time.monotonic()
-        for number in list(self._since):
-            if number not in running:
-                del self._since[number]
+        self._since = {number: since for number, since in self._since.items() if number in running}
         for number in running:
             status = statuses.get(number, JobStatus())
             if number not in self._since or self._since[number][0] != status:

@@ -105,17 +105,15 @@ def _decode_job(plan: Plan, job: Job, recognizer: Recognizer, device: str) -> No
     def report() -> None:
         if is_synced:  # a heartbeat says nothing that other machines cannot see
             writer.sync()
-        write_status(folder, _status(job, writer))
+        audio_s = sum(entry.audio_s for entry in writer.done.values())
+        write_status(folder, JobStatus(len(writer.done), len(writer.failed), job.num_utterances, audio_s))
 
     def beat() -> None:
         nonlocal last_beat
+        writer.flush()
         if time.monotonic() - last_beat >= HEARTBEAT_S:
             last_beat = time.monotonic()
             report()
-
-    def after_batch() -> None:
-        writer.flush()
-        beat()
 
     channels: dict[str, int] = {}
     settings = ReadSettings(recognizer.sample_rate_hz, plan.audio)
@@ -132,7 +130,7 @@ def _decode_job(plan: Plan, job: Job, recognizer: Recognizer, device: str) -> No
             lambda entry: read_entry(entry, settings, channels),
             batch_size=plan.batch_size,
             batch_audio_s=BATCH_AUDIO_S[device],
-            on_batch=after_batch,
+            on_batch=beat,
             readers=stack.enter_context(readers) if readers else None,
         )
         writer.write_rtf(plan.model.frames_per_second)
@@ -151,15 +149,6 @@ def readers_for(recognizer: Any, device: str, settings: ReadSettings, channels: 
         return None
     cores = int(os.environ.get("OMP_NUM_THREADS") or available_cores())
     return Readers(settings, max(1, cores - 1), tile_samples, channels, recognizer.pin)
-
-
-def _status(job: Job, writer: ShardWriter) -> JobStatus:
-    return JobStatus(
-        done=len(writer.done),
-        failed=len(writer.failed),
-        total=job.num_utterances,
-        done_audio_s=sum(entry.audio_s for entry in writer.done.values()),
-    )
 
 
 def _folder(plan: Plan, job: Job) -> Path:
