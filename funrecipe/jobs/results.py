@@ -148,7 +148,7 @@ class ShardWriter:
         self.failed[key] = reason
 
     def flush(self) -> None:
-        """Hand what was written to the system: a worker that is killed loses what came later. ``done`` comes last."""
+        """Flush to the operating system, ``done`` last; a killed worker loses only what it wrote later."""
         for name in sorted(self._files, key=lambda name: name == "done"):
             with writing(self.attempt / name):
                 self._files[name].flush()
@@ -184,8 +184,8 @@ class ShardWriter:
         """Write the shard's files from this attempt and earlier ones, sorted by id.
 
         Another worker may publish its attempt at the same time; then files of both stand side by side. So they are read
-        back, and who finds anything else than expected takes over what the other has published and writes all again: a
-        published result is never taken back.
+        back, and a worker that finds anything unexpected takes over what the other published and writes everything
+        again; a published result is never withdrawn.
         """
         for attempt in range(PUBLISH_TRIES):
             self._take_over(self.folder)
@@ -261,16 +261,18 @@ def merge_shards(
         digest: of the plan, recorded with the results.
     Raises:
         IncompleteRunError: ids are missing, damaged or too many failed; nothing is published, and what an earlier run
-            had published is taken away.
+            had published is removed.
     """
     failed: dict[str, tuple[str, str]] = {}
     problems: list[str] = []
     folders: list[Path] = []
     report = MergeReport()
     for folder, stamps in shards:
-        _look_through(folder, stamps, report, failed, problems)
+        missing = _look_through(folder, stamps, report)
+        reasons = read_failed(folder / "failed.scp") if missing else {}
+        failed.update({key: reasons[key] for key in missing if key in reasons})
+        problems += [f"{folder / RESULTS}: '{key}' is missing or damaged" for key in missing if key not in reasons]
         folders.append(folder)
-        report.num_utterances += len(stamps)
     output_dir.mkdir(parents=True, exist_ok=True)
     write_failed(output_dir / "failed.scp", failed)
     if problems:
@@ -325,35 +327,26 @@ def too_many_failed(
     )
 
 
-def _look_through(
-    folder: Path,
-    stamps: Mapping[str, str],
-    report: MergeReport,
-    failed: dict[str, tuple[str, str]],
-    problems: list[str],
-) -> None:
-    """Check one shard, adding to the last three. Lines that do not count are taken out of its files."""
-    wanted = {to_bytes(key): stamp for key, stamp in stamps.items()}
-    missing = dict(wanted)
+def _look_through(folder: Path, stamps: Mapping[str, str], report: MergeReport) -> list[str]:
+    """The ids of one shard that have no result; the others are counted. Lines that do not count leave its files."""
+    missing = {to_bytes(key): stamp for key, stamp in stamps.items()}
+    keep: set[bytes] = set()
     shard, is_clean = SortedShard(folder), True
     for record in shard:
         if missing.get(record.key) == record.done.stamp:
             del missing[record.key]
+            keep.add(record.key)
             report.count(record)
         else:
             is_clean = False
     if not (is_clean and shard.is_clean) and (folder / "done").exists():
-        _rewrite(folder, wanted.keys() - missing.keys())
-    shard_failed = read_failed(folder / "failed.scp") if missing else {}
-    for key in sorted(to_text(key) for key in missing):
-        if key in shard_failed:
-            failed[key] = shard_failed[key]
-        else:
-            problems.append(f"{folder / RESULTS}: '{key}' is missing or damaged")
+        _rewrite(folder, keep)
+    report.num_utterances += len(stamps)
+    return sorted(map(to_text, missing))
 
 
 def _rewrite(folder: Path, keep: set[bytes]) -> None:
-    """Leave the lines of results that count only; an id is in each file once."""
+    """Keep only the lines of results that count; an id is in each file once."""
     records = [record for record in SortedShard(folder) if record.key in keep]
     for name in FILES:
         lines = [record.lines[name] for record in records if name in record.lines]
@@ -365,7 +358,7 @@ def _rewrite(folder: Path, keep: set[bytes]) -> None:
 
 
 def unpublish(output_dir: Path) -> None:
-    """Take away published results and the reports on them, so that an old number is never read as this run's."""
+    """Remove published results and the reports on them, so that an old number is never read as this run's."""
     forget_reports(output_dir)
     with writing(output_dir / RESULTS):
         if (output_dir / RESULTS).exists():
@@ -375,7 +368,7 @@ def unpublish(output_dir: Path) -> None:
 
 
 def forget_reports(output_dir: Path) -> None:
-    """Take away the reports, whose numbers are no longer those of the results."""
+    """Remove the reports, whose numbers are no longer those of the results."""
     with writing(output_dir):
         for name in REPORTS:
             (output_dir / name).unlink(missing_ok=True)
@@ -393,13 +386,17 @@ def _publish(output_dir: Path, folders: Sequence[Path], digest: str) -> None:
                 parts = [path for folder in folders if (path := folder / RESULTS / name).exists()]
                 if not _merge_lines(parts, new / name) and name not in REQUIRED:
                     (new / name).unlink()
+            if digest:
+                _write_bytes(new / DIGEST_NAME, [to_bytes(f"{digest}\n")])
             if all(_is_same(published / name, new / name) for name in FILES):
+                if digest:
+                    os.replace(new / DIGEST_NAME, published / DIGEST_NAME)
                 shutil.rmtree(new)
             else:
+                sync_folder(new)
                 unpublish(output_dir)
                 os.replace(new, published)
-            if digest:
-                write_text(published / DIGEST_NAME, f"{digest}\n")
+                sync_folder(output_dir)
     except WriteError:
         shutil.rmtree(new, ignore_errors=True)
         unpublish(output_dir)
@@ -409,10 +406,10 @@ def _publish(output_dir: Path, folders: Sequence[Path], digest: str) -> None:
 def _merge_lines(parts: Sequence[Path], target: Path) -> bool:
     """Merge files sorted by id into one; True if it has lines. Whole lines sort as their ids do: the space that ends
     an id sorts before any character of one."""
-    with open(target, "wb") as out:
+    with atomic_write(target, "wb", is_durable=True) as out:
         for lines in merged_lines(parts):
             out.writelines(lines)
-        return out.tell() > 0
+    return target.stat().st_size > 0
 
 
 def _sort_into(source: Path, target: Path, *, or_empty: bool = False) -> None:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
+import os
 import random
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -269,6 +272,65 @@ def test_a_merge_says_which_plan_it_is_of_and_how_many_hypotheses_are_empty(tmp_
     assert (tmp_path / "1best_recog/plan.digest").read_text() == "abc\n"
     with pytest.raises(IncompleteRunError, match="'utt0' is missing or damaged"):  # decoded from other audio
         merge_shards([(tmp_path / "1", STAMPS | {"utt0": "7-7"})], tmp_path)
+
+
+def _killed_after_rename(number: int, work: Callable[[], object]) -> bool:
+    """Do the work in another process, which dies after so many renames; False if it ended before."""
+    child = os.fork()
+    if child == 0:
+        renames, replace = itertools.count(1), os.replace
+
+        def replace_and_die(source: Path, target: Path) -> None:
+            replace(source, target)
+            if next(renames) == number:
+                os._exit(9)
+
+        try:
+            os.replace = replace_and_die  # type: ignore[assignment]
+            work()
+            os._exit(0)
+        finally:
+            os._exit(1)
+    code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    assert code in (0, 9)
+    return code == 9
+
+
+def test_a_merge_that_is_killed_leaves_no_results_under_the_wrong_plan(tmp_path: Path) -> None:
+    """After any rename, what is published is whole and says of which plan it is."""
+    write_all(tmp_path / "a")
+    with ShardWriter(tmp_path / "b", STAMPS) as writer:
+        for key in IDS:
+            write(writer, key, "another text")
+    plans = {"A\n": content(tmp_path / "a"), "B\n": content(tmp_path / "b")}
+    out, found = tmp_path / "1best_recog", set()
+    for number in itertools.count(1):
+        merge_shards([(tmp_path / "a", STAMPS)], tmp_path, digest="A")
+        is_killed = _killed_after_rename(number, lambda: merge_shards([(tmp_path / "b", STAMPS)], tmp_path, digest="B"))
+        digest = (out / "plan.digest").read_text() if out.exists() else ""
+        assert not out.exists() or content(tmp_path) == plans[digest]
+        found.add(digest)
+        if not is_killed:
+            break
+    assert digest == "B\n" and found == {"A\n", "", "B\n"}
+
+
+def test_what_is_published_is_on_the_disk_before_it_has_its_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_all(tmp_path / "1")
+    synced: set[int] = set()
+    replace = os.replace
+
+    def replace_what_is_synced(source: Path, target: Path) -> None:
+        if Path(target).name == "1best_recog":
+            assert {os.stat(path).st_ino for path in (source, *Path(source).iterdir())} <= synced
+        replace(source, target)
+
+    monkeypatch.setattr(os, "fsync", lambda descriptor: synced.add(os.fstat(descriptor).st_ino))
+    monkeypatch.setattr(os, "replace", replace_what_is_synced)
+    merge_shards([(tmp_path / "1", STAMPS)], tmp_path, digest="abc")
+    assert (tmp_path / "1best_recog/plan.digest").exists() and os.stat(tmp_path).st_ino in synced
 
 
 def test_reports_on_other_results_go_with_them(tmp_path: Path) -> None:
