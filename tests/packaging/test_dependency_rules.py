@@ -8,6 +8,7 @@ import os
 import re
 import subprocess
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
@@ -218,14 +219,33 @@ def test_commands_of_a_recipe_work_where_torch_cannot_be_imported(tmp_path: Path
 
 
 def named_in_architecture() -> list[str]:
-    """Paths that the pages on the code name in backticks; a bare file name stands beside the path before it."""
-    page = "".join((ROOT / "docs" / name).read_text(encoding="utf-8") for name in ("architecture.md", "contracts.md"))
+    """Paths that the pages on the code name in backticks."""
+    return files_named_in((ROOT / "docs" / name).read_text(encoding="utf-8") for name in ("architecture.md", "contracts.md"))
+
+
+def files_named_in(texts: Iterable[str]) -> list[str]:
+    """Paths in backticks; a bare file name stands beside the path before it."""
     named, folder = [], ""
-    for word in re.findall(r"`([\w./-]+(?:\.py|\.sh|/))`", page):
+    for word in re.findall(r"`([\w./-]+(?:\.py|\.sh|/))`", "".join(texts)):
         if "/" in word.rstrip("/"):
             folder = word.rstrip("/").rpartition("/")[0]
         named.append(word if (ROOT / word).exists() or not folder else f"{folder}/{word}")
     return named
+
+
+def defined_in(path: Path) -> set[str]:
+    """Functions, classes, arguments, and names and attributes that are assigned, anywhere in a file."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, (ast.FunctionDef, ast.ClassDef)):
+            found.add(node.name)
+        elif isinstance(node, ast.arg):
+            found.add(node.arg)
+        elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+            found.add(node.id)
+        elif isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store):
+            found.add(node.attr)
+    return found
 
 
 def test_the_pages_on_the_code_name_no_file_that_is_not_there() -> None:
@@ -239,13 +259,23 @@ def test_the_architecture_page_finds_what_it_names_in_a_file() -> None:
     named = re.findall(r"`(funrecipe/[\w/]+\.py)` \(([^)]*)\)", page)
     assert len(named) > 10
     for path, words in named:
-        for name in re.findall(r"`(\w+)`", words):
-            assert re.search(rf"\b{name}\b", (ROOT / path).read_text(encoding="utf-8")), f"{path}: {name}"
+        assert set(re.findall(r"`(\w+)`", words)) <= defined_in(ROOT / path), path
+
+
+def test_names_without_a_file_are_in_a_file_of_the_same_step_or_row() -> None:
+    page = (ROOT / "docs/architecture.md").read_text(encoding="utf-8").partition("## Reading order")[2]
+    items = re.findall(r"^(?:\d+\. .*(?:\n   .*)*|\| .*)$", page, re.MULTILINE)
+    assert len(items) > 50
+    for item in items:
+        files = [ROOT / name for name in files_named_in([item])]
+        texts = [path.read_text(encoding="utf-8") for path in files if path.is_file()]
+        for name in re.findall(r"`(\w+)`", item):
+            assert any(re.search(rf"\b{name}\b", text) for text in texts), f"{name} of: {item}"
 
 
 def test_the_architecture_page_names_every_part() -> None:
     page = (ROOT / "docs/architecture.md").read_text(encoding="utf-8")
-    parts = {module.split("/")[0].removesuffix(".py") for module in MODULES} - FACES
+    parts = {module.split("/")[0].removesuffix(".py") for module in MODULES} - {"__init__", "__main__"}
     assert [part for part in sorted(parts) if not re.search(rf"\b{part}(/|\.py)`", page)] == []
 
 
