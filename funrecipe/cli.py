@@ -127,7 +127,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _open_standard_streams() -> None:
-    """A closed stream is opened on nothing: else the next file to be opened would take its place."""
+    """A closed stream is reopened on /dev/null; otherwise the next file to be opened would take its place."""
     for number, name in enumerate(("stdin", "stdout", "stderr")):
         try:
             os.fstat(number)

@@ -1,4 +1,4 @@
-"""What makes two runs the same run: the one place where files are stamped, contents hashed and versions compared.
+"""What makes two runs the same run: stamps, fingerprints and digests of what they read, and the version of the code.
 
 * A *stamp* is cheap (one ``stat``) and says whether a file is still the one that was looked at.
 * A *fingerprint* is of contents: the weights, statistics, token list and configuration of a model.
@@ -43,7 +43,7 @@ def file_stamp(path: str | os.PathLike[str]) -> str:
 
 
 def strict_stamp(path: str | os.PathLike[str]) -> str:
-    """Like ``file_stamp``, and it also changes when a file is exchanged and put back with its times kept.
+    """Like ``file_stamp``, and it also changes when a file is swapped out and restored with the same timestamps.
 
     Good within a run only: copying or moving a folder changes it.
     """

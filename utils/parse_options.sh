@@ -9,7 +9,7 @@
 # name=value, read, never sourced), --help. A kind is "integer", "count" (0 or more), "positive" (1 or more), a list of
 # values such as "auto|true|false", or empty; a default of true or false makes the kind "true|false". Values may contain
 # anything; only declared names can be set.
-# $option_operands, if set before, says in --help what stands beside options.
+# $option_operands, if set before, describes the positional arguments in --help.
 # Exit code 2: unknown option (with the nearest name), missing value, value of the wrong kind, stray argument.
 
 option_names=()

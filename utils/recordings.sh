@@ -11,8 +11,8 @@ declare_option spk_model "" "speaker embeddings, folder or id: who speaks in lon
 declare_option num_speakers "" "number of speakers of each recording; empty: data_dir/reco2num_spk, else estimated" positive
 declare_option formats "" "of long recordings: txt, json, srt, vtt, textgrid, ctm, rttm, into output_dir/transcripts"
 
-# choose_pieces: sets is_cut, and decoded_data and decoded: what is decoded, and in which folder. Later stages alone take
-# the run that is there.
+# choose_pieces: sets is_cut, and decoded_data and decoded: what is decoded, and in which folder. If only later
+# stages run, they use the existing run.
 choose_pieces() {
   [ "$merge_vad" = false ] || [ -n "$vad_model" ] || die "--merge_vad has no effect without --vad_model"
   is_cut=false decoded_data=$data_dir decoded=$output_dir

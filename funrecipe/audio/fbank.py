@@ -69,7 +69,10 @@ class Fbank(nn.Module):
         self.register_buffer("mel_weights", mel_weights(n_mels, self.fft_size, sample_rate_hz), persistent=False)
 
     def count_frames(self, wave_lens: Tensor) -> Tensor:
-        """Frames of utterances of ``wave_lens`` (B,) samples; 0 when shorter than one window (or empty)."""
+        """Frames of utterances of ``wave_lens`` (B,) samples.
+
+        0 when shorter than one window, or without ``snip_edges`` than half a frame shift.
+        """
         if self.snip_edges:
             frames = (wave_lens - self.window_samples).div(self.shift_samples, rounding_mode="floor") + 1
             return frames.clamp(min=0)

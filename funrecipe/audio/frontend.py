@@ -87,7 +87,7 @@ class WavFrontend(nn.Module):
     def forward(self, waveforms: Tensor, wave_lens: Tensor) -> tuple[Tensor, Tensor]:
         """``waveforms`` (B, S) float, ``wave_lens`` (B,) -> ``feats`` (B, T, output_size), ``feat_lens`` (B,).
 
-        zeros past each length; an utterance shorter than one window has length 0. Dither only in training mode.
+        ``feats`` are zero past each length; an utterance too short for a frame has length 0. Dither only in training.
         """
         log_mels, mel_lens = self.fbank(waveforms * self.scale, wave_lens)
         feats, feat_lens = stack_frames(log_mels, mel_lens, self.lfr_m, self.lfr_n)

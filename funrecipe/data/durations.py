@@ -22,5 +22,5 @@ def duration_s(utterance: Utterance, *, audio_fs: int = 16000) -> float | None:
     try:
         total_s = length_s(utterance.audio, audio_fs=audio_fs)
     except DataError:
-        return None  # unreadable: the worker will name it
+        return None  # unreadable: the worker will report it
     return None if total_s is None else max(0.0, total_s - start_s)

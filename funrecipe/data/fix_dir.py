@@ -1,4 +1,4 @@
-"""Write a clean copy of a data directory: what can be used, sorted, in plain UTF-8; and a list of what was left out."""
+"""Write a clean copy of a data directory: all usable lines, sorted, in plain UTF-8, and a list of what was left out."""
 
 from __future__ import annotations
 

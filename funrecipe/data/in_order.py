@@ -19,8 +19,8 @@ Row = tuple[str, int, str]  # id, line number, value
 
 
 def look_over(path: Path | str) -> tuple[bool, int]:
-    """Whether the ids of a file never descend, and how many of its lines are not blank. What cannot be read twice, or
-    at all, counts as in order: its reader reports the error."""
+    """Whether the ids of a file never descend, and how many of its lines are not blank. A file that cannot be read
+    twice, or at all, counts as in order; its reader reports the error."""
     is_ascending, previous, num_lines = True, "", 0
     if special_file(path):
         return is_ascending, num_lines

@@ -71,7 +71,7 @@ def read_unique_lines(path: Path, problems: list[Problem]) -> UniqueLines:
     Repeated lines are dropped with a warning; contradicting ones are an error, and all are dropped.
 
     Handled with one warning per file: byte order mark, CRLF, blank lines, leading spaces.
-    An error each: bytes that are not UTF-8, control characters, an unsafe key.
+    Reported line by line as errors: bytes that are not UTF-8, control characters, an unsafe key.
 
     Args:
         problems: gets what was found.

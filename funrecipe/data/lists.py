@@ -35,11 +35,11 @@ class Lists:
         names: of ``text``, ``utt2spk`` and ``utt2dur``, those to be read along with ``wav.scp`` and ``segments``.
         scratch: folder on whose disk lists are sorted that are not in order.
         allow_pipes: take ``wav.scp`` entries that end in ``|``; they are errors otherwise.
-        keep: hold what the lists ``names`` say.
+        keep: hold the values of the lists ``names`` in memory.
     Attributes:
         num_lines: lines that list utterances, at least as many as there are utterances.
-        num_utterances: that can be used; of those that were given so far.
-        others: the lists of ``names`` that there are, with the value of the utterance that was given last.
+        num_utterances: usable utterances yielded so far.
+        others: the lists of ``names`` that there are, with the value for the utterance yielded last.
     Raises:
         DataError: no such folder, no ``wav.scp``; when iterated, a list that cannot be opened.
     """
@@ -66,7 +66,7 @@ class Lists:
 
     def __iter__(self) -> Iterator[Utterance]:
         utterances = iter(self._sources[-1])
-        utterance = next(utterances, None)  # reads wav.scp first: of several lists that cannot be read, it is named
+        utterance = next(utterances, None)  # reads wav.scp first: of several unreadable lists, it is the one named
         for name in self._names:
             if is_listed(self.folder / name):
                 self.others[name] = FOLLOWERS[name](self.folder / name, self._scratch, self._keep)
@@ -229,11 +229,11 @@ class _Group:
 
 
 class _Follower(_List):
-    """A list that is read as far as the utterances are.
+    """A list that is read in step with the utterances.
 
     Attributes:
-        value: what it says of the utterance that was taken last; None: nothing, or nothing that can be used.
-        kept: what it says by id, if it is to be kept.
+        value: its usable value for the utterance that was taken last, or None.
+        kept: all values by id, if they are to be kept.
     """
 
     def __init__(self, path: Path, scratch: Path | None, keep: bool) -> None:
@@ -247,7 +247,7 @@ class _Follower(_List):
         self._line = next(self._lines, None)
 
     def take(self, key: str) -> bool:
-        """Go on to the line of an utterance; False where one is wanted and there is none."""
+        """Advance to the line of an utterance; False if a required line is missing."""
         while (line := self._line) is not None and line.key < key:
             self._look_at(line, is_known=False)
             self._line = next(self._lines, None)
@@ -274,7 +274,7 @@ class _Follower(_List):
         return True
 
     def _look_at(self, line: ListLine, *, is_known: bool) -> Any:
-        """What the line says, if that can be used; note its problems."""
+        """The value of the line, if it is usable; its problems are noted."""
         raise NotImplementedError
 
 

@@ -35,7 +35,7 @@ class Item:
     Attributes:
         where: file and line, or the file.
         id: as the source has it. audio: as the source has it.
-        text: None where the source has none.
+        text: None if the source has none.
         start_s, end_s: the part of the audio; None: all of it.
         labels: language, emotion, event, where they are stated.
         fault: why it is left out, or None.

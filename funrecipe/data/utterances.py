@@ -1,4 +1,4 @@
-"""Lines of ``wav.scp`` and ``segments`` as utterances, and what any reader of a data directory refuses."""
+"""Lines of ``wav.scp`` and ``segments`` as utterances, and the errors common to all readers of data directories."""
 
 from __future__ import annotations
 

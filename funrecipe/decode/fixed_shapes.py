@@ -51,9 +51,11 @@ class Tile:
         return max(1, self.frames // padded_frames)
 
     def halve(self) -> None:
-        """Compute less at once from now on, because memory did not suffice."""
+        """Compute smaller tiles from now on, because memory ran out."""
         self.frames = max(1, self.frames // 2)
-        log.warning("out of memory: %d frames at once from here on, which can change the last bits", self.frames)
+        log.warning(
+            "out of memory: computing %d frames at a time from now on, which can change the last bits", self.frames
+        )
 
 
 class FixedShapes:
@@ -79,7 +81,7 @@ class FixedShapes:
         self.function, self.tile, self.pairs, self.unit, self.graphs = function, tile, pairs, unit, graphs
 
     def __call__(self, *args: Any) -> Any:
-        """Raises MemoryError where not even a tile of one row fits."""
+        """Raises MemoryError if not even a tile of one row fits."""
         lens = [args[2 * pair + 1].tolist() for pair in range(self.pairs)]
         rows_of: dict[tuple[int, ...], list[int]] = {}
         for row, row_lens in enumerate(zip(*lens, strict=True)):
@@ -92,7 +94,7 @@ class FixedShapes:
                 if not is_out_of_memory(error):
                     raise
                 reason = str(error)
-            # outside of the except clause, whose traceback holds what the call had in memory
+            # outside the except clause, whose traceback keeps the memory of the failed call alive
             self.release_memory()
             if all(self.tile.rows(shape[0] // self.unit) == 1 for shape in rows_of):
                 raise MemoryError(reason)
@@ -142,7 +144,7 @@ class FixedShapes:
         return selected, ()
 
     def release_memory(self) -> None:
-        """Give back what the graphs and torch hold on to."""
+        """Release the memory that the graphs and torch hold."""
         if self.graphs:
             self.graphs.release()
         if torch.cuda.is_available():

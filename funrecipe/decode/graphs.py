@@ -29,7 +29,7 @@ class Recorder:
         self._pool = torch.cuda.graph_pool_handle()  # shared: outputs are copied before another graph is replayed
 
     def warm_up(self, call: Callable[[], Any]) -> None:
-        """Call it on a stream of its own, as recording needs."""
+        """Call it on a separate stream, as recording requires."""
         stream = torch.cuda.Stream()
         stream.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(stream):
@@ -49,14 +49,14 @@ class Recorder:
 class _Recorded:
     graph: Any
     rows: Sequence[Tensor]
-    shared: Sequence[Any]  # kept, so that no other object gets the id of one
+    shared: Sequence[Any]  # kept alive, so that no other object can get the same id
     outputs: Any
 
 
 class Graphs:
     """Calls ``function``, with a separate graph for every shape. Threads may share it.
 
-    Where recording fails (a network that asks the device for a value), every call is an ordinary one from then on.
+    If recording fails (because the network reads a value from the device), all later calls are ordinary ones.
     """
 
     def __init__(self, function: Callable[..., Any], name: str, recorder: Recorder | None = None) -> None:

@@ -119,7 +119,7 @@ def load_arpa(path: Path, tokens: Sequence[str]) -> NgramModel:
     try:
         key = value_digest([FORMAT, sha256_of(path), *tokens])
     except OSError:
-        return read_arpa(path, tokens)  # which says what is wrong
+        return read_arpa(path, tokens)  # raises the error
     return _model_of(cached_arrays("ngram", key, parse), len(tokens))
 
 

@@ -43,7 +43,7 @@ def score_sentences(model: LanguageModel | NgramModel, sentences: Sequence[Seque
 
 
 def total_score(scores: Sequence[SentenceScore]) -> SentenceScore:
-    """Of all sentences together: perplexity per token, not averaged over sentences."""
+    """The sum over all sentences: perplexity is per token, not averaged over sentences."""
     return SentenceScore(sum(score.log_prob for score in scores), max(1, sum(score.n_tokens for score in scores)))
 
 

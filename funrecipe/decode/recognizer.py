@@ -101,7 +101,7 @@ class Recognizer:
         return self.transcribe_nbest([waveform])[0]
 
     def _search(self, waveforms: Sequence[np.ndarray]) -> list[tuple[int, list[TokenHypothesis]]]:
-        """The rows that have features, and what the search finds there."""
+        """The rows with features, and the hypotheses of each."""
         if isinstance(waveforms, PaddedWaves):
             padded = torch.from_numpy(waveforms.matrix)
         else:
@@ -132,10 +132,10 @@ class Recognizer:
             torch.cuda.empty_cache()
 
     def pin(self, memory: np.ndarray) -> None:
-        """Let the GPU copy from ``memory`` by itself, as long as it exists; where it cannot, copies are slower."""
+        """Pin ``memory`` so that the GPU can copy from it directly; if that fails, copies are slower."""
         status = int(torch.cuda.cudart().cudaHostRegister(memory.ctypes.data, memory.nbytes, 0))
         if status != 0:
-            log.warning("memory for audio cannot be pinned (CUDA error %d): copies to the GPU wait for it", status)
+            log.warning("cannot pin the memory for audio (CUDA error %d): copies to the GPU are slower", status)
 
     def text_of(self, tokens: Sequence[str]) -> str:
         """Post-processed words of some tokens, joined by a space."""
@@ -150,7 +150,7 @@ def load_model(
     precision: str | None = None,
     tile: Tile | None = None,
 ) -> nn.Module:
-    """The model of a folder with its weights (or those of ``weights``), ready for inference and for nothing else.
+    """The model of a folder with its weights (or those of ``weights``), for inference only.
 
     Args:
         precision: as in ``DecodeOptions``; None: as ``decoding.yaml`` says, else fp32.

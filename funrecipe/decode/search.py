@@ -14,7 +14,7 @@ from funrecipe.model_folder import ModelFolder
 
 
 class Search(Protocol):
-    """One family's search: n-best hypotheses, best first, for every utterance of a batch. It keeps no state."""
+    """One family's search: n-best hypotheses, best first, for every utterance of a batch. It is stateless."""
 
     def __init__(self, model: nn.Module, folder: ModelFolder, options: DecodeOptions) -> None: ...
 

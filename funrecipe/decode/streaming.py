@@ -42,7 +42,7 @@ OPTIONS_OF_FILES = frozenset({"beam_size", "nbest", "decoding_mode", "decoding_i
 
 @dataclass(frozen=True)
 class StreamOptions:
-    """What a stream is started with; None means the family's default, or, later in a stream, unchanged.
+    """The settings of a stream, given when it starts; None means the family's default, or unchanged in later calls.
 
     Attributes:
         chunk_size: (left, chunk, right) frames of one encoder window.
@@ -105,7 +105,7 @@ class StreamingModel(Protocol):
         """Consume ``feats`` (1, step_frames, D); the new token ids (blank and eos removed) and their score."""
 
     def step_many(self, steps: Sequence[tuple[torch.Tensor, Any]]) -> list[tuple[list[int], float]]:
-        """:meth:`step` of several streams; a family that cannot compute them together does not have it."""
+        """:meth:`step` of several streams; absent from families that cannot compute them together."""
 
     def finish(self, feats: torch.Tensor, state: Any, frames_left: float) -> tuple[list[int], float]:
         """The end: flush with the frames that are left, (1, T, D), ``0 <= T < step_frames``.
@@ -132,7 +132,7 @@ class StreamState:
 
 @dataclass(frozen=True)
 class StreamUpdate:
-    """What one call added. ``text`` of all calls, concatenated as it is, is the text of the stream.
+    """What one call added. The ``text`` of all calls, concatenated, is the text of the stream.
 
     ``total``, of the final call only, is the hypothesis of the whole stream, post-processed like an offline one.
     """

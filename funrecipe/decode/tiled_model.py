@@ -51,13 +51,13 @@ def compute_in_tiles(
 
 
 def refuse_tiles_in(precision: str, model: nn.Module, what: str) -> None:
-    """Raise a UsageError if ``model`` is in a precision that only its tiled methods know of."""
+    """Raise a UsageError if ``model`` is in a precision that only its tiled methods support."""
     if precision != "fp32" and getattr(model, "tile", None) is not None:
         raise UsageError(f"{what} not computed in {precision} on a GPU", where="precision", hint="use fp32")
 
 
 def why_not_bf16(folder: ModelFolder, device: str) -> str | None:
-    """Why bf16 is out of the question for a model on a device, or None."""
+    """Why a model cannot use bf16 on a device, or None."""
     if folder.is_exported:
         return "since an exported model has no weights in bf16"
     if device != "cpu" and not find_family(folder.family).tiled:

@@ -1,4 +1,5 @@
-"""What runs the jobs of a plan: the contract that ``launch`` has with a back end, and what any of them starts.
+"""The contract between ``launch`` and a back end, which runs the jobs of a plan, and the command that every back end
+runs.
 
 A back end is independent of models and results. It starts ``worker_command`` for each job wherever it likes, with
 ``worker_environment`` and a device of the plan's kind, and reports how each ended in the engine's own terms. It does
@@ -29,7 +30,7 @@ THREAD_VARIABLES = (
     "VECLIB_MAXIMUM_THREADS",
 )
 PACKAGE_PARENT = Path(__file__).resolve().parents[2]
-# For the launching process only; useless to what an engine starts on another machine or at another time.
+# For the launching process only; meaningless on another machine or at another time.
 PRIVATE_VARIABLES = (PARENT_VARIABLE, LOCK_FD_VARIABLE)
 
 
@@ -39,7 +40,7 @@ class Outcome:
 
     Attributes:
         code: exit status, negative for a signal.
-        reason: the engine's reason and what to do, if it gives one ("OUT_OF_MEMORY: raise mem"); empty: see ``code``.
+        reason: the engine's reason, if it gives one, and what to do ("OUT_OF_MEMORY: raise mem"); empty: see ``code``.
     """
 
     code: int
@@ -55,7 +56,8 @@ class Outcome:
 
 
 def error_of(codes: Set[int]) -> type[FunrecipeError]:
-    """The class of error with which jobs that ended with these codes end a command: the user's, if they agree on it."""
+    """The error class for jobs that ended with these codes: that of the user's mistake if all have the same, else
+    WorkerError."""
     mistakes: tuple[type[FunrecipeError], ...] = (UsageError, DataError, UnsafeFileError)
     return next((kind for kind in mistakes if codes == {kind.exit_code}), WorkerError)
 
@@ -101,10 +103,10 @@ class Backend(Protocol):
 
 
 class ProcessBackend:
-    """What back ends share that start processes on this machine, each the leader of its group, and end with them."""
+    """The common part of back ends that start processes on this machine, each the leader of its group."""
 
     can_leave = False
-    grace_s: ClassVar[float]  # after the polite signal, how long before what is left is killed
+    grace_s: ClassVar[float]  # seconds from SIGTERM to SIGKILL
 
     def __init__(self, plan: Plan) -> None:
         self.plan = plan
@@ -130,7 +132,7 @@ class ProcessBackend:
         """The processes end with this one."""
 
     def cancel(self) -> None:
-        """End every process group: politely, then not."""
+        """End every process group: with SIGTERM, then with SIGKILL."""
         for number in (signal.SIGTERM, signal.SIGKILL):
             for started in self._started:
                 signal_group(started, number)
@@ -156,15 +158,15 @@ def consecutive(numbers: Iterable[int]) -> list[range]:
 
 
 def worker_command(plan: Plan, jobs: Sequence[Job]) -> list[str]:
-    """What any back end runs for these jobs, one after the other in one process."""
+    """The command that runs these jobs, one after the other in one process, on any back end."""
     numbers = [argument for job in jobs for argument in ("--job", str(job.number))]
     command = [sys.executable, "-m", "funrecipe", "decode", f"--plan={plan.path}", f"--digest={plan.digest}"]
     return [*command, *numbers, f"--log_dir={plan.output_dir / 'log'}"]
 
 
 def worker_environment(environment: Mapping[str, str], threads: int | None) -> dict[str, str]:
-    """``environment`` with what a worker needs anywhere. Threads must be settled before Python starts: torch reads them
-    when it is imported; None leaves them to the engine."""
+    """``environment`` with what a worker needs on any back end. The number of threads must be set before Python starts,
+    because torch reads it when it is imported; None leaves it to the engine."""
     result = {name: value for name, value in environment.items() if name not in PRIVATE_VARIABLES}
     if threads is not None:
         result.update({name: str(threads) for name in THREAD_VARIABLES})

@@ -36,7 +36,7 @@ class BackendOptions:
 
 @dataclass(frozen=True)
 class SlurmOptions:
-    """Settings of ``sbatch``; empty: as the cluster has it.
+    """Settings of ``sbatch``; empty: the cluster's default.
 
     Attributes:
         mem: memory of a decoding job, or of each training process (``4G``); empty: estimated.
@@ -76,7 +76,7 @@ _PATTERNS = {
     "exclude": (_WORD, "nodes, like n[1-3],n7"),
 }
 _NUMBERS = ("cpus", "max_jobs")
-# What the back end says itself; a second word on it would only break the run.
+# Options that the back end sets itself; setting them twice would only break the run.
 _OURS = (
     *("array", "chdir", "cpus-per-task", "dependency", "error", "export", "hold", "input", "job-name", "no-requeue"),
     *("nodes", "ntasks", "ntasks-per-node", "open-mode", "output", "parsable", "requeue", "test-only", "wait", "wrap"),
@@ -90,7 +90,7 @@ def default_opts_file() -> Path:
 
 
 def read_slurm_options(path: Path | None, section: str = "") -> SlurmOptions:
-    """The settings in ``path``; None: in the user's file, or none at all where there is none.
+    """The settings in ``path``; None: in the user's file, if there is one.
 
     Args:
         section: ``train``: those under ``train:`` over the others.
@@ -151,7 +151,7 @@ def _extra(value: object, where: str) -> tuple[str, ...]:
         if not re.fullmatch(r"--[a-z][a-z0-9-]*(=[^\n]*)?", entry):
             raise UsageError(f"'{entry}' is not an option of sbatch", where=where, hint="write it as --name=value")
         if name in _OURS:
-            raise UsageError(f"--{name} is what the back end sets itself", where=where, hint="leave it out")
+            raise UsageError(f"--{name} is set by the back end", where=where, hint="leave it out")
         if name in _PATTERNS:
             raise UsageError(f"--{name} has a key of its own", where=where, hint=f"write '{name}: ...'")
     return tuple(value)

@@ -27,7 +27,7 @@ READERS = 2
 
 
 class Recognizer(Protocol):
-    """What the worker needs of ``decode.recognizer.Recognizer``."""
+    """What the worker needs from ``decode.recognizer.Recognizer``."""
 
     sample_rate_hz: int
 
@@ -139,8 +139,8 @@ def _read_ahead(
                 ahead_s -= entry.cost_s
                 try:
                     waveform = future.result()
-                except Exception as error:  # whatever a decoder of audio raises is about this file only
-                    if isinstance(error, WorkerError):  # but that the file is not the one that was planned
+                except Exception as error:  # whatever an audio decoder raises concerns this file only
+                    if isinstance(error, WorkerError):  # except that the file is not the one that was planned
                         raise
                     writer.fail(entry.id, entry.audio, reason_of(error))
                     continue
@@ -181,7 +181,7 @@ def _decode_batch(
 ) -> None:
     """Decode and write; on an error halve the batch, so that only the utterance at fault fails.
 
-    Lack of memory is dealt with before it gets here: by ``PieceRecognizer``.
+    Lack of memory does not get here: ``PieceRecognizer`` handles it.
 
     Args:
         lock: held while something is written.
@@ -194,7 +194,7 @@ def _decode_batch(
         if isinstance(error, FunrecipeError) and not isinstance(error, DataError):
             raise
         reason = reason_of(error)
-    if reason is not None:  # outside of the except clause, whose traceback holds what the call had in memory
+    if reason is not None:  # outside the except clause, whose traceback keeps the memory of the failed call alive
         if len(entries) > 1:
             middle = len(entries) // 2
             _decode_batch(entries[:middle], waves[:middle], writer, recognize, sample_rate_hz, lock)
@@ -207,7 +207,7 @@ def _decode_batch(
     seconds = [len(wave) / sample_rate_hz for wave in waves]
     with lock:
         for entry, hypothesis, audio_s in zip(entries, hypotheses, seconds, strict=True):
-            # The time of a batch is shared out by length.
+            # The time of a batch is divided in proportion to length.
             share = audio_s / sum(seconds) if sum(seconds) else 1 / len(entries)
             _write(entry, hypothesis, audio_s, elapsed_s * share, writer)
 

@@ -1,7 +1,7 @@
 """Results of earlier plans of the same folder: set aside when the plan changes, taken back when it is made again.
 
 Each plan's shards, logs and results wait in ``output.stale.<work digest>/``. They are moved by renaming, one name after
-the other, and each name is in one place only; a move that was cut short is completed by the next one. Only the lists
+the other, and each name is in one place only; an interrupted move is completed by the next one. Only the lists
 of a plan of which nothing was decoded are deleted.
 """
 
@@ -32,7 +32,7 @@ def switch_plans(output_dir: Path, work_digest: str) -> tuple[Path | None, Path 
     before = _work_digest_of(output_dir)
     aside: Path | None = None
     if before != work_digest and (old := _parts(output_dir)):
-        # Without a plan that we know, nothing tells what the shards were made from.
+        # Without a readable plan, it is unknown what the shards were made from.
         aside = output_dir / f"output.stale.{before[:12] or 'unknown'}"
         if all(part.name in ("split", "log", PLAN_NAME) for part in old) and not aside.exists():
             _forget(old)
@@ -43,7 +43,7 @@ def switch_plans(output_dir: Path, work_digest: str) -> tuple[Path | None, Path 
     kept = output_dir / f"output.stale.{work_digest[:12]}"
     if not kept.is_dir() or _work_digest_of(kept) not in ("", work_digest):
         return aside, None
-    # The plan first: from then on the folder is this plan's, whatever interrupts the rest.
+    # The plan first: from then on the folder belongs to this plan, even if the rest is interrupted.
     parts = sorted(_parts(kept), key=lambda path: path.name != PLAN_NAME)
     parts = [part for part in parts if not (output_dir / part.name).exists()]
     _move(parts, output_dir)

@@ -1,7 +1,7 @@
-"""Workers of one machine that share a model: a process loads it once and becomes each of them by a fork.
+"""Workers on one machine that share a model: one process loads it and forks each of them.
 
 The weights, packed for the CPU, are most of what a worker takes. Pages that nobody writes to stay shared after a fork,
-so any number of workers need them once, and wait for them once. Only for processes of one thread: OpenMP's do not
+so any number of workers load and hold them once. Only for processes of one thread: OpenMP's do not
 survive a fork.
 
 Both ends are here. The process that loads (``funrecipe decode --processes N``) writes a line per worker to a pipe when
@@ -54,14 +54,14 @@ def run_forked(plan: Plan, jobs: Sequence[Job], load: Load, log_dir: Path, proce
         codes = []
         while slots:
             pid, status = os.wait()
-            if pid in slots:  # else a command of wav.scp that lost its parent
+            if pid in slots:  # otherwise a command of wav.scp whose parent has ended
                 codes.append(os.waitstatus_to_exitcode(status))
                 report.write(f"{slots.pop(pid)} code {codes[-1]}\n")
     return max((code if code >= 0 else LOST for code in codes), default=0)
 
 
 def _loaded_before(plan: Plan, load: Load) -> Load:
-    """Call ``load`` now; the result gives what it gave, or raises what it raised, and prints what it printed."""
+    """Call ``load`` now; the function returned repeats its result or its error, and what it printed."""
     said, error = io.StringIO(), None
     loaded: tuple[Any, str] | None = None
     with contextlib.redirect_stdout(said):
@@ -117,7 +117,7 @@ class ForkedWorkers:
         self.workers = [ForkedWorker(self, self._loader.pid) for _ in range(processes)]
 
     def look(self) -> None:
-        """Read what was reported; a worker that is not heard of any more ended as the process that loads did."""
+        """Read what was reported; a worker that stops reporting is taken to have ended like the loader."""
         code = self._loader.poll()  # first: what it wrote before it ended is in the pipe now
         for line in self._reports.readlines():
             slot, what, number = line.split()
@@ -126,7 +126,7 @@ class ForkedWorkers:
             else:
                 self.workers[int(slot)].code = int(number)
         if code is None and all(worker.code is not None for worker in self.workers):
-            self._loader.wait()  # it has nothing else to do, and its time counts when it is waited for
+            self._loader.wait()  # it has nothing else to do, and waiting for it adds its time to ours
         elif code is not None:
             for worker in self.workers:
                 if worker.code is None:

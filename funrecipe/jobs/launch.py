@@ -27,7 +27,7 @@ from funrecipe.jobs.status import read_status
 from funrecipe.processes import only_run_in, stop_signals
 from funrecipe.shared_files import refresh
 
-# With less room than this a worker may not even have been able to write its log.
+# With less free space than this, a worker may have been unable even to write its log.
 FULL_DISK_BYTES = 1 << 20
 LAUNCHES_NAME = "launches.jsonl"
 LATE_FILES_S = (0.0, 1.0, 4.0)  # a file system over the network may show another machine's files a little later
@@ -73,7 +73,7 @@ def check_backend(name: str) -> None:
 
 
 def read_launches(plan: Plan) -> tuple[float, float]:
-    """Wall seconds and audio seconds of all launches of this plan so far; a line that was torn off does not count."""
+    """Wall seconds and audio seconds of all launches of this plan so far; truncated lines are ignored."""
     try:
         text = (plan.output_dir / "log" / LAUNCHES_NAME).read_text(encoding="utf-8", errors="replace")
     except OSError:
@@ -125,7 +125,7 @@ class _Run:
         bar.update(finished, sum(status.failed for status in self.statuses.values()), notice)
 
     def _outcome(self, job: Job) -> Outcome:
-        """What the back end says, and a job that ended well has a shard that is whole."""
+        """The back end's outcome; success also requires a complete shard."""
         outcome = self.backend.outcomes.get(job.number, Outcome(1, "it was not run"))
         folder = self.plan.shard_folder(job.number)
         if outcome.code != 0:
@@ -139,7 +139,7 @@ class _Run:
 
 
 def wait_for_jobs(backend: Backend, look: Callable[[], None], on_interrupt: str) -> None:
-    """Start the jobs and wait for their ends; ``look`` is called now and then. Raises Interrupted, as ``launch``."""
+    """Start the jobs and wait for their ends; ``look`` is called periodically. Raises Interrupted, as ``launch``."""
     with _interruptible() as interrupted:
         try:
             backend.start()
@@ -182,7 +182,7 @@ def failure(plan: Plan, failed: Sequence[Job], num_jobs: int, outcomes: Mapping[
     hint = "no results were published; run the same command again to resume"
     if shutil.disk_usage(plan.output_dir).free < FULL_DISK_BYTES:
         hint = f"No space left on the disk of {plan.output_dir}: make room; " + hint
-    # Where the same mistake of the user (an option, a file) ended every job, its own exit code says more.
+    # If one mistake of the user (an option, a file) ended every job, its own exit code says more.
     codes = {outcomes[job.number].code for job in failed} if len(failed) == num_jobs else set()
     return error_of(codes)(f"{len(failed)} of {num_jobs} jobs failed\n{list_problems(reports)}", hint=hint)
 
@@ -196,7 +196,7 @@ def _record(plan: Plan, num_jobs: int, *, wall_s: float, audio_s: float) -> None
         "audio_s": round(audio_s, 3),
     }
     with open(plan.output_dir / "log" / LAUNCHES_NAME, "a", encoding="utf-8") as file:
-        file.write("\n" * (file.tell() > 0) + json.dumps(entry))  # a torn line before does not spoil this one
+        file.write("\n" * (file.tell() > 0) + json.dumps(entry))  # starts a new line even after a truncated one
 
 
 @contextmanager

@@ -47,7 +47,7 @@ class LauncherBackend(ProcessBackend):
     """One call of the launcher for each run of consecutive jobs that are not finished."""
 
     poll_s = 1.0
-    grace_s = 15.0  # such scripts take a moment to end their jobs in the queue
+    grace_s = 15.0  # such scripts need a moment to remove their jobs from the queue
 
     def __init__(self, plan: Plan, jobs: Sequence[Job], options: BackendOptions) -> None:
         super().__init__(plan)
@@ -75,7 +75,7 @@ class LauncherBackend(ProcessBackend):
             self._started.append(_Call(process, numbers))
 
     def running(self) -> list[int]:
-        """Those whose worker has said something and not yet that it has ended."""
+        """Jobs whose worker has reported progress but not its end."""
         found = []
         for call in self._started:
             for number in call.numbers:
@@ -85,7 +85,7 @@ class LauncherBackend(ProcessBackend):
         return found
 
     def stop(self, number: int, reason: str) -> None:
-        """A launcher cannot end one of its jobs: all of its call end."""
+        """A launcher cannot end a single job: all jobs of its call end."""
         for call in self._started:
             if number in call.numbers and call.stopped is None:
                 call.stopped = (number, reason)
@@ -118,7 +118,7 @@ class LauncherBackend(ProcessBackend):
         for number in call.numbers:
             said = read_status(self.plan.shard_folder(number)).code
             if code == 0 or said == 0:
-                self.outcomes[number] = Outcome(0)  # which the files of the shard prove, or not
+                self.outcomes[number] = Outcome(0)  # success is proved by the files of the shard
             elif call.stopped is not None:
                 stopped, reason = call.stopped
                 self.outcomes[number] = Outcome(1, reason if number == stopped else f"ended with job {stopped}")
@@ -126,8 +126,8 @@ class LauncherBackend(ProcessBackend):
                 self.outcomes[number] = Outcome(said)
             else:
                 log = self.plan.output_dir / "log" / LOG_NAME
-                what = f"worker reported no end; launcher exit code {code}: {joblog.last_error_line(log)}; see {log}"
-                self.outcomes[number] = Outcome(1, what)
+                what = f"worker did not report its end; launcher exit code {code}: {joblog.last_error_line(log)}"
+                self.outcomes[number] = Outcome(1, f"{what}; see {log}")
 
 
 def split_launcher(launcher: str) -> list[str]:

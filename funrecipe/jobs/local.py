@@ -97,7 +97,7 @@ class LocalBackend(ProcessBackend):
         for worker in self._started:
             if any(job.number == number for job in worker.jobs):
                 worker.stopped = reason
-                signal_group(worker, signal.SIGKILL)  # a stopped or blocked process does not heed another
+                signal_group(worker, signal.SIGKILL)  # a stopped or blocked process ignores other signals
 
     def _status_code(self, job: Job) -> int | None:
         return read_status(self.plan.shard_folder(job.number)).code

@@ -71,7 +71,7 @@ def plan_run(
         UsageError, DataError, WriteError: as :func:`choose_model` and :func:`make_plan`.
     """
     check_backend(wishes.backend)
-    if (output_dir / RESULTS).exists():  # until a merge succeeds, it may not be what stage 1 was asked for
+    if (output_dir / RESULTS).exists():  # until a merge succeeds, it may be the result of another request
         (output_dir / UNFINISHED).touch()
     known = None
     if task in WITH_TEXTS:
@@ -105,7 +105,7 @@ def check_plan(
     is asked for. Arguments as for :func:`plan_run`; None: not given."""
     plan = read_plan(output_dir)
     check_published(plan)
-    if "hotword" not in plan.options:  # then they are only given to report their recall
+    if "hotword" not in plan.options:  # in that case they are given only to report their recall
         options = {name: value for name, value in options.items() if name != "hotword"}
     model = model or (plan.model.path if checkpoint_dir else None)
     record = choose_model(model, checkpoint_dir, checkpoint_name, options, task) if model else None

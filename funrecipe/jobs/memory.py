@@ -1,7 +1,7 @@
 """Whether the jobs that run at once fit into the memory of this machine and its GPUs, as far as can be told beforehand.
 
-What probably does not fit gets a warning at the start; what cannot fit (the weights alone, at the lowest precision,
-are larger than all there is) is refused.
+A probable lack of memory gives a warning at the start; a certain one (the weights alone, at the lowest precision, are
+larger than all memory) is refused.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ LEAST_SHARE = {"cpu": 4, "cuda": 2}  # of the size of fp32 weights at the lowest
 
 
 def worker_memory_bytes(weights_bytes: int, num_jobs: int = 1, *, is_shared: bool = False) -> int:
-    """What so many workers take with weights of that size, which they may share (``jobs.forked``)."""
+    """Memory of several workers with weights of this size, which they may share (``jobs.forked``)."""
     return num_jobs * WORKER_BYTES + (1 if is_shared else num_jobs) * WEIGHT_COPIES * weights_bytes
 
 
@@ -41,7 +41,7 @@ def cpu_note(
     least = weights_bytes // LEAST_SHARE["cpu"]
     if total is not None and least > total:
         raise UsageError(
-            f"the model's weights take {_gb(least)} at least, this machine has {_gb(total)} of memory in all",
+            f"the model's weights take at least {_gb(least)}, but this machine has {_gb(total)} of memory",
             where="--model",
             hint="use a machine with more memory, or a smaller model",
         )
@@ -49,11 +49,11 @@ def cpu_note(
     if available is None or need <= available:
         return ""
     jobs = "a job needs" if num_jobs == 1 else f"{num_jobs} jobs at once need"
-    return f"{jobs} about {_gb(need)} of memory and {_gb(available)} are free: free some, or use fewer jobs"
+    return f"{jobs} about {_gb(need)} of memory, but {_gb(available)} are free: free some, or use fewer jobs"
 
 
 def gpu_notes(gpus: Sequence[str], weights_bytes: int) -> list[str]:
-    """What to say about GPUs (ids, one for each job) whose jobs may not have room together.
+    """Notes about GPUs (ids, one for each job) whose jobs may not fit in memory together.
 
     Raises:
         UsageError: the weights alone are larger than the memory of any GPU.
@@ -65,18 +65,18 @@ def gpu_notes(gpus: Sequence[str], weights_bytes: int) -> list[str]:
             continue
         free, total = memory[gpu]
         jobs = "a job needs" if num_jobs == 1 else f"{num_jobs} jobs need"
-        hint = f"list it fewer times in --gpuid_list (it is there {num_jobs} times)" if num_jobs > 1 else "use the CPU"
+        hint = f"list it fewer times in --gpuid_list (it is listed {num_jobs} times)" if num_jobs > 1 else "use the CPU"
         least = num_jobs * weights_bytes // LEAST_SHARE["cuda"]
         if least > max(total for _, total in memory.values()):  # CUDA may number GPUs of several kinds in another order
             raise UsageError(
-                f"{jobs} {_gb(least)} for the weights alone, GPU {gpu} has {_gb(total)} of memory",
+                f"{jobs} {_gb(least)} for the weights alone, but GPU {gpu} has {_gb(total)} of memory",
                 where="--gpuid_list",
                 hint=hint,
             )
         need = num_jobs * int(CUDA_BYTES + weights_bytes * (1 + BATCH_PER_WEIGHT))
         if need > free:
             advice = "lower --batch_size" + (f", or {hint}" if num_jobs > 1 else "")
-            notes.append(f"GPU {gpu}: {jobs} up to {_gb(need)} and {_gb(free)} are free: {advice}")
+            notes.append(f"GPU {gpu}: {jobs} up to {_gb(need)}, but {_gb(free)} are free: {advice}")
     return notes
 
 

@@ -13,10 +13,10 @@ LEAST_BLOCK_BYTES = 1 << 12
 def merged_lines(paths: Sequence[Path]) -> Iterator[list[bytes]]:
     """Batches of the lines of all files, each of which is sorted; together they are sorted.
 
-    One to two blocks of each file are in memory. What is not greater than the last line of any of them cannot be
-    preceded by anything unread, and is sorted at once, which is several times faster than a heap of single lines. Since
-    every file is read on before its last block is begun, a batch has about a block of each file, where their ids are
-    mixed as those of shards are. Files are open only while they are read, so their number has no limit.
+    One to two blocks of each file are in memory. Lines up to the smallest last line of these blocks precede everything
+    unread. They are sorted in one go, which is several times faster than a heap of single lines. Since every file is
+    read on before its last block is begun, a batch has about a block of each file, where their ids are mixed as those
+    of shards are. Files are open only while they are read, so their number has no limit.
     """
     block_bytes = max(LEAST_BLOCK_BYTES, HELD_BYTES // (2 * max(1, len(paths))))
     parts = [_Part(path, block_bytes) for path in paths]
@@ -40,7 +40,7 @@ class _Part:
         self.is_at_end = False
 
     def refill(self) -> bool:
-        """Read on where no more than the last block is left; False at the end of the file."""
+        """Read the next block once only the last one is left; False at the end of the file."""
         while len(self.lines) - self.at <= self._enough and not self.is_at_end:
             with open(self.path, "rb") as file:
                 file.seek(self._offset)

@@ -1,4 +1,4 @@
-"""The model of a run, as the plan vouches for it and as a worker checks it."""
+"""The model of a run: recorded in the plan, checked by every worker."""
 
 from __future__ import annotations
 
@@ -47,8 +47,8 @@ def choose_model(
     options: Mapping[str, Any],
     task: str = RECOGNITION,
 ) -> ModelRecord:
-    """The model with the weights in use. Hotwords that the vocabulary cannot spell are reported now, as the logs of the
-    workers are not read.
+    """The model with the weights in use. Hotwords that the vocabulary cannot spell are reported now, because nobody
+    reads the workers' logs.
 
     Raises:
         DataError: the folder or the checkpoint is not there; names the checkpoints that are.

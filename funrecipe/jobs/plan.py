@@ -99,7 +99,7 @@ class Plan:
         return sum(job.num_utterances for job in self.jobs)
 
     def summary(self) -> dict[str, str]:
-        """What a score should say about the run that it belongs to."""
+        """What a score reports about its run."""
         summary = {
             "model": self.model.path,
             "weights": self.model.weights,

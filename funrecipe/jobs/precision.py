@@ -80,7 +80,7 @@ def decide(plan: Plan, refusal: str | None, load: Callable[[str], Recognizer]) -
     mine = temporary_name(path)
     try:
         write_json(mine, asdict(decision))
-        with writing(path), suppress(FileExistsError):  # another worker was first: its decision is that of the run
+        with writing(path), suppress(FileExistsError):  # another worker was first: its decision holds for the run
             os.link(mine, path)
     finally:
         mine.unlink(missing_ok=True)
@@ -99,7 +99,7 @@ def decision_of(plan: Plan) -> Decision | None:
     except FileNotFoundError:
         return None
     except (OSError, ValueError, TypeError) as error:
-        hint = "remove it: the next run decides anew"
+        hint = "remove it: the next run decides again"
         raise DataError(f"cannot read the decision on the precision: {error}", where=str(path), hint=hint) from None
 
 
@@ -135,7 +135,7 @@ def _first_waveforms(plan: Plan, sample_rate_hz: int) -> list[np.ndarray]:
         try:
             waveforms.append(read_entry(entry, settings, {}))
         except DataError:
-            continue  # the job that decodes it says so
+            continue  # the job that decodes it reports the error
     return waveforms
 
 

@@ -1,4 +1,4 @@
-"""One bar for a whole run on a terminal; a plain line now and then where there is none (a log file, a job queue)."""
+"""One bar for a whole run on a terminal; otherwise a plain line at intervals (in a log file, in a job queue)."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class ProgressBar:
     def __init__(self, total: int) -> None:
         self.total = total
         self._is_terminal = sys.stderr.isatty()
-        # Asked of shutil, since tqdm writes nothing on a terminal that says it has 0 columns (containers, CI).
+        # From shutil, because tqdm writes nothing on a terminal that reports 0 columns (containers, CI).
         columns, rows = shutil.get_terminal_size()
         self._bar = tqdm(
             total=total, unit="utt", ncols=columns, nrows=rows, disable=not self._is_terminal, file=sys.stderr

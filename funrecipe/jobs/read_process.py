@@ -46,7 +46,7 @@ def reading_into(memory: np.ndarray, settings: ReadSettings) -> Callable[[dict[s
             return _answer(request, settings, memory, waiting)
         except WorkerError as error:
             return {"fatal": error.what, "where": error.where, "hint": error.hint}
-        except Exception as error:  # whatever a decoder of audio raises is about this file only
+        except Exception as error:  # whatever an audio decoder raises concerns this file only
             return {"error": reason_of(error)}
 
     return answer

@@ -1,7 +1,7 @@
 """Processes that read audio into memory that they share with the worker, where it lies padded for the device.
 
 One interpreter decodes about 4,000 seconds of FLAC per second, however many threads it has; a GPU wants more. The
-memory has no name, so nothing of it remains whatever happens, and the processes end with the worker.
+memory has no name, so it never outlives the worker, and the processes end with the worker.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class Batch:
 
     Attributes:
         waves: their waveforms.
-        release: to be called when they are not needed any more.
+        release: call it when they are no longer needed.
     """
 
     entries: Sequence[ShardEntry]

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class ReadSettings:
-    """How a plan wants its audio read, and at which rate its model does."""
+    """How a plan reads its audio, and the sampling rate of its model."""
 
     sample_rate_hz: int
     audio: AudioSettings = AudioSettings()

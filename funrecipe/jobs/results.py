@@ -37,7 +37,7 @@ from funrecipe.jobs.shard_files import (
 from funrecipe.shared_files import sync_folder
 
 REPORTS = ("report.html", "RESULTS.md")  # of stage 4; what they say is about RESULTS
-UNFINISHED = ".stage1_unfinished"  # stage 1 was started again over published results and has not ended
+UNFINISHED = ".stage1_unfinished"  # stage 1 was started again over published results and has not finished
 DIGEST_NAME = "plan.digest"  # in RESULTS: the plan that they are of
 PUBLISH_TRIES = 5
 NO_MEMORY = "out of memory"  # how the reason of such a failure begins
@@ -196,7 +196,7 @@ class ShardWriter:
             if self._is_published():
                 shutil.rmtree(self.attempt, ignore_errors=True)
                 return
-            time.sleep(random.random() * 0.1 * 2**attempt)  # so that the two do not meet again
+            time.sleep(random.random() * 0.1 * 2**attempt)  # so that the two do not collide again
         raise WorkerError("the files read back are not those written", where=str(self.folder), hint="rerun")
 
     def _write_published(self) -> None:

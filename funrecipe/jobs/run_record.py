@@ -1,4 +1,4 @@
-"""What a decoding run left behind about its utterances and workers, for scorers and reports."""
+"""What a decoding run recorded about its utterances and workers, for scores and reports."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from funrecipe.jobs.shards import ShardEntry
 
 @dataclass(frozen=True)
 class RunRecord:
-    """All of it is empty where there is no plan."""
+    """Empty if there is no plan."""
 
     data_dir: Path | None = None
     summary: dict[str, str] = field(default_factory=dict)
@@ -48,7 +48,7 @@ class RunRecord:
 
 
 def read_run_record(plan_path: Path | str | None, digest: str | None = None) -> RunRecord:
-    """The run of ``plan.json`` or its folder; None or a path where nothing is gives an empty record.
+    """The run of ``plan.json`` or its folder; None, or a path that does not exist, gives an empty record.
 
     Raises:
         DataError: the plan, or what is published, is not the one of ``digest``; or a later stage 1 did not end.
@@ -68,7 +68,7 @@ def read_run_record(plan_path: Path | str | None, digest: str | None = None) -> 
 def check_published(plan: Plan) -> None:
     """Raises DataError if what is published is not the outcome of this plan's last stage 1."""
     if (plan.output_dir / UNFINISHED).exists():
-        what = f"the last stage 1 in {plan.output_dir} did not end, and what is published there is older"
+        what = f"the last stage 1 in {plan.output_dir} did not finish, and the results there are older"
         raise DataError(what, where=str(plan.output_dir / RESULTS), hint=AGAIN)
     check_results(plan.output_dir / RESULTS, plan.digest)
 
@@ -81,7 +81,7 @@ def check_results(results: Path, digest: str) -> None:
 
 
 def digest_of_results(results: Path) -> str:
-    """The plan that published results are of; empty where they do not say it."""
+    """The digest of the plan of published results; empty if they do not name it."""
     try:
         return (results / DIGEST_NAME).read_text(encoding="utf-8", errors="replace").strip()
     except OSError:

@@ -6,10 +6,10 @@ A shard's folder ``output.N/`` holds
   whose times are estimated;
 * ``done``: ``id <tab> audio seconds <tab> decoding seconds <tab> stamp of the audio <tab> check``, and before the check
   the number of channels of audio that has several. The check is the CRC-32 of this line and of what the other files
-  hold for the id. A result counts only where it holds, so whatever a kill, a crash of the machine or a bad disk left
-  behind is not taken for one, and is decoded again;
+  hold for the id. A result counts only where it holds, so what a kill, a crash of the machine or a bad disk left
+  incomplete is decoded again;
 * ``failed.scp``: ``id <tab> audio <tab> reason``;
-* ``attempt.<host>-<random>/``: the same files while a worker is at it (``results.ShardWriter``).
+* ``attempt.<host>-<random>/``: the same files while a worker is writing it (``results.ShardWriter``).
 """
 
 from __future__ import annotations
@@ -119,7 +119,7 @@ class SortedShard:
 
 
 class _Reader:
-    """Lines by ascending key; ``left_out`` counts those that nobody asked for, ``line`` is the next one."""
+    """Lines by ascending key; ``left_out`` counts those that were skipped, ``line`` is the next one."""
 
     def __init__(self, file: IO[bytes]) -> None:
         self.next = partial(next, _complete_lines(file), b"")
@@ -137,7 +137,7 @@ class _Reader:
 
 
 def read_done(path: Path) -> dict[str, Done]:
-    """What ``done`` says, whether or not the other files agree: for times, not for results."""
+    """The content of ``done``, not compared with the other files: good for times, not for results."""
     return dict(parse_done(line for _, line in _keyed_lines(path, b"\t")))
 
 
@@ -189,7 +189,7 @@ def _keyed_lines(path: Path, separator: bytes) -> Generator[tuple[bytes, bytes],
 
 
 def _complete_lines(file: IO[bytes]) -> Iterator[bytes]:
-    """The lines of a file; a last one without its line end was torn off and is left out."""
+    """The lines of a file; a last one without a line end is incomplete and left out."""
     return (line for line in file if line.endswith(b"\n"))
 
 

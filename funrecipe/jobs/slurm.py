@@ -1,9 +1,9 @@
 """The back end that runs jobs as arrays of Slurm.
 
-Slurm schedules, and this module only asks: one ``sbatch`` for the jobs that are not finished (several where the arrays
-of the cluster are smaller), one ``squeue`` for all of them now and then, ``scancel`` to end. Calls do not block the
-caller, so that a controller that is restarted or slow delays nothing but the notices. The arrays are
-recorded in the run's folder: a launch that finds such a record takes over the arrays that still exist.
+Slurm does the scheduling; this module calls one ``sbatch`` for the jobs that are not finished (several where the arrays
+of the cluster are smaller), one ``squeue`` for all of them periodically, ``scancel`` to end them. Calls do not block
+the caller, so that a controller that is restarted or slow delays nothing but the notices. The arrays are recorded in
+the run's folder: a launch that finds such a record takes over the arrays that still exist.
 """
 
 from __future__ import annotations
@@ -313,7 +313,7 @@ class SlurmBackend:
         self._keys = {key: number for key, number in self._keys.items() if key in alive}
         self._elements = {number: alive[key] for key, number in self._keys.items()}
         if self._keys:
-            _say(f"{count(len(self._keys), 'job')} of this run still there, waiting for them")
+            _say(f"{count(len(self._keys), 'job')} of this run still in Slurm, waiting for them")
         rest = tuple(number for number in self._numbers if number not in set(self._keys.values()))
         if rest:
             self._queue = [Submission(rest, 0)]  # split when the size of arrays is known

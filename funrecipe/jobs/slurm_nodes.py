@@ -93,7 +93,7 @@ def _code(code: int, is_out_of_memory: bool, ends: Path) -> int:
     """That of what ended first, which is printed; srun's is only the highest, and sometimes 0 when a node is lost."""
     nodes = int(os.environ.get("SLURM_JOB_NUM_NODES", "1"))
     if code and is_out_of_memory:
-        print("error: Slurm ended the training, which took more memory than it was given")
+        print("error: Slurm ended the training because it used more memory than it was given")
         return STEP_OUT_OF_MEMORY
     deadline = time.monotonic() + LATE_FILES_S
     while not code and len(list(ends.iterdir())) < nodes and time.monotonic() < deadline:
@@ -105,7 +105,7 @@ def _code(code: int, is_out_of_memory: bool, ends: Path) -> int:
         print(f"error: rank {first['rank']} ended first: {first['message']}")
         code = int(first["code"])
     if not code and len(found) < nodes:
-        print(f"error: {nodes - len(found)} of {nodes} nodes did not say how they ended")
+        print(f"error: {nodes - len(found)} of {nodes} nodes did not report how they ended")
         return WorkerError.exit_code
     return code if code != STEP_OUT_OF_MEMORY else WorkerError.exit_code  # killed, but not for memory
 

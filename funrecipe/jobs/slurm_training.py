@@ -118,7 +118,7 @@ def train_on_slurm(training: Training, options: BackendOptions) -> None:
         slurm_record.refuse_living(training.output_dir, training.digest, dict(os.environ), resume=True)
         arrays, _ = slurm_record.read(training.output_dir, training.digest)
         if arrays and training.is_done(1):
-            print("the job that was left has finished", file=sys.stderr)
+            print("the job that was left running has finished", file=sys.stderr)
             slurm_record.remove(training.output_dir)
             return
         slurm = read_slurm_options(options.opts_file, "train")

@@ -1,4 +1,4 @@
-"""Workers that make no progress: named first, ended after a while."""
+"""Workers that make no progress are first named, then ended."""
 
 from __future__ import annotations
 

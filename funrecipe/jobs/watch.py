@@ -1,4 +1,4 @@
-"""Looking at a run from elsewhere until it ends: files say how far it is, its lock and Slurm whether it still runs."""
+"""Watching a run from another process: its files tell the progress, its lock and Slurm whether it still runs."""
 
 from __future__ import annotations
 

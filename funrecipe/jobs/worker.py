@@ -36,7 +36,7 @@ Load = Callable[[Plan], "tuple[Recognizer, str]"]
 
 
 def load_planned(plan: Plan) -> tuple[Recognizer, str]:
-    """What decodes the jobs of a plan, and its device, if the model is the one that the plan was made with.
+    """The recognizer for a plan's jobs and its device; the model must be the one that was planned.
 
     Raises:
         UsageError, DataError, UnsafeFileError: there is no such device; the model has changed, or cannot be read.
@@ -103,7 +103,7 @@ def _decode_job(plan: Plan, job: Job, recognizer: Recognizer, device: str) -> No
     last_beat = 0.0
 
     def report() -> None:
-        if is_synced:  # a heartbeat says nothing that other machines cannot see
+        if is_synced:  # other machines must be able to read what a heartbeat reports
             writer.sync()
         audio_s = sum(entry.audio_s for entry in writer.done.values())
         write_status(folder, JobStatus(len(writer.done), len(writer.failed), job.num_utterances, audio_s))
@@ -142,8 +142,8 @@ def _decode_job(plan: Plan, job: Job, recognizer: Recognizer, device: str) -> No
 
 
 def readers_for(recognizer: Any, device: str, settings: ReadSettings, channels: dict[str, int]) -> Readers | None:
-    """Processes that read for a GPU: one per core of this worker but the one that feeds it. None on the CPU, where
-    threads are fast enough."""
+    """Processes that read for a GPU: one per core of this worker, except the one that feeds the GPU. None on the CPU,
+    where threads are fast enough."""
     tile_samples = getattr(recognizer, "tile_samples", 0)
     if device == "cpu" or not tile_samples:
         return None
@@ -171,7 +171,7 @@ def _last_words(plan: Plan, job: Job, log_dir: Path | None) -> Iterator[Callable
         code = with_code
 
     def say() -> None:
-        try:  # where even that cannot be written, the exit status of the process must do
+        try:  # if even that cannot be written, only the exit status is left
             write_status(_folder(plan, job), replace(read_status(plan.shard_folder(job.number)), code=code))
         except (FunrecipeError, OSError) as error:
             print(f"funrecipe decode: {error}", file=sys.stderr)

@@ -169,7 +169,7 @@ def open_model_folder(path: str | Path) -> ModelFolder:
     decoding = find("decoding", "decoding.yaml")
     lm_weights = find("lm_weights", "lm/lm.pb", "lm.pb", is_needed=False)
     lm_config = find("lm_config", "lm/lm.yaml", "lm.yaml", is_needed=False)
-    is_lm = weights == lm_weights  # the folder is one, rather than having one
+    is_lm = weights == lm_weights  # the folder is a language model; it does not merely contain one
     return ModelFolder(
         path=folder,
         layout=layout,
@@ -236,7 +236,7 @@ def _model_config(configuration: dict[str, Any]) -> dict[str, Any]:
 
 
 def _named_files(configuration: dict[str, Any]) -> dict[str, str]:
-    """Role -> file name, as the first key says that names one.
+    """Role -> file name, from the first key that names one.
 
     0.x has a block ``model`` with a block ``model_config``, 1.x a block ``file_path_metas`` with two blocks.
     """

@@ -24,7 +24,7 @@ MATCH, OTHERWISE = 2, -1  # of a token that agrees, and of one that has no count
 
 
 class Recognizer(Protocol):
-    """What is needed of ``decode.recognizer.Recognizer``."""
+    """What ``PieceRecognizer`` needs from ``decode.recognizer.Recognizer``."""
 
     sample_rate_hz: int
     max_piece_s: float
@@ -50,7 +50,7 @@ class PieceRecognizer:
         self.recognizer, self.sample_rate_hz = recognizer, recognizer.sample_rate_hz
         self.batch_samples, self._batch_size = int(batch_audio_s * recognizer.sample_rate_hz), batch_size
         self._longest = getattr(recognizer, "max_piece_s", math.inf) * recognizer.sample_rate_hz
-        self._is_tidy = hasattr(recognizer, "tile_of")  # computes in ever the same memory
+        self._is_tidy = hasattr(recognizer, "tile_of")  # always reuses the same memory
         self._untidy_samples = 0
 
     def transcribe(self, waveforms: Sequence[np.ndarray]) -> list[Hypothesis]:

@@ -29,14 +29,14 @@ def summary_lines(scoring: Scoring | ScoreSum) -> list[str]:
 
 
 def blocks(scoring: Scoring) -> Iterator[str]:
-    """What the file has of each of these utterances."""
+    """The block of each utterance."""
     for utterance_id, ref, hyp, row in zip(scoring.ids, scoring.refs, scoring.hyps, scoring.counts.tolist()):
         yield f"{utterance_id}{_counts_text(*row)}\nref:\t{' '.join(ref)}\nhyp:\t{' '.join(hyp)}\n"
 
 
 def ending(scoring: Scoring | ScoreSum) -> str:
     """What the file ends with."""
-    is_many = scoring.coverage.scored >= FEWEST_FOR_A_WARNING  # in a handful anyone sees each of them
+    is_many = scoring.coverage.scored >= FEWEST_FOR_A_WARNING  # with only a handful they are obvious
     warning = [scoring.coverage.warning] if is_many and scoring.coverage.warning else []
     return "\n" + "".join(line + "\n" for line in [*warning, *summary_lines(scoring)])
 

@@ -395,10 +395,10 @@ def test_jobs_that_may_not_have_room_are_told_so_before_they_start(machine, monk
     machine(cores=8, memory=2 * 10**9)
     monkeypatch.setattr(resources, "total_memory_bytes", lambda: 4 * 10**9)
     assert lay(njob=1, gpu="false").notes == (
-        "a job needs about 3.0 GB of memory and 2.0 GB are free: free some, or use fewer jobs",
+        "a job needs about 3.0 GB of memory, but 2.0 GB are free: free some, or use fewer jobs",
     )
     assert not lay(njob=1, gpu="false", weights=10**8).notes
-    with pytest.raises(UsageError, match=r"weights take 5.0 GB at least, this machine has 4.0 GB"):
+    with pytest.raises(UsageError, match=r"weights take at least 5.0 GB, but this machine has 4.0 GB"):
         lay(njob=1, gpu="false", weights=20 * 10**9)
 
 
@@ -408,8 +408,10 @@ def test_jobs_that_share_a_gpu_are_counted_together(machine, monkeypatch) -> Non
     monkeypatch.setattr(memory, "gpu_memory", lambda gpus: {gpu: rooms[gpu] for gpu in gpus})
     assert lay(gpu="true", ids="0,0,1").notes == ()  # 4 GB each
     (note,) = lay(gpu="true", ids="0,0,0,1").notes
-    assert note.startswith("GPU 0: 3 jobs need up to 12.0 GB and 9.0 GB are free: lower --batch_size, or list it fewer")
-    with pytest.raises(UsageError, match=r"3 jobs need 30.0 GB for the weights alone, GPU 0 has 16.0 GB"):
+    assert note.startswith(
+        "GPU 0: 3 jobs need up to 12.0 GB, but 9.0 GB are free: lower --batch_size, or list it fewer"
+    )
+    with pytest.raises(UsageError, match=r"3 jobs need 30.0 GB for the weights alone, but GPU 0 has 16.0 GB"):
         lay(gpu="true", ids="0,0,0,1", weights=20 * 10**9)
     monkeypatch.setattr(memory, "gpu_memory", lambda gpus: {})  # nothing says how much there is
     assert lay(gpu="true", ids="0,0,0").notes == ()

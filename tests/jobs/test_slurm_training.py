@@ -134,10 +134,10 @@ def test_a_launcher_on_each_node_meets_the_others_on_the_first() -> None:
         # One lost its partner, a little earlier than the other wrote why; srun ends with the highest.
         ([(0, 5, "another rank died", True, 10), (1, 3, "no such file", False, 11)], 143, 3, "1 ended first: no such"),
         ([(0, 0, "", False, 10), (1, 0, "", False, 10)], 0, 0, ""),
-        ([(0, 0, "", False, 10)], 0, 5, "1 of 2 nodes did not say how they ended"),  # as srun does when one is gone
+        ([(0, 0, "", False, 10)], 0, 5, "1 of 2 nodes did not report how they ended"),  # as srun does when one is gone
         ([], 1, 1, ""),
         ([(1, 137, "Signal 9", False, 10)], 137, 5, "1 ended first: Signal 9"),
-        ([(1, 137, "Signal 9", False, 10)], 255, 137, "more memory than it was given"),
+        ([(1, 137, "Signal 9", False, 10)], 255, 137, "used more memory than it was given"),
     ],
 )
 def test_the_end_of_the_job_is_what_ended_first(

@@ -220,7 +220,9 @@ def test_commands_of_a_recipe_work_where_torch_cannot_be_imported(tmp_path: Path
 
 def named_in_architecture() -> list[str]:
     """Paths that the pages on the code name in backticks."""
-    return files_named_in((ROOT / "docs" / name).read_text(encoding="utf-8") for name in ("architecture.md", "contracts.md"))
+    return files_named_in(
+        (ROOT / "docs" / name).read_text(encoding="utf-8") for name in ("architecture.md", "contracts.md")
+    )
 
 
 def files_named_in(texts: Iterable[str]) -> list[str]:
