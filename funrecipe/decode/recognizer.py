@@ -53,7 +53,14 @@ class Recognizer:
         nbest: if above 1, hypotheses carry the others.
         max_piece_s: audio longer than this is cut by ``funrecipe.recordings.joining`` before it gets here.
         unpadded: compute every utterance of a batch as if it were alone (``models.side_by_side``).
+
+    Attributes:
+        tile_of: on a GPU, by samples of a waveform: its padded shape, and how many of that shape are computed at once.
+        tile_samples: samples that are computed at once; 0: as many as a batch has.
     """
+
+    tile_of: Callable[[int], tuple[tuple[int, ...], int]] | None = None
+    tile_samples = 0
 
     def __init__(
         self,
@@ -70,11 +77,11 @@ class Recognizer:
         self.frontend, self.search, self.tokenizer = frontend, search, tokenizer
         self.sample_rate_hz, self.device, self.unpadded = sample_rate_hz, device, unpadded
         self.nbest, self.max_piece_s = nbest, max_piece_s
-        self._alone: AbstractContextManager[Any] = contextlib.nullcontext()
+        self._tile_lock: AbstractContextManager[Any] = contextlib.nullcontext()
         if isinstance(frontend, FixedShapes):
-            self.tile_of = frontend.tile_of  # of a waveform with so many samples
+            self.tile_of = frontend.tile_of
             self.tile_samples = frontend.tile.frames * frontend.unit
-            self._alone = frontend.tile.lock
+            self._tile_lock = frontend.tile.lock
 
     def transcribe(self, waveforms: Sequence[np.ndarray]) -> list[Hypothesis]:
         """The best hypothesis of every waveform, float (S,) in [-1, 1] at ``sample_rate_hz``.
@@ -107,7 +114,7 @@ class Recognizer:
         else:
             samples = [torch.from_numpy(np.array(waveform, dtype=np.float32)) for waveform in waveforms]
             padded = pad_sequence(samples, batch_first=True)
-        with self._alone:
+        with self._tile_lock:
             wave_lens = torch.tensor([len(wave) for wave in waveforms]).to(self.device)
             feats, feat_lens = self.frontend(padded.to(self.device, non_blocking=True), wave_lens)
             rows = feat_lens.nonzero().flatten()

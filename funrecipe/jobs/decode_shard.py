@@ -15,7 +15,7 @@ import numpy as np
 from funrecipe.decode.hypothesis import Hypothesis
 from funrecipe.errors import DataError, FunrecipeError, WorkerError
 from funrecipe.jobs.read_process import reason_of
-from funrecipe.jobs.readers import Batch, Readers, TileOf
+from funrecipe.jobs.readers import Batch, Fail, Readers
 from funrecipe.jobs.shards import ShardEntry
 from funrecipe.recordings.joining import PieceRecognizer
 
@@ -46,9 +46,6 @@ class Writer(Protocol):
     def fail(self, key: str, audio: str, reason: str) -> None: ...
 
 
-Recognize = Callable[[Sequence[ShardEntry], Sequence[np.ndarray]], Sequence[Hypothesis]]
-
-
 def decode_shard(
     entries: Sequence[ShardEntry],
     writer: Writer,
@@ -72,38 +69,80 @@ def decode_shard(
     Raises:
         WorkerError: results cannot be written. Errors of single utterances end in ``failed.scp``.
     """
-    pieces = PieceRecognizer(cast(Any, recognizer), batch_audio_s=batch_audio_s, batch_size=batch_size)
-    has_texts = any(entry.text is not None for entry in entries)
-
-    def recognize(batch: Sequence[ShardEntry], waves: Sequence[np.ndarray]) -> Sequence[Hypothesis]:
-        if not has_texts:
-            return pieces.transcribe(waves)
-        return cast(Any, recognizer).transcribe(waves, [entry.text for entry in batch])
-
     # Longest first: the batch that needs most memory comes at once, and neighbors are of similar length.
     todo = sorted((e for e in entries if e.id not in writer.done), key=lambda e: (-e.cost_s, e.id))
-    tile_of = getattr(recognizer, "tile_of", lambda samples: ((), batch_size))
-    lock = threading.Lock()
-
-    def fail(entry: ShardEntry, reason: str) -> None:
-        with lock:
-            writer.fail(entry.id, entry.audio, reason)
-
+    pieces = PieceRecognizer(cast(Any, recognizer), batch_audio_s=batch_audio_s, batch_size=batch_size)
+    decoder = _Decoder(recognizer, pieces, writer)
     if readers:
-        batches = readers.batches(todo, tile_of, fail)
+        batches = readers.batches(todo, pieces.tile_of, decoder.fail)
     else:
-        loaded = _read_ahead(todo, writer, read, batch_audio_s)
-        batches = _batches(loaded, tile_of, lambda: pieces.batch_samples)
+        batches = _batches(_read_ahead(todo, decoder.fail, read, batch_audio_s), pieces)
+    for _ in _some_at_a_time(decoder.decode, batches, 2 if readers else 1):
+        with decoder.lock:
+            on_batch()
 
-    def decode(batch: Batch) -> None:
+
+class _Decoder:
+    """Decodes batches and writes their results, in one thread or several.
+
+    Attributes:
+        lock: held while something is written.
+    """
+
+    def __init__(self, recognizer: Recognizer, pieces: PieceRecognizer, writer: Writer) -> None:
+        self._recognizer, self._pieces, self._writer = recognizer, pieces, writer
+        self.lock = threading.Lock()
+
+    def decode(self, batch: Batch) -> None:
         try:
-            _decode_batch(batch.entries, batch.waves, writer, recognize, pieces.sample_rate_hz, lock)
+            self._decode(batch.entries, batch.waves)
         finally:
             batch.release()
 
-    for _ in _some_at_a_time(decode, batches, 2 if readers else 1):
-        with lock:
-            on_batch()
+    def fail(self, entry: ShardEntry, reason: str) -> None:
+        with self.lock:
+            self._writer.fail(entry.id, entry.audio, reason)
+
+    def _decode(self, entries: Sequence[ShardEntry], waves: Sequence[np.ndarray]) -> None:
+        """Decode and write; on an error halve the batch, so that only the utterance at fault fails.
+
+        Lack of memory does not get here: ``PieceRecognizer`` handles it.
+        """
+        started = time.perf_counter()
+        try:
+            hypotheses = self._recognize(entries, waves)
+            reason = None
+        except Exception as error:
+            if isinstance(error, FunrecipeError) and not isinstance(error, DataError):
+                raise
+            reason = reason_of(error)
+        if reason is None:
+            self._write(entries, waves, hypotheses, time.perf_counter() - started)
+        elif len(entries) == 1:
+            self.fail(entries[0], reason)
+        else:  # outside the except clause, whose traceback keeps the memory of the failed call alive
+            middle = len(entries) // 2
+            self._decode(entries[:middle], waves[:middle])
+            self._decode(entries[middle:], waves[middle:])
+
+    def _recognize(self, entries: Sequence[ShardEntry], waves: Sequence[np.ndarray]) -> Sequence[Hypothesis]:
+        if all(entry.text is None for entry in entries):
+            return self._pieces.transcribe(waves)
+        return cast(Any, self._recognizer).transcribe(waves, [entry.text for entry in entries])
+
+    def _write(
+        self,
+        entries: Sequence[ShardEntry],
+        waves: Sequence[np.ndarray],
+        hypotheses: Sequence[Hypothesis],
+        elapsed_s: float,
+    ) -> None:
+        """Write a decoded batch; its time is divided in proportion to length."""
+        seconds = [len(wave) / self._pieces.sample_rate_hz for wave in waves]
+        with self.lock:
+            for entry, hypothesis, audio_s in zip(entries, hypotheses, seconds, strict=True):
+                share = audio_s / sum(seconds) if sum(seconds) else 1 / len(entries)
+                _write(entry, hypothesis, audio_s, elapsed_s * share, self._writer)
 
 
 def _some_at_a_time(decode: Callable[[Batch], None], batches: Iterator[Batch], width: int) -> Iterator[None]:
@@ -122,7 +161,7 @@ def _some_at_a_time(decode: Callable[[Batch], None], batches: Iterator[Batch], w
 
 
 def _read_ahead(
-    entries: Sequence[ShardEntry], writer: Writer, read: Callable[[ShardEntry], np.ndarray], limit_s: float
+    entries: Sequence[ShardEntry], fail: Fail, read: Callable[[ShardEntry], np.ndarray], limit_s: float
 ) -> Iterator[tuple[ShardEntry, np.ndarray]]:
     """Entries with their waveforms (S,), read in threads at most ``limit_s`` seconds of audio ahead."""
     waiting = deque(entries)
@@ -142,7 +181,7 @@ def _read_ahead(
                 except Exception as error:  # whatever an audio decoder raises concerns this file only
                     if isinstance(error, WorkerError):  # except that the file is not the one that was planned
                         raise
-                    writer.fail(entry.id, entry.audio, reason_of(error))
+                    fail(entry, reason_of(error))
                     continue
                 yield entry, waveform
         finally:
@@ -150,17 +189,15 @@ def _read_ahead(
                 future.cancel()
 
 
-def _batches(
-    loaded: Iterator[tuple[ShardEntry, np.ndarray]], tile_of: TileOf, max_samples: Callable[[], int]
-) -> Iterator[Batch]:
-    """Utterances that are decoded together: of one shape, as many as ``tile_of`` their samples says."""
+def _batches(loaded: Iterator[tuple[ShardEntry, np.ndarray]], pieces: PieceRecognizer) -> Iterator[Batch]:
+    """Utterances that are decoded together: of one shape, as many as ``tile_of`` and ``batch_samples`` allow."""
     entries: list[ShardEntry] = []
     waves: list[np.ndarray] = []
     longest, most = 0, 0
     shape: tuple[int, ...] = ()
     for entry, wave in loaded:
-        wave_shape, wave_most = tile_of(len(wave))
-        is_too_much = (len(entries) + 1) * max(longest, len(wave)) > max_samples()
+        wave_shape, wave_most = pieces.tile_of(len(wave))
+        is_too_much = (len(entries) + 1) * max(longest, len(wave)) > pieces.batch_samples
         if entries and (is_too_much or wave_shape != shape or len(entries) == most):
             yield Batch(entries, waves)
             entries, waves, longest = [], [], 0
@@ -169,47 +206,6 @@ def _batches(
         longest, shape, most = max(longest, len(wave)), wave_shape, wave_most
     if entries:
         yield Batch(entries, waves)
-
-
-def _decode_batch(
-    entries: Sequence[ShardEntry],
-    waves: Sequence[np.ndarray],
-    writer: Writer,
-    recognize: Recognize,
-    sample_rate_hz: int,
-    lock: threading.Lock,
-) -> None:
-    """Decode and write; on an error halve the batch, so that only the utterance at fault fails.
-
-    Lack of memory does not get here: ``PieceRecognizer`` handles it.
-
-    Args:
-        lock: held while something is written.
-    """
-    started = time.perf_counter()
-    try:
-        hypotheses = recognize(entries, waves)
-        reason = None
-    except Exception as error:
-        if isinstance(error, FunrecipeError) and not isinstance(error, DataError):
-            raise
-        reason = reason_of(error)
-    if reason is not None:  # outside the except clause, whose traceback keeps the memory of the failed call alive
-        if len(entries) > 1:
-            middle = len(entries) // 2
-            _decode_batch(entries[:middle], waves[:middle], writer, recognize, sample_rate_hz, lock)
-            _decode_batch(entries[middle:], waves[middle:], writer, recognize, sample_rate_hz, lock)
-        else:
-            with lock:
-                writer.fail(entries[0].id, entries[0].audio, reason)
-        return
-    elapsed_s = time.perf_counter() - started
-    seconds = [len(wave) / sample_rate_hz for wave in waves]
-    with lock:
-        for entry, hypothesis, audio_s in zip(entries, hypotheses, seconds, strict=True):
-            # The time of a batch is divided in proportion to length.
-            share = audio_s / sum(seconds) if sum(seconds) else 1 / len(entries)
-            _write(entry, hypothesis, audio_s, elapsed_s * share, writer)
 
 
 def _write(entry: ShardEntry, hypothesis: Hypothesis, audio_s: float, decode_s: float, writer: Writer) -> None:

@@ -24,12 +24,12 @@ from funrecipe.coprocess import Coprocess
 from funrecipe.errors import WorkerError
 from funrecipe.jobs.reading import ReadSettings, read_entry
 from funrecipe.jobs.shards import ShardEntry
+from funrecipe.recordings.joining import TileOf
 
 BUFFERS = 4  # batches in memory: two that are computed, one that is complete, one that is being filled
 READ_AHEAD = 4  # utterances that each process may have read, or be asked for
 READER = "funrecipe.jobs.read_process"
 
-TileOf = Callable[[int], tuple[tuple[int, ...], int]]
 Fail = Callable[[ShardEntry, str], None]
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
@@ -32,6 +32,7 @@ class TaskWorker:
 
     sample_rate_hz: int
     transcribe: Callable[..., list[Hypothesis]]
+    tile_samples: ClassVar[int] = 0
 
 
 def load_task_worker(

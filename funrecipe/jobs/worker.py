@@ -7,7 +7,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from types import FrameType
@@ -69,7 +69,7 @@ def run_jobs(plan: Plan, jobs: Sequence[Job], load: Load, log_dir: Path | None) 
     load_error: FunrecipeError | None = None
     worst = 0
     for job in jobs:
-        with _log_of(job, log_dir), _last_words(plan, job, log_dir) as ended:
+        with _log_of(job, log_dir), _LastWords(plan, job, log_dir) as last_words:
             try:
                 if load_error:
                     raise load_error
@@ -78,10 +78,10 @@ def run_jobs(plan: Plan, jobs: Sequence[Job], load: Load, log_dir: Path | None) 
                     check_code(plan)
                     loaded = load(plan)
                 _decode_job(plan, job, *loaded)
-                ended(0)
+                last_words.code = 0
             except FunrecipeError as error:
                 print(f"funrecipe decode: {error}", file=sys.stderr)
-                ended(error.exit_code)
+                last_words.code = error.exit_code
                 worst = max(worst, error.exit_code)
                 load_error = error if loaded is None else None
     return worst
@@ -99,56 +99,63 @@ def _decode_job(plan: Plan, job: Job, recognizer: Recognizer, device: str) -> No
 
     entries = seen_late(plan.output_dir / "split", lambda: plan.entries(job.number))
     folder = _folder(plan, job)
-    is_synced = is_shared(folder)
-    last_beat = 0.0
-
-    def report() -> None:
-        if is_synced:  # other machines must be able to read what a heartbeat reports
-            writer.sync()
-        audio_s = sum(entry.audio_s for entry in writer.done.values())
-        write_status(folder, JobStatus(len(writer.done), len(writer.failed), job.num_utterances, audio_s))
-
-    def beat() -> None:
-        nonlocal last_beat
-        writer.flush()
-        if time.monotonic() - last_beat >= HEARTBEAT_S:
-            last_beat = time.monotonic()
-            report()
-
     channels: dict[str, int] = {}
     settings = ReadSettings(recognizer.sample_rate_hz, plan.audio)
-    stamps = {entry.id: entry.stamp for entry in entries}
-    with ShardWriter(folder, stamps, channels) as writer, ExitStack() as stack:
+    with ShardWriter(folder, {entry.id: entry.stamp for entry in entries}, channels) as writer:
         print(f"job {job.number}: {len(entries)} utterances, {len(writer.done)} of them decoded before")
         started = time.monotonic()
-        beat()
-        readers = readers_for(recognizer, device, settings, channels) if len(writer.done) < len(entries) else None
-        decode_shard(
-            entries,
-            writer,
-            recognizer,
-            lambda entry: read_entry(entry, settings, channels),
-            batch_size=plan.batch_size,
-            batch_audio_s=BATCH_AUDIO_S[device],
-            on_batch=beat,
-            readers=stack.enter_context(readers) if readers else None,
-        )
+        heartbeat = _Heartbeat(job, folder, writer)
+        heartbeat.report()
+        is_complete = len(writer.done) == len(entries)
+        readers = None if is_complete else readers_for(recognizer, device, settings, channels)
+        with readers or nullcontext():
+            decode_shard(
+                entries,
+                writer,
+                recognizer,
+                lambda entry: read_entry(entry, settings, channels),
+                batch_size=plan.batch_size,
+                batch_audio_s=BATCH_AUDIO_S[device],
+                on_batch=heartbeat.after_batch,
+                readers=readers,
+            )
         writer.write_rtf(plan.model.frames_per_second)
-        report()
+        heartbeat.report()
     elapsed_s = time.monotonic() - started
     print(f"job {job.number}: {len(writer.done)} decoded, {len(writer.failed)} failed in {elapsed_s:.1f} s")
     for key, reason in writer.failed.items():
         print(f"failed: {key}: {reason}")
 
 
+class _Heartbeat:
+    """Reports how far a job is: after a batch, but not more often than every ``HEARTBEAT_S``."""
+
+    def __init__(self, job: Job, folder: Path, writer: ShardWriter) -> None:
+        self._job, self._folder, self._writer = job, folder, writer
+        self._is_synced = is_shared(folder)
+        self._reported = 0.0  # when
+
+    def after_batch(self) -> None:
+        self._writer.flush()
+        if time.monotonic() - self._reported >= HEARTBEAT_S:
+            self.report()
+
+    def report(self) -> None:
+        self._reported = time.monotonic()
+        if self._is_synced:  # other machines must be able to read what a heartbeat reports
+            self._writer.sync()
+        done, failed = self._writer.done, self._writer.failed
+        audio_s = sum(entry.audio_s for entry in done.values())
+        write_status(self._folder, JobStatus(len(done), len(failed), self._job.num_utterances, audio_s))
+
+
 def readers_for(recognizer: Any, device: str, settings: ReadSettings, channels: dict[str, int]) -> Readers | None:
     """Processes that read for a GPU: one per core of this worker, except the one that feeds the GPU. None on the CPU,
     where threads are fast enough."""
-    tile_samples = getattr(recognizer, "tile_samples", 0)
-    if device == "cpu" or not tile_samples:
+    if device == "cpu" or not recognizer.tile_samples:
         return None
     cores = int(os.environ.get("OMP_NUM_THREADS") or available_cores())
-    return Readers(settings, max(1, cores - 1), tile_samples, channels, recognizer.pin)
+    return Readers(settings, max(1, cores - 1), recognizer.tile_samples, channels, recognizer.pin)
 
 
 def _folder(plan: Plan, job: Job) -> Path:
@@ -157,42 +164,44 @@ def _folder(plan: Plan, job: Job) -> Path:
     return folder
 
 
-@contextmanager
-def _last_words(plan: Plan, job: Job, log_dir: Path | None) -> Iterator[Callable[[int], None]]:
-    """Whatever happens, say how the job ended: in its status and, with a log, in the log's last lines.
+class _LastWords:
+    """Whatever happens, says how the job ended: in its status and, with a log, in the log's last lines.
 
-    The block calls what it is given with the exit code. SIGTERM, which job engines send before they kill, ends the
-    process at once; what was decoded by then counts.
+    SIGTERM, which job engines send before they kill, ends the process at once; what was decoded by then counts.
+
+    Attributes:
+        code: the exit code that it says.
     """
-    started, code = time.monotonic(), 1
 
-    def ended(with_code: int) -> None:
-        nonlocal code
-        code = with_code
+    def __init__(self, plan: Plan, job: Job, log_dir: Path | None) -> None:
+        self._plan, self._job, self._log_dir = plan, job, log_dir
+        self._started = time.monotonic()
+        self.code = 1
 
-    def say() -> None:
+    def __enter__(self) -> _LastWords:
+        self._previous = signal.signal(signal.SIGTERM, self._terminate)
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is not None and issubclass(kind, KeyboardInterrupt):
+            self.code = Interrupted.exit_code
+        signal.signal(signal.SIGTERM, self._previous)
+        self._say()
+
+    def _terminate(self, number: int, _frame: FrameType | None) -> None:
+        print(f"error: stopped by {signal.Signals(number).name}", file=sys.stderr)
+        self.code = Interrupted.exit_code
+        self._say()
+        os._exit(self.code)
+
+    def _say(self) -> None:
+        folder = self._plan.shard_folder(self._job.number)
         try:  # if even that cannot be written, only the exit status is left
-            write_status(_folder(plan, job), replace(read_status(plan.shard_folder(job.number)), code=code))
+            write_status(_folder(self._plan, self._job), replace(read_status(folder), code=self.code))
         except (FunrecipeError, OSError) as error:
             print(f"funrecipe decode: {error}", file=sys.stderr)
-        if log_dir:
-            print(joblog.trailer(code, time.monotonic() - started), end="", flush=True)
-
-    def terminate(number: int, _frame: FrameType | None) -> None:
-        print(f"error: stopped by {signal.Signals(number).name}", file=sys.stderr)
-        ended(Interrupted.exit_code)
-        say()
-        os._exit(Interrupted.exit_code)
-
-    previous = signal.signal(signal.SIGTERM, terminate)
-    try:
-        yield ended
-    except KeyboardInterrupt:
-        ended(Interrupted.exit_code)
-        raise
-    finally:
-        signal.signal(signal.SIGTERM, previous)
-        say()
+        if self._log_dir:
+            print(joblog.trailer(self.code, time.monotonic() - self._started), end="", flush=True)
 
 
 @contextmanager

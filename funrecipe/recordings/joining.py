@@ -7,7 +7,7 @@ their tokens agree: at the match in the middle of the best alignment of the end 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Protocol
 
@@ -21,6 +21,9 @@ from funrecipe.recordings.transcript import Word
 TIDY_AFTER_S = 100  # audio, between two times that free memory is given back
 TOKENS_PER_S = 10  # most that an overlap is searched for
 MATCH, OTHERWISE = 2, -1  # of a token that agrees, and of one that has no counterpart
+
+TileOf = Callable[[int], tuple[tuple[int, ...], int]]
+"""By samples of a waveform: its padded shape, and how many of that shape a GPU computes at once."""
 
 
 class Recognizer(Protocol):
@@ -38,19 +41,23 @@ class PieceRecognizer:
     """A recognizer that cuts what is longer than its ``max_piece_s`` and halves batches that do not fit in memory.
 
     Args:
-        recognizer: of utterances; one without ``max_piece_s`` is given audio of any length.
+        recognizer: of utterances; one without ``max_piece_s`` is given audio of any length, one without ``tile_of``
+            batches of any shape.
         batch_audio_s: most seconds of audio recognized at once, padding counted.
         batch_size: most waveforms, or parts of one.
 
     Attributes:
         batch_samples: ``batch_audio_s`` in samples, or less, once that did not fit in memory.
+        tile_of: that of the recognizer; without one, a batch of any shape has ``batch_size`` rows.
     """
 
     def __init__(self, recognizer: Recognizer, *, batch_audio_s: float, batch_size: int) -> None:
         self.recognizer, self.sample_rate_hz = recognizer, recognizer.sample_rate_hz
         self.batch_samples, self._batch_size = int(batch_audio_s * recognizer.sample_rate_hz), batch_size
         self._longest = getattr(recognizer, "max_piece_s", math.inf) * recognizer.sample_rate_hz
-        self._is_tidy = hasattr(recognizer, "tile_of")  # always reuses the same memory
+        tile_of: TileOf | None = getattr(recognizer, "tile_of", None)
+        self.tile_of = tile_of or (lambda samples: ((), batch_size))
+        self._is_tidy = tile_of is not None  # always reuses the same memory
         self._untidy_samples = 0
 
     def transcribe(self, waveforms: Sequence[np.ndarray]) -> list[Hypothesis]:
