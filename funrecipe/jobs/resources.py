@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import ctypes
 import os
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from funrecipe.errors import UsageError, count
@@ -84,45 +85,54 @@ def lay_out(
             the weights.
     """
     indices = _parse_gpuid_list(gpuid_list)
-    cores = available_cores()
     if gpu_inference != "false" and indices and all(index == -1 for index in indices):
         gpu_inference, njob = "false", len(indices)  # the original's way of writing "on the CPU"
+    num_jobs = max(1, min(njob, num_utterances))
+    if gpu_inference == "false":
+        return _on_cpu(num_jobs, ncpu, weights_bytes)
     if gpu_inference == "true" and not indices:
         raise UsageError(
             "--gpu_inference true requires --gpuid_list", where="--gpuid_list", hint='list GPUs, such as "0,1"'
         )
-    if gpu_inference != "false":
-        visible = visible_gpus()
-        missing = [index for index in indices if not 0 <= index < len(visible)]
-        if missing and gpu_inference == "true":
-            have = f"GPUs 0 to {len(visible) - 1}" if visible else "no GPU"
-            raise UsageError(
-                f"GPU {', '.join(map(str, missing))} does not exist: this machine has {have}",
-                where="--gpuid_list " + gpuid_list,
-                hint="name GPUs that exist in --gpuid_list, or use the CPU: --gpu_inference false",
-            )
-        found = [index for index in indices if index not in missing][:num_utterances]
-        if found:
-            left_out = f"GPU {', '.join(map(str, missing))} of --gpuid_list does not exist and is left out"
-            notes = [left_out] if missing else []
-            threads = ncpu or max(1, cores // len(found))
-            ids = tuple(visible[index] for index in found)
-            notes += [*gpu_notes(ids, weights_bytes), *_room_for(len(found), weights_bytes)]
-            return Layout(ids, threads, len(found), tuple(notes), ",".join(map(str, found)))
-        notes = ["no GPU of --gpuid_list exists: decoding on the CPU"]
-    else:
-        notes = []
-    num_jobs = max(1, min(njob, num_utterances))
+    visible = visible_gpus()
+    missing = [index for index in indices if not 0 <= index < len(visible)]
+    names = f"GPU {', '.join(map(str, missing))}"
+    if missing and gpu_inference == "true":
+        have = f"GPUs 0 to {len(visible) - 1}" if visible else "no GPU"
+        raise UsageError(
+            f"{names} does not exist: this machine has {have}",
+            where="--gpuid_list " + gpuid_list,
+            hint="name GPUs that exist in --gpuid_list, or use the CPU: --gpu_inference false",
+        )
+    found = [index for index in indices if index not in missing][:num_utterances]
+    if not found:
+        return _on_cpu(num_jobs, ncpu, weights_bytes, ["no GPU of --gpuid_list exists: decoding on the CPU"])
+    left_out = [f"{names} of --gpuid_list does not exist and is left out"] if missing else []
+    layout = _on_gpus([visible[index] for index in found], ncpu, weights_bytes, left_out)
+    return replace(layout, gpuid_list=",".join(map(str, found)))
+
+
+def _on_gpus(ids: Sequence[str], ncpu: int | None, weights_bytes: int, notes: Sequence[str]) -> Layout:
+    """A job on each of the GPUs, all at once."""
+    threads = ncpu or max(1, available_cores() // len(ids))
+    all_notes = (*notes, *gpu_notes(ids, weights_bytes), *_room_for(len(ids), weights_bytes))
+    return Layout(tuple(ids), threads, len(ids), all_notes)
+
+
+def _on_cpu(num_jobs: int, ncpu: int | None, weights_bytes: int, notes: Sequence[str] = ()) -> Layout:
+    """As many of the jobs at once as cores and memory allow."""
+    cores = available_cores()
     threads = ncpu or max(1, cores // num_jobs)
     by_cores = max(1, cores // threads)
     is_shared = threads == 1
     by_memory = _jobs_in_memory(weights_bytes, is_shared)
     max_running = max(1, min(num_jobs, by_cores, by_memory))
+    limits = []
     if max_running < num_jobs:
         limit = f"memory for {by_memory} such jobs" if by_memory < by_cores else count(cores, "core")
-        notes.append(f"{max_running} of {num_jobs} jobs run at once ({limit})")
-    notes += _room_for(max_running, weights_bytes, is_shared)
-    return Layout((None,) * num_jobs, threads, max_running, tuple(notes))
+        limits = [f"{max_running} of {num_jobs} jobs run at once ({limit})"]
+    all_notes = (*notes, *limits, *_room_for(max_running, weights_bytes, is_shared))
+    return Layout((None,) * num_jobs, threads, max_running, all_notes)
 
 
 def _room_for(num_jobs: int, weights_bytes: int, is_shared: bool = False) -> list[str]:
