@@ -56,9 +56,9 @@ fi
 
 if stage 1; then
   log "Stage 1: Decoding ..."
-  given checkpoint_dir ncpu audio_fs channel "${decoding[@]}"
   cut_recordings
   if has_pieces; then
+    given checkpoint_dir ncpu audio_fs channel "${decoding[@]}"
     funrecipe plan --model="$model" --data_dir="$decoded_data" --output_dir="$decoded" --batch_size="$batch_size" \
       --gpu_inference="$gpu_inference" --gpuid_list="$gpuid_list" --njob="$njob" --checkpoint_name="$checkpoint_name" \
       --resume="$resume" --allow_pipes="$allow_pipes" --allow_ffmpeg="$allow_ffmpeg" --backend="$backend" "${flags[@]}"

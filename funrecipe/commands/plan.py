@@ -49,7 +49,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> None:
     from funrecipe.audio.settings import settings_given
     from funrecipe.errors import UsageError
-    from funrecipe.jobs.make_plan import Wishes, check_plan, plan_run
+    from funrecipe.jobs.make_plan import PlanRequest, check_plan, plan_run
     from funrecipe.punctuation.render import DEFAULT_RULES
 
     asked = {name: getattr(args, name) for name in ("checkpoint_dir", "checkpoint_name", "task")}
@@ -64,8 +64,8 @@ def run(args: argparse.Namespace) -> None:
         raise UsageError("--model is missing", where="--model")
     asked |= {"texts": args.texts, "text_rules": args.text_rules or DEFAULT_RULES}
     laid_out = ("njob", "batch_size", "gpu_inference", "gpuid_list", "ncpu", "backend")
-    wishes = Wishes(**{name: getattr(args, name) for name in laid_out}, resume=args.resume == "true", audio=audio)
-    print("\n".join(plan_run(args.model, args.data_dir, args.output_dir, wishes=wishes, **asked)))
+    request = PlanRequest(**{name: getattr(args, name) for name in laid_out}, resume=args.resume == "true", audio=audio)
+    print("\n".join(plan_run(args.model, args.data_dir, args.output_dir, request=request, **asked)))
 
 
 def decode_options(args: argparse.Namespace) -> dict[str, Any]:

@@ -33,7 +33,7 @@ from funrecipe.punctuation.render import DEFAULT_RULES, check_rules
 
 
 @dataclass(frozen=True)
-class Wishes:
+class PlanRequest:
     """The request besides data, model and decoding options. Meaning: ``funrecipe plan --help``."""
 
     njob: int = 64
@@ -52,7 +52,7 @@ def plan_run(
     output_dir: Path,
     *,
     options: dict[str, Any],
-    wishes: Wishes,
+    request: PlanRequest,
     checkpoint_dir: Path | None = None,
     checkpoint_name: str = DEFAULT_NAME,
     task: str = RECOGNITION,
@@ -70,7 +70,7 @@ def plan_run(
     Raises:
         UsageError, DataError, WriteError: as :func:`choose_model` and :func:`make_plan`.
     """
-    check_backend(wishes.backend)
+    check_backend(request.backend)
     if (output_dir / RESULTS).exists():  # until a merge succeeds, it may be the result of another request
         (output_dir / UNFINISHED).touch()
     known = None
@@ -86,7 +86,7 @@ def plan_run(
     if task == PUNCTUATION:
         check_rules(text_rules)
         options = {**options, "text_rules": text_rules}
-    return make_plan(data_dir, record, options, wishes, output_dir, task=task, texts=known)
+    return make_plan(data_dir, record, options, request, output_dir, task=task, texts=known)
 
 
 def check_plan(
@@ -119,7 +119,7 @@ def make_plan(
     data_dir: Path,
     model: ModelRecord,
     options: dict[str, Any],
-    wishes: Wishes,
+    request: PlanRequest,
     output_dir: Path,
     *,
     task: str = RECOGNITION,
@@ -142,35 +142,35 @@ def make_plan(
         if task == PUNCTUATION:
             draft.fill(text_entries(texts or {}))
         else:
-            utterances = UtteranceStream(data_dir, draft.folder, allow_pipes=wishes.audio.allow_pipes)
-            rate_hz = wishes.audio.audio_fs or model.sample_rate_hz
+            utterances = UtteranceStream(data_dir, draft.folder, allow_pipes=request.audio.allow_pipes)
+            rate_hz = request.audio.audio_fs or model.sample_rate_hz
             entries = make_entries(utterances.with_durations(), num_lines=utterances.num_lines, audio_fs=rate_hz)
             draft.fill(entries if texts is None else with_texts(entries, texts, str(data_dir)))
-        device, gpuid_list, num_jobs = _devices(draft.num_utterances, wishes, Path(model.weights))
+        device, gpuid_list, num_jobs = _devices(draft.num_utterances, request, Path(model.weights))
         plan = Plan(
             output_dir=output_dir,
             data_dir=str(data_dir.absolute()),
             model=model,
             options=options,
             jobs=draft.split(num_jobs),
-            batch_size=wishes.batch_size,
+            batch_size=request.batch_size,
             device=device,
             gpuid_list=gpuid_list,
-            ncpu=wishes.ncpu,
+            ncpu=request.ncpu,
             code=code_version(),
-            audio=wishes.audio,
+            audio=request.audio,
             task=task,
         )
-        slurm_record.refuse_living(output_dir, plan.digest, dict(os.environ), resume=wishes.resume)
+        slurm_record.refuse_living(output_dir, plan.digest, dict(os.environ), resume=request.resume)
         aside, kept = switch_plans(output_dir, plan.work_digest)
-        if not wishes.resume:
+        if not request.resume:
             unpublish(output_dir)
             for job in plan.jobs:
                 shutil.rmtree(plan.shard_folder(job.number), ignore_errors=True)
         draft.publish(output_dir / "split")
         write_header(plan)
         (output_dir / "log").mkdir(exist_ok=True)
-    return [*_about_earlier_results(aside, kept if wishes.resume else None), _about(plan, wishes.backend)]
+    return [*_about_earlier_results(aside, kept if request.resume else None), _about(plan, request.backend)]
 
 
 def _about_earlier_results(aside: Path | None, kept: Path | None) -> Iterator[str]:
@@ -205,17 +205,17 @@ def contradictions(
     return found
 
 
-def _devices(num_utterances: int, wishes: Wishes, weights: Path) -> tuple[str, str, int]:
+def _devices(num_utterances: int, request: PlanRequest, weights: Path) -> tuple[str, str, int]:
     """Kind of device, indices of the GPUs where this machine's are used, number of shards."""
-    if wishes.backend != LOCAL:  # the machine that plans is not the one that decodes
-        device = {"true": "cuda", "false": "cpu"}.get(wishes.gpu_inference, "auto")
-        return device, "", min(wishes.njob, num_utterances)
+    if request.backend != LOCAL:  # the machine that plans is not the one that decodes
+        device = {"true": "cuda", "false": "cpu"}.get(request.gpu_inference, "auto")
+        return device, "", min(request.njob, num_utterances)
     layout = lay_out(
         num_utterances,
-        gpu_inference=wishes.gpu_inference,
-        gpuid_list=wishes.gpuid_list,
-        njob=wishes.njob,
-        ncpu=wishes.ncpu,
+        gpu_inference=request.gpu_inference,
+        gpuid_list=request.gpuid_list,
+        njob=request.njob,
+        ncpu=request.ncpu,
         weights_bytes=weights.stat().st_size,
     )
     return "cuda" if layout.gpuid_list else "cpu", layout.gpuid_list, len(layout.gpus)

@@ -311,7 +311,7 @@ def score_part(
     normalization: str | None = None,
     known: Mapping[tuple[str, str], Counts] | None = None,
 ) -> Scoring:
-    """As ``score_texts``, for a part of the utterances, of which none may be scored.
+    """As ``score_texts``, for part of the utterances; possibly none of them can be scored.
 
     Args:
         known: counts of encoded pairs that have been aligned before.

@@ -17,7 +17,7 @@ from funrecipe.identity import file_stamp, fingerprint, rows_digest, strict_stam
 from funrecipe.jobs import memory, resources
 from funrecipe.jobs.earlier_plans import switch_plans
 from funrecipe.jobs.local import layout_of
-from funrecipe.jobs.make_plan import Wishes, contradictions, make_plan
+from funrecipe.jobs.make_plan import PlanRequest, contradictions, make_plan
 from funrecipe.jobs.model_record import ModelRecord, checked_model, choose_model, record_model
 from funrecipe.jobs.plan import Job, Plan, read_plan, write_header
 from funrecipe.jobs.resources import lay_out
@@ -199,12 +199,12 @@ def test_a_plan_that_comes_back_is_resumed_or_starts_over_and_says_which(resume:
     (tmp_path / "a.wav").write_bytes(b"x" * 100)
     data, run = _data_dir(tmp_path / "data", str(tmp_path / "a.wav")), tmp_path / "run"
     record = ModelRecord("/nowhere", str(tmp_path / "a.wav"), {"weights": "abc"})
-    wishes = Wishes(backend="elsewhere")
-    make_plan(data, record, {}, wishes, run)
+    request = PlanRequest(backend="elsewhere")
+    make_plan(data, record, {}, request, run)
     (run / "output.1").mkdir()
     aside = run / f"output.stale.{read_plan(run).work_digest[:12]}"
-    assert make_plan(data, record, {"beam_size": 3}, wishes, run)[0].endswith(f"earlier results are in {aside}")
-    lines = make_plan(data, record, {}, replace(wishes, resume=resume), run)
+    assert make_plan(data, record, {"beam_size": 3}, request, run)[0].endswith(f"earlier results are in {aside}")
+    lines = make_plan(data, record, {}, replace(request, resume=resume), run)
     assert (run / "output.1").exists() == ("reusing what an earlier run of this plan decoded" in lines) == resume
     assert not aside.exists()
 
@@ -312,8 +312,8 @@ def test_planning_for_another_machine_asks_nothing_of_this_one(tmp_path: Path, m
     data = _data_dir(tmp_path / "data", str(tmp_path / "a.wav"))
     record = ModelRecord("/nowhere", str(tmp_path / "a.wav"), {"weights": "abc"})
     for asked, device in (("true", "cuda"), ("false", "cpu"), ("auto", "auto")):
-        wishes = Wishes(gpu_inference=asked, gpuid_list="0,1", backend="elsewhere")
-        lines = make_plan(data, record, {}, wishes, tmp_path / asked)
+        request = PlanRequest(gpu_inference=asked, gpuid_list="0,1", backend="elsewhere")
+        lines = make_plan(data, record, {}, request, tmp_path / asked)
         plan = read_plan(tmp_path / asked)
         assert (plan.device, plan.gpuid_list, len(plan.jobs)) == (device, "", 1)
         assert "1 job for elsewhere" in lines[0]
