@@ -1,4 +1,4 @@
-"""Edit distance with Kaldi's choice among equally cheap alignments, for many pairs at once.
+r"""Edit distance with Kaldi's choice among equally cheap alignments, for many pairs at once.
 
 A pair is two strings, one character per token (``TokenEncoder`` maps words to characters). All edits cost 1. Among
 cheapest alignments Kaldi's ``compute-wer`` (and SpeechIO's tool, and kaldialign) takes the one that, seen from the end,
