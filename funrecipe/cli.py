@@ -56,6 +56,9 @@ VERBS: dict[str, str] = {
 }
 CANNOT_WRITE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 ALIASES = {"shard": "plan"}  # earlier names of verbs
+# torch and oneDNN each keep what they prepared for the last 1024 shapes, buffers included. Batches of speech hardly
+# ever have the same shape again, and an hour of them would fill 300 MB. Both limits are read at the first use.
+CACHED_SHAPES = {"LRU_CACHE_CAPACITY": "32", "ONEDNN_PRIMITIVE_CACHE_CAPACITY": "128"}
 
 
 def build_parser(verb: str) -> argparse.ArgumentParser:
@@ -111,6 +114,8 @@ def usage() -> str:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a verb; its exit code. Output that cannot be written is a failure; output to a closed stream is dropped."""
     _open_standard_streams()
+    for name, limit in CACHED_SHAPES.items():
+        os.environ.setdefault(name, limit)
     code = 0
     try:
         code = _run(argv)

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import os
 import warnings
 from collections.abc import Iterator
 
@@ -25,10 +24,6 @@ from funrecipe.models.layers import FeedForward, PointwiseConv
 LARGEST_PAIR = 126  # sum of two int8 weights, each rounded by up to a half: 255 · (126 + 1) < 32,768
 ROWS_HINT = 64  # rows of the usual input, for which oneDNN chooses the layout
 LEAST_SPREAD = 1e-30  # of a row, which is divided by it
-# torch and oneDNN each keep what they prepared for the last 1024 shapes, buffers included. Batches of speech hardly
-# ever have the same shape again, and an hour of them would fill 300 MB. Both limits are read at the first use.
-os.environ.setdefault("LRU_CACHE_CAPACITY", "32")
-os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "128")
 
 
 class PackedLinear(nn.Module):

@@ -197,6 +197,22 @@ def test_the_public_names() -> None:
     ]
 
 
+def test_the_environment_is_changed_by_commands_and_by_no_import() -> None:
+    code = """
+import os
+from funrecipe.cli import CACHED_SHAPES, main
+for name in CACHED_SHAPES:
+    os.environ.pop(name, None)
+os.environ["LRU_CACHE_CAPACITY"] = "64"
+import funrecipe.decode.recognizer, funrecipe.decode.streaming, funrecipe.speaker.embedding, funrecipe.vad.detector
+print([os.environ.get(name) for name in sorted(CACHED_SHAPES)])
+main(["--version"])
+print([os.environ.get(name) for name in sorted(CACHED_SHAPES)])
+"""
+    said = python("-c", code).stdout.splitlines()
+    assert (said[0], said[-1]) == ("['64', None]", "['64', '128']")
+
+
 def test_commands_of_a_recipe_work_where_torch_cannot_be_imported(tmp_path: Path) -> None:
     """The whole of `validate`, `shard`, `merge` and `score`, not just their options."""
     (tmp_path / "torch.py").write_text("raise ImportError('torch is not to be imported here')")
