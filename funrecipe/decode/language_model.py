@@ -11,6 +11,7 @@ from funrecipe.decode.ngram import NgramModel, load_arpa
 from funrecipe.decode.options import DecodeOptions
 from funrecipe.decode.scorers import LMScorer
 from funrecipe.errors import UsageError
+from funrecipe.families import TEXTS
 from funrecipe.model_folder.folder import NGRAM_FILES, ModelFolder, read_config
 from funrecipe.models.lm import LanguageModel, build_language_model
 from funrecipe.models.uninitialized import Uninitialized
@@ -61,7 +62,7 @@ def load_language_model(folder: ModelFolder, *, device: torch.device | str = "cp
         UsageError: the folder has no language model, or one of an unknown kind.
         DataError, UnsafeFileError: weights that do not fit (another vocabulary, say) or are not safe.
     """
-    if folder.family == "lm":
+    if folder.row.trained_on == TEXTS:
         config, weights, where = folder.config, folder.weights, folder.path
     elif folder.lm_config is not None and folder.lm_weights is not None:
         config, weights, where = read_config(folder.lm_config)[0], folder.lm_weights, folder.lm_config

@@ -12,7 +12,6 @@ from funrecipe.audio.frontend import WavFrontend
 from funrecipe.decode.fixed_shapes import FixedShapes, Tile
 from funrecipe.decode.graphs import Graphs
 from funrecipe.errors import UsageError
-from funrecipe.families import find_family
 from funrecipe.model_folder import ModelFolder
 from funrecipe.models.packed import cpu_precisions
 from funrecipe.models.reduced import PRECISIONS, bf16_is_faster, computing_in, in_fp32, store_in_bf16
@@ -60,7 +59,7 @@ def why_not_bf16(folder: ModelFolder, device: str) -> str | None:
     """Why a model cannot use bf16 on a device, or None."""
     if folder.is_exported:
         return "since an exported model has no weights in bf16"
-    if device != "cpu" and not find_family(folder.family).tiled:
+    if device != "cpu" and not folder.row.tiled:
         return f"since models of family '{folder.family}' are computed in fp32 on a GPU"
     if (device == "cpu" and "bf16" not in cpu_precisions()) or not bf16_is_faster(torch.device(device)):
         return f"since this {'CPU' if device == 'cpu' else 'GPU'} does not multiply bf16 faster"

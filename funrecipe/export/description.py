@@ -28,7 +28,7 @@ CONFIG_KEYS = ("model", "model_conf", "frontend", "frontend_conf", "encoder", "e
 
 def metadata(folder: ModelFolder) -> dict[str, str]:
     """What sherpa-onnx reads in the graph itself: the kind of model, its features, tags, words and marks."""
-    family = find_family(folder.family)
+    family = folder.row
     values = {
         "model_type": family.exported_type,
         "version": "1",
@@ -64,7 +64,7 @@ def write_description(folder: ModelFolder, target: Path) -> None:
         write_text(target / "tokens.json", json.dumps(list(folder.tokens), ensure_ascii=False, indent=0))
         write_text(target / "tokens.txt", "".join(f"{token} {number}\n" for number, token in enumerate(folder.tokens)))
     model_config = {"am_model_config": "config.yaml", "mode": folder.mode}
-    family = find_family(folder.family)
+    family = folder.row
     if family.task == RECOGNITION:
         write_text(target / "decoding.yaml", "beam_size: 1\nctc_weight: 0.0\nlm_weight: 0.0\n")
         model_config["asr_model_config"] = "decoding.yaml"

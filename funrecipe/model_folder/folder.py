@@ -86,6 +86,11 @@ class ModelFolder:
         """Whether the weights are a graph of ONNX (``funrecipe export``)."""
         return self.weights.suffix == ".onnx"
 
+    @property
+    def row(self) -> Family:
+        """What the table of families says of it."""
+        return FAMILIES.get(self.family, UNKNOWN)
+
     @cached_property
     def tokenizer(self) -> Tokenizer:
         """The vocabulary with its spelling rules."""

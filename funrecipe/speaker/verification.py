@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from funrecipe.families import find_family
 from funrecipe.model_folder import ModelFolder
 from funrecipe.model_folder.files import read_json
 
@@ -47,4 +46,4 @@ def threshold_of(folder: ModelFolder) -> float:
     said = model.get("yesOrno_thr") if isinstance(model, dict) else None
     if isinstance(said, (int, float)) and -1 < said < 1:
         return float(said)
-    return find_family(folder.family).threshold or 0.0
+    return folder.row.threshold or 0.0
