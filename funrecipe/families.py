@@ -343,7 +343,7 @@ FAMILIES: dict[str, Family] = {
     "sa_asr": Family("speaker-attributed recognition", unsupported="speaker-attributed recognition"),
     "timestamp_prediction": Family(
         "timestamps of a known text",
-        build="timestamp_prediction:build_timestamp_predictor",
+        build="bicif_paraformer:build_timestamp_predictor",
         task=TIMESTAMP,
         classes_1x=("MonotonicAligner",),
         instead="egs/timestamp/infer.sh, or pipeline(task='speech-timestamp')",

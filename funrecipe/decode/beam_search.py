@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
 from funrecipe.decode.ctc_prefix import CTCPrefixScorer
+from funrecipe.decode.options import DecodeOptions
 from funrecipe.models.special_ids import BLANK_ID, EOS_ID, SOS_ID
 
 PRE_BEAM_RATIO = 1.5
@@ -50,6 +51,12 @@ class BeamOptions:
     penalty: float = 0.0
     maxlenratio: float = 0.0
     minlenratio: float = 0.0
+
+    @classmethod
+    def of(cls, options: DecodeOptions, beam_size: int) -> BeamOptions:
+        """What ``options`` say; ``beam_size`` is the default of theirs, but at least the n-best."""
+        given = {field.name: getattr(options, field.name) or 0.0 for field in fields(cls)}
+        return cls(**given | {"beam_size": options.beam_size or max(beam_size, options.nbest or 1)})
 
     def long_enough(self, hyps: list[BeamHypothesis], frames: int) -> list[BeamHypothesis]:
         """Without texts shorter than ``minlenratio`` allows, unless all are shorter.

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from funrecipe.models.layers import length_mask
-from funrecipe.models.special_ids import BLANK_ID
+from funrecipe.models.special_ids import BLANK_ID, EOS_ID
 
 LOG_ZERO = -1e10
 # A frame by which no prefix has arrived with this share of the probability of its best frame adds nothing that float64
@@ -61,13 +61,11 @@ class CTCPrefixScorer:
     Args:
         log_probs: (B, T, V) of the CTC head.
         lens: (B,) valid frames.
-        eos_id: the token that ends a text.
     """
 
-    def __init__(self, log_probs: Tensor, lens: Tensor, eos_id: int) -> None:
+    def __init__(self, log_probs: Tensor, lens: Tensor) -> None:
         self.log_probs, self.by_token = log_probs, log_probs.transpose(1, 2).contiguous()
-        self.lens, self.eos_id = lens, eos_id
-        self.frame_mask = length_mask(lens, log_probs.size(1))
+        self.lens, self.frame_mask = lens, length_mask(lens, log_probs.size(1))
         self.utterances = torch.arange(len(lens), device=lens.device)  # those still being searched
 
     def rows(self, rows: Tensor) -> CTCPrefixScorer:
@@ -99,11 +97,11 @@ class CTCPrefixScorer:
             total = self._score_vocabulary(either)
             if not state.is_empty:
                 total.scatter_(-1, state.last.unsqueeze(-1), repeated.unsqueeze(-1))
-            total[..., self.eos_id] = self._whole_text(state)
+            total[..., EOS_ID] = self._whole_text(state)
         else:
             total = torch.logsumexp(either.unsqueeze(2) + self._frames_of(tokens), dim=-1)
             total = torch.where(tokens == state.last.unsqueeze(-1), repeated.unsqueeze(-1), total)
-            total = torch.where(tokens == self.eos_id, self._whole_text(state).unsqueeze(-1), total)
+            total = torch.where(tokens == EOS_ID, self._whole_text(state).unsqueeze(-1), total)
         added = total.clamp_(min=LOG_ZERO).sub_(state.prefix_score.unsqueeze(-1))
         # blank is not a token: a text with one would be found again, at no cost, by what follows it
         if tokens is None:

@@ -9,9 +9,8 @@ from __future__ import annotations
 import gzip
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -30,8 +29,7 @@ ROWS_BYTES = 16 * 2**20  # of scores after the latest contexts
 FORMAT = "ngram 1"  # part of the cache key: rename it when the form of the arrays changes
 
 
-@dataclass(frozen=True)
-class Contexts:
+class Contexts(NamedTuple):
     """The contexts of one length, as nodes of a trie (C of them), and the n-grams (G) that begin with them.
 
     Attributes:
@@ -127,17 +125,14 @@ def _arrays_of(model: NgramModel) -> dict[str, np.ndarray]:
     """The arrays that :func:`_model_of` makes a model from."""
     arrays = {"unknown": model.unknown[:1].numpy()}
     for length, level in enumerate(model.contexts):
-        for name in ("keys", "backoffs", "first", "followers", "log_probs"):
-            arrays[f"{length}.{name}"] = np.asarray(getattr(level, name))
+        arrays |= {f"{length}.{name}": np.asarray(part) for name, part in level._asdict().items()}
     return arrays
 
 
 def _model_of(arrays: dict[str, np.ndarray], vocab_size: int) -> NgramModel:
     contexts: list[Any] = []
     while f"{len(contexts)}.keys" in arrays:
-        keys, backoffs, first, followers, log_probs = (
-            arrays[f"{len(contexts)}.{name}"] for name in ("keys", "backoffs", "first", "followers", "log_probs")
-        )
+        keys, backoffs, first, followers, log_probs = (arrays[f"{len(contexts)}.{name}"] for name in Contexts._fields)
         contexts.append(Contexts(keys, backoffs, first, torch.from_numpy(followers), torch.from_numpy(log_probs)))
     return NgramModel(contexts, vocab_size, float(arrays["unknown"][0]))
 

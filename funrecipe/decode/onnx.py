@@ -67,15 +67,8 @@ class OnnxParaformerSearch(OnnxSearch):
     def decode(self, feats: Tensor, feat_lens: Tensor) -> list[list[TokenHypothesis]]:
         """See :class:`funrecipe.decode.search.Search`."""
         log_probs, token_num, *fine = self.run(feats, feat_lens)
-        found = greedy(log_probs, token_num.long(), self.marks)
-        if not fine:
-            return [[hypothesis] for hypothesis in found]
-        alphas, peaks = fine
-        steps = (feat_lens * self.upsampled).tolist()
-        return [
-            [with_fine_times(hyp, alphas[row, :end], peaks[row, :end], self.step_s)]
-            for row, (hyp, end) in enumerate(zip(found, steps, strict=True))
-        ]
+        found = [[hypothesis] for hypothesis in greedy(log_probs, token_num.long(), self.marks)]
+        return with_fine_times(found, *fine, feat_lens * self.upsampled, self.step_s) if fine else found
 
 
 class OnnxHotwordSearch(OnnxParaformerSearch):

@@ -27,7 +27,7 @@ class OnnxParaformerOnline:
         self.decoder = OnnxModel(encoder.path.with_name(encoder.path.name.replace("model", "decoder")))
         config = folder.config
         predictor = config.get("predictor_conf") or {}
-        self.cif = StreamCif(float(predictor.get("threshold", 1.0)), float(predictor.get("tail_threshold", 0.0)))
+        self.stream_cif = StreamCif(float(predictor.get("threshold", 1.0)), float(predictor.get("tail_threshold", 0.0)))
         self.width = int(encoder.output_shapes[0][2])
         self.input_size = int(encoder.input_shapes[0][2])
         self.caches = [torch.zeros(1, *shape[1:]) for shape in self.decoder.input_shapes[4:]]
@@ -46,21 +46,13 @@ class OnnxParaformerOnline:
         return cache
 
     def stream_encode(self, feats: Tensor, cache: StreamCache) -> Tensor:
-        """As ``ParaformerOnline.stream_encode``; the alphas stay in the cache."""
+        """As ``ParaformerOnline.stream_encode``."""
         positions = sinusoidal_positions(feats.size(1), self.input_size, start=cache.position + 1)
         cache.position += feats.size(1)
         x = torch.cat((cache.embedded, feats * self.width**0.5 + positions), dim=1)
         cache.embedded = x[:, x.size(1) - cache.left - cache.right :]
         cache.encoder_out, _, cache.alphas = self.encoder(x, torch.tensor([x.size(1)]))
         return cache.encoder_out
-
-    def stream_predict(self, encoder_out: Tensor, cache: StreamCache, is_final: bool) -> Tensor:
-        """As ``ParaformerOnline.stream_predict``."""
-        return self.cif.predict(encoder_out[0], cache.alphas[0], cache, is_final)
-
-    def stream_flush(self, cache: StreamCache) -> Tensor:
-        """As ``ParaformerOnline.stream_flush``."""
-        return self.cif.flush(cache)
 
     def stream_decode(self, embeds: Tensor, cache: StreamCache) -> Tensor:
         """As ``ParaformerOnline.stream_decode``."""

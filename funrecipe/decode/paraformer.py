@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 
-from funrecipe.decode.beam_search import BeamOptions
+from funrecipe.decode.beam_search import BeamHypothesis, BeamOptions, JointBeamSearch
+from funrecipe.decode.ctc_prefix import CTCPrefixScorer
 from funrecipe.decode.hotwords import read_hotwords, spell_hotwords
 from funrecipe.decode.hypothesis import TokenHypothesis
 from funrecipe.decode.language_model import load_fusion
 from funrecipe.decode.options import DecodeOptions
-from funrecipe.decode.paraformer_beam import paraformer_beam_search
+from funrecipe.decode.scorers import AcousticScorer, LMScorer
 from funrecipe.decode.timestamps import check_ctc_times, encoder_frame_ms, with_ctc_times, with_fine_times
 from funrecipe.errors import UsageError
 from funrecipe.model_folder import ModelFolder
@@ -22,6 +24,8 @@ from funrecipe.models.special_ids import BLANK_ID, EOS_ID, SOS_ID
 
 MARKS = (BLANK_ID, EOS_ID)
 DEFAULT_BEAM_SIZE = 10  # used for the published language model results of Paraformer
+# The least share of the predicted tokens in a text, if minlenratio is not set; CTC also discourages an early end.
+LEAST_SHARE, LEAST_SHARE_WITH_CTC = 0.9, 0.8
 
 
 class ParaformerSearch:
@@ -36,24 +40,18 @@ class ParaformerSearch:
         self.model, self.nbest = model, options.nbest or 1
         device = next(model.parameters()).device
         self.fusion = load_fusion(folder, replace(options, hotword=None), device=device)
-        ctc_weight = options.ctc_weight or 0.0
-        if ctc_weight > 0.0 and model.ctc is None:
+        beam = BeamOptions.of(options, DEFAULT_BEAM_SIZE)
+        if beam.ctc_weight > 0.0 and model.ctc is None:
             raise UsageError(
-                f"ctc_weight is {ctc_weight:g}, but this model has no CTC head",
+                f"ctc_weight is {beam.ctc_weight:g}, but this model has no CTC head",
                 where="--ctc_weight or decoding.yaml",
                 hint="leave it out; the model was trained with ctc_weight 0",
             )
-        self.timed = bool(options.timestamp)
+        self.timed = bool(options.timestamp) and not folder.row.has_times
         self.frame_s = encoder_frame_ms(folder, model) / 1000
-        self.check_times(folder)
-        self.beam: BeamOptions | None = None
-        if ctc_weight > 0.0 or self.fusion or self.nbest > 1:
-            self.beam = BeamOptions(
-                options.beam_size or max(DEFAULT_BEAM_SIZE, self.nbest),
-                ctc_weight,
-                options.penalty or 0.0,
-                minlenratio=options.minlenratio or 0.0,
-            )
+        if self.timed:
+            check_ctc_times(model, folder)
+        self.beam = beam if beam.ctc_weight > 0.0 or self.fusion or self.nbest > 1 else None
 
     def decode(self, feats: Tensor, feat_lens: Tensor) -> list[list[TokenHypothesis]]:
         """See :class:`funrecipe.decode.search.Search`; an utterance without tokens gives an empty hypothesis."""
@@ -78,12 +76,7 @@ class ParaformerSearch:
         assert self.beam is not None
         ctc = self.model.ctc.log_probs(encoder_out) if self.beam.ctc_weight > 0.0 else None
         found = paraformer_beam_search(
-            log_probs,
-            token_lens,
-            self.beam,
-            self.fusion,
-            ctc_log_probs=ctc,
-            ctc_lens=encoder_out_lens,
+            log_probs, token_lens, self.beam, self.fusion, ctc_log_probs=ctc, ctc_lens=encoder_out_lens
         )
         return [
             [TokenHypothesis(without_marks(hyp.tokens[1:-1], self.marks), hyp.score) for hyp in hyps[: self.nbest]]
@@ -98,31 +91,17 @@ class ParaformerSearch:
             return nbests
         return with_ctc_times(nbests, self.model.ctc.log_probs(encoder_out), encoder_out_lens, self.frame_s)
 
-    def check_times(self, folder: ModelFolder) -> None:
-        """Raise a UsageError if times are requested that the model cannot give."""
-        if self.timed:
-            check_ctc_times(self.model, folder)
-
 
 class BiCifParaformerSearch(ParaformerSearch):
     """Adds the time of every token, requested or not."""
 
-    def check_times(self, folder: ModelFolder) -> None:
-        """Its own head provides them."""
-
     def finish(
         self, nbests: list[list[TokenHypothesis]], encoder_out: Tensor, encoder_out_lens: Tensor, cif: CifOutput
     ) -> list[list[TokenHypothesis]]:
-        fine = self.model.predictor.fine_cif(encoder_out, encoder_out_lens, cif.token_num)
-        fine_lens = (encoder_out_lens * self.model.predictor.upsample_times).tolist()
-        step_s = self.frame_s / self.model.predictor.upsample_times
-        return [
-            [
-                with_fine_times(hypothesis, fine.alphas[row, :steps], fine.peaks[row, :steps], step_s)
-                for hypothesis in nbest
-            ]
-            for row, (nbest, steps) in enumerate(zip(nbests, fine_lens))
-        ]
+        predictor = self.model.predictor
+        fine = predictor.fine_cif(encoder_out, encoder_out_lens, cif.token_num)
+        steps = predictor.upsample_times
+        return with_fine_times(nbests, fine.alphas, fine.peaks, encoder_out_lens * steps, self.frame_s / steps)
 
 
 class ContextualParaformerSearch(ParaformerSearch):
@@ -152,6 +131,49 @@ class SeacoParaformerSearch(BiCifParaformerSearch):
 
     def log_probs(self, encoder_out: Tensor, encoder_out_lens: Tensor, embeds: Tensor, token_lens: Tensor) -> Tensor:
         return self.model.decode(encoder_out, encoder_out_lens, embeds, token_lens, self.context)
+
+
+def paraformer_beam_search(
+    log_probs: Tensor,
+    token_lens: Tensor,
+    options: BeamOptions,
+    fusion: Sequence[LMScorer] = (),
+    *,
+    ctc_log_probs: Tensor | None = None,
+    ctc_lens: Tensor | None = None,
+) -> list[list[BeamHypothesis]]:
+    """Search one token per predicted position; the decoder counts with weight 1. FunASR: BeamSearchPara.
+
+    Every token costs, so language models with a large weight favor short texts, and only CTC discourages an
+    early end. Unlike in FunASR, a text therefore ends no sooner than after ``minlenratio`` (0: ``LEAST_SHARE``) of the
+    tokens that the model predicts.
+
+    Args:
+        log_probs: (B, U, V) of the parallel decoder.
+        token_lens: (B,) int64, positions of each utterance; the text ends there at the latest.
+        options: beam size and weights; ``minlenratio`` is a share of the predicted tokens, and a ``maxlenratio``
+            other than 0 only turns the end detection off.
+        fusion: language models.
+        ctc_log_probs, ctc_lens: (B, T, V), (B,) of the CTC head; needed if ``options.ctc_weight`` > 0.
+
+    Returns:
+        Every ended hypothesis of each utterance, best first; none where no token was predicted.
+    """
+    least = (options.minlenratio * token_lens).long() if options.minlenratio else default_least(token_lens, options)
+    is_early = torch.arange(log_probs.size(1), device=log_probs.device) < least.unsqueeze(1)
+    log_probs = log_probs.clone()
+    log_probs[..., EOS_ID].masked_fill_(is_early, -torch.inf)
+    scorers = [AcousticScorer(log_probs), *fusion]
+    ctc = CTCPrefixScorer(ctc_log_probs, ctc_lens) if options.ctc_weight > 0 else None
+    search = JointBeamSearch(scorers, ctc, options, vocab_size=log_probs.size(-1))
+    return search.run(token_lens.tolist(), log_probs.device)
+
+
+def default_least(token_lens: Tensor, options: BeamOptions) -> Tensor:
+    """The least number of tokens (B,) of a text; the last of ``token_lens`` positions is that of its end."""
+    share = LEAST_SHARE_WITH_CTC if options.ctc_weight > 0 else LEAST_SHARE
+    tokens = token_lens - 1
+    return torch.where(tokens > 0, (share * tokens).long().clamp(min=1), 0)
 
 
 def without_marks(ids: list[int], marks: tuple[int, ...] = MARKS) -> list[int]:

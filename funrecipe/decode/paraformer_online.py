@@ -39,21 +39,20 @@ class ParaformerOnlineSteps:
         return state.chunk
 
     def step(self, feats: Tensor, state: StreamCache) -> tuple[list[int], float]:
-        return self._decode(self._model.stream_predict(self._model.stream_encode(feats, state), state, False), state)
+        self._model.stream_encode(feats, state)
+        return self._decode(self._model.stream_cif.predict(state, False), state)
 
     def step_many(self, steps: Sequence[tuple[Tensor, StreamCache]]) -> list[tuple[list[int], float]]:
-        encoded = self._model.stream_encode_many([feats for feats, _ in steps], [state for _, state in steps])
-        return [
-            self._decode(self._model.stream_predict(encoder_out, state, False), state)
-            for encoder_out, (_, state) in zip(encoded, steps, strict=True)
-        ]
+        self._model.stream_encode_many([feats for feats, _ in steps], [state for _, state in steps])
+        return [self._decode(self._model.stream_cif.predict(state, False), state) for _, state in steps]
 
     def finish(self, feats: Tensor, state: StreamCache, frames_left: float) -> tuple[list[int], float]:
         if state.position and frames_left <= 0:
-            return self._decode(self._model.stream_flush(state), state)
+            return self._decode(self._model.stream_cif.flush(state), state)
         if state.position and frames_left < 1:
             feats = feats[:, :0]
-        return self._decode(self._model.stream_predict(self._model.stream_encode(feats, state), state, True), state)
+        self._model.stream_encode(feats, state)
+        return self._decode(self._model.stream_cif.predict(state, True), state)
 
     def _decode(self, embeds: Tensor, state: StreamCache) -> tuple[list[int], float]:
         if not embeds.size(1):
@@ -71,12 +70,11 @@ class ChunkedParaformerSearch(ParaformerSearch):
 
     def decode(self, feats: Tensor, feat_lens: Tensor) -> list[list[TokenHypothesis]]:
         """See :class:`funrecipe.decode.search.Search`."""
-        output = self.model.recognize_chunked(feats, feat_lens, self._shape_index)
-        nbests = [[hypothesis] for hypothesis in greedy(output.log_probs, output.token_lens)]
+        passed, log_probs = self.model.recognize_chunked(feats, feat_lens, self._shape_index)
+        nbests = [[hypothesis] for hypothesis in greedy(log_probs, passed.token_lens)]
         if self.beam is None:
             return nbests
-        encoder_out = output.layout.join(output.encoder_out)
-        found = self.search(output.log_probs, output.token_lens, encoder_out, feat_lens)
+        found = self.search(log_probs, passed.token_lens, passed.layout.join(passed.encoder_out), feat_lens)
         return [beam or best for beam, best in zip(found, nbests)]
 
 

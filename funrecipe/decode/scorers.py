@@ -9,22 +9,23 @@ import torch
 from torch import Tensor
 
 from funrecipe.models.transformer import DecoderMemory, TransformerDecoder
+from funrecipe.models.uniasr import ScamaDecoder, ScamaMemory
 
 
 @dataclass(frozen=True)
 class DecoderScorer:
-    """Attention decoder over encoder frames, with cached keys and values."""
+    """A decoder that attends to encoder frames, with what it needs of them."""
 
-    decoder: TransformerDecoder
-    memory: DecoderMemory
+    decoder: TransformerDecoder | ScamaDecoder
+    memory: DecoderMemory | ScamaMemory
     weight: float
     name: str = "decoder"
 
     def start(self, batch: int) -> list[Tensor]:
-        return self.decoder.start(batch, self.memory.mask.device)
+        return self.decoder.start(batch, self.decoder.embed[0].weight.device)
 
     def step(self, tokens: Tensor, state: list[Tensor], position: int) -> tuple[Tensor, list[Tensor]]:
-        return self.decoder.step(tokens, state, self.memory)
+        return self.decoder.step(tokens, state, self.memory, position)
 
     def rows(self, rows: Tensor) -> DecoderScorer:
         return DecoderScorer(self.decoder, self.memory.rows(rows), self.weight)

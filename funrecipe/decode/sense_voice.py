@@ -5,10 +5,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from funrecipe.decode.ctc_alignment import align_tokens, spans_ms, token_spans
 from funrecipe.decode.ctc_prefix import greedy_search
 from funrecipe.decode.hypothesis import RichText, TokenHypothesis
 from funrecipe.decode.options import DecodeOptions
+from funrecipe.decode.timestamps import align_tokens, spans_ms, token_spans
 from funrecipe.errors import DataError
 from funrecipe.model_folder import ModelFolder
 from funrecipe.models.sense_voice import ITN_ROWS, LANGUAGE_ROWS, QUERIES, SenseVoice

@@ -227,15 +227,14 @@ class StreamingRecognizer:
         new_ids, score = new
         state.token_ids += new_ids
         state.score += score
-        tokens = self._tokenizer.tokens_of(new_ids)
-        if not is_final:
-            return StreamUpdate(tokens, streaming_text(tokens, self._tokenizer.spells_spaces), score)
-        cache.clear()
-        all_tokens = self._tokenizer.tokens_of(state.token_ids)
-        spells_spaces = self._tokenizer.spells_spaces
-        words = postprocess(all_tokens, spells_spaces=spells_spaces or None).words
-        total = Hypothesis(all_tokens, " ".join(words), state.score)
-        return StreamUpdate(tokens, streaming_text(tokens, spells_spaces), score, total)
+        tokens, spells_spaces = self._tokenizer.tokens_of(new_ids), self._tokenizer.spells_spaces
+        text, total = streaming_text(tokens, spells_spaces), None
+        if is_final:
+            cache.clear()
+            all_tokens = self._tokenizer.tokens_of(state.token_ids)
+            words = postprocess(all_tokens, spells_spaces=spells_spaces or None).words
+            total = Hypothesis(all_tokens, " ".join(words), state.score)
+        return StreamUpdate(tokens, text, score, total)
 
     def _state(self, cache: MutableMapping[str, Any], options: StreamOptions) -> StreamState:
         if not cache:
@@ -317,7 +316,8 @@ def make_streaming_recognizer(
         UsageError: the model cannot be used on a stream, or an option has no effect there.
     """
     steps: type[StreamingModel] = load_part(check_streams(folder), "decode")
-    check_supported(without(with_defaults(None, folder), OPTIONS_OF_FILES), folder.family, streaming=True)
+    of_folder = replace(with_defaults(None, folder), **dict.fromkeys(OPTIONS_OF_FILES))
+    check_supported(of_folder, folder.family, streaming=True)
     if options:
         check_supported(options, folder.family, streaming=True)
     options = with_defaults(options, folder)
@@ -331,11 +331,6 @@ def make_streaming_recognizer(
         folder.sample_rate_hz,
         unpadded=precision != "fp32",
     )
-
-
-def without(options: DecodeOptions, names: frozenset[str]) -> DecodeOptions:
-    """``options`` without those of ``names``."""
-    return replace(options, **dict.fromkeys(names))
 
 
 def check_streams(folder: ModelFolder) -> str:

@@ -18,7 +18,6 @@ from funrecipe.decode.timestamps import (
     SHIFT_STEPS,
     Span,
     align,
-    ctc_log_probs,
     ctc_spans,
     encoder_frame_ms,
     fires_as_often_as,
@@ -27,12 +26,9 @@ from funrecipe.decode.timestamps import (
     token_times_ms,
 )
 from funrecipe.errors import UsageError
-from funrecipe.families import FAMILIES
 from funrecipe.model_folder import ModelFolder
-from funrecipe.models.bicif_paraformer import CifPredictorV3
-from funrecipe.models.timestamp_prediction import END_TOKEN, TimestampPredictor
+from funrecipe.models.bicif_paraformer import END_TOKEN, CifPredictorV3, TimestampPredictor
 
-WITH_CTC = frozenset(name for name, family in FAMILIES.items() if "timestamp" in family.options)
 SILENCE = "<sil>"
 
 
@@ -74,7 +70,7 @@ class TextAligner:
         self.frontend = WavFrontend.from_config(folder.config.get("frontend_conf") or {}, folder.cmvn).eval().to(device)
         self.frame_s = encoder_frame_ms(folder, model) / 1000
         self.has_fine_head = isinstance(getattr(model, "predictor", None), CifPredictorV3)
-        if not self.has_fine_head and (folder.family not in WITH_CTC or getattr(model, "ctc", None) is None):
+        if not self.has_fine_head and ("timestamp" not in folder.row.options or getattr(model, "ctc", None) is None):
             raise UsageError(
                 f"this model of family '{folder.family}' has neither a timestamp predictor nor a CTC head",
                 where=str(folder.path),
@@ -113,7 +109,7 @@ class TextAligner:
         """Spans of every utterance, or None where it has too few frames, and whether they are estimated."""
         if self.has_fine_head:
             return self._spans_of_fine_head(encoder_out, lens, [len(tokens) for tokens in spellings])
-        log_probs = ctc_log_probs(self.model, encoder_out)
+        log_probs = self.model.ctc.log_probs(encoder_out)
         return [
             (ctc_spans(log_probs[row, :length], self.tokenizer.ids_of(tokens), self.frame_s), False)
             for row, (length, tokens) in enumerate(zip(lens.tolist(), spellings, strict=True))

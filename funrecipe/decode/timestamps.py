@@ -11,14 +11,15 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
-from funrecipe.decode.ctc_alignment import align_tokens, spans_ms, token_spans
 from funrecipe.decode.hypothesis import TokenHypothesis
 from funrecipe.errors import UsageError
 from funrecipe.model_folder import ModelFolder
 from funrecipe.models.cif import accumulator
+from funrecipe.models.special_ids import BLANK_ID
 
 FIRE = 1.0 - 1e-4
 SHIFT_STEPS = -1.5  # a peak comes this long after the beginning that it marks
@@ -85,11 +86,68 @@ def fires_as_often_as(peaks: Tensor, n_tokens: int) -> bool:
     return int((peaks > FIRE).sum()) == n_tokens + 1
 
 
-def with_fine_times(hypothesis: TokenHypothesis, alphas: Tensor, peaks: Tensor, step_s: float) -> TokenHypothesis:
-    """A hypothesis with the time of every token by the fine head, ``alphas`` and ``peaks`` (K,) of its utterance."""
-    count = len(hypothesis.ids)
-    times_ms = token_times_ms(align(alphas, peaks, count, step_s))
-    return replace(hypothesis, timestamp_ms=times_ms, is_estimated=count > 0 and not fires_as_often_as(peaks, count))
+def with_fine_times(
+    nbests: Sequence[list[TokenHypothesis]], alphas: Tensor, peaks: Tensor, lens: Tensor, step_s: float
+) -> list[list[TokenHypothesis]]:
+    """The hypotheses of a batch with the time of every token by the fine head; ``alphas``, ``peaks`` (B, K)."""
+
+    def timed(hyp: TokenHypothesis, row: int, steps: int) -> TokenHypothesis:
+        count, its_peaks = len(hyp.ids), peaks[row, :steps]
+        times_ms = token_times_ms(align(alphas[row, :steps], its_peaks, count, step_s))
+        return replace(hyp, timestamp_ms=times_ms, is_estimated=count > 0 and not fires_as_often_as(its_peaks, count))
+
+    rows = enumerate(zip(nbests, lens.tolist(), strict=True))
+    return [[timed(hyp, row, steps) for hyp in nbest] for row, (nbest, steps) in rows]
+
+
+def align_tokens(log_probs: np.ndarray, ids: Sequence[int]) -> np.ndarray:
+    """The token id of every frame, blank 0, on the best path that spells ``ids``.
+
+    Viterbi over blank, token, blank, token, ..., blank; a blank between two tokens may be skipped unless they are
+    equal. Frames whose best token is blank count as certainly blank, so that tokens stay where they are spoken
+    (``funasr.models.sense_voice.utils.ctc_alignment``). Among equal paths the one that stays wins, then the one that
+    steps.
+
+    Args:
+        log_probs: (T, V) of one utterance.
+        ids: at most as many tokens, with a blank between equal neighbors, as there are frames.
+    """
+    frames = len(log_probs)
+    if not ids or frames == 0:
+        return np.zeros(frames, np.int64)
+    labels = np.full(2 * len(ids) + 1, BLANK_ID, np.int64)
+    labels[1::2] = ids
+    emissions = log_probs[:, labels].astype(np.float64)
+    emissions[log_probs.argmax(axis=1) == BLANK_ID, ::2] = 0.0
+    may_skip = np.zeros(len(labels), bool)
+    may_skip[3::2] = labels[3::2] != labels[1:-2:2]
+    scores = np.full(len(labels), -np.inf)
+    scores[:2] = emissions[0, :2]
+    moves = np.zeros((frames, len(labels)), np.int8)
+    for frame in range(1, frames):
+        step = np.concatenate([[-np.inf], scores[:-1]])
+        skip = np.where(may_skip, np.concatenate([[-np.inf, -np.inf], scores[:-2]]), -np.inf)
+        candidates = np.stack([scores, step, skip])
+        moves[frame] = candidates.argmax(axis=0)  # the first of equal ones
+        scores = candidates.max(axis=0) + emissions[frame]
+    state = len(labels) - 1 if scores[-1] > scores[-2] else len(labels) - 2
+    path = np.empty(frames, np.int64)
+    for frame in range(frames - 1, -1, -1):
+        path[frame] = labels[state]
+        state -= int(moves[frame, state])
+    return path
+
+
+def token_spans(path: np.ndarray) -> list[tuple[int, int]]:
+    """``(first frame, frame past the last)`` of every run of one token in ``path`` (T,), blanks left out."""
+    borders = np.flatnonzero(np.diff(path, prepend=-1, append=-1))
+    return [(int(a), int(b)) for a, b in zip(borders, borders[1:]) if path[a] != BLANK_ID]
+
+
+def spans_ms(spans: Sequence[tuple[int, int]], frames: int, frame_ms: int) -> list[list[int]]:
+    """``[start, end]`` in ms of spans of frames: half a frame earlier than their numbers say, inside the audio."""
+    half = frame_ms // 2
+    return [[max(a * frame_ms - half, 0), min(b, frames) * frame_ms - half] for a, b in spans]
 
 
 def ctc_spans(log_probs: Tensor, ids: Sequence[int], frame_s: float) -> list[Span] | None:
@@ -142,12 +200,6 @@ def with_ctc_times(
 def spread_evenly(n_tokens: int, end_s: float) -> list[Span]:
     """``n_tokens`` spans of equal length from 0 to ``end_s``."""
     return [Span(i, end_s * i / n_tokens, end_s * (i + 1) / n_tokens) for i in range(n_tokens)]
-
-
-def ctc_log_probs(model: nn.Module, encoder_out: Tensor) -> Tensor:
-    """(B, T, V) of the CTC head, after the normalization that some encoders leave to it."""
-    own = getattr(model, "ctc_log_probs", None)
-    return own(encoder_out) if own else model.ctc.log_probs(encoder_out)
 
 
 def check_ctc_times(model: nn.Module, folder: ModelFolder) -> None:

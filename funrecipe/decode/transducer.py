@@ -17,6 +17,7 @@ from funrecipe.decode.transducer_search import TransducerHypothesis, TransducerO
 from funrecipe.errors import UsageError
 from funrecipe.model_folder import ModelFolder
 from funrecipe.models.chunk_conformer import MIN_LAST_FRAMES, EncoderCache
+from funrecipe.models.special_ids import BLANK_ID
 from funrecipe.models.transducer import TransducerModel
 
 DEFAULT_BEAM_SIZE = 5
@@ -152,4 +153,4 @@ class TransducerSteps:
 
 def text_hypothesis(hyp: TransducerHypothesis) -> TokenHypothesis:
     """Without blanks."""
-    return TokenHypothesis([i for i in hyp.tokens if i != TransducerModel.blank_id], hyp.score)
+    return TokenHypothesis([i for i in hyp.tokens if i != BLANK_ID], hyp.score)

@@ -1,20 +1,23 @@
-"""UniASR: which pass is decoded with which chunks, and which part of a hypothesis is kept."""
+"""UniASR: which pass is decoded with which chunks, the beam search of its decoder, what is kept of a hypothesis."""
 
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 
 from torch import Tensor, nn
 
-from funrecipe.decode.beam_search import BeamOptions
+from funrecipe.decode.beam_search import BeamHypothesis, BeamOptions, JointBeamSearch, Scorer
 from funrecipe.decode.hypothesis import TokenHypothesis
 from funrecipe.decode.language_model import load_fusion
 from funrecipe.decode.options import DecodeOptions
 from funrecipe.decode.paraformer_online import check_shape_index
-from funrecipe.decode.scama import scama_search
+from funrecipe.decode.scorers import DecoderScorer, LMScorer
 from funrecipe.errors import UsageError
 from funrecipe.model_folder import ModelFolder
+from funrecipe.models.sanm_chunk import Pass
 from funrecipe.models.special_ids import BLANK_ID
+from funrecipe.models.uniasr import ScamaDecoder
 
 logger = logging.getLogger(__name__)
 
@@ -38,9 +41,7 @@ class UniASRSearch:
         self._shape_index, self._pass = decoding_mode(options.decoding_mode, options.decoding_ind)
         for encoder in (model.encoder, model.encoder2)[: self._pass]:
             check_shape_index(self._shape_index, len(encoder.chunk_shapes))
-        self._options = BeamOptions(
-            options.beam_size or max(DEFAULT_BEAM_SIZE, options.nbest or 1), penalty=options.penalty or 0.0
-        )
+        self._options = BeamOptions.of(options, DEFAULT_BEAM_SIZE)
         self._relax = 1 if options.token_num_relax is None else options.token_num_relax
         self._nbest = options.nbest or 1
         self._fusion = load_fusion(folder, options, device=next(model.parameters()).device)
@@ -61,6 +62,23 @@ class UniASRSearch:
             or [TokenHypothesis([], 0.0)]
             for nbest in nbests
         ]
+
+
+def scama_search(
+    decoder: ScamaDecoder,
+    passed: Pass,
+    options: BeamOptions,
+    token_num_relax: int,
+    fusion: Sequence[LMScorer] = (),
+) -> list[list[BeamHypothesis]]:
+    """Beam search of a batch; every ended hypothesis of each utterance, best first. FunASR: BeamSearchScama.
+
+    A text has at most ``int(token_num + token_num_relax)`` tokens; an utterance in which no token fires has none.
+    """
+    limits = (passed.cif.token_num + token_num_relax).to(int).masked_fill(passed.token_lens == 0, 0).tolist()
+    scorers: list[Scorer] = [DecoderScorer(decoder, decoder.memory(passed), 1.0), *fusion]
+    search = JointBeamSearch(scorers, None, options, vocab_size=decoder.output_layer.out_features)
+    return search.run(limits, passed.encoder_out.device)
 
 
 def decoding_mode(mode: str | None, shape_index: int | None) -> tuple[int, int]:

@@ -15,23 +15,18 @@ from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from funrecipe.models.cif import CifPredictorV2, accumulator
 from funrecipe.models.layers import padding_mask
-from funrecipe.models.paraformer import DECODERS, ENCODERS, Paraformer, build_ctc
+from funrecipe.models.paraformer import ENCODERS, Paraformer, build_paraformer
 from funrecipe.models.registry import build_component
 
 PEAK_SLACK = 1e-4  # FunASR lets the fine head fire a little early, so that the last token is not lost
+END_TOKEN = 1  # the head fires once more past the last token
 
 
 class FineCif(NamedTuple):
-    """The fine head, scaled to the number of tokens, ``K`` steps per encoder frame.
-
-    Attributes:
-        alphas, peaks: (B, K * T); coarse_alphas, coarse_peaks: (B, T), summed over each frame.
-    """
+    """The fine head, ``K`` steps per encoder frame: both (B, K * T), scaled to the number of tokens."""
 
     alphas: Tensor
     peaks: Tensor
-    coarse_alphas: Tensor
-    coarse_peaks: Tensor
 
 
 class CifPredictorV3(CifPredictorV2):
@@ -80,11 +75,8 @@ class CifPredictorV3(CifPredictorV2):
         """The second head with its alphas scaled to sum to ``token_num`` (B,), and its accumulator."""
         alphas = self.fine_alphas(hidden, hidden_lens)
         alphas = alphas * (token_num / alphas.sum(dim=1).clamp(min=torch.finfo(alphas.dtype).tiny))[:, None]
-        coarse = alphas.unflatten(1, (-1, self.upsample_times)).sum(dim=2)
         threshold = self.threshold - PEAK_SLACK
-        return FineCif(
-            alphas, accumulator(alphas, threshold, threshold), coarse, accumulator(coarse, threshold, threshold)
-        )
+        return FineCif(alphas, accumulator(alphas, threshold, threshold))
 
     def _run_blstm(self, x: Tensor, lens: Tensor) -> Tensor:
         assert self.blstm is not None
@@ -94,10 +86,27 @@ class CifPredictorV3(CifPredictorV2):
         return pad_packed_sequence(self.blstm(packed)[0], batch_first=True, total_length=x.size(1))[0]
 
 
+PREDICTORS = {"cif_predictor_v3": CifPredictorV3}
+
+
 def build_bicif_paraformer(config: Mapping[str, Any], input_size: int, vocab_size: int) -> Paraformer:
     """A Paraformer whose predictor is version 3."""
+    return build_paraformer(config, input_size, vocab_size, predictors=PREDICTORS)
+
+
+class TimestampPredictor(nn.Module):
+    """The encoder and the fine head without a decoder, for known texts; ``funasr.models.e2e_tp`` (0.8.8)."""
+
+    def __init__(self, encoder: nn.Module, predictor: CifPredictorV3) -> None:
+        super().__init__()
+        self.encoder, self.predictor = encoder, predictor
+
+    def encode(self, feats: Tensor, feat_lens: Tensor) -> tuple[Tensor, Tensor]:
+        """``feats`` (B, T, F), ``feat_lens`` (B,) -> (B, T, D), lengths."""
+        return self.encoder(feats, feat_lens)
+
+
+def build_timestamp_predictor(config: Mapping[str, Any], input_size: int, vocab_size: int) -> TimestampPredictor:
+    """The encoder and the predictor of the configuration; the vocabulary is that of the texts."""
     encoder = build_component(config, "encoder", ENCODERS, input_size=input_size)
-    size = encoder.output_size
-    decoder = build_component(config, "decoder", DECODERS, vocab_size=vocab_size, encoder_output_size=size)
-    predictor = build_component(config, "predictor", {"cif_predictor_v3": CifPredictorV3})
-    return Paraformer(encoder, predictor, decoder, build_ctc(config, vocab_size, size))
+    return TimestampPredictor(encoder, build_component(config, "predictor", PREDICTORS))

@@ -13,8 +13,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from funrecipe.models.attention import RelativeAttention
+from funrecipe.models.input_layers import sinusoid
 from funrecipe.models.layers import FeedForward, FrameBatchNorm, LayerNorm, PointwiseConv, activation, length_mask
-from funrecipe.models.positions import sinusoid
 
 # subsampling_factor -> (kernel, time stride, time padding) of the two convolutions; over frequency the second one has
 # the same stride (2 at least) and no padding

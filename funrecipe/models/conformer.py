@@ -10,14 +10,14 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 
 from funrecipe.models.attention import MultiHeadedAttention, RelativeAttention
-from funrecipe.models.input_layers import build_input_layer
-from funrecipe.models.layers import FeedForward, FrameBatchNorm, LayerNorm, PointwiseConv, activation, length_mask
-from funrecipe.models.positions import (
+from funrecipe.models.input_layers import (
     LEGACY_TABLE_POSITIONS,
     PositionalEncoding,
     RelativePositionalEncoding,
     ScaledPositionalEncoding,
+    build_input_layer,
 )
+from funrecipe.models.layers import FeedForward, FrameBatchNorm, LayerNorm, PointwiseConv, activation, length_mask
 from funrecipe.models.transformer import ResidualLayer
 
 

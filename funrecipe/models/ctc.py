@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
+DEFAULT_CTC_WEIGHT = 0.5  # FunASR's, where the configuration has none
+
 
 class CTC(nn.Module):
     """Dropout and a linear layer to the vocabulary; key ``ctc_lo`` (FunASR: CTC). Arguments: ``ctc_conf``."""

@@ -8,24 +8,17 @@ from typing import Any
 from torch import Tensor, nn
 
 from funrecipe.models.conformer import ConformerEncoder
-from funrecipe.models.ctc import CTC
+from funrecipe.models.ctc import CTC, DEFAULT_CTC_WEIGHT
 from funrecipe.models.data2vec import Data2VecEncoder
 from funrecipe.models.registry import build_component, construct
-from funrecipe.models.special_ids import BLANK_ID, EOS_ID, SOS_ID
 from funrecipe.models.transformer import TransformerDecoder, TransformerEncoder
 
-DEFAULT_CTC_WEIGHT = 0.5  # FunASR's, where the configuration has none
 DECODERS = {"transformer": TransformerDecoder}
 ENCODERS = {"conformer": ConformerEncoder, "transformer": TransformerEncoder, "data2vec_encoder": Data2VecEncoder}
 
 
 class CTCAttentionModel(nn.Module):
-    """FunASR: ASRModel (Watanabe et al. 2017). ``ctc`` is None when ``ctc_weight`` is 0 and ``decoder`` when it is 1.
-
-    Ids of sos, eos and blank are those of every FunASR vocabulary.
-    """
-
-    sos_id, eos_id, blank_id = SOS_ID, EOS_ID, BLANK_ID
+    """FunASR: ASRModel (Watanabe et al. 2017). ``ctc`` is None when its weight is 0, ``decoder`` when that is 1."""
 
     def __init__(self, encoder: nn.Module, decoder: TransformerDecoder | None, ctc: CTC | None) -> None:
         super().__init__()
@@ -38,10 +31,6 @@ class CTCAttentionModel(nn.Module):
     def encode(self, feats: Tensor, feat_lens: Tensor) -> tuple[Tensor, Tensor]:
         """``feats`` (B, T, F), ``feat_lens`` (B,) -> (B, T', D), (B,)."""
         return self.encoder(feats, feat_lens)
-
-    def ctc_log_probs(self, encoder_out: Tensor) -> Tensor:
-        """(B, T, D) -> (B, T, V)."""
-        return self.ctc.log_probs(encoder_out)
 
 
 def build_ctc_attention(config: Mapping[str, Any], input_size: int, vocab_size: int) -> CTCAttentionModel:

@@ -9,8 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from funrecipe.models.input_layers import PositionalEncoding
 from funrecipe.models.layers import length_mask
-from funrecipe.models.positions import PositionalEncoding
 from funrecipe.models.registry import construct
 from funrecipe.models.special_ids import EOS_ID, SOS_ID
 from funrecipe.models.transformer import TransformerEncoder, causal_mask
@@ -129,8 +129,6 @@ class SequentialRNNLM(nn.Module):
 class LanguageModel(nn.Module):
     """A language model as FunASR stores one (keys ``lm.*``)."""
 
-    sos_id, eos_id = SOS_ID, EOS_ID
-
     def __init__(self, lm: TransformerLM | SequentialRNNLM, vocab_size: int) -> None:
         super().__init__()
         self.lm, self.vocab_size = lm, vocab_size
@@ -142,8 +140,8 @@ class LanguageModel(nn.Module):
         the lengths + 1.
         """
         inside = length_mask(token_lens, tokens.size(1))
-        inputs = F.pad(tokens.masked_fill(~inside, 0), (1, 0), value=self.sos_id)
-        targets = F.pad(tokens.masked_fill(~inside, 0), (0, 1)).scatter(1, token_lens.unsqueeze(1), self.eos_id)
+        inputs = F.pad(tokens.masked_fill(~inside, 0), (1, 0), value=SOS_ID)
+        targets = F.pad(tokens.masked_fill(~inside, 0), (0, 1)).scatter(1, token_lens.unsqueeze(1), EOS_ID)
         nll = F.cross_entropy(self.lm(inputs).transpose(1, 2), targets, reduction="none")
         return nll.masked_fill(~length_mask(token_lens + 1, targets.size(1)), 0.0), token_lens + 1
 

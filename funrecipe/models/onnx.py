@@ -14,7 +14,7 @@ class OnnxModel(nn.Module):
     """A graph that maps tensors to tensors, on the CPU.
 
     Args:
-        path: the file; threads: of onnxruntime, those of torch by default.
+        path: the file. onnxruntime gets as many threads as torch has.
 
     Attributes:
         input_shapes, output_shapes: in order; numbers, or names of dimensions that are open.
@@ -23,7 +23,7 @@ class OnnxModel(nn.Module):
         UsageError: onnxruntime is not installed. DataError: not a graph that it can run.
     """
 
-    def __init__(self, path: Path, threads: int | None = None) -> None:
+    def __init__(self, path: Path) -> None:
         super().__init__()
         try:
             import onnxruntime
@@ -31,7 +31,7 @@ class OnnxModel(nn.Module):
             hint = "install it: pip install 'funrecipe[onnx]'"
             raise UsageError("the package onnxruntime is not installed", where=str(path), hint=hint) from None
         options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = threads or torch.get_num_threads()
+        options.intra_op_num_threads = torch.get_num_threads()
         options.inter_op_num_threads = 1
         options.log_severity_level = 3
         try:

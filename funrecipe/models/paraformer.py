@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from funrecipe.models.cif import CifOutput, CifPredictor, CifPredictorV2
 from funrecipe.models.conformer import ConformerEncoder
-from funrecipe.models.ctc import CTC
+from funrecipe.models.ctc import CTC, DEFAULT_CTC_WEIGHT
 from funrecipe.models.data2vec import Data2VecEncoder
 from funrecipe.models.registry import build_component, construct
 from funrecipe.models.sanm import ParaformerSANMDecoder, SANMEncoder
@@ -19,7 +19,6 @@ from funrecipe.models.transformer import ParaformerSANDecoder
 ENCODERS = {"sanm": SANMEncoder, "conformer": ConformerEncoder, "data2vec_encoder": Data2VecEncoder}
 DECODERS = {"paraformer_decoder_sanm": ParaformerSANMDecoder, "paraformer_decoder_san": ParaformerSANDecoder}
 PREDICTORS = {"cif_predictor": CifPredictor, "cif_predictor_v2": CifPredictorV2}
-DEFAULT_CTC_WEIGHT = 0.5  # FunASR's, where the configuration has none
 DEFAULT_BERT_SIZE = 768
 
 
@@ -60,13 +59,22 @@ def build_ctc(config: Mapping[str, Any], vocab_size: int, size: int) -> CTC | No
     return construct(CTC, config.get("ctc_conf") or {}, "ctc_conf", vocab_size=vocab_size, encoder_output_size=size)
 
 
-def build_paraformer(config: Mapping[str, Any], input_size: int, vocab_size: int) -> Paraformer:
-    """Paraformer with a SANM or Conformer encoder and either decoder."""
-    encoder = build_component(config, "encoder", ENCODERS, input_size=input_size)
+def build_paraformer(
+    config: Mapping[str, Any],
+    input_size: int,
+    vocab_size: int,
+    *,
+    model: type[Paraformer] = Paraformer,
+    encoders: Mapping[str, type] = ENCODERS,
+    decoders: Mapping[str, type] = DECODERS,
+    predictors: Mapping[str, type] = PREDICTORS,
+) -> Any:
+    """A ``model`` of the components that ``config`` names, each one of those given."""
+    encoder = build_component(config, "encoder", encoders, input_size=input_size)
     size = encoder.output_size
-    decoder = build_component(config, "decoder", DECODERS, vocab_size=vocab_size, encoder_output_size=size)
-    predictor = build_component(config, "predictor", PREDICTORS)
-    return Paraformer(encoder, predictor, decoder, build_ctc(config, vocab_size, size))
+    decoder = build_component(config, "decoder", decoders, vocab_size=vocab_size, encoder_output_size=size)
+    predictor = build_component(config, "predictor", predictors)
+    return model(encoder, predictor, decoder, build_ctc(config, vocab_size, size))
 
 
 def build_paraformer_bert(config: Mapping[str, Any], input_size: int, vocab_size: int) -> Paraformer:

@@ -16,25 +16,13 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from funrecipe.models.cif import CifOutput, CifPredictorV2
+from funrecipe.models.cif import CifPredictorV2
 from funrecipe.models.layers import depthwise_conv
-from funrecipe.models.paraformer import Paraformer, build_ctc
-from funrecipe.models.registry import build_component
+from funrecipe.models.paraformer import Paraformer, build_paraformer
 from funrecipe.models.sanm import Memory, ParaformerSANMDecoder, SANMDecoderLayer, SANMSelfAttention, attend
-from funrecipe.models.sanm_chunk import ChunkLayout, SANMChunkEncoder, require_chunk_attention
+from funrecipe.models.sanm_chunk import Pass, SANMChunkEncoder, predict, require_chunk_attention
 
 KeysValues = tuple[Tensor, Tensor]  # each (1, T, D)
-
-
-class ChunkedOutput(NamedTuple):
-    """A whole utterance through chunk masks ("fake streaming")."""
-
-    encoder_out: Tensor  # (B, T', D) in chunk layout
-    layout: ChunkLayout
-    cif: CifOutput
-    attention_mask: Tensor  # (B, U, T') bool: what each token may attend to
-    log_probs: Tensor  # (B, U, V)
-    token_lens: Tensor  # (B,) int64
 
 
 @dataclass
@@ -50,7 +38,7 @@ class StreamCache:
         held: encoder output (T, D) and alphas (T,) of the right context, which count only once it is known
             whether more frames follow.
         carry_alpha, carry_hidden: what the predictor has accumulated for the next token, (D,).
-        encoder_out: the last window; alphas: its (1, T), where an exported encoder gives both.
+        encoder_out: the last window (1, T, D); alphas: its (1, T).
         memories: keys and values of the last window per decoder layer, once computed.
         decoder_keys: keys and values of earlier windows (look-back only); histories: inputs of the decoder's memories.
     """
@@ -84,11 +72,12 @@ class StreamCif(NamedTuple):
     threshold: float
     tail_threshold: float
 
-    def predict(self, hidden: Tensor, alphas: Tensor, cache: StreamCache, is_final: bool) -> Tensor:
-        """Acoustic embeddings (1, U, D) of the tokens that fire in the new window, ``hidden`` (T, D), ``alphas`` (T,).
+    def predict(self, cache: StreamCache, is_final: bool) -> Tensor:
+        """Acoustic embeddings (1, U, D) of the tokens that fire in the new window.
 
         The right context is held back until :meth:`flush` or the next window, unless the stream ends here.
         """
+        hidden, alphas = cache.encoder_out[0], cache.alphas[0]
         counted = cache.left + cache.chunk
         cache.held = hidden[counted:], alphas[counted:]
         embeds = self._integrate(hidden[cache.left : counted], alphas[cache.left : counted], cache)
@@ -126,21 +115,17 @@ class ParaformerOnline(Paraformer):
     predictor: CifPredictorV2
     decoder: ParaformerSANMDecoder
 
-    def recognize_chunked(self, feats: Tensor, feat_lens: Tensor, shape_index: int = 0) -> ChunkedOutput:
-        """All steps of recognition of ``feats`` (B, T, F) with the chunk shape of that index."""
-        encoder_out, layout = self.encoder.encode_chunks(feats, feat_lens, shape_index)
-        hidden = encoder_out * layout.real[:, None]
-        cif = self.predictor(hidden, layout.lens, chunk_mask=layout.own)
-        token_lens = cif.token_num.floor().to(torch.int64)
-        embeds = cif.embeds[:, : int(token_lens.max())]
-        mask = layout.decoder_mask(cif.alphas, token_lens)
-        log_probs = self.decoder(encoder_out, layout.lens, embeds, token_lens, mask).log_softmax(dim=-1)
-        return ChunkedOutput(encoder_out, layout, cif, mask, log_probs, token_lens)
+    def recognize_chunked(self, feats: Tensor, feat_lens: Tensor, shape_index: int = 0) -> tuple[Pass, Tensor]:
+        """``feats`` (B, T, F) through chunk masks ("fake streaming"), and the log-probabilities (B, U, V)."""
+        passed = predict(*self.encoder.encode_chunks(feats, feat_lens, shape_index), self.predictor)
+        lens, embeds = passed.token_lens, passed.cif.embeds[:, : int(passed.token_lens.max())]
+        logits = self.decoder(passed.encoder_out, passed.layout.lens, embeds, lens, passed.attention_mask)
+        return passed, logits.log_softmax(dim=-1)
 
     def forward(self, feats: Tensor, feat_lens: Tensor, shape_index: int = 0) -> tuple[Tensor, Tensor]:
         """Log-probabilities (B, U, V) and token numbers (B,) int64 of whole utterances."""
-        output = self.recognize_chunked(feats, feat_lens, shape_index)
-        return output.log_probs, output.token_lens
+        passed, log_probs = self.recognize_chunked(feats, feat_lens, shape_index)
+        return log_probs, passed.token_lens
 
     def stream_start(
         self, chunk_size: tuple[int, int, int], encoder_look_back: int = 0, decoder_look_back: int = 0
@@ -167,23 +152,20 @@ class ParaformerOnline(Paraformer):
         new = self.encoder.add_positions(feats, start=cache.position + 1)
         cache.position += feats.size(1)
         cache.encoder_out, cache.memories = self._encode_window(new, cache), []
+        cache.alphas = self.predictor.alphas(cache.encoder_out)
         return cache.encoder_out
 
-    def stream_encode_many(self, feats: Sequence[Tensor], caches: Sequence[StreamCache]) -> list[Tensor]:
+    def stream_encode_many(self, feats: Sequence[Tensor], caches: Sequence[StreamCache]) -> None:
         """:meth:`stream_encode` of several streams; those whose tensors have the same sizes are computed together."""
         alike: dict[tuple[int, ...], list[int]] = {}
         for number, (frames, cache) in enumerate(zip(feats, caches, strict=True)):
             sizes = (cache.left, cache.chunk, cache.right, cache.encoder_look_back, cache.embedded.size(1))
             past = (cache.encoder_keys[0][0].size(1),) if cache.encoder_keys else ()
             alike.setdefault((frames.size(1), *sizes, *past), []).append(number)
-        encoded = list(feats)
         for numbers in alike.values():
-            found = self._encode_alike([feats[n] for n in numbers], [caches[n] for n in numbers])
-            for number, encoder_out in zip(numbers, found, strict=True):
-                encoded[number] = encoder_out
-        return encoded
+            self._encode_alike([feats[n] for n in numbers], [caches[n] for n in numbers])
 
-    def _encode_alike(self, feats: Sequence[Tensor], caches: Sequence[StreamCache]) -> list[Tensor]:
+    def _encode_alike(self, feats: Sequence[Tensor], caches: Sequence[StreamCache]) -> None:
         together = replace(
             caches[0],
             embedded=torch.cat([cache.embedded for cache in caches]),
@@ -203,7 +185,7 @@ class ParaformerOnline(Paraformer):
             cache.embedded, cache.projected = together.embedded[own], together.projected[own]
             cache.encoder_keys = [(key[own], value[own]) for key, value in together.encoder_keys]
             cache.encoder_out, cache.memories = encoder_out[own], []
-        return list(encoder_out.split(1))
+            cache.alphas = self.predictor.alphas(cache.encoder_out)
 
     def _encode_window(self, new: Tensor, cache: StreamCache) -> Tensor:
         """The encoder over the cached frames and ``new`` (B, T, F) of B streams, whose caches are joined in one."""
@@ -227,7 +209,7 @@ class ParaformerOnline(Paraformer):
     def _attend(attention: SANMSelfAttention, projected: Tensor, cache: StreamCache, layer_index: int) -> Tensor:
         """Self-attention and memory of a window; with look-back also over the cached keys, which are then shifted."""
         query, key, value = projected.chunk(3, dim=-1)
-        memory = window_memory(attention.fsmn_block, value)
+        memory = read_taps(attention.fsmn_block, F.pad(value, (0, 0, *attention.fsmn_block.left_right))) + value
         if cache.encoder_look_back != 0:
             without_right = key.size(1) - cache.right
             fresh = key[:, :without_right], value[:, :without_right]
@@ -243,16 +225,9 @@ class ParaformerOnline(Paraformer):
                 cache.encoder_keys.append(fresh)
         return attention.linear_out(attend(query, key, value, attention.heads, None)) + memory
 
-    def stream_predict(self, encoder_out: Tensor, cache: StreamCache, is_final: bool) -> Tensor:
-        """:meth:`StreamCif.predict` of the new window (1, T, D)."""
-        return self.stream_cif.predict(encoder_out[0], self.predictor.alphas(encoder_out)[0], cache, is_final)
-
-    def stream_flush(self, cache: StreamCache) -> Tensor:
-        """:meth:`StreamCif.flush`."""
-        return self.stream_cif.flush(cache)
-
     @property
     def stream_cif(self) -> StreamCif:
+        """What follows :meth:`stream_encode`, and gives :meth:`stream_decode` its ``embeds``."""
         return StreamCif(self.predictor.threshold, self.predictor.tail_threshold)
 
     def stream_decode(self, embeds: Tensor, cache: StreamCache) -> Tensor:
@@ -292,11 +267,6 @@ class ParaformerOnline(Paraformer):
         return x + cross.linear_out(attend(cross.linear_q(layer.norm3(x)), *memory, cross.heads, None))
 
 
-def window_memory(memory: Memory, x: Tensor) -> Tensor:
-    """``memory(x)`` of a window ``x`` (1, T, D)."""
-    return read_taps(memory, F.pad(x, (0, 0, *memory.left_right))) + x
-
-
 def continue_memory(memory: Memory, x: Tensor, histories: dict[int, Tensor], key: int) -> Tensor:
     """The memory of ``x`` (1, U, D) after what this memory read before; updates its history."""
     before, after = memory.left_right
@@ -317,13 +287,12 @@ def read_taps(memory: Memory, context: Tensor) -> Tensor:
 def build_paraformer_online(config: Mapping[str, Any], input_size: int, vocab_size: int) -> ParaformerOnline:
     """Paraformer with the chunk encoder; the decoder's memories must look back only, for a stream to be exact."""
     require_chunk_attention(config.get("model_conf") or {}, "decoder_attention_chunk_type")
-    encoder = build_component(config, "encoder", {"sanm_chunk_opt": SANMChunkEncoder}, input_size=input_size)
-    decoder = build_component(
+    return build_paraformer(
         config,
-        "decoder",
-        {"paraformer_decoder_sanm": ParaformerSANMDecoder},
-        vocab_size=vocab_size,
-        encoder_output_size=encoder.output_size,
+        input_size,
+        vocab_size,
+        model=ParaformerOnline,
+        encoders={"sanm_chunk_opt": SANMChunkEncoder},
+        decoders={"paraformer_decoder_sanm": ParaformerSANMDecoder},
+        predictors={"cif_predictor_v2": CifPredictorV2},
     )
-    predictor = build_component(config, "predictor", {"cif_predictor_v2": CifPredictorV2})
-    return ParaformerOnline(encoder, predictor, decoder, build_ctc(config, vocab_size, encoder.output_size))

@@ -16,8 +16,6 @@ SIMPLE_TYPES = {"int", "float", "bool", "str", "None"}
 MAX_LAYERS, MAX_SIZE = 512, 1_000_000  # upper bounds of settings, checked before memory is allocated
 POSITIVE = {"attention_heads", "output_size", "linear_units", "kernel_size", "num_blocks"}
 UNLIMITED = {"max_len", "maxlen", "max_position"}
-# ``INERT`` of a component class: keys that it accepts but that must have this value; ``...``: any value, no effect.
-Inert = Mapping[str, Any]
 
 
 def build_model(config: Mapping[str, Any], vocab_size: int) -> nn.Module:
@@ -64,10 +62,13 @@ def build_component(config: Mapping[str, Any], key: str, classes: Mapping[str, t
 
 
 def construct(cls: type, conf: Mapping[str, Any], section: str, **fixed: Any) -> Any:
-    """``cls(**conf, **fixed)``, if every key of ``conf`` is an argument or one of its ``INERT`` settings."""
+    """``cls(**conf, **fixed)``, if every key of ``conf`` is an argument or one of its ``INERT`` settings.
+
+    These are keys that it accepts but that must have this value; ``...``: any value, without effect.
+    """
     parameters = parameters_of(cls)
     takes_any = any(p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters.values())
-    inert: Inert = getattr(cls, "INERT", {})
+    inert: Mapping[str, Any] = getattr(cls, "INERT", {})
     accepted = dict(fixed)
     for key, value in conf.items():
         if key in inert:

@@ -10,11 +10,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
+from funrecipe.models.cif import CifOutput, CifPredictorV2
 from funrecipe.models.layers import length_mask, padding_mask
 from funrecipe.models.sanm import SANMEncoder
 
@@ -163,6 +164,23 @@ class SANMChunkEncoder(SANMEncoder):
         """Encoder output as if nothing had been chunked: (B, T, output_size), ``feat_lens``."""
         encoder_out, layout = self.encode_chunks(feats, feat_lens, shape_index)
         return layout.join(encoder_out), feat_lens
+
+
+class Pass(NamedTuple):
+    """What an utterance in chunks gives its decoder."""
+
+    encoder_out: Tensor  # (B, T', D) in chunk layout
+    layout: ChunkLayout
+    cif: CifOutput
+    attention_mask: Tensor  # (B, U, T') bool: what each token may attend to
+    token_lens: Tensor  # (B,) int64: tokens that fire
+
+
+def predict(encoder_out: Tensor, layout: ChunkLayout, predictor: CifPredictorV2) -> Pass:
+    """Acoustic embeddings and attention masks of ``encoder_out`` (B, T', D)."""
+    cif = predictor(encoder_out * layout.real[:, None], layout.lens, chunk_mask=layout.own)
+    token_lens = cif.token_num.floor().to(torch.int64)
+    return Pass(encoder_out, layout, cif, layout.decoder_mask(cif.alphas, token_lens), token_lens)
 
 
 def require_chunk_attention(model_conf: Mapping[str, Any], key: str) -> None:

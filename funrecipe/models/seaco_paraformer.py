@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from funrecipe.models.bicif_paraformer import CifPredictorV3
+from funrecipe.models.bicif_paraformer import PREDICTORS
 from funrecipe.models.contextual_paraformer import DEFAULT_INNER_DIM, last_states
 from funrecipe.models.ctc import CTC
 from funrecipe.models.layers import length_mask
@@ -145,7 +145,7 @@ def build_seaco_paraformer(config: Mapping[str, Any], input_size: int, vocab_siz
         raise ValueError(f"model_conf: NO_BIAS {no_bias_id} is not the id of one of {vocab_size} tokens")
     return SeacoParaformer(
         encoder,
-        build_component(config, "predictor", {"cif_predictor_v3": CifPredictorV3}),
+        build_component(config, "predictor", PREDICTORS),
         build_component(config, "decoder", decoders, vocab_size=vocab_size, encoder_output_size=size),
         build_ctc(config, vocab_size, size),
         build_component(config, "seaco_decoder", seaco_decoders, vocab_size=None, encoder_output_size=inner_dim),

@@ -15,7 +15,6 @@ from funrecipe.models.chunk_conformer import ChunkConformerEncoder
 from funrecipe.models.conformer import ConformerEncoder
 from funrecipe.models.layers import activation
 from funrecipe.models.registry import build_component, construct
-from funrecipe.models.special_ids import BLANK_ID
 from funrecipe.models.transformer import TransformerDecoder
 
 ENCODERS = {"chunk_conformer": ChunkConformerEncoder, "conformer": ConformerEncoder}
@@ -97,8 +96,6 @@ class JointNetwork(nn.Module):
 
 class TransducerModel(nn.Module):
     """``decoder`` is the prediction network, as in FunASR's keys; the auxiliary heads are only for training."""
-
-    blank_id = BLANK_ID
 
     def __init__(
         self,

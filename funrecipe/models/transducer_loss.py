@@ -28,7 +28,6 @@ def transducer_loss(
     labels: Tensor,
     label_lens: Tensor,
     *,
-    blank_id: int = BLANK_ID,
     fastemit_lambda: float = 0.0,
 ) -> Tensor:
     """Negative log-probability of each label sequence (B,).
@@ -45,9 +44,9 @@ def transducer_loss(
     for row, (frames, count) in enumerate(zip(encoder_out_lens.tolist(), label_lens.tolist(), strict=True)):
         utterance = encoder_out[row, :frames], prediction[row, : count + 1], labels[row, :count]
         if kernel and count:
-            losses.append(checkpoint(loss_by_kernel, kernel, joint_network, *utterance, blank_id, use_reentrant=False))
+            losses.append(checkpoint(loss_by_kernel, kernel, joint_network, *utterance, use_reentrant=False))
             continue
-        blank, emit = checkpoint(arc_log_probs, joint_network, *utterance, blank_id, use_reentrant=False)
+        blank, emit = checkpoint(arc_log_probs, joint_network, *utterance, use_reentrant=False)
         losses.append(LatticeLoss.apply(blank, emit, fastemit_lambda))
     return torch.stack(losses)
 
@@ -69,23 +68,22 @@ def loss_by_kernel(
     encoder_out: Tensor,
     prediction: Tensor,
     labels: Tensor,
-    blank_id: int,
 ) -> Tensor:
     """The loss of one utterance, a scalar; ``encoder_out`` (T, D), ``prediction`` (U + 1, H), ``labels`` (U,)."""
     logits = joint_network(encoder_out.unsqueeze(1), prediction.unsqueeze(0)).float()[None].contiguous()
     lens = [torch.tensor([len(x)], dtype=torch.int32, device=logits.device) for x in (encoder_out, labels)]
-    return kernel(logits, labels[None].int(), *lens, blank=blank_id, reduction="none").reshape(())
+    return kernel(logits, labels[None].int(), *lens, blank=BLANK_ID, reduction="none").reshape(())
 
 
 def arc_log_probs(
-    joint_network: nn.Module, encoder_out: Tensor, prediction: Tensor, labels: Tensor, blank_id: int
+    joint_network: nn.Module, encoder_out: Tensor, prediction: Tensor, labels: Tensor
 ) -> tuple[Tensor, Tensor]:
     """Log-probabilities of the arcs of one utterance's lattice: blank (T, U + 1), the next label (T, U)."""
     logits = joint_network(encoder_out.unsqueeze(1), prediction.unsqueeze(0))
     total = logits.logsumexp(-1)
     index = labels.view(1, -1, 1).expand(logits.size(0), -1, 1)
     emit = logits[:, :-1].gather(-1, index).squeeze(-1)
-    return logits[..., blank_id] - total, emit - total[:, :-1]
+    return logits[..., BLANK_ID] - total, emit - total[:, :-1]
 
 
 class LatticeLoss(torch.autograd.Function):

@@ -8,9 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from funrecipe.models.attention import MultiHeadedAttention
-from funrecipe.models.input_layers import build_input_layer
+from funrecipe.models.input_layers import PositionalEncoding, build_input_layer
 from funrecipe.models.layers import FeedForward, LayerNorm, length_mask
-from funrecipe.models.positions import PositionalEncoding
 
 
 def causal_mask(size: int, device: torch.device) -> Tensor:
@@ -239,9 +238,10 @@ class TransformerDecoder(nn.Module):
         """State before the first token of one hypothesis per utterance: keys and values (B, 1, 0, D) per layer."""
         return [self.decoders[0].self_attn.no_past(batch, device)] * (2 * len(self.decoders))
 
-    def step(self, tokens: Tensor, state: list[Tensor], memory: DecoderMemory) -> tuple[Tensor, list[Tensor]]:
-        """Log-probabilities after one more token of each hypothesis. ``tokens`` (B, K) -> (B, K, V), state."""
-        position = state[0].size(2)
+    def step(
+        self, tokens: Tensor, state: list[Tensor], memory: DecoderMemory, position: int
+    ) -> tuple[Tensor, list[Tensor]]:
+        """Log-probabilities (B, K, V) after the token at ``position`` of each hypothesis, ``tokens`` (B, K); state."""
         x = self.embed[1](self.embed[0](tokens).flatten(0, 1).unsqueeze(1), start=position).view(*tokens.shape, -1)
         new_state: list[Tensor] = []
         for number, (layer, frames) in enumerate(zip(self.decoders, memory.layers, strict=True)):

@@ -8,16 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from funrecipe.models.cif import CifOutput, CifPredictorV2
-from funrecipe.models.ctc import CTC
+from funrecipe.models.cif import CifPredictorV2
+from funrecipe.models.ctc import CTC, DEFAULT_CTC_WEIGHT
 from funrecipe.models.layers import LayerNorm, length_mask, padding_mask
-from funrecipe.models.paraformer import DEFAULT_CTC_WEIGHT, build_ctc
+from funrecipe.models.paraformer import build_ctc
 from funrecipe.models.registry import build_component
 from funrecipe.models.sanm import (
     INERT_SETTINGS,
@@ -27,17 +27,7 @@ from funrecipe.models.sanm import (
     SANMDecoderLayer,
     attend,
 )
-from funrecipe.models.sanm_chunk import ChunkLayout, SANMChunkEncoder, require_chunk_attention
-
-
-class Pass(NamedTuple):
-    """What one pass gives its decoder."""
-
-    encoder_out: Tensor  # (B, T', D) in chunk layout
-    layout: ChunkLayout
-    cif: CifOutput
-    attention_mask: Tensor  # (B, U, T') bool: what the token at each position may attend to
-    token_lens: Tensor  # (B,) int64: tokens that fire
+from funrecipe.models.sanm_chunk import ChunkLayout, Pass, SANMChunkEncoder, predict, require_chunk_attention
 
 
 @dataclass(frozen=True)
@@ -257,13 +247,6 @@ class UniASR(nn.Module):
         joined = torch.cat((feats[:, : int(layout.feat_lens.max())], layout.join(encoder_out)), dim=-1)
         x, x_lens = self.stride_conv(joined, layout.feat_lens)
         return predict(*self.encoder2.encode_chunks(x, x_lens, shape_index), self.predictor2)
-
-
-def predict(encoder_out: Tensor, layout: ChunkLayout, predictor: CifPredictorV2) -> Pass:
-    """Acoustic embeddings and attention masks of ``encoder_out`` (B, T', D)."""
-    cif = predictor(encoder_out * layout.real[:, None], layout.lens, chunk_mask=layout.own)
-    token_lens = cif.token_num.floor().to(torch.int64)
-    return Pass(encoder_out, layout, cif, layout.decoder_mask(cif.alphas, token_lens), token_lens)
 
 
 def build_uniasr(config: Mapping[str, Any], input_size: int, vocab_size: int) -> UniASR:

@@ -7,7 +7,7 @@ import torch
 
 from funrecipe.decode.beam_search import BeamHypothesis, BeamOptions, end_detected
 from funrecipe.decode.ctc_attention import joint_search
-from funrecipe.decode.paraformer_beam import paraformer_beam_search
+from funrecipe.decode.paraformer import paraformer_beam_search
 from funrecipe.decode.scorers import LMScorer
 from funrecipe.models.ctc import CTC
 from funrecipe.models.ctc_attention import CTCAttentionModel

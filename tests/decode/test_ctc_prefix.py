@@ -38,7 +38,7 @@ def lattice():
 @pytest.mark.parametrize("whole_vocabulary", [False, True])
 def test_prefix_scores_are_sums_over_all_texts(lattice, whole_vocabulary):
     log_probs, lens, texts = lattice
-    scorer = CTCPrefixScorer(log_probs, lens, EOS)
+    scorer = CTCPrefixScorer(log_probs, lens)
     everything = torch.arange(4).expand(2, 1, 4)
     for prefix in [(), (1,), (3,), (1, 1), (1, 3), (3, 1, 3)]:
         state = scorer.start()
@@ -85,7 +85,7 @@ def test_a_beam_wider_than_the_vocabulary_finds_the_most_probable_text(lattice):
     """Among others, the empty token must not be taken for one: what follows it would bring its cost back."""
     log_probs, lens, texts = lattice
     search = JointBeamSearch(
-        [], CTCPrefixScorer(log_probs, lens, EOS), BeamOptions(1000, 1.0, maxlenratio=1.0), vocab_size=4
+        [], CTCPrefixScorer(log_probs, lens), BeamOptions(1000, 1.0, maxlenratio=1.0), vocab_size=4
     )
     for nbest, exact in zip(search.run(lens.tolist(), log_probs.device), texts):
         exact = {text: p for text, p in exact.items() if EOS not in text}
@@ -97,7 +97,7 @@ def test_a_beam_wider_than_the_vocabulary_finds_the_most_probable_text(lattice):
 def test_a_beam_of_one_passes_over_a_blank_that_the_decoder_likes(lattice):
     log_probs, lens, _ = lattice
     likes_blank = torch.tensor([0.9, 0.05, 0.02, 0.03]).log().expand(2, 5, 4)
-    scorer = CTCPrefixScorer(log_probs, lens, EOS)
+    scorer = CTCPrefixScorer(log_probs, lens)
     search = JointBeamSearch([AcousticScorer(likes_blank)], scorer, BeamOptions(1, 0.3), vocab_size=4)
     for nbest in search.run([2, 2], log_probs.device):
         assert len(nbest) == 1 and 0 not in nbest[0].tokens and nbest[0].score > -100
@@ -126,7 +126,7 @@ def test_scores_over_the_frames_in_reach_are_those_over_all_frames():
     spoken = torch.arange(5, frames, 9)
     logits[:, spoken, torch.randint(3, vocab, (len(spoken),))] += 50.0
     log_probs = logits.log_softmax(-1)
-    scorer = CTCPrefixScorer(log_probs, torch.tensor([frames, frames]), EOS)
+    scorer = CTCPrefixScorer(log_probs, torch.tensor([frames, frames]))
     second = scorer.rows(torch.tensor([1]))
     state, row = second.start(), torch.tensor([0])
     for step in range(20):

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 import torch
 
-from funrecipe.decode.ctc_alignment import align_tokens, spans_ms, token_spans
 from funrecipe.decode.options import DecodeOptions
 from funrecipe.decode.recognizer import load_recognizer
+from funrecipe.decode.timestamps import align_tokens, spans_ms, token_spans
 from funrecipe.errors import DataError, UsageError
 from funrecipe.model_folder import open_model_folder
 from funrecipe.pipelines import Tasks, pipeline

@@ -87,7 +87,7 @@ def test_conformer_batch_equals_alone(input_layer, rel_pos_type):
 
 def test_conformer_batch_equals_alone_beyond_the_legacy_table(monkeypatch):
     monkeypatch.setattr("funrecipe.models.conformer.LEGACY_TABLE_POSITIONS", 9)
-    monkeypatch.setattr("funrecipe.models.positions.LEGACY_TABLE_POSITIONS", 9)
+    monkeypatch.setattr("funrecipe.models.input_layers.LEGACY_TABLE_POSITIONS", 9)
     assert_batch_equals_alone(ConformerEncoder(20, **SMALL, cnn_module_kernel=5))
 
 
@@ -133,7 +133,7 @@ def test_decoder_steps_equal_teacher_forcing():
     state = [part.expand(-1, 3, -1, -1) for part in state]
     steps = []
     for position in range(5):
-        log_probs, state = decoder.step(tokens[:, :, position], state, memory)
+        log_probs, state = decoder.step(tokens[:, :, position], state, memory, position)
         steps.append(log_probs)
     for hypothesis in range(3):
         whole = decoder(encoder_out, lens, tokens[:, hypothesis], torch.tensor([5, 5])).log_softmax(-1)

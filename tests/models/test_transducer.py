@@ -58,7 +58,7 @@ def test_loss_is_the_sum_over_all_paths(lattice):
     for row in range(3):
         t, u = int(frames[row]), int(counts[row])
         with torch.no_grad():
-            arcs = arc_log_probs(joint, encoder_out[row, :t], prediction[row, : u + 1], labels[row, :u], 0)
+            arcs = arc_log_probs(joint, encoder_out[row, :t], prediction[row, : u + 1], labels[row, :u])
         assert losses[row].item() == pytest.approx(sum_over_paths(*arcs), rel=1e-5)
 
 
@@ -136,7 +136,7 @@ def test_the_kernel_of_torchaudio_gives_the_same_loss_and_gradients():
         transducer_loss(joint, encoder_out[None], torch.tensor([9]), prediction[None], labels[None], torch.tensor([3]))[
             0
         ],
-        loss_by_kernel(kernel, joint, encoder_out, prediction, labels, 0),
+        loss_by_kernel(kernel, joint, encoder_out, prediction, labels),
     ):
         found.append((loss.detach(), *torch.autograd.grad(loss, [encoder_out, prediction, *joint.parameters()])))
     for one, other in zip(*found, strict=True):

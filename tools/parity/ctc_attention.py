@@ -82,7 +82,7 @@ def compare_forward(case: Case, model: CTCAttentionModel, group: str, rows: slic
     feats = torch.from_numpy(case.inputs["feats"][rows])[:, : int(lens.max())]
     prefix = torch.from_numpy(case.inputs["prefix"][rows])
     encoder_out, encoder_out_lens = model.encode(feats, lens)
-    ctc = model.ctc_log_probs(encoder_out)
+    ctc = model.ctc.log_probs(encoder_out)
     logits = model.decoder(encoder_out, encoder_out_lens, prefix, torch.full((len(prefix),), prefix.size(1)))
     case.compare(f"{group}.encoder_out", encoder_out, ENCODER_TOLERANCE)
     case.compare(f"{group}.encoder_out_lens", encoder_out_lens)

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from funrecipe.models.lm import LanguageModel, build_language_model
+from funrecipe.models.special_ids import SOS_ID
 from tools.parity.case import Case
 
 LOG_PROB_TOLERANCE = 1e-4
@@ -24,7 +25,7 @@ def step_log_probs(model: LanguageModel, tokens: Tensor) -> Tensor:
     """Next-token log-probabilities (U + 1, V) token by token, with state, as a search asks for them."""
     state = model.lm.start(1, tokens.device)
     rows = []
-    for token in [model.sos_id, *tokens.tolist()]:
+    for token in [SOS_ID, *tokens.tolist()]:
         log_probs, state = model.lm.step(torch.tensor([[token]]), state)
         rows.append(log_probs[0, 0])
     return torch.stack(rows)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from funrecipe.decode.paraformer_beam import paraformer_beam_search
+from funrecipe.decode.paraformer import paraformer_beam_search
 from tools.parity.case import Case
 from tools.parity.ctc_attention import beam_options, compare_nbest, fusion_of, parse_search, search_names
 from tools.parity.lm import load_lm

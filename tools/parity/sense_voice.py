@@ -9,10 +9,10 @@ import numpy as np
 import torch
 
 from funrecipe.checkpoint import load_weights
-from funrecipe.decode.ctc_alignment import align_tokens
 from funrecipe.decode.options import DecodeOptions
 from funrecipe.decode.recognizer import load_recognizer
 from funrecipe.decode.sense_voice import SenseVoiceSearch
+from funrecipe.decode.timestamps import align_tokens
 from funrecipe.model_folder import ModelFolder, open_model_folder
 from funrecipe.models.registry import build_model
 from funrecipe.models.sense_voice import EMOTION_EVENT_ROWS, ITN_ROWS, LANGUAGE_ROWS, QUERIES

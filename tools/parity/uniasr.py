@@ -9,9 +9,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from funrecipe.decode.beam_search import BeamOptions
-from funrecipe.decode.scama import scama_search
-from funrecipe.decode.uniasr import GARBAGE, MODES
-from funrecipe.models.uniasr import Pass, ScamaDecoder, UniASR
+from funrecipe.decode.uniasr import GARBAGE, MODES, scama_search
+from funrecipe.models.sanm_chunk import Pass
+from funrecipe.models.uniasr import ScamaDecoder, UniASR
 from tools.parity.case import Case
 from tools.parity.online import load_model
 

@@ -21,8 +21,8 @@ import torch
 
 from funrecipe.audio.io import read_audio
 from funrecipe.data.kaldi_dir import read_data_dir
-from funrecipe.decode.ctc_alignment import align_tokens, token_spans
 from funrecipe.decode.recognizer import load_model
+from funrecipe.decode.timestamps import align_tokens, token_spans
 from funrecipe.errors import DataError, UsageError
 from funrecipe.files import atomic_folder
 from funrecipe.model_folder import open_model_folder

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from funrecipe.models.special_ids import EOS_ID, SOS_ID
+from funrecipe.models.special_ids import BLANK_ID, EOS_ID, SOS_ID
 from funrecipe.models.transducer_loss import transducer_loss
 from funrecipe.train.data.batching import Batch
 from funrecipe.train.objectives.losses import IGNORE_ID, append_eos, ctc_loss, label_smoothing_loss, token_accuracy
@@ -57,7 +57,7 @@ def rnnt_loss(model: nn.Module, batch: Batch, generator: torch.Generator) -> Los
     """
     conf, utterances = TransducerConf.of(model), utterances_of(batch)
     labels = batch.text.clamp(min=0)
-    prediction, _ = model.decoder(F.pad(labels, (1, 0), value=model.blank_id))
+    prediction, _ = model.decoder(F.pad(labels, (1, 0), value=BLANK_ID))
     branches, lens = encoder_branches(model, batch, generator)
     losses = [
         transducer_loss(
@@ -67,7 +67,6 @@ def rnnt_loss(model: nn.Module, batch: Batch, generator: torch.Generator) -> Los
             prediction,
             labels,
             batch.text_lens,
-            blank_id=model.blank_id,
             fastemit_lambda=conf.fastemit_lambda,
         ).sum()
         / utterances
