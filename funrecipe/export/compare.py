@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -13,11 +13,11 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 
 from funrecipe.decode.onnx_online import OnnxOnlineSearch, StreamedSearch
-from funrecipe.decode.options import DecodeOptions
+from funrecipe.decode.options import OPTIONS, DecodeOptions
 from funrecipe.decode.paraformer_online import ParaformerOnlineSteps
 from funrecipe.decode.recognizer import Recognizer, load_recognizer
 from funrecipe.export.networks import ExportedRecognizer
-from funrecipe.families import PUNCTUATION, VAD, find_family
+from funrecipe.families import PUNCTUATION, VAD
 from funrecipe.model_folder import ModelFolder, open_model_folder
 from funrecipe.models.onnx import OnnxModel
 from funrecipe.punctuation.punctuator import Punctuator, load_punctuator
@@ -25,8 +25,6 @@ from funrecipe.vad.detector import VoiceActivityDetector, load_detector
 
 BATCH = 8
 TOLERANCE = 2e-3
-NEUTRAL = {"beam_size": 1, "nbest": 1, "ctc_weight": 0.0, "lm_weight": 0.0, "ngram_weight": 0.0, "penalty": 0.0,
-           "maxlenratio": 0.0, "minlenratio": 0.0}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -65,10 +63,12 @@ class Equality:
 
 def greedy_options(folder: ModelFolder) -> DecodeOptions:
     """Greedy decoding, whatever the folder's ``decoding.yaml`` asks for."""
-    mode = "ctc_greedy" if "ctc_greedy" in find_family(folder.family).decoding_modes else None
-    return DecodeOptions(**NEUTRAL, decoding_mode=mode)
+    neutral = {name: option.neutral[0] for name, option in OPTIONS.items() if option.neutral}
+    mode = "ctc_greedy" if "ctc_greedy" in folder.row.decoding_modes else None
+    return DecodeOptions(**neutral | {"decoding_mode": mode})
 
 
+@torch.inference_mode()
 def compare_exported(
     folder: ModelFolder, network: nn.Module, exported: Path, samples: Mapping[str, Any], precision: str = "fp32"
 ) -> Equality:
@@ -82,18 +82,16 @@ def compare_exported(
     opened = open_model_folder(exported)
     if precision == "int8":
         opened = replace(opened, weights=opened.quantized)
-    compare = {VAD: compare_vad, PUNCTUATION: compare_punctuation}.get(
-        find_family(folder.family).task, compare_recognizers
-    )
-    different, largest = compare(folder, network, opened, samples, numbers=precision == "fp32")
-    return Equality(len(samples), tuple(different), largest)
+    compare = {VAD: compare_vad, PUNCTUATION: compare_punctuation}.get(folder.row.task, compare_recognizers)
+    different, differences = compare(folder, network, opened, samples)
+    return Equality(len(samples), tuple(different), max(differences, default=0.0) if precision == "fp32" else None)
 
 
 def compare_recognizers(
-    folder: ModelFolder, network: nn.Module, opened: ModelFolder, waves: Mapping[str, np.ndarray], *, numbers: bool
-) -> tuple[list[str], float | None]:
+    folder: ModelFolder, network: nn.Module, opened: ModelFolder, waves: Mapping[str, np.ndarray]
+) -> tuple[list[str], Iterator[float]]:
     """Tokens and times, of utterances one at a time by the folder and in batches by the export; log-probabilities of
-    padded batches. Returns the ids that differ, and the largest difference if ``numbers``."""
+    padded batches. Returns the ids that differ, and the largest differences."""
     ours = load_recognizer(folder, options=greedy_options(folder))
     theirs = load_recognizer(opened, options=DecodeOptions())
     if isinstance(theirs.search, OnnxOnlineSearch):
@@ -106,17 +104,12 @@ def compare_recognizers(
     different = [
         key for key, a, b in zip(waves, wanted, found) if (a.tokens, a.timestamp_ms) != (b.tokens, b.timestamp_ms)
     ]
-    if not numbers:
-        return different, None
     if isinstance(theirs.search, OnnxOnlineSearch):  # a score is the sum of its tokens' log-probabilities
-        return different, max(
-            (abs(a.score - b.score) / max(1, len(a.tokens)) for a, b in zip(wanted, found)), default=0.0
-        )
+        return different, (abs(a.score - b.score) / max(1, len(a.tokens)) for a, b in zip(wanted, found))
     model = theirs.search.model  # type: ignore[attr-defined]  # an OnnxSearch
-    return different, max(largest_difference(network, model, ours, batch) for batch in batches)
+    return different, (largest_difference(network, model, ours, batch) for batch in batches)
 
 
-@torch.inference_mode()
 def largest_difference(
     network: ExportedRecognizer, exported: OnnxModel, recognizer: Recognizer, waves: Sequence[np.ndarray]
 ) -> float:
@@ -131,10 +124,9 @@ def largest_difference(
     return difference(network(*inputs)[0], exported(*inputs)[0])
 
 
-@torch.inference_mode()
 def compare_vad(
-    folder: ModelFolder, network: nn.Module, opened: ModelFolder, waves: Mapping[str, np.ndarray], *, numbers: bool
-) -> tuple[list[str], float | None]:
+    folder: ModelFolder, network: nn.Module, opened: ModelFolder, waves: Mapping[str, np.ndarray]
+) -> tuple[list[str], Iterator[float]]:
     """Segments, and posteriors of every frame."""
     ours, theirs = load_detector(folder), load_detector(opened)
     different = [key for key, wave in waves.items() if ours.segments(wave) != theirs.segments(wave)]
@@ -144,15 +136,12 @@ def compare_vad(
         feats = detector.frontend.feed(samples, detector.frontend.start(), True)
         return detector.network(feats[None], detector.network.start())[0] if len(feats) else feats
 
-    if not numbers:
-        return different, None
-    return different, max(difference(posteriors(ours, wave), posteriors(theirs, wave)) for wave in waves.values())
+    return different, (difference(posteriors(ours, wave), posteriors(theirs, wave)) for wave in waves.values())
 
 
-@torch.inference_mode()
 def compare_punctuation(
-    folder: ModelFolder, network: nn.Module, opened: ModelFolder, texts: Mapping[str, str], *, numbers: bool
-) -> tuple[list[str], float | None]:
+    folder: ModelFolder, network: nn.Module, opened: ModelFolder, texts: Mapping[str, str]
+) -> tuple[list[str], Iterator[float]]:
     """Marks of whole texts, and of the same in two pieces where a model takes pieces; logits of every word."""
     ours, theirs = load_punctuator(folder), load_punctuator(opened)
 
@@ -170,9 +159,7 @@ def compare_punctuation(
         return punctuator.network(ids, torch.tensor([len(words)]), len(words) // 2) if words else ids
 
     different = [key for key, text in texts.items() if marked(ours, text) != marked(theirs, text)]
-    if not numbers:
-        return different, None
-    return different, max(difference(logits(ours, text), logits(theirs, text)) for text in texts.values())
+    return different, (difference(logits(ours, text), logits(theirs, text)) for text in texts.values())
 
 
 def difference(ours: Tensor, theirs: Tensor) -> float:

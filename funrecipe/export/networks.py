@@ -64,11 +64,21 @@ class ExportedParaformer(ExportedRecognizer):
 
     outputs: ClassVar[tuple[str, ...]] = ("logits", "token_num")
 
-    def forward(self, speech: Tensor, speech_lengths: Tensor) -> tuple[Tensor, ...]:
+    def forward(self, speech: Tensor, speech_lengths: Tensor, *hotwords: Tensor) -> tuple[Tensor, ...]:
         encoder_out, lens = self.model.encode(speech, speech_lengths.long())
         embeds, token_num = self.fire(encoder_out, lens)
-        log_probs = self.model.decode(encoder_out, lens, embeds, token_num)
-        return blank_past(log_probs, token_num), token_num.int()
+        log_probs = self.log_probs(encoder_out, lens, embeds, token_num, *hotwords)
+        return blank_past(log_probs, token_num), token_num.int(), *self.times(encoder_out, lens, token_num)
+
+    def log_probs(
+        self, encoder_out: Tensor, lens: Tensor, embeds: Tensor, token_num: Tensor, *hotwords: Tensor
+    ) -> Tensor:
+        """(B, U, V), before blank at positions past ``token_num``."""
+        return self.model.decode(encoder_out, lens, embeds, token_num, *hotwords)
+
+    def times(self, encoder_out: Tensor, lens: Tensor, token_num: Tensor) -> tuple[Tensor, ...]:
+        """Further outputs, from which clients read the time of every token."""
+        return ()
 
     def fire(self, encoder_out: Tensor, lens: Tensor) -> tuple[Tensor, Tensor]:
         """Acoustic embeddings (B, U, D), at least one position, and token numbers (B,) (see ``models.cif``)."""
@@ -93,13 +103,7 @@ class ExportedBiCifParaformer(ExportedParaformer):
                 one_direction(model.predictor.blstm, suffix) for suffix in ("", "_reverse")
             )
 
-    def forward(self, speech: Tensor, speech_lengths: Tensor) -> tuple[Tensor, ...]:
-        encoder_out, lens = self.model.encode(speech, speech_lengths.long())
-        embeds, token_num = self.fire(encoder_out, lens)
-        log_probs = self.model.decode(encoder_out, lens, embeds, token_num)
-        return blank_past(log_probs, token_num), token_num.int(), *self.fine(encoder_out, lens, token_num)
-
-    def fine(self, encoder_out: Tensor, lens: Tensor, token_num: Tensor) -> tuple[Tensor, Tensor]:
+    def times(self, encoder_out: Tensor, lens: Tensor, token_num: Tensor) -> tuple[Tensor, ...]:
         """``CifPredictorV3.fine_cif`` with the LSTM's two directions apart, so that padding stays out of the second."""
         predictor = self.model.predictor
         source = predictor.convolve(encoder_out) if predictor.use_cif1_cnn else encoder_out
@@ -142,12 +146,6 @@ class WithHotwords(ExportedRecognizer):
 class ExportedContextualParaformer(WithHotwords, ExportedParaformer):
     """Also takes ``bias_embed`` (B, N, D), vectors of hotwords from :class:`ExportedHotwords`, "none" last."""
 
-    def forward(self, speech: Tensor, speech_lengths: Tensor, bias_embed: Tensor) -> tuple[Tensor, ...]:  # type: ignore[override]
-        encoder_out, lens = self.model.encode(speech, speech_lengths.long())
-        embeds, token_num = self.fire(encoder_out, lens)
-        log_probs = self.model.decode(encoder_out, lens, embeds, token_num, bias_embed)
-        return blank_past(log_probs, token_num), token_num.int()
-
 
 class ExportedSeacoParaformer(WithHotwords, ExportedBiCifParaformer):
     """As :class:`ExportedBiCifParaformer` with ``bias_embed`` (B, N, D), any number of hotwords.
@@ -155,17 +153,16 @@ class ExportedSeacoParaformer(WithHotwords, ExportedBiCifParaformer):
     "None" alone means that there are no hotwords, as in ``SeacoParaformer.decode``.
     """
 
-    def forward(self, speech: Tensor, speech_lengths: Tensor, bias_embed: Tensor) -> tuple[Tensor, ...]:  # type: ignore[override]
-        model = self.model
-        encoder_out, lens = model.encode(speech, speech_lengths.long())
-        embeds, token_num = self.fire(encoder_out, lens)
+    def log_probs(
+        self, encoder_out: Tensor, lens: Tensor, embeds: Tensor, token_num: Tensor, *hotwords: Tensor
+    ) -> Tensor:
+        model, (bias_embed,) = self.model, hotwords
         hidden = model.decoder.hidden(encoder_out, lens, embeds, token_num)
         log_probs = model.decoder.output_layer(hidden).log_softmax(dim=-1)
         chosen, chosen_lens = self.choose_hotwords(hidden, token_num, bias_embed)
         biased = model.bias_logits(embeds, hidden, token_num, chosen, chosen_lens).log_softmax(dim=-1)
         has_none = biased.argmax(dim=-1, keepdim=True) == model.no_bias_id
-        log_probs = torch.where(has_none | (bias_embed.size(1) == 1), log_probs, biased)
-        return blank_past(log_probs, token_num), token_num.int(), *self.fine(encoder_out, lens, token_num)
+        return torch.where(has_none | (bias_embed.size(1) == 1), log_probs, biased)
 
     def choose_hotwords(self, hidden: Tensor, token_num: Tensor, bias_embed: Tensor) -> tuple[Tensor, Tensor]:
         """``SeacoParaformer.choose_hotwords`` without a branch: (B, M, D), and how many of them count, (B,)."""
