@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from typing import BinaryIO, NamedTuple
 
 from funrecipe.audio.mpeg import mpeg_parts
-from funrecipe.audio.parts import Part, check_header, read_bytes
+from funrecipe.audio.parts import Part, check_header, occurs, read_bytes
 from funrecipe.errors import DataError
 
 MAX_CHUNKS = 1000
@@ -81,7 +81,7 @@ def chunk_parts(file: BinaryIO, start: int, stop: int, reader: str, *, is_entry:
     """
     samples = find_samples(file, start, stop, reader)
     left = stop - samples.start
-    if samples.size is None and is_entry and followed_by_entry(file, samples.start, stop):
+    if samples.size is None and is_entry and occurs(NEXT_ENTRY, file, samples.start, stop):
         raise DataError(
             "its header does not say how long it is, and other entries of the archive follow",
             hint="copy the wavs with their lengths: wav-copy, or sox -t wav IN -t wav OUT.wav",
@@ -144,17 +144,6 @@ def walk(file: BinaryIO, start: int, stop: int, layout: Layout) -> Iterator[Chun
         yield Chunk(header[: layout.name_bytes], at + head, size)
         at += head + size + -size % layout.align
     raise DataError(f"corrupt: more than {MAX_CHUNKS} chunks before the samples")
-
-
-def followed_by_entry(file: BinaryIO, start: int, stop: int) -> bool:
-    """Whether another entry of an archive begins somewhere between ``start`` and ``stop``."""
-    file.seek(start)
-    kept = b""
-    while start < stop and (block := file.read(min(1 << 20, stop - start))):
-        if NEXT_ENTRY.search(kept + block):
-            return True
-        kept, start = block[-32:], start + len(block)
-    return False
 
 
 def _may_follow(file: BinaryIO, at: int, stop: int, layout: Layout) -> bool:

@@ -13,11 +13,11 @@ import numpy as np
 from funrecipe.audio.channels import channels_last, take_channel
 from funrecipe.audio.chunks import (
     LAYOUTS,
+    NEXT_ENTRY,
     au_parts,
     avr_parts,
     check_riff_size,
     chunk_parts,
-    followed_by_entry,
     nist_parts,
     voc_parts,
 )
@@ -26,7 +26,7 @@ from funrecipe.audio.ffmpeg import CONVERT_HINT, converted
 from funrecipe.audio.flac import flac_parts
 from funrecipe.audio.mpeg import mpeg_parts
 from funrecipe.audio.ogg import ogg_parts
-from funrecipe.audio.parts import MAX_CHANNELS, Part, check_duration, check_rate, read_bytes
+from funrecipe.audio.parts import MAX_CHANNELS, Part, check_duration, check_rate, occurs, read_bytes
 from funrecipe.audio.signatures import HEAD_BYTES, SIGNATURE_BYTES, Format, by_signature, id3_bytes, identify
 from funrecipe.errors import DataError
 
@@ -169,7 +169,7 @@ def parts_of(
     """What libsndfile decodes one after the other. Raises DataError where the container shows that it is not whole."""
     if found.reader in LAYOUTS:
         return chunk_parts(file, start, stop, found.reader, is_entry=is_entry)
-    if is_entry and followed_by_entry(file, start, stop):
+    if is_entry and occurs(NEXT_ENTRY, file, start, stop):
         raise DataError(
             f"{found.name} in an archive where other entries follow: its length is not stated",
             hint="store wavs in archives, or list the files in wav.scp",
@@ -208,7 +208,7 @@ def _raw_samples(data: bytes) -> np.ndarray:
 
 
 def _read_with_ffmpeg(file: BinaryIO, start: int, stop: int, found: Format, reading: Reading) -> Sound:
-    if reading.is_entry and followed_by_entry(file, start, stop):
+    if reading.is_entry and occurs(NEXT_ENTRY, file, start, stop):
         raise DataError(f"{found.name} in an archive where other entries follow: its length is not stated")
     with converted(file, start, stop, found) as wav:
         size = wav.seek(0, io.SEEK_END)

@@ -9,9 +9,10 @@ from __future__ import annotations
 import re
 from typing import BinaryIO
 
-from funrecipe.audio.parts import Part, check_header, find_bytes, read_bytes
+from funrecipe.audio.parts import Part, check_header, occurs, read_bytes
 from funrecipe.errors import DataError
 
+BEGINNING = re.compile(rb"fLaC[\x00\x80]\x00\x00\x22")
 HEADER_BYTES = 42  # "fLaC", the head of the first block, STREAMINFO
 TAIL_BYTES = 1 << 20  # more than the largest frame of 32 channels less than any file has
 FRAME_SYNC = re.compile(rb"\xff[\xf8\xf9][\x10-\xff][\x00-\xaf]")
@@ -32,10 +33,8 @@ def flac_parts(file: BinaryIO, start: int, stop: int, *, length_only: bool = Fal
         raise DataError("corrupt: a FLAC file without its first block")
     numbers = int.from_bytes(header[18:26], "big")  # 20 bits rate, 3 channels - 1, 5 bits per sample - 1, 36 samples
     rate_hz, channels, samples = numbers >> 44, (numbers >> 41 & 7) + 1, numbers & (1 << 36) - 1
-    if not length_only:
-        for is_last in (b"\x00", b"\x80"):
-            if find_bytes(file, b"fLaC" + is_last + b"\x00\x00\x22", start + 4, stop) >= 0:
-                raise DataError("it holds several FLAC streams", hint="decode each with flac -d, then join them")
+    if not length_only and occurs(BEGINNING, file, start + 4, stop):
+        raise DataError("it holds several FLAC streams", hint="decode each with flac -d, then join them")
     if samples:
         check_header(rate_hz, channels, samples, stop - start)
         return [Part(start, stop, samples, rate_hz, channels)]

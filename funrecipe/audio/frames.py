@@ -23,23 +23,19 @@ MAX_HEADER_BYTES = 7
 
 
 class Frame(NamedTuple):
-    """``size`` in bytes, and what the headers of one stream have in common."""
+    """``size`` in bytes, and what the headers of one stream have in common.
+
+    Of MPEG audio also what decoding needs: ``samples`` per channel; ``side_bytes`` of layer III, before a Xing tag.
+    """
 
     size: int
     key: tuple[object, ...]
+    samples: int = 0
+    rate_hz: int = 0
+    side_bytes: int = 0
 
 
-class MpegFrame(NamedTuple):
-    """As Frame, with what decoding needs. ``samples`` per channel; ``side_bytes`` of layer III, before a Xing tag."""
-
-    size: int
-    key: tuple[object, ...]
-    samples: int
-    rate_hz: int
-    side_bytes: int
-
-
-def mpeg_frame(data: bytes, at: int) -> MpegFrame | None:
+def mpeg_frame(data: bytes, at: int) -> Frame | None:
     """The MPEG-1, -2 or -2.5 frame of layer II or III whose header is at ``at``; None for free format.
 
     Layer I is left out: nobody uses it, and its sync word is that of raw samples of -1.
@@ -55,7 +51,7 @@ def mpeg_frame(data: bytes, at: int) -> MpegFrame | None:
     size = samples // 8 * KBPS[version == 3, layer][kbps_index - 1] * 1000 // rate_hz + padding
     mono = data[at + 3] >> 6 == 3
     side_bytes = (17 if mono else 32) if version == 3 else (9 if mono else 17)
-    return MpegFrame(size, (version, layer, rate_hz, mono), samples, rate_hz, side_bytes)
+    return Frame(size, (version, layer, rate_hz, mono), samples, rate_hz, side_bytes)
 
 
 def _adts_frame(data: bytes, at: int) -> Frame | None:
@@ -94,7 +90,7 @@ def _ts_frame(data: bytes, at: int) -> Frame | None:
     return Frame(TS_PACKET_BYTES, ())
 
 
-HEADERS: dict[str, tuple[re.Pattern[bytes], Callable[[bytes, int], Frame | MpegFrame | None]]] = {
+HEADERS: dict[str, tuple[re.Pattern[bytes], Callable[[bytes, int], Frame | None]]] = {
     "mpeg": (re.compile(rb"\xff[\xe2-\xff][\x10-\xef]"), mpeg_frame),
     "adts": (re.compile(rb"\xff[\xf0\xf1\xf8\xf9]"), _adts_frame),
     "loas": (re.compile(rb"\x56[\xe0-\xff]"), _loas_frame),
@@ -140,7 +136,7 @@ def _is_free_format(data: bytes) -> bool:
     return False
 
 
-def _is_chain(data: bytes, start: int, parse: Callable[[bytes, int], Frame | MpegFrame | None], wanted: int) -> bool:
+def _is_chain(data: bytes, start: int, parse: Callable[[bytes, int], Frame | None], wanted: int) -> bool:
     at, found, key = start, 0, None
     frames = set()
     while found < wanted:

@@ -11,7 +11,6 @@ from torch import Tensor, nn
 
 from funrecipe.audio.cmvn import Cmvn, read_cmvn
 from funrecipe.audio.fbank import Fbank
-from funrecipe.audio.lfr import stack_frames
 from funrecipe.errors import DataError, unknown_name
 
 INT16_SCALE = 32768.0  # Kaldi works in int16 units
@@ -100,3 +99,21 @@ class WavFrontend(nn.Module):
     def normalize(self, feats: Tensor) -> Tensor:
         """``(feats + shift) * scale`` over the last dimension."""
         return feats if self.shift is None else (feats + self.shift) * self.rescale
+
+
+def stack_frames(feats: Tensor, feat_lens: Tensor, m: int, n: int) -> tuple[Tensor, Tensor]:
+    """Low frame rate: ``m`` neighboring frames stacked, every ``n``-th kept; edges repeat, per utterance.
+
+    ``feats`` (B, T, D), ``feat_lens`` (B,) -> (B, ceil(T / n), m * D), lengths. Source: ``wav_frontend.apply_lfr``:
+    ``(m - 1) // 2`` copies of the first frame in front, the last frame repeated at the end.
+    """
+    if m == 1 and n == 1:
+        return feats, feat_lens
+    lens = (feat_lens + n - 1).div(n, rounding_mode="floor")
+    longest = int(lens.max()) if lens.numel() else 0
+    steps = torch.arange(longest, device=feats.device)[:, None] * n
+    taps = steps + torch.arange(m, device=feats.device) - (m - 1) // 2
+    last = (feat_lens - 1).clamp(min=0)[:, None]
+    source = torch.minimum(taps.flatten()[None].clamp(min=0), last)
+    stacked = feats[torch.arange(feats.size(0), device=feats.device)[:, None], source]
+    return stacked.reshape(feats.size(0), longest, m * feats.size(2)), lens

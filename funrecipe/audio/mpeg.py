@@ -13,7 +13,7 @@ from array import array
 from dataclasses import dataclass, field, replace
 from typing import BinaryIO, NamedTuple
 
-from funrecipe.audio.frames import MpegFrame, find_frames, mpeg_frame
+from funrecipe.audio.frames import Frame, find_frames, mpeg_frame
 from funrecipe.audio.parts import MAX_PARTS, Part, read_bytes
 from funrecipe.audio.signatures import HEAD_BYTES, id3_bytes
 from funrecipe.errors import DataError
@@ -43,7 +43,7 @@ class _Run:
 
     start: int
     stop: int
-    frame: MpegFrame
+    frame: Frame
     tag: Tag | None
     starts: array[int]
 
@@ -130,7 +130,7 @@ def _part(run: _Run, offset: int, total: int, ends_in_frame: bool) -> Part:
     )
 
 
-def _next_frame(data: bytes, at: int, offset: int) -> tuple[int, MpegFrame] | None:
+def _next_frame(data: bytes, at: int, offset: int) -> tuple[int, Frame] | None:
     """The next whole frame from ``at``, past tags and zeros; None at the end. DataError for anything else."""
     while at < len(data):
         frame = mpeg_frame(data, at)
@@ -163,7 +163,7 @@ def _tag_bytes(data: bytes, at: int) -> int:
     return len(rest) - len(rest.lstrip(b"\0"))
 
 
-def _read_tag(data: bytes, at: int, frame: MpegFrame) -> Tag | None:
+def _read_tag(data: bytes, at: int, frame: Frame) -> Tag | None:
     """The tag in the frame at ``at``: Xing or Info (with LAME's part), or VBRI; None for a frame of audio."""
     body = data[at + 4 : at + frame.size]
     if body[32:36] == b"VBRI" and len(body) >= 50:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from dataclasses import dataclass
 from typing import BinaryIO
 
@@ -60,17 +61,15 @@ def size_of(file: BinaryIO) -> int:
     return file.seek(0, os.SEEK_END)
 
 
-def find_bytes(file: BinaryIO, wanted: bytes, start: int, stop: int) -> int:
-    """Where ``wanted`` stands between ``start`` and ``stop``, or -1; a block at a time."""
+def occurs(pattern: re.Pattern[bytes], file: BinaryIO, start: int, stop: int) -> bool:
+    """Whether something of up to 32 bytes matches ``pattern`` between ``start`` and ``stop``; a block at a time."""
     file.seek(start)
     kept = b""
     while start < stop and (block := file.read(min(BLOCK_BYTES, stop - start))):
-        window = kept + block
-        if (found := window.find(wanted)) >= 0:
-            return start - len(kept) + found
-        kept = window[-(len(wanted) - 1) :]
-        start += len(block)
-    return -1
+        if pattern.search(kept + block):
+            return True
+        kept, start = block[-32:], start + len(block)
+    return False
 
 
 def check_rate(rate_hz: float, who: str = "audio_fs is") -> None:

@@ -5,8 +5,7 @@ import pytest
 import torch
 
 from funrecipe.audio.cmvn import Cmvn, cmvn_from_statistics, read_cmvn, write_cmvn
-from funrecipe.audio.frontend import WavFrontend
-from funrecipe.audio.lfr import stack_frames
+from funrecipe.audio.frontend import WavFrontend, stack_frames
 from funrecipe.errors import DataError, UsageError
 
 

@@ -57,8 +57,8 @@ class Summing:
     def transcribe(self, waveforms):
         self.batches.append([len(wave) for wave in waveforms])
         if isinstance(waveforms, PaddedWaves):
-            for row, length in zip(waveforms.matrix, waveforms.lens, strict=True):
-                assert not row[length:].any()
+            for row, wave in zip(waveforms.matrix, waveforms, strict=True):
+                assert not row[len(wave) :].any()
         return [Said([str(len(wave))], f"{float(np.sum(wave)):.4f}") for wave in waveforms]
 
 

@@ -10,8 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
-from funrecipe.audio.frontend import WavFrontend
-from funrecipe.audio.lfr import stack_frames
+from funrecipe.audio.frontend import WavFrontend, stack_frames
 from tools.parity.case import Case
 
 FEATS_TOLERANCE = 2e-3

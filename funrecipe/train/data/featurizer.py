@@ -12,9 +12,8 @@ import torch
 from torch import Tensor
 
 from funrecipe.audio.augment import SpecAugment, WaveAugment, change_speed
-from funrecipe.audio.frontend import WavFrontend
+from funrecipe.audio.frontend import WavFrontend, stack_frames
 from funrecipe.audio.io import read_audio
-from funrecipe.audio.lfr import stack_frames
 from funrecipe.data.kaldi_matrix import read_matrix
 from funrecipe.errors import DataError
 from funrecipe.train.data.dataset import TrainItem
