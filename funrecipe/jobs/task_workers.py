@@ -83,17 +83,8 @@ def _embed(model: SpeakerModel, waveforms: Sequence[np.ndarray], *, in_windows: 
 
     ``tokens`` says how many there are. Raises DataError for a waveform that is too short.
     """
+    from funrecipe.speaker.diarization import embed_speech
     from funrecipe.speaker.vectors import line_of
 
-    rows = [_windows(model, waveform) if in_windows else model.embed(waveform)[None] for waveform in waveforms]
+    rows = [embed_speech(model, waveform, 0.0) if in_windows else model.embed(waveform)[None] for waveform in waveforms]
     return [Hypothesis([str(len(row))], line_of(row), 0.0) for row in rows]
-
-
-def _windows(model: SpeakerModel, waveform: np.ndarray) -> np.ndarray:
-    from funrecipe.speaker.windows import cut_windows
-
-    windows = cut_windows(waveform, 0.0, model.sample_rate_hz)
-    if not windows:
-        return np.zeros((0, 2 + model.embedding_size))
-    vectors = model.embed_windows(np.stack([window.samples for window in windows]))
-    return np.hstack([np.array([(window.start_s, window.end_s) for window in windows]), vectors])

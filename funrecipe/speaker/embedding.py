@@ -18,45 +18,45 @@ from funrecipe.families import names_with
 from funrecipe.model_folder import ModelFolder
 from funrecipe.models.registry import build_model
 from funrecipe.models.uninitialized import Uninitialized
+from funrecipe.models.xvector import XVector
 
 WINDOW_BATCH = 32  # fixed, so that an embedding never depends on what else a run does
 CLASSIFIER = "decoder.output_dense.weight"  # of an x-vector model
 WRAPPER_PREFIX = "model."  # FunASR 1.x wraps ERes2NetV2 in a class of its own
 
 
-class MeanFreeFbank(nn.Module):
-    """Log-mels of waveforms in [-1, 1], the mean over the utterance subtracted from each bin: CAM++ and ERes2NetV2."""
+class SpeakerFeatures(nn.Module):
+    """Features of waveforms in [-1, 1], all of the same length, less their mean over the utterance."""
 
-    def __init__(self, sample_rate_hz: int, n_mels: int) -> None:
+    def __init__(self, frontend: Fbank | WavFrontend, *, subtract_mean: bool = True) -> None:
         super().__init__()
-        self.fbank = Fbank(sample_rate_hz, n_mels, window="povey")
+        self.frontend, self.subtract_mean = frontend, subtract_mean
+        self.fbank = frontend if isinstance(frontend, Fbank) else frontend.fbank
 
     def forward(self, waveforms: Tensor) -> Tensor:
-        """``waveforms`` (B, S), all of the same length -> (B, T, n_mels)."""
-        feats, _ = self.fbank(waveforms, torch.full((waveforms.size(0),), waveforms.size(1), device=waveforms.device))
-        return feats - feats.mean(dim=1, keepdim=True)
-
-
-class ConfiguredFrontend(nn.Module):
-    """The front-end that an ``sv.yaml`` describes; ``normalize: utterance_mvn`` subtracts the mean."""
-
-    def __init__(self, config: Mapping[str, Any], cmvn: Path | None) -> None:
-        super().__init__()
-        self.frontend = WavFrontend.from_config(config.get("frontend_conf") or {}, cmvn)
-        conf = dict(config.get("normalize_conf") or {})
-        self.subtract_mean = config.get("normalize") == "utterance_mvn" and bool(conf.get("norm_means", True))
-        unknown = config.get("normalize") not in (None, "utterance_mvn")
-        if unknown or conf.get("norm_vars") or config.get("frontend", "wav_frontend") != "wav_frontend":
-            raise UsageError(
-                "only the front-end wav_frontend with normalize: null or utterance_mvn (means) is supported",
-                where="config.yaml: frontend, normalize",
-            )
-
-    def forward(self, waveforms: Tensor) -> Tensor:
-        """``waveforms`` (B, S), all of the same length -> (B, T, D)."""
+        """``waveforms`` (B, S) -> (B, T, D)."""
         wave_lens = torch.full((waveforms.size(0),), waveforms.size(1), device=waveforms.device)
         feats, _ = self.frontend(waveforms, wave_lens)
         return feats - feats.mean(dim=1, keepdim=True) if self.subtract_mean else feats
+
+
+def configured_features(config: Mapping[str, Any], cmvn: Path | None) -> SpeakerFeatures:
+    """Those that an ``sv.yaml`` describes; ``normalize: utterance_mvn`` subtracts the mean.
+
+    Raises:
+        UsageError: another front-end or normalization.
+    """
+    conf = dict(config.get("normalize_conf") or {})
+    unknown = config.get("normalize") not in (None, "utterance_mvn")
+    if unknown or conf.get("norm_vars") or config.get("frontend", "wav_frontend") != "wav_frontend":
+        raise UsageError(
+            "only the front-end wav_frontend with normalize: null or utterance_mvn (means) is supported",
+            where="config.yaml: frontend, normalize",
+        )
+    subtract_mean = config.get("normalize") == "utterance_mvn" and bool(conf.get("norm_means", True))
+    return SpeakerFeatures(
+        WavFrontend.from_config(config.get("frontend_conf") or {}, cmvn), subtract_mean=subtract_mean
+    )
 
 
 class SpeakerModel:
@@ -66,13 +66,14 @@ class SpeakerModel:
         sample_rate_hz: of the waveforms; embedding_size: E; family: of the network; min_samples: shortest waveform.
     """
 
-    def __init__(self, features: nn.Module, network: nn.Module, folder: ModelFolder, device: torch.device) -> None:
+    def __init__(
+        self, features: SpeakerFeatures, network: nn.Module, folder: ModelFolder, device: torch.device
+    ) -> None:
         self.features, self.network, self.device = features, network, device
         self.family, self.sample_rate_hz = folder.family, folder.sample_rate_hz
         self.embedding_size = int(network.embedding_size)  # type: ignore[arg-type]
-        fbank = features.fbank if isinstance(features, MeanFreeFbank) else features.frontend.fbank
         frames = int(network.min_frames) - 1  # type: ignore[arg-type]
-        self.min_samples = int(fbank.window_samples + frames * fbank.shift_samples)  # type: ignore[union-attr]
+        self.min_samples = features.fbank.window_samples + frames * features.fbank.shift_samples
 
     def embed(self, waveform: np.ndarray) -> np.ndarray:
         """The embedding (E,) float32 of one waveform (S,), float in [-1, 1] at ``sample_rate_hz``.
@@ -113,7 +114,7 @@ def load_speaker_model(
         UsageError: a family without speaker embeddings, or a setting that is not supported.
         DataError, UnsafeFileError: weights that do not fit or are not safe.
     """
-    if folder.family not in names_with("threshold"):
+    if folder.row.threshold is None:
         raise UsageError(
             f"a model of family '{folder.family}' has no speaker embeddings",
             where=str(folder.path),
@@ -126,10 +127,9 @@ def load_speaker_model(
     with Uninitialized():
         network = build_model(folder.config, n_classes).eval().requires_grad_(False)
     fit_state_dict(network, state, where=str(path))
-    features: nn.Module
-    if folder.family == "sv":
-        features = ConfiguredFrontend(folder.config, folder.cmvn)
-    else:
-        features = MeanFreeFbank(folder.sample_rate_hz, int(network.feat_dim))  # type: ignore[arg-type]
+    if isinstance(network, XVector):
+        features = configured_features(folder.config, folder.cmvn)
+    else:  # CAM++ and ERes2NetV2
+        features = SpeakerFeatures(Fbank(folder.sample_rate_hz, int(network.feat_dim), window="povey"))
     device = torch.device(device)
     return SpeakerModel(features.eval().to(device), network.to(device), folder, device)

@@ -9,10 +9,8 @@ import numpy as np
 
 from funrecipe.data.kaldi_dir import Utterance
 from funrecipe.errors import DataError
-from funrecipe.speaker.diarization import Diarization, assign_speakers
+from funrecipe.speaker.diarization import TIMES, Diarization, assign_speakers
 from funrecipe.speaker.vectors import matrix_of
-
-TIMES = 2  # a row of windows begins with start and end
 
 
 def read_results(path: Path) -> Iterator[tuple[str, np.ndarray]]:
@@ -63,17 +61,14 @@ def diarize_results(
         if key not in places:
             raise DataError(f"'{key}' is not in the data directory", where=str(path), hint="run stage 1 again")
         recording, start_s = places[key]
+        matrix[:, :TIMES] += start_s
         rows[recording].append((start_s, matrix))
     found = {}
     for recording, segments in rows.items():
         segments.sort(key=lambda segment: segment[0])
-        windows_s = [
-            (start_s + float(row[0]), start_s + float(row[1])) for start_s, matrix in segments for row in matrix
-        ]
-        parts = [matrix[:, TIMES:] for _, matrix in segments if len(matrix)]
-        embeddings = np.concatenate(parts).astype(np.float32) if parts else np.zeros((0, 1), np.float32)
+        parts = [matrix for _, matrix in segments if len(matrix)] or [np.zeros((0, TIMES + 1))]
         given = n_speakers.get(recording) if isinstance(n_speakers, Mapping) else n_speakers
-        found[recording] = assign_speakers(windows_s, embeddings, given)
+        found[recording] = assign_speakers(np.concatenate(parts), given)
     return found
 
 

@@ -10,10 +10,16 @@ import pytest
 from funrecipe.errors import UsageError
 from funrecipe.model_folder import open_model_folder
 from funrecipe.speaker.clustering import MAX_WINDOWS, cluster
-from funrecipe.speaker.diarization import Diarization, SpeechWindows, cut_segments, diarize
+from funrecipe.speaker.diarization import (
+    Diarization,
+    SpeechWindows,
+    Turn,
+    cut_segments,
+    cut_windows,
+    diarize,
+    turns_of_windows,
+)
 from funrecipe.speaker.embedding import load_speaker_model
-from funrecipe.speaker.turns import Turn, turns_of_windows
-from funrecipe.speaker.windows import cut_windows
 
 DATA = Path(__file__).parents[1] / "data"
 
@@ -73,7 +79,8 @@ def test_silent_windows_do_not_stop_the_clustering():
 
 
 def test_an_empty_segment_has_no_window():
-    assert cut_windows(np.zeros(0, np.float32), 3.0, 16000) == []
+    times_s, windows = cut_windows(np.zeros(0, np.float32), 3.0, 16000)
+    assert times_s.shape == (0, 2) and windows.shape == (0, 24000)
 
 
 def test_a_recording_gets_the_speakers_that_funasr_gives_it():
@@ -106,7 +113,7 @@ def test_segments_are_embedded_as_they_come_and_speakers_follow_them(model):
     found = diarize(model, cut_segments(waveform, segments_ms, 16000), n_speakers=2)
     first, second = found.speakers_of(segments_ms[:2])
     assert first != second and found.speakers_of(segments_ms) == [first, second] * 4
-    assert found.centers.shape == (2, model.embedding_size)
+    assert found.embeddings.shape == (len(found.windows_s), model.embedding_size)
     assert all(before.end_s <= after.start_s for before, after in zip(found.turns, found.turns[1:], strict=False))
 
 
@@ -123,5 +130,5 @@ def test_segments_may_come_in_any_order(model):
 
 def test_without_speech_there_are_no_turns(model):
     found = diarize(model, [])
-    assert found.turns == () and found.centers.shape == (0, model.embedding_size)
+    assert found.turns == () and found.embeddings.shape == (0, model.embedding_size)
     assert found.speakers_of([(0, 1000)]) == [0]

@@ -12,11 +12,9 @@ from torch import Tensor, nn
 
 from funrecipe.model_folder import open_model_folder
 from funrecipe.speaker import clustering
-from funrecipe.speaker.diarization import Diarization, cut_segments, diarize
+from funrecipe.speaker.diarization import Diarization, cut_segments, cut_windows, diarize, turns_of_windows
 from funrecipe.speaker.embedding import SpeakerModel, load_speaker_model
-from funrecipe.speaker.turns import turns_of_windows
 from funrecipe.speaker.verification import cosine_similarity
-from funrecipe.speaker.windows import cut_windows
 from tools.parity.case import Case
 
 FEATS_TOLERANCE = 2e-3
@@ -85,8 +83,8 @@ def check_clustering(case: Case) -> None:
         check_set(case, name, case.inputs[key])
     expected = case.json("expected.json")
     for name, row in expected["windows"].items():
-        windows = cut_windows(np.arange(row["n_samples"], dtype=np.float32), row["start_s"], RATE_HZ)
-        ours = np.array([(w.start_s, w.end_s, w.samples[0] / RATE_HZ) for w in windows])
+        times_s, windows = cut_windows(np.arange(row["n_samples"], dtype=np.float32), row["start_s"], RATE_HZ)
+        ours = np.column_stack([times_s, windows[:, 0].astype(np.float64) / RATE_HZ])
         theirs = np.array([(start, end, first / RATE_HZ) for start, end, first, _ in row["windows"]])
         case.compare_values(f"windows.{name}", ours, theirs, WINDOW_TOLERANCE_S)
     for number, row in enumerate(expected["turns"]):
@@ -151,7 +149,8 @@ def check_recording(case: Case) -> None:
                 compare_sentences(case, f"{name}.spk", given, times, [sentence["spk"] for sentence in sentences])
             if "spk_embedding_center" in result:
                 theirs = np.array(result["spk_embedding_center"])
-                case.compare_values(f"{name}.centers", given.centers, theirs, EMBEDDING_TOLERANCE)
+                centers = clustering.speaker_means(given.embeddings, np.array(given.window_speakers))
+                case.compare_values(f"{name}.centers", centers, theirs, EMBEDDING_TOLERANCE)
 
 
 CASES = {
