@@ -15,6 +15,7 @@ import numpy as np
 
 from funrecipe.audio.channels import ChannelCounter
 from funrecipe.audio.io import RAW_SUFFIXES, rate_of, read_audio
+from funrecipe.audio.resample import StreamResampler
 from funrecipe.audio.settings import AudioSettings
 from funrecipe.data.kaldi_dir import Utterance, read_scp
 from funrecipe.errors import DataError, UsageError
@@ -136,9 +137,7 @@ class AudioSources:
         empty = audio_in is None or (isinstance(audio_in, bytes) and not audio_in)
         if audio_fs is None or audio_fs == self.sample_rate_hz:
             return np.zeros(0, np.float32) if empty else self.read(audio_in, None)
-        import soxr
-
         piece = np.zeros(0, np.float32) if empty else replace(self, sample_rate_hz=audio_fs).read(audio_in, None)
-        if "resampler" not in cache:
-            cache["resampler"] = soxr.ResampleStream(audio_fs, self.sample_rate_hz, 1, dtype="float32", quality="HQ")
-        return np.asarray(cache["resampler"].resample_chunk(piece, last=is_final))
+        resampler = cache.setdefault("resampler", StreamResampler(self.sample_rate_hz))
+        piece = resampler.convert(piece, audio_fs)
+        return np.concatenate((piece, resampler.flush())) if is_final else piece

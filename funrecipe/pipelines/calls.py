@@ -119,30 +119,18 @@ def is_text_file(text_in: Any) -> bool:
     return isinstance(text_in, os.PathLike) or (isinstance(text_in, str) and text_in.endswith((".txt", ".scp")))
 
 
-def one_of(params: Mapping[str, Any], names: Sequence[str], default: Any) -> Any:
-    """The value of the only option of a ``param_dict``, under the first of its ``names`` that is given, else
-    ``default``; raises UsageError for another key."""
+def check_keys(params: Mapping[str, Any], names: Sequence[str]) -> None:
+    """Raise a UsageError for a key of a ``param_dict`` that is not among ``names``."""
     for key in params:
         if key not in names:
             raise unknown_name("unknown key", key, names, where="param_dict")
+
+
+def one_of(params: Mapping[str, Any], names: Sequence[str], default: Any) -> Any:
+    """The value of the only option of a ``param_dict``, under the first of its ``names`` that is given, else
+    ``default``; raises UsageError for another key."""
+    check_keys(params, names)
     return next((params[key] for key in names if params.get(key) is not None), default)
-
-
-def prepare_device(ngpu: int, ncpu: int, batch_size: int) -> str:
-    """``cuda`` if ``ngpu`` asks for it and it is there, else ``cpu`` with ``ncpu`` threads of torch.
-
-    Raises:
-        UsageError: a number that is not one.
-    """
-    import torch
-
-    for name, value, low in (("ngpu", ngpu, 0), ("ncpu", ncpu, 1), ("batch_size", batch_size, 1)):
-        if not isinstance(value, int) or value < low:
-            raise UsageError(f"{name} is {value!r}", where="pipeline", hint=f"give a whole number from {low}")
-    if ngpu and torch.cuda.is_available():
-        return "cuda"
-    torch.set_num_threads(ncpu)
-    return "cpu"
 
 
 def as_params(param_dict: Any) -> Mapping[str, Any]:

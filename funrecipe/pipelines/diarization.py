@@ -11,7 +11,7 @@ import numpy as np
 from funrecipe.errors import UsageError
 from funrecipe.hub import open_model
 from funrecipe.pipelines.calls import as_params, one_of
-from funrecipe.pipelines.setup import Setup
+from funrecipe.pipelines.tasks import Setup
 from funrecipe.speaker.clustering import check_speaker_count
 
 COUNT_KEYS = ("n_speakers", "oracle_num", "preset_spk_num")  # ours, ModelScope's, FunASR's

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, MutableMapping
+from collections.abc import MutableMapping
 from pathlib import Path
 from typing import Any
 
 from funrecipe.data.kaldi_dir import read_texts
-from funrecipe.errors import UsageError, unknown_name
+from funrecipe.errors import UsageError
 from funrecipe.files import write_text
-from funrecipe.pipelines.calls import as_params, is_text_file
-from funrecipe.pipelines.setup import Setup
+from funrecipe.pipelines.calls import as_params, check_keys, is_text_file
+from funrecipe.pipelines.tasks import Setup
 from funrecipe.punctuation.render import DEFAULT_RULES
 
 TEXT_KEY = "demo"  # FunASR's key of a text that has no name
@@ -28,7 +28,8 @@ class Punctuation:
         device = setup.device()
         self.folder = setup.open_folder()
         self._output_dir, self._defaults = setup.output_dir, dict(setup.param_dict)
-        check_rules(_checked(self._defaults).get("text_rules", DEFAULT_RULES))
+        check_keys(self._defaults, KEYS)
+        check_rules(self._defaults.get("text_rules", DEFAULT_RULES))
         self._punctuator = load_punctuator(self.folder, device=device, weights=setup.weights)
         if setup.mode is not None and MODES.get(setup.mode) is not self._punctuator.network.realtime:
             own = next(name for name, realtime in MODES.items() if realtime is self._punctuator.network.realtime)
@@ -55,7 +56,8 @@ class Punctuation:
             UsageError: a key that is not known, or a stream where the model punctuates whole texts only.
             DataError: a file that cannot be read.
         """
-        params = _checked({**self._defaults, **as_params(param_dict)})
+        params = {**self._defaults, **as_params(param_dict)}
+        check_keys(params, KEYS)
         rules = params.get("text_rules", DEFAULT_RULES)
         if "cache" in params:
             text, param_dict["cache"] = self._feed(text_in, params["cache"])  # type: ignore[index]
@@ -88,10 +90,3 @@ class Punctuation:
             raise UsageError(f"a text of type {type(text).__name__}", where="text_in", hint="give a text")
         added, _, cache = self._punctuator.feed(text, cache)
         return added, cache
-
-
-def _checked(params: Mapping[str, Any]) -> dict[str, Any]:
-    for key in params:
-        if key not in KEYS:
-            raise unknown_name("unknown key", key, KEYS, where="param_dict")
-    return dict(params)

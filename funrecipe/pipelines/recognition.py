@@ -24,7 +24,7 @@ from funrecipe.pipelines.calls import (
     progress_bar,
     refuse_output_dir,
 )
-from funrecipe.pipelines.setup import Setup
+from funrecipe.pipelines.tasks import Setup
 from funrecipe.transcription import LoadedModel, Transcripts
 
 if TYPE_CHECKING:

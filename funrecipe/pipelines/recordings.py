@@ -14,7 +14,7 @@ from funrecipe.data.kaldi_dir import Utterance
 from funrecipe.errors import UsageError
 from funrecipe.hub import open_companion
 from funrecipe.pipelines.calls import check_revision, decode_options_of
-from funrecipe.pipelines.setup import Setup
+from funrecipe.pipelines.tasks import Setup
 from funrecipe.recordings.formats import parse_formats, write_formats
 from funrecipe.recordings.merging import chosen_length_s
 

@@ -11,7 +11,7 @@ import numpy as np
 from funrecipe.errors import DataError, UsageError
 from funrecipe.files import write_text
 from funrecipe.pipelines.calls import as_params, name_sources, one_of, place_of
-from funrecipe.pipelines.setup import Setup
+from funrecipe.pipelines.tasks import Setup
 
 THRESHOLD_KEYS = ("threshold", "thr", "sv_threshold")  # ours, ModelScope's, FunASR's
 

@@ -9,14 +9,17 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from funrecipe.audio.settings import AudioSettings
 from funrecipe.errors import UsageError
+from funrecipe.hub import open_model
+from funrecipe.model_folder import ModelFolder
 from funrecipe.network import network_allowed
-from funrecipe.pipelines.calls import as_params
-from funrecipe.pipelines.setup import Setup
+from funrecipe.pipelines.audio import AudioSources
+from funrecipe.pipelines.calls import as_params, check_revision
 
 
 class Tasks:
@@ -30,6 +33,56 @@ class Tasks:
     speaker_verification = "speaker-verification"
     speaker_diarization = "speaker-diarization"
     inverse_text_processing = "inverse-text-processing"
+
+
+@dataclass(frozen=True)
+class Setup:
+    """The arguments of :func:`pipeline`, which says what they mean; every task is made with one."""
+
+    model: str | Path
+    ngpu: int
+    ncpu: int
+    output_dir: Path | None
+    batch_size: int
+    param_dict: Mapping[str, Any]
+    mode: str | None
+    model_revision: str | None
+    weights: Path | None
+    allow_network: bool
+    audio: AudioSettings
+
+    def device(self) -> str:
+        """``cuda`` if ``ngpu`` asks for it and it is there, else ``cpu`` with ``ncpu`` threads of torch.
+
+        Raises:
+            UsageError: a number that is not one.
+        """
+        import torch
+
+        for name, low in (("ngpu", 0), ("ncpu", 1), ("batch_size", 1)):
+            value = getattr(self, name)
+            if not isinstance(value, int) or value < low:
+                raise UsageError(f"{name} is {value!r}", where="pipeline", hint=f"give a whole number from {low}")
+        if self.ngpu and torch.cuda.is_available():
+            return "cuda"
+        torch.set_num_threads(self.ncpu)
+        return "cpu"
+
+    def open_folder(self) -> ModelFolder:
+        """The model's folder, in the revision that was asked for. Raises UsageError, DataError."""
+        folder = open_model(self.model)
+        check_revision(folder.path, self.model_revision)
+        return folder
+
+    def sources(self, sample_rate_hz: int) -> AudioSources:
+        """How audio is read."""
+        return AudioSources(sample_rate_hz, self.audio, self.allow_network, self.output_dir)
+
+    def check_mode(self, what: str, *modes: str) -> None:
+        """Raise a UsageError unless ``mode``, if it is given, is one of ``modes``; ``what`` names the model."""
+        if self.mode not in (None, *modes):
+            hint = f"use one of: {', '.join(modes)}" if modes else "leave it out"
+            raise UsageError(f"{what} has no mode '{self.mode}'", where="mode", hint=hint)
 
 
 def pipeline(

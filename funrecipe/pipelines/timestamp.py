@@ -12,7 +12,7 @@ from funrecipe.data.kaldi_dir import read_texts
 from funrecipe.errors import DataError, UsageError
 from funrecipe.files import write_text
 from funrecipe.pipelines.calls import as_params, is_text_file
-from funrecipe.pipelines.setup import Setup
+from funrecipe.pipelines.tasks import Setup
 
 RESULT_FOLDER = "timestamp_prediction"
 

@@ -9,7 +9,7 @@ from typing import Any
 from funrecipe.files import write_text
 from funrecipe.jobs.results import RESULTS
 from funrecipe.pipelines.calls import ARRAY_KEY, as_params, check_cache, check_is_final, refuse_output_dir
-from funrecipe.pipelines.setup import Setup
+from funrecipe.pipelines.tasks import Setup
 
 CACHE_KEYS = ("in_cache", "cache")
 

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from funrecipe.checkpoint import load_weights
 from funrecipe.errors import UsageError
+from funrecipe.families import PUNCTUATION
 from funrecipe.model_folder import ModelFolder
 from funrecipe.models.ct_transformer import CTTransformer
 from funrecipe.models.onnx import OnnxModel
@@ -202,16 +203,19 @@ def load_punctuator(
         UsageError: not a punctuation model.
         DataError, UnsafeFileError: files that do not fit or are not safe.
     """
-    if folder.family != "punc":
+    if folder.row.task != PUNCTUATION:
         raise UsageError(
             f"a model of family '{folder.family}' does not punctuate",
             where=str(folder.path),
             hint="give a punctuation model, such as damo/punc_ct-transformer_zh-cn-common-vocab272727-pytorch",
         )
     weights = weights or folder.weights
-    is_exported = weights.suffix == ".onnx"
-    network = OnnxPunctuation(weights) if is_exported else load_network(folder, weights, device)
-    return make_punctuator(network, folder, "cpu" if is_exported else device)
+    if weights.suffix == ".onnx":
+        return make_punctuator(OnnxPunctuation(weights), folder, "cpu")
+    with Uninitialized():
+        network = build_model(folder.config, len(folder.tokens))
+    load_weights(network, weights, assign=True)
+    return make_punctuator(network.eval().requires_grad_(False).to(device), folder, device)
 
 
 def make_punctuator(
@@ -220,11 +224,3 @@ def make_punctuator(
     """A punctuator of ``network``, with the words and marks of ``folder``."""
     word_ids = {word: i for i, word in enumerate(folder.tokens)}
     return Punctuator(network, word_ids, folder.config["punc_list"], splitter_of(folder), device)
-
-
-def load_network(folder: ModelFolder, weights: Path, device: torch.device | str = "cpu") -> CTTransformer:
-    """The network of a folder with ``weights``, for inference."""
-    with Uninitialized():
-        network = build_model(folder.config, len(folder.tokens))
-    load_weights(network, weights, assign=True)
-    return network.eval().requires_grad_(False).to(device)

@@ -33,16 +33,15 @@ def splitter_of(folder: ModelFolder) -> Splitter:
     return word_splitter(folder.path / DICTIONARY) if folder.config.get("seg_jieba") else split_words
 
 
-def word_splitter(user_dictionary: Path | None) -> Splitter:
+def word_splitter(user_dictionary: Path) -> Splitter:
     """As :func:`split_words`, with the Chinese words that jieba and ``user_dictionary`` (``jieba_usr_dict``) know.
 
     Raises:
         UsageError: jieba is not installed.
         DataError: the dictionary is missing.
     """
-    if user_dictionary is None or not user_dictionary.is_file():
-        where = str(user_dictionary or "jieba_usr_dict")
-        raise DataError("the model's dictionary of Chinese words is missing", where=where)
+    if not user_dictionary.is_file():
+        raise DataError("the model's dictionary of Chinese words is missing", where=str(user_dictionary))
     try:
         import jieba
     except ImportError:

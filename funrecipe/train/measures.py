@@ -124,8 +124,7 @@ class SegmentMeasure:
     names, size = ("frame_error", "miss", "false_alarm", "detection_cost"), 4
 
     def __init__(self, folder: ModelFolder) -> None:
-        conf = folder.config.get("vad_post_conf") or {}
-        self.options = VadOptions.from_mapping(conf, where=f"{folder.path}: vad_post_conf")
+        self.options = VadOptions.of(folder)
 
     def count(self, model: nn.Module, batch: Batch, rows: Sequence[int]) -> list[float]:
         posteriors = model(batch.feats)[0].float().cpu().numpy()

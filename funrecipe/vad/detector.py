@@ -15,6 +15,7 @@ from funrecipe.audio.frontend import WavFrontend
 from funrecipe.audio.online import FrontendState, OnlineFrontend
 from funrecipe.checkpoint import load_weights
 from funrecipe.errors import UsageError
+from funrecipe.families import VAD
 from funrecipe.model_folder import ModelFolder
 from funrecipe.models.fsmn_vad import FsmnVad
 from funrecipe.models.onnx import OnnxModel
@@ -200,28 +201,24 @@ def load_detector(
         UsageError: not a VAD model, or an option that is not known.
         DataError, UnsafeFileError: files that do not fit or are not safe.
     """
-    if folder.family != "e2evad":
+    if folder.row.task != VAD:
         raise UsageError(
             f"a model of family '{folder.family}' does not detect voice activity",
             where=str(folder.path),
             hint="give a VAD model, such as damo/speech_fsmn_vad_zh-cn-16k-common-pytorch",
         )
-    post_conf = folder.config.get("vad_post_conf") or {}
-    chosen = VadOptions.from_mapping(post_conf, where=f"{folder.path}: vad_post_conf").over(options or {})
+    chosen = VadOptions.of(folder).over(options or {})
     weights = weights or folder.weights
-    is_exported = weights.suffix == ".onnx"
-    network = OnnxVad(weights) if is_exported else load_network(folder, weights, device)
-    device = "cpu" if is_exported else device
+    network: Any  # FsmnVad or OnnxVad
+    if weights.suffix == ".onnx":
+        network, device = OnnxVad(weights), "cpu"
+    else:
+        with Uninitialized():
+            network = build_model(folder.config, 0)
+        load_weights(network, weights, assign=True)
+        network = network.eval().requires_grad_(False).to(device)
     classes = int((folder.config.get("encoder_conf") or {})["output_dim"])
     if max(chosen.sil_pdf_ids) >= classes:
         raise UsageError(f"sil_pdf_ids is {list(chosen.sil_pdf_ids)}", hint=f"give classes from 0 to {classes - 1}")
     frontend = WavFrontend.from_config(folder.config.get("frontend_conf") or {}, folder.cmvn).eval().to(device)
     return VoiceActivityDetector(frontend, network, chosen, folder.sample_rate_hz, device)
-
-
-def load_network(folder: ModelFolder, weights: Path, device: torch.device | str = "cpu") -> FsmnVad:
-    """The network of a folder with ``weights``, for inference."""
-    with Uninitialized():
-        network = build_model(folder.config, 0)
-    load_weights(network, weights, assign=True)
-    return network.eval().requires_grad_(False).to(device)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, fields, replace
 from typing import Any
 
 from funrecipe.errors import UsageError, unknown_name
+from funrecipe.model_folder import ModelFolder
 
 SINGLE_UTTERANCE, MANY_UTTERANCES = 0, 1
 # What FunASR's configurations hold and its detector does not read, or reads to no effect.
@@ -91,19 +92,15 @@ class VadOptions:
             raise _wrong("silence_pdf_num", self.silence_pdf_num, f"{len(self.sil_pdf_ids)}, as sil_pdf_ids has")
 
     @classmethod
-    def from_mapping(cls, values: Mapping[str, Any], *, where: str) -> VadOptions:
-        """Options of a configuration.
-
-        Raises:
-            UsageError: a key that the detector does not have, or a value out of range.
-        """
-        return cls().over(values, where=where)
+    def of(cls, folder: ModelFolder) -> VadOptions:
+        """Those of a model folder, its ``vad_post_conf``. Raises as :meth:`over`."""
+        return cls().over(folder.config.get("vad_post_conf") or {}, where=f"{folder.path}: vad_post_conf")
 
     def over(self, values: Mapping[str, Any], *, where: str = "param_dict") -> VadOptions:
         """These options with some of them replaced by ``values``; ``max_end_sil`` means ``max_end_silence_time``.
 
         Raises:
-            UsageError: as :meth:`from_mapping`.
+            UsageError: a key that the detector does not have, or a value out of range.
         """
         known = {field.name for field in fields(self)}
         given = {}

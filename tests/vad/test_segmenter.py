@@ -104,10 +104,10 @@ def test_the_start_is_known_with_the_frame_that_decides():
 )
 def test_wrong_options_are_refused_by_name(values, message):
     with pytest.raises(UsageError) as caught:
-        VadOptions.from_mapping(values, where="vad.yaml")
+        VadOptions().over(values, where="vad.yaml")
     assert message in str(caught.value)
     assert "vad.yaml" in str(caught.value)
 
 
 def test_settings_without_effect_are_accepted():
-    assert VadOptions.from_mapping({"snr_mode": 0, "fe_prior_thres": 1e-4}, where="vad.yaml") == VadOptions()
+    assert VadOptions().over({"snr_mode": 0, "fe_prior_thres": 1e-4}, where="vad.yaml") == VadOptions()
