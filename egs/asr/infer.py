@@ -25,7 +25,7 @@ PARAMS = {
 def infer(params: dict) -> NoReturn:
     """Become infer.sh."""
     gpus = [str(gpu) for gpu in range(params["ngpu"]) for _ in range(params["njob"])]
-    options = {name: params[name] for name in ("model", "data_dir", "output_dir", "batch_size", "njob", "ctc_weight")}
+    options = {name: value for name, value in params.items() if name != "ngpu"}
     options["gpu_inference"] = "auto" if gpus else "false"
     options["gpuid_list"] = ",".join(gpus)
     command = ["bash", str(Path(__file__).resolve().with_name("infer.sh"))]
@@ -38,5 +38,5 @@ def infer(params: dict) -> NoReturn:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     for name, value in PARAMS.items():
-        parser.add_argument(f"--{name}", default=value, type=float if name == "ctc_weight" else type(value))
+        parser.add_argument(f"--{name}", default=value, type=str if value is None else type(value))
     infer(vars(parser.parse_args()))

@@ -46,7 +46,5 @@ if __name__ == "__main__":
         if isinstance(value, list):
             parser.add_argument(f"--{name}", nargs="*", default=value, help="accepted and not needed")
         else:
-            parser.add_argument(
-                f"--{name}", default=value, type={"ctc_weight": float}.get(name, str if value is None else type(value))
-            )
+            parser.add_argument(f"--{name}", default=value, type=str if value is None else type(value))
     infer_after_finetune(vars(parser.parse_args()))
