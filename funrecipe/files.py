@@ -24,6 +24,7 @@ from funrecipe.errors import WriteError
 
 MARK = ".tmp-"
 BLOCK_BYTES = 1 << 20
+SPECIAL = {stat.S_IFIFO: "a named pipe", stat.S_IFSOCK: "a socket", stat.S_IFCHR: "a device", stat.S_IFBLK: "a device"}
 HINTS = {
     errno.ENOSPC: "make room on that disk and rerun; everything written before is intact",
     errno.EDQUOT: "the quota is used up; make room and rerun",
@@ -51,11 +52,9 @@ def is_published_in_place(path: Path) -> bool:
 def special_file(path: Path | str) -> str | None:
     """What ``path`` is if reading it may never end: a named pipe, a device, a socket; else None, so for no file too."""
     try:
-        mode = os.stat(path).st_mode
+        return SPECIAL.get(stat.S_IFMT(os.stat(path).st_mode))
     except (OSError, ValueError):
         return None
-    kinds = ((stat.S_ISFIFO, "a named pipe"), (stat.S_ISSOCK, "a socket"), (stat.S_ISCHR, "a device"))
-    return next((what for is_such, what in (*kinds, (stat.S_ISBLK, "a device")) if is_such(mode)), None)
 
 
 @contextlib.contextmanager

@@ -202,7 +202,7 @@ def end_with_parent() -> None:
     that never returns), the process ends itself.
     """
     parent = os.environ.pop(PARENT_VARIABLE, "")
-    if not parent.isdecimal() or (int(parent) != os.getppid() and _is_alive(int(parent))):
+    if not parent.isdecimal() or (int(parent) != os.getppid() and os.path.exists(f"/proc/{parent}")):
         return  # started by hand, or through a wrapper
 
     def watch() -> None:
@@ -231,16 +231,6 @@ def return_free_memory() -> None:
     """
     with contextlib.suppress(OSError, AttributeError):  # not glibc
         ctypes.CDLL(None).malloc_trim(0)
-
-
-def _is_alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        pass
-    return True
 
 
 if __name__ == "__main__":
