@@ -185,10 +185,15 @@ class SpecAugment:
 
 
 def build_specaug(name: str | None, conf: dict[str, Any] | None, mel_bins: int) -> SpecAugment | None:
-    """``specaug``, ``specaug_lfr`` (lfr_rate 6 unless given) or None."""
+    """``specaug``, ``specaug_lfr`` (lfr_rate 6 unless given) or None. Raises UsageError."""
     if name in (None, "none", "null", ""):
         return None
     if name not in ("specaug", "specaug_lfr"):
         raise UsageError(f"specaug: unknown method '{name}'", hint="give specaug, specaug_lfr or none")
     lfr = {"lfr_rate": 6} if name == "specaug_lfr" else {}
-    return SpecAugment({**lfr, **(conf or {})}, mel_bins)
+    augment = SpecAugment({**lfr, **(conf or {})}, mel_bins)
+    try:
+        augment.augment_one(torch.zeros(100, mel_bins), random.Random(0))  # a wrong value is an error now
+    except (TypeError, ValueError, RuntimeError, IndexError) as error:
+        raise UsageError(f"specaug_conf: {dict(conf or {})}: {error}") from None
+    return augment

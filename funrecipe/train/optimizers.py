@@ -45,5 +45,5 @@ def build_optimizer(name: str, parameters: Iterable[nn.Parameter], conf: Mapping
         settings.setdefault("fused", True)  # one kernel for all parameters: a tenth of a small model's step on a CPU
     try:
         return maker(trainable, **settings)
-    except (TypeError, ValueError, RuntimeError) as error:
+    except (TypeError, ValueError, RuntimeError, IndexError) as error:
         raise UsageError(f"optim_conf: '{name}' with {dict(conf)}: {error}") from None

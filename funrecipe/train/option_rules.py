@@ -75,6 +75,11 @@ def check_ranges(options: Any) -> None:
             value = getattr(options, name)
             if value is not None and not (math.isfinite(value) and allowed(value)):
                 raise UsageError(f"{name}: {value} {said}" if math.isfinite(value) else f"{name}: {value}")
+    if not -(1 << 63) <= options.seed < 1 << 63:
+        raise UsageError(f"seed: {options.seed} has more than 64 bits")
+    if len(options.val_scheduler_criterion) not in (2, 3):
+        criterion = options.val_scheduler_criterion
+        raise UsageError(f"val_scheduler_criterion is {criterion}", hint="give [phase, value], such as [valid, loss]")
     if not options.max_ms > options.min_ms:
         raise UsageError(f"max_ms: {options.max_ms:g} is not above min_ms, {options.min_ms:g}")
     if not options.speed_perturb or not all(0.1 <= speed <= 10 for speed in options.speed_perturb):

@@ -101,7 +101,8 @@ def test_a_models_files_cannot_say_where_to_write_or_what_to_read() -> None:
         ({"max_bad_share": 3}, "between 0 and 1"), ({"max_ms": 50}, "max_ms: 50 is not above min_ms"),
         ({"speed_perturb": []}, "speed_perturb"), ({"noise_scp": "x", "noise_snr_db": [9, 3]}, "the lowest and"),
         ({"scheduler_conf": [1]}, "scheduler_conf"), ({"patience": -1}, "patience"),
-        ({"model_conf": "x"}, "model_conf"),
+        ({"model_conf": "x"}, "model_conf"), ({"seed": 1 << 63}, "more than 64 bits"),
+        ({"val_scheduler_criterion": ["valid"]}, "val_scheduler_criterion"),
     ],
 )  # fmt: skip
 def test_wrong_settings_are_refused(flags: dict[str, Any], said: str) -> None:

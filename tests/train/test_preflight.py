@@ -184,3 +184,10 @@ def test_utterances_of_both_sets_are_warned_of(data: Path, caplog: pytest.LogCap
     with caplog.at_level("WARNING", logger="funrecipe"):
         train_set, _ = look_at(data)
     assert f"{len(train_set.items)} utterances are in the training and in the validation set" in caplog.text
+
+
+def test_texts_that_the_vocabulary_cannot_write_raise_a_doubt(data: Path, caplog: pytest.LogCaptureFixture) -> None:
+    (data / "validation" / "text").write_text("".join(f"utt{i:03d} мир\n" for i in range(6)), "utf-8")
+    look_at(data)
+    assert "validation: 18 of 18 tokens are not in the vocabulary: is this a model for the language" in caplog.text
+    assert caplog.text.count("is this a model for the language") == 1  # not the training set

@@ -63,7 +63,10 @@ def test_unknown_schedules_and_settings_are_refused(name: str, conf: dict, said:
         build_scheduler(name, optimizer(), conf)
 
 
-@pytest.mark.parametrize(("name", "conf", "said"), [("adamm", {}, "adam"), ("adam", {"learning_rate": 1}, "lr")])
+@pytest.mark.parametrize(
+    ("name", "conf", "said"),
+    [("adamm", {}, "adam"), ("adam", {"learning_rate": 1}, "lr"), ("adam", {"betas": [0.9]}, "betas")],
+)
 def test_unknown_optimisers_and_settings_are_refused(name: str, conf: dict, said: str) -> None:
     with pytest.raises(UsageError, match=said):
         build_optimizer(name, [torch.nn.Parameter(torch.zeros(1))], conf)

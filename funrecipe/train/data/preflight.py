@@ -231,6 +231,10 @@ class Inspector:
         lines = report_lines(found, self.tokenizer.unknown, data_dir)
         for line in lines:
             log.info(line)
+        num_unknown, num_tokens = sum(self.tokenizer.unknown.values()), sum(len(item.text) for item in found.items)
+        if 2 * num_unknown > num_tokens > 0:
+            log.warning("%s: %d of %d tokens are not in the vocabulary: is this a model for the language of the texts?",
+                        data_dir, num_unknown, num_tokens)  # fmt: skip
         if self.tokenizer.glued:
             log.warning(
                 "%s: %d texts hold spaces between words, which this vocabulary cannot spell: results will have none. "
