@@ -136,9 +136,11 @@ def replace_link(link: Path, target: str) -> None:
 
 
 def make_folder(path: Path) -> None:
-    """Make a folder and those above it, unless it is there. Raises WriteError."""
+    """Make a folder and those above it, unless it is there. Raises WriteError, also if it cannot be written in."""
     with writing(path):
         path.mkdir(parents=True, exist_ok=True)
+        if not os.access(path, os.W_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
 
 
 @contextlib.contextmanager

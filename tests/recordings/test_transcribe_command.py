@@ -127,3 +127,12 @@ def test_a_count_is_a_positive_number(name, value, capsys):
     with pytest.raises(SystemExit) as ended:
         main(["transcribe", FIRST, name, value])
     assert ended.value.code == 2 and f"argument {name}: '{value}' is not a" in capsys.readouterr().err
+
+
+def test_a_folder_that_cannot_be_written_in_is_refused_before_anything_is_recognized(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("os.access", lambda path, mode: Path(path) != tmp_path)
+    monkeypatch.setattr(
+        "funrecipe.recordings.transcribe_files.load_transcriber", lambda *_, **__: pytest.fail("loaded")
+    )
+    assert transcribe(FIRST, "--output_dir", tmp_path) == 5
+    assert f"Permission denied\n  at: {tmp_path}\n" in capsys.readouterr().err
