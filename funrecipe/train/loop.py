@@ -246,7 +246,7 @@ class Trainer:
         """The loss of a batch or a part of one, its gradient added."""
         output = self.forward(index, batch)
         self.clock.lap("forward_time")
-        self.backward(output)
+        self.scaler.scale(output.loss / self.options.accum_grad).backward()
         self.clock.lap("backward_time")
         return output
 
@@ -255,31 +255,21 @@ class Trainer:
         seed = batch_seed(self.options.seed, self.position.epoch, index, self.ranks.rank)
         torch.manual_seed(seed)
         generator = torch.Generator().manual_seed(seed)
-        with self.autocast():
+        with torch.autocast(self.device.type, DTYPES.get(self.precision), enabled=self.precision != "fp32"):
             return self.loss(self.model, batch.to(self.device), generator)
-
-    def autocast(self) -> contextlib.AbstractContextManager[None]:
-        if self.precision == "fp32":
-            return contextlib.nullcontext()
-        return torch.autocast(self.device.type, dtype=DTYPES[self.precision])
-
-    def backward(self, output: LossOutput) -> None:
-        """Add the gradients of one batch."""
-        self.scaler.scale(output.loss / self.options.accum_grad).backward()
 
     def clip_gradients(self) -> Tensor:
         """Average the gradients over ranks and clip them; returns their norm before clipping."""
         if self.scaler.is_enabled() and all(p.grad is None for p in self.model.parameters()):
-            self.zero_gradients()  # a rank without a batch has none, but the scaler must inspect some
+            for parameter in (p for p in self.model.parameters() if p.requires_grad):
+                parameter.grad = torch.zeros_like(
+                    parameter
+                )  # a rank without a batch has none, but the scaler needs some
         self.scaler.unscale_(self.optimizer)
         average_gradients(self.model.parameters(), self.ranks)
         parameters = [p for p in self.model.parameters() if p.grad is not None]
         limit = self.options.grad_clip or float("inf")
         return nn.utils.clip_grad_norm_(parameters, limit, norm_type=self.options.grad_clip_type)
-
-    def zero_gradients(self) -> None:
-        for parameter in (p for p in self.model.parameters() if p.requires_grad):
-            parameter.grad = torch.zeros_like(parameter)
 
     def step(self, norm: Tensor, means: dict[str, float], weight: float) -> None:
         """Change the weights. An update without any batch or with a gradient that is not finite is skipped."""

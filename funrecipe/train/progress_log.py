@@ -97,21 +97,6 @@ def format_values(values: Mapping[str, float]) -> str:
     return ", ".join(f"{name}={format_value(value)}" for name, value in values.items())
 
 
-def interval_line(epoch: int, first: int, last: int, updates: int, values: Mapping[str, float]) -> str:
-    """``2epoch:train:1-50batch:50num_updates: iter_time=..., loss=...``"""
-    return f"{epoch}epoch:train:{first}-{last}batch:{updates}num_updates: {format_values(values)}"
-
-
-def epoch_line(
-    epoch: int, train: Mapping[str, float], valid: Mapping[str, float], updates: int, memory_gb: float | None
-) -> str:
-    """``1epoch results: [train] ..., [valid] ..., total_count=..., gpu_max_cached_mem_GB=...``"""
-    line = (
-        f"{epoch}epoch results: [train] {format_values(train)}, [valid] {format_values(valid)}, total_count={updates}"
-    )
-    return line if memory_gb is None else f"{line}, gpu_max_cached_mem_GB={memory_gb:.3f}"
-
-
 class MetricsFiles:
     """``steps.jsonl`` (every update), ``metrics.jsonl`` and ``metrics.csv`` (every epoch) in the output directory.
 
@@ -298,20 +283,21 @@ class RunLog:
             for name, value in values.items():
                 self.tensorboard["train"].add_scalar(name, value, position.update)
         if batch // self.options.log_interval > before // self.options.log_interval:
-            line = interval_line(
-                position.epoch, self.interval_start + 1, batch, position.update, self.interval.values()
-            )
-            log.info("%s, time_left=%s", line, self.time_left.after(position, batch))
+            batches = f"{position.epoch}epoch:train:{self.interval_start + 1}-{batch}batch:{position.update}num_updates"
+            left = self.time_left.after(position, batch)
+            log.info("%s: %s, time_left=%s", batches, format_values(self.interval.values()), left)
             self.begin_interval(batch)
 
     def end_epoch(self, position: Position, epoch: int, memory_gb: float | None) -> None:
         """The values of ``epoch`` are in ``position.history``."""
         values = position.history[epoch]
         train, valid = (
-            {n.partition(".")[2]: v for n, v in values.items() if n.startswith(f"{phase}.")}
+            format_values({n.partition(".")[2]: v for n, v in values.items() if n.startswith(f"{phase}.")})
             for phase in ("train", "valid")
         )
-        log.info(epoch_line(epoch, train, valid, position.update, memory_gb))
+        memory = "" if memory_gb is None else f", gpu_max_cached_mem_GB={memory_gb:.3f}"
+        results = f"[train] {train}, [valid] {valid}, total_count={position.update}{memory}"
+        log.info("%depoch results: %s", epoch, results)
         if self.metrics:
             self.metrics.add_epoch({"epoch": epoch, "update": position.update, "data": self.data_id, **values})
             write_plot(

@@ -38,13 +38,8 @@ from funrecipe.train.session import Session, build_session, check_data, check_mo
 
 log = logging.getLogger(__name__)
 STALE_LOCK_S = 90.0  # longer than a lease lives without its holder
-STARTING_POINT = (
-    "model",
-    "config",
-    "token_list",
-    "cmvn_file",
-    "pretrained",
-)  # needed to find all others
+# Settings that are needed to find all others.
+STARTING_POINT = ("model", "config", "token_list", "cmvn_file", "pretrained")
 
 
 def train(

@@ -1,14 +1,16 @@
-"""The training data of a punctuation model: words, and the mark after each of them.
+"""The training data of models of text: a language model's sentences, a punctuation model's words and marks.
 
-``text`` holds texts with their marks (``ID 今天，好吗？``). Or, as FunASR's trainer takes it, ``text`` holds words with
-spaces between them and ``punc`` as many marks (``_``: none); a last word ``vad:N`` says that a stream's first N words
-come from earlier calls.
+For the latter, ``text`` holds texts with their marks (``ID 今天，好吗？``). Or, as FunASR's trainer takes it, ``text``
+holds words with spaces between them and ``punc`` as many marks (``_``: none); a last word ``vad:N`` says that a
+stream's first N words come from earlier calls.
 """
 
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from funrecipe.data.kaldi_dir import read_texts
 from funrecipe.errors import DataError
@@ -17,13 +19,37 @@ from funrecipe.punctuation.render import COMMA, NO_MARK, PERIOD, mark_names
 from funrecipe.punctuation.words import splitter_of
 from funrecipe.score.punctuation import MARKS, cut_at_marks
 from funrecipe.text.units import without_outer_marks
+from funrecipe.train.data.dataset import TrainItem
 from funrecipe.train.data.folders import list_in
 from funrecipe.train.data.identity import set_fingerprint
 from funrecipe.train.data.small import Inspection
-from funrecipe.train.data.text_data import add_text
 
 INSTEAD = {"！": PERIOD, "；": COMMA, "、": COMMA}  # for marks that a model does not have
 KNOWN_WORDS = "vad:"
+
+
+def inspect_text(data_dir: Path, tokenize: Callable[[str], tuple[int, ...]], *, max_tokens: int) -> Inspection:
+    """The usable sentences of ``data_dir/text``, ids in byte order.
+
+    Raises:
+        DataError: no such file, or lines that cannot be read.
+    """
+    texts = read_texts(list_in(data_dir, "text", "one line per sentence: ID SENTENCE"))
+    found = Inspection([], total=len(texts))
+    found.fingerprint = set_fingerprint((key, text, "") for key, text in texts.items())
+    for key in sorted(texts):
+        add_text(found, key, tokenize(texts[key]), max_tokens)
+    return found
+
+
+def add_text(found: Inspection, key: str, ids: tuple[int, ...], max_tokens: int, **more: Any) -> None:
+    """Put a text of these token ids into ``found.items``, with ``more`` of the item, or into ``found.dropped``."""
+    if not ids:
+        found.drop("empty text", key)
+    elif len(ids) >= max_tokens:
+        found.drop(f"text not shorter than {max_tokens} tokens", key)
+    else:
+        found.items.append(TrainItem(key, "", ids, 0.0, kind="text", **more))
 
 
 class MarkedTextReader:

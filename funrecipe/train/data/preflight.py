@@ -6,6 +6,7 @@ import logging
 import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import islice
 from pathlib import Path
 
@@ -22,13 +23,12 @@ from funrecipe.train.data.dataset import ItemLimits, TrainItem
 from funrecipe.train.data.folders import TRAIN_FOLDER, validation_dir
 from funrecipe.train.data.identity import audio_digest, joined_fingerprint, stream_fingerprint
 from funrecipe.train.data.large import texts_of
-from funrecipe.train.data.marked_text import MarkedTextReader, inspect_marked_text
+from funrecipe.train.data.marked_text import MarkedTextReader, inspect_marked_text, inspect_text
 from funrecipe.train.data.plan import check_dataset_conf, cost_of, large_plan, shards_of
 from funrecipe.train.data.references import ReferenceTokenizer, splitter_of
 from funrecipe.train.data.rich_labels import rich_labels_of
 from funrecipe.train.data.small import Inspection, Measured, inspect_data_dir, report_lines
 from funrecipe.train.data.speech_segments import inspect_speech
-from funrecipe.train.data.text_data import inspect_text
 from funrecipe.train.distributed import Ranks, wait_for_all
 from funrecipe.train.option_rules import trained_on
 from funrecipe.train.options import TrainOptions
@@ -211,7 +211,7 @@ class Inspector:
     def _at_recordings(self, data_dir: Path, tokenizer: ReferenceTokenizer, cache_file: Path) -> Inspection:
         """Recordings with their texts or with the speech in them."""
         channels = ChannelCounter()
-        measure = make_measure(self.folder.sample_rate_hz, channels)
+        measure = partial(measured, sample_rate_hz=self.folder.sample_rate_hz, on_channels=channels)
         workers = max(1, self.options.num_workers)
         if trained_on(self.folder.family) == SEGMENTS:
             found = inspect_speech(data_dir, measure, self.limits, cache_file=cache_file, workers=workers)
@@ -265,22 +265,11 @@ def warn_of_single_utterances(items: Sequence[TrainItem], folder: ModelFolder, o
         )  # fmt: skip
 
 
-def make_measure(
-    sample_rate_hz: int, on_channels: Callable[[int], None] | None = None
-) -> Callable[[Utterance], Measured]:
-    """A function that reads all audio of an utterance, so that damage is found before training."""
-
-    def measure(utterance: Utterance) -> Measured:
-        try:
-            wave = read_audio(
-                utterance.audio,
-                sample_rate_hz=sample_rate_hz,
-                start_s=utterance.start_s,
-                end_s=utterance.end_s,
-                on_channels=on_channels,
-            )
-        except DataError as error:
-            return Measured(0.0, f"unreadable audio: {error.what.removeprefix('cannot read audio: ')}")
-        return Measured(1000.0 * len(wave) / sample_rate_hz, None, audio_digest(wave))
-
-    return measure
+def measured(utterance: Utterance, sample_rate_hz: int, on_channels: Callable[[int], None]) -> Measured:
+    """Read all audio of an utterance, so that damage is found before training."""
+    part = {"start_s": utterance.start_s, "end_s": utterance.end_s}
+    try:
+        wave = read_audio(utterance.audio, sample_rate_hz=sample_rate_hz, on_channels=on_channels, **part)
+    except DataError as error:
+        return Measured(0.0, f"unreadable audio: {error.what.removeprefix('cannot read audio: ')}")
+    return Measured(1000.0 * len(wave) / sample_rate_hz, None, audio_digest(wave))

@@ -23,18 +23,8 @@ from funrecipe.text.units import (
 Split = Callable[[str], list[str]]
 
 
-@dataclass(frozen=True)
-class CharacterSplitter:
-    """One token per character. ``space``: the token for a space between words; None: such spaces are lost."""
-
-    space: str | None = None
-
-    def __call__(self, text: str) -> list[str]:
-        return split_characters(text, self.space)
-
-
-def splitter_of(folder: ModelFolder) -> Split:
-    """How this model's references are cut: sentence pieces, ``seg_dict``, or characters.
+def splitter_of(folder: ModelFolder) -> Split | None:
+    """How this model's references are cut: by sentence pieces or ``seg_dict``; None: by characters.
 
     Raises:
         UsageError: the package sentencepiece is not installed.
@@ -56,7 +46,7 @@ def splitter_of(folder: ModelFolder) -> Split:
             where=str(folder.path),
             hint="add the SentencePiece model that the list was made with, as bpe.model",
         )
-    return CharacterSplitter(space_token(folder.tokens))
+    return None
 
 
 def _detach_marks(word: str, tokenizer: Tokenizer) -> list[str]:
@@ -91,19 +81,18 @@ class ReferenceTokenizer:
 
     def __post_init__(self) -> None:
         self.ids = {token: i for i, token in enumerate(self.tokens)}
-        self.split = self.split or CharacterSplitter(space_token(self.tokens))
+        self.space = space_token(self.tokens)  # None: spaces between characters are lost
         if UNKNOWN not in self.ids:
             raise DataError(
                 f"the token list has no {UNKNOWN}",
                 hint="add it for out-of-vocabulary tokens, as the last token (as in FunASR's lists)",
             )
-        self.drops_blanks = isinstance(self.split, CharacterSplitter) and self.split.space is None
 
     def __call__(self, text: str) -> tuple[int, ...]:
         ids = []
-        if self.drops_blanks and has_space_between_words(text):
+        if self.split is None and self.space is None and has_space_between_words(text):
             self.glued += 1
-        for token in self.split(text):
+        for token in self.split(text) if self.split else split_characters(text, self.space):
             if (known := self.ids.get(token, self.ids.get(token.upper()))) is not None:
                 ids.append(known)
             elif all(is_mark(c) for c in token):

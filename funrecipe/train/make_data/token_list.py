@@ -17,11 +17,6 @@ log = logging.getLogger(__name__)
 SPECIAL = ("<blank>", "<s>", "</s>")
 
 
-def count_characters(texts: Iterable[str]) -> Counter[str]:
-    """How often each character occurs; marks are not tokens."""
-    return Counter(c for text in texts for c in split_characters(text) if not is_mark(c))
-
-
 def write_token_list(
     data_dir: Path, path: Path, *, min_count: int = 1, extra: Iterable[str] = (), space: bool | None = None
 ) -> int:
@@ -39,7 +34,7 @@ def write_token_list(
     texts = read_data_dir(data_dir).texts
     if not texts:
         raise DataError("no text to take tokens from", where=str(data_dir))
-    counts = count_characters(texts.values())
+    counts = Counter(c for text in texts.values() for c in split_characters(text) if not is_mark(c))
     spaced_texts = sum(has_space_between_words(text) for text in texts.values())
     if space is None:
         spaced = sum(n for c, n in counts.items() if not is_unspaced(c) and c.isalpha())
