@@ -41,13 +41,6 @@ class HotwordScores:
         return {**_rates(*totals), "words": per_word}
 
 
-def hotword_scores(mixed: Scoring, words: Iterable[str]) -> dict[str, object]:
-    """See ``HotwordScores``."""
-    scores = HotwordScores(words, normalization=mixed.normalization, lower_case=mixed.lower_case)
-    scores.add(mixed)
-    return scores.as_json()
-
-
 def hotword_line(scores: Mapping[str, Any]) -> str:
     """``hotwords: recall 80.00 % (4 of 5 spoken), precision 100.00 % (4 of 4 written)``."""
     parts = [

@@ -144,17 +144,9 @@ def _replicated_sums(distinct: np.ndarray, number: np.ndarray, replicates: int, 
     """
     generator = np.random.default_rng(seed)
     total, shares = int(number.sum()), number / number.sum()
-    return np.concatenate(
-        [
-            generator.multinomial(total, shares, size=size) @ distinct
-            for size in _chunks(replicates, max(1, CHUNK_DRAWS // len(distinct)))
-        ]
-    )
-
-
-def _chunks(total: int, largest: int) -> Iterator[int]:
-    for start in range(0, total, largest):
-        yield min(largest, total - start)
+    largest = max(1, CHUNK_DRAWS // len(distinct))
+    sizes = [min(largest, replicates - start) for start in range(0, replicates, largest)]
+    return np.concatenate([generator.multinomial(total, shares, size=size) @ distinct for size in sizes])
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,6 @@ from funrecipe.cli import main
 from funrecipe.score.breakdown import Confusions, Worst, by_language, language
 from funrecipe.score.export import trn_lines
 from funrecipe.score.hallucinations import hallucinations
-from funrecipe.score.hotwords import hotword_scores
 from funrecipe.score.scoring import Edits, score_texts
 from funrecipe.score.side_information import SideInformation
 from funrecipe.score.summary import analysis_json
@@ -139,7 +138,7 @@ def test_hot_words_given_as_words_are_normalized_like_the_texts(tmp_path, capsys
 
 def test_hot_words_are_whole_tokens_and_counted_per_utterance():
     scoring = score_texts({"a": "art 北京北京", "b": "x"}, {"a": "party 北京", "b": "北京"})
-    scores = hotword_scores(scoring, ["art", "北京"])
+    scores = analysis_json(scoring, SideInformation(hotwords=["art", "北京"]))["hotwords"]
     assert scores["words"][0]["in_hypotheses"] == 0
     assert scores["words"][1] == {
         "word": "北京",

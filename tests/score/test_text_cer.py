@@ -15,8 +15,9 @@ from funrecipe.cli import main
 from funrecipe.data.texts import read_texts
 from funrecipe.errors import DataError, IncompleteRunError, WriteError
 from funrecipe.files import write_text
-from funrecipe.score.hotwords import hotword_scores
 from funrecipe.score.scoring import Edits, score_texts
+from funrecipe.score.side_information import SideInformation
+from funrecipe.score.summary import analysis_json
 
 REPO = Path(__file__).resolve().parents[2]
 FIXTURE = REPO / "tests/data/speechio_fixture"
@@ -143,7 +144,10 @@ def test_decomposed_texts_equal_composed_ones_and_the_protocol_says_so(tmp_path,
 
 def test_decomposed_hot_words_are_found_too():
     scoring = score_texts({"a": "café au lait"}, {"a": "café au lait"})
-    assert hotword_scores(scoring, [unicodedata.normalize("NFD", "café")])["hits"] == 1
+    assert (
+        analysis_json(scoring, SideInformation(hotwords=[unicodedata.normalize("NFD", "café")]))["hotwords"]["hits"]
+        == 1
+    )
 
 
 def test_many_empty_hypotheses_are_said(tmp_path, capsys):

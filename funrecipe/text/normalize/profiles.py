@@ -10,7 +10,7 @@ import hashlib
 import importlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from importlib import resources
 
 from funrecipe.errors import unknown_name
@@ -41,28 +41,12 @@ class Profile:
         return [{i: normal[text] for i, text in side.items()} for side in sides]
 
 
-def _speechio() -> Callable[[str], str]:
-    from funrecipe.text.normalize import speechio
-
-    return lambda text: speechio.normalize(text, speechio.LEADERBOARD)
-
-
-def _funasr2023() -> Callable[[str], str]:
-    from funrecipe.text.normalize import speechio
-
-    return lambda text: speechio.normalize(text, speechio.FUNASR_2023)
-
-
-def _function(module: str) -> Callable[[], Callable[[str], str]]:
-    return lambda: importlib.import_module(f"{__package__}.{module}").normalize
-
-
-# name -> (what the rules follow, prefixes of the files that hold them, loader)
-_TABLE: dict[str, tuple[str, tuple[str, ...], Callable[[], Callable[[str], str]]]] = {
-    "strict": ("1", ("strict",), _function("strict")),
-    "speechio": ("SpeechColab-678f55a", ("speechio",), _speechio),
-    "funasr2023": ("FunASR-7012ca2", ("speechio",), _funasr2023),
-    "itn": ("1", ("itn", "strict"), _function("itn")),
+# name -> (what the rules follow, prefixes of the files that hold them, of which the first is the module, its flags)
+_TABLE: dict[str, tuple[str, tuple[str, ...], str | None]] = {
+    "strict": ("1", ("strict",), None),
+    "speechio": ("SpeechColab-678f55a", ("speechio",), "LEADERBOARD"),
+    "funasr2023": ("FunASR-7012ca2", ("speechio",), "FUNASR_2023"),
+    "itn": ("1", ("itn", "strict"), None),
 }
 PROFILES = tuple(_TABLE)
 
@@ -85,5 +69,7 @@ def get_profile(name: str) -> Profile:
     """
     if name not in _TABLE:
         raise unknown_name("no normalization profile", name, PROFILES)
-    follows, prefixes, load = _TABLE[name]
-    return Profile(name, f"{follows}+{_rules_hash(prefixes)}", load())
+    follows, prefixes, flags = _TABLE[name]
+    module = importlib.import_module(f"{__package__}.{prefixes[0]}")
+    normalize = partial(module.normalize, flags=getattr(module, flags)) if flags else module.normalize
+    return Profile(name, f"{follows}+{_rules_hash(prefixes)}", normalize)
