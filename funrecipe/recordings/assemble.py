@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Protocol
+from dataclasses import replace
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
+from funrecipe.decode.hypothesis import Hypothesis
 from funrecipe.recordings.joining import join_words
+from funrecipe.recordings.piece_list import PieceTimes
 from funrecipe.recordings.transcript import HALF_WIDTH, RecordingTranscript, Segment, Sentence, Word, written
 from funrecipe.recordings.word_times import tokens_between, words_of
 from funrecipe.text.units import is_unspaced
@@ -25,27 +27,11 @@ class Punctuates(Protocol):
     def punctuate(self, text: str, rules: str) -> Punctuated: ...
 
 
-@dataclass(frozen=True)
-class Recognized:
-    """A piece of a recording and what a recognizer heard in it.
+class Recognized(NamedTuple):
+    """A piece of a recording and what a recognizer heard in it; times of tokens count from where it was heard."""
 
-    Attributes:
-        start_ms, end_ms, heard_from_ms, cut_ms: as in :class:`funrecipe.recordings.cutting.Piece`.
-        heard_to_ms: where its samples end.
-        timestamp_ms: ``[start, end]`` of every token, from ``heard_from_ms``.
-        is_estimated: these were fitted to the tokens.
-    """
-
-    start_ms: int
-    end_ms: int
-    heard_from_ms: int
-    heard_to_ms: int
-    text: str
-    tokens: tuple[str, ...] = ()
-    score: float = 0.0
-    timestamp_ms: Sequence[Sequence[int]] | None = None
-    cut_ms: int | None = None
-    is_estimated: bool = False
+    piece: PieceTimes
+    heard: Hypothesis
 
 
 def assemble(
@@ -86,15 +72,15 @@ def assemble(
         tuple(sentences),
         text,
         has_punctuation=punctuator is not None,
-        has_word_times=any(piece.timestamp_ms is not None for piece in pieces),
+        has_word_times=any(heard.timestamp_ms is not None for _, heard in pieces),
     )
 
 
 def _segments(pieces: Sequence[Recognized]) -> list[Segment]:
     segments: list[Segment] = []
-    for piece in pieces:
-        words = words_of(piece.text, piece.tokens, piece.timestamp_ms, piece.heard_from_ms, piece.heard_to_ms)
-        start_ms, tokens = piece.start_ms, piece.tokens
+    for piece, heard in pieces:
+        tokens, start_ms = tuple(heard.tokens), piece.start_ms
+        words = words_of(heard.text, tokens, heard.timestamp_ms, piece.heard_from_ms, piece.heard_to_ms)
         if piece.cut_ms is not None and segments:
             last, all_words = segments[-1], [word.text for word in words]
             before, words = join_words(list(last.words), words, piece.cut_ms)
@@ -104,7 +90,7 @@ def _segments(pieces: Sequence[Recognized]) -> list[Segment]:
             tokens = tokens_between(tokens, all_words, len(all_words) - len(words), len(all_words))
             words = [replace(w, start_ms=max(w.start_ms, start_ms), end_ms=max(w.end_ms, start_ms)) for w in words]
         end_ms = max(start_ms, piece.end_ms)
-        segments.append(Segment(start_ms, end_ms, tuple(words), tokens, piece.score, piece.is_estimated))
+        segments.append(Segment(start_ms, end_ms, tuple(words), tokens, heard.score, heard.is_estimated))
     return segments
 
 

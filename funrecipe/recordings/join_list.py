@@ -8,9 +8,10 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from funrecipe.data.kaldi_dir import read_texts
+from funrecipe.decode.hypothesis import Hypothesis
 from funrecipe.errors import DataError
 from funrecipe.recordings.assemble import Punctuates, Recognized, SpeakersOf, assemble
-from funrecipe.recordings.piece_list import CutRecording, PieceTimes, missing_pieces, read_piece_dir
+from funrecipe.recordings.piece_list import CutRecording, missing_pieces, read_piece_dir
 from funrecipe.recordings.transcript import RecordingTranscript
 
 # The last digits of scores depend on what was decoded together, and results do not on the number of jobs or on kills.
@@ -68,7 +69,7 @@ def join_results(
                 key, error=f"{len(missing)} of {len(recording.pieces)} pieces failed, first {missing[0]}"
             )
             continue
-        pieces = [_recognized(piece, piece.id_in(key), values) for piece in recording.pieces]
+        pieces = [Recognized(piece, _heard(piece.id_in(key), values)) for piece in recording.pieces]
         yield assemble(
             key,
             recording.duration_ms,
@@ -92,17 +93,13 @@ def _find_speakers(
     return {key: found.speakers_of for key, found in diarize_results(path, places, n_speakers).items()}
 
 
-def _recognized(piece: PieceTimes, name: str, values: dict[str, dict[str, str]]) -> Recognized:
+def _heard(name: str, values: dict[str, dict[str, str]]) -> Hypothesis:
+    """What the result files of a run say of one piece."""
     times = values["timestamp"].get(name)
-    return Recognized(
-        piece.start_ms,
-        piece.end_ms,
-        piece.heard_from_ms,
-        piece.heard_to_ms,
+    return Hypothesis(
+        values["token"][name].split(),
         values["text"][name],
-        tuple(values["token"][name].split()),
         float(values["score"][name]),
         None if times is None else json.loads(times),
-        piece.cut_ms,
-        name in values["estimated"],
+        is_estimated=name in values["estimated"],
     )

@@ -17,6 +17,7 @@ from funrecipe.errors import DataError
 from funrecipe.recordings.assemble import Punctuates, Recognized, assemble
 from funrecipe.recordings.cutting import Cutter, Piece
 from funrecipe.recordings.joining import PieceRecognizer, Recognizer
+from funrecipe.recordings.piece_list import PieceTimes
 from funrecipe.recordings.transcript import RecordingTranscript
 
 # Padding counted. On a CPU half of what decoding a list takes: memory then grows by 9 % from 10 to 60 minutes of audio,
@@ -145,18 +146,9 @@ class RecordingTranscriber:
                 if recording.speakers is not None:
                     recording.speakers.add(piece.heard_from_ms / 1000, piece.samples)
                 heard_ms = round(1000 * len(piece.samples) / self.recognizer.sample_rate_hz)
-                recording.results[i] = Recognized(
-                    piece.start_ms,
-                    piece.end_ms,
-                    piece.heard_from_ms,
-                    piece.heard_from_ms + heard_ms,
-                    hypothesis.text,
-                    tuple(hypothesis.tokens),
-                    hypothesis.score,
-                    hypothesis.timestamp_ms,
-                    piece.cut_ms,
-                    hypothesis.is_estimated,
-                )
+                heard_to_ms = piece.heard_from_ms + heard_ms
+                times = PieceTimes(piece.start_ms, piece.end_ms, piece.heard_from_ms, heard_to_ms, piece.cut_ms)
+                recording.results[i] = Recognized(times, hypothesis)
                 recording.pieces[i] = replace(piece, samples=piece.samples[:0].copy())
             self.on_progress(sum(piece.end_ms - piece.start_ms for piece in pieces) / 1000)
 

@@ -2,15 +2,17 @@
 
 from dataclasses import replace
 
+from funrecipe.decode.hypothesis import Hypothesis
 from funrecipe.punctuation.punctuator import Punctuated
 from funrecipe.recordings.assemble import Recognized, assemble, marks_of_words
+from funrecipe.recordings.piece_list import PieceTimes
 from funrecipe.recordings.transcript import Word, written
 from funrecipe.recordings.word_times import words_of
 
 
 def piece(start_ms, end_ms, text, timestamp_ms=None, cut_ms=None):
-    tokens = tuple(text.split())
-    return Recognized(start_ms, end_ms, start_ms, end_ms, text, tokens, -1.0, timestamp_ms, cut_ms)
+    times = PieceTimes(start_ms, end_ms, start_ms, end_ms, cut_ms)
+    return Recognized(times, Hypothesis(text.split(), text, -1.0, timestamp_ms))
 
 
 class Marks:
@@ -127,6 +129,6 @@ def test_blanks_are_where_readers_want_them():
 
 def test_tokens_of_overlapping_pieces_are_joined_as_their_words():
     first, second = piece(0, 8000, "a@@ b 北 京 天"), piece(4000, 12000, "京 天 气 好", cut_ms=6000)
-    joined = assemble("r", 12000, [replace(first, text="ab 北 京 天"), second])
+    joined = assemble("r", 12000, [first._replace(heard=replace(first.heard, text="ab 北 京 天")), second])
     assert [word.text for word in joined.words] == ["ab", "北", "京", "天", "气", "好"]
     assert [" ".join(segment.tokens) for segment in joined.segments] == ["a@@ b 北 京", "天 气 好"]

@@ -11,9 +11,11 @@ from typing import Any
 import numpy as np
 
 from funrecipe.audio.io import read_audio
+from funrecipe.decode.hypothesis import Hypothesis
 from funrecipe.model_folder import open_model_folder
 from funrecipe.punctuation.punctuator import load_punctuator
 from funrecipe.recordings.assemble import Recognized, assemble
+from funrecipe.recordings.piece_list import PieceTimes
 from funrecipe.recordings.transcript import HALF_WIDTH, RecordingTranscript
 from funrecipe.recordings.vad_pieces import VadCutter
 from funrecipe.vad.detector import load_detector
@@ -42,9 +44,9 @@ def pieces_of(case: Case, calls: list[dict[str, Any]]) -> tuple[list[Recognized]
     heard = []
     for length, call in zip(lengths, calls, strict=True):
         piece = by_length[length]
-        times = (piece.start_ms, piece.end_ms, piece.start_ms, piece.end_ms)
-        heard.append(Recognized(*times, call["text"], tuple(call["text"].split()), 0.0, call["timestamp"]))
-    return sorted(heard, key=lambda r: r.start_ms), round(count / 16)
+        times = PieceTimes(piece.start_ms, piece.end_ms, piece.start_ms, piece.end_ms)
+        heard.append(Recognized(times, Hypothesis(call["text"].split(), call["text"], 0.0, call["timestamp"])))
+    return sorted(heard, key=lambda r: r.piece.start_ms), round(count / 16)
 
 
 def check_sentences(case: Case, transcript: RecordingTranscript, expected: list[dict[str, Any]]) -> None:
