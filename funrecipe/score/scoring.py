@@ -16,8 +16,6 @@ from funrecipe.score.align import TokenEncoder, count_edits, edit_ops
 from funrecipe.score.tokenize import tokenize
 from funrecipe.text.normalize import get_profile
 
-Counts = tuple[int, int, int, int]  # correct, substituted, inserted and deleted tokens
-NOT_KNOWN = (-1, -1, -1, -1)
 CHUNK = 20_000
 """Utterances whose tokens of another unit are held at once."""
 
@@ -309,13 +307,8 @@ def score_part(
     missing_policy: str,
     lower_case: bool = True,
     normalization: str | None = None,
-    known: Mapping[tuple[str, str], Counts] | None = None,
 ) -> Scoring:
-    """As ``score_texts``, for part of the utterances; possibly none of them can be scored.
-
-    Args:
-        known: counts of encoded pairs that have been aligned before.
-    """
+    """As ``score_texts``, for part of the utterances; possibly none of them can be scored."""
     ids, coverage = cover(refs, hyps, missing_policy)
     ref_texts = [refs[i] for i in ids]
     hyp_texts = [hyps.get(i, "") for i in ids]
@@ -330,22 +323,13 @@ def score_part(
         refs=ref_tokens,
         hyps=hyp_tokens,
         encoded=encoded,
-        counts=_count_unknown(*encoded, known) if known else count_edits(*encoded),
+        counts=count_edits(*encoded),
         coverage=coverage,
         unit=unit,
         missing_policy=missing_policy,
         lower_case=lower_case,
         normalization=normalization,
     )
-
-
-def _count_unknown(refs: Sequence[str], hyps: Sequence[str], known: Mapping[tuple[str, str], Counts]) -> np.ndarray:
-    """As ``count_edits``; only what is not known is aligned."""
-    counts = [known.get(pair, NOT_KNOWN) for pair in zip(refs, hyps)]
-    rows = np.array(counts, dtype=np.int64).reshape(-1, 4)
-    unknown = np.flatnonzero(rows[:, 0] < 0)
-    rows[unknown] = count_edits(*([side[n] for n in unknown.tolist()] for side in (refs, hyps)))
-    return rows
 
 
 def normalize_both(

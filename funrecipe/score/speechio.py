@@ -8,16 +8,19 @@ hypotheses that are empty) is left out here too, but counted: ``Totals.left_out`
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
 from funrecipe.errors import DataError
-from funrecipe.score.align import align_tokens, edit_ops
-from funrecipe.score.scoring import Counts, Edits, tokenize_and_encode
+from funrecipe.score.align import edit_ops
+from funrecipe.score.scoring import Edits, tokenize_and_encode
 
 UNIT_OF_TOKENIZER = {"whitespace": "word", "char": "char"}
 CACHED = 1 << 16
+_RUNS = re.compile(b"C+|[SID]")
+_NARROW = re.compile("[^\u4e00-\u9fa5]+")
 
 
 @dataclass(frozen=True)
@@ -56,15 +59,14 @@ class Evaluation:
     """Utterances that the published tool would score, in its order, with their alignments.
 
     Attributes:
-        known: the counts of each pair of texts, encoded as in a ``Scoring``.
+        counts: correct, substituted, inserted and deleted tokens of each.
     """
 
     ids: Sequence[str]
     refs: Sequence[Sequence[str]]
     hyps: Sequence[Sequence[str]]
     ops: Sequence[bytes]
-    known: Mapping[tuple[str, str], Counts]
-    counts: Sequence[Counts]
+    counts: Sequence[tuple[int, int, int, int]]
     totals: Totals
 
 
@@ -123,7 +125,7 @@ def evaluate_part(refs: Mapping[str, str], hyps: Mapping[str, str], tokenizer: s
         hyp_with_blank_ref=sorted(hyps.keys() & blank),
         ref_without_hyp=sorted(refs.keys() - hyps.keys() - blank),
     )
-    return Evaluation(ids, ref_tokens, hyp_tokens, ops, dict(zip(zip(*encoded), counts)), counts, totals)
+    return Evaluation(ids, ref_tokens, hyp_tokens, ops, counts, totals)
 
 
 def results_json(totals: Totals) -> dict[str, int | float]:
@@ -200,23 +202,29 @@ def statistics(totals: Totals) -> str:
 
 def aligned_rows(ref: Sequence[str], hyp: Sequence[str], ops: bytes) -> str:
     """The rows REF, HYP and EDIT; a gap is ``*``, a correct token has a blank edit."""
-    if len(ops) == len(ref) == len(hyp):  # no gaps
-        columns = list(map(_column, ops.decode(), ref, hyp))
-    else:
-        columns = [_column(*column) for column in align_tokens(ref, hyp, ops)]
-    refs, hyps, edits = zip(*columns) if columns else ((), (), ())
+    cells = []
+    r = h = 0
+    for run in _RUNS.finditer(ops):
+        if run[0].startswith(b"C"):
+            tokens = " ".join(ref[r : r + len(run[0])]) + " "
+            cells.append((tokens, tokens, " " * _num_columns(tokens)))
+            r, h = r + len(run[0]), h + len(run[0])
+        else:
+            op = run[0].decode()
+            cells.append(_column(op, "*" if op == "I" else ref[r], "*" if op == "D" else hyp[h]))
+            r, h = r + (op != "I"), h + (op != "D")
+    refs, hyps, edits = zip(*cells) if cells else ((), (), ())
     return f"  REF  : {''.join(refs)}\n  HYP  : {''.join(hyps)}\n  EDIT : {''.join(edits)}\n"
 
 
-@lru_cache(maxsize=CACHED)  # most tokens are correct, and a language has few characters
-def _column(op: str, ref_token: str | None, hyp_token: str | None) -> tuple[str, str, str]:
-    """The cells of a column, padded to one width."""
-    cells = (ref_token or "*", hyp_token or "*", "" if op == "C" else op)
-    widths = [_num_columns(cell) for cell in cells]
-    ref_cell, hyp_cell, edit = (cell + " " * (max(widths) + 1 - width) for cell, width in zip(cells, widths))
-    return ref_cell, hyp_cell, edit
+@lru_cache(maxsize=CACHED)  # some errors are frequent
+def _column(op: str, ref_token: str, hyp_token: str) -> tuple[str, str, str]:
+    """The cells of an error, padded to one width."""
+    widths = [_num_columns(cell) for cell in (ref_token, hyp_token)]
+    ref_cell, hyp_cell = (cell + " " * (max(widths) + 1 - width) for cell, width in zip((ref_token, hyp_token), widths))
+    return ref_cell, hyp_cell, op + " " * max(widths)
 
 
-def _num_columns(cell: str) -> int:
+def _num_columns(text: str) -> int:
     # The published tool has no other wide characters (kana, full-width forms) than these.
-    return sum(2 if "\u4e00" <= character <= "\u9fa5" else 1 for character in cell)
+    return len(text) + len(_NARROW.sub("", text))

@@ -88,8 +88,8 @@ def _score(ref: str, hyp: str, profile: Profile, out_dir: Path) -> tuple[Totals,
             refs, hyps = profile.normalize_all(ref_texts, hyp_texts)
             kept_refs = _kept(profile, refs)
             evaluation = evaluate_part(kept_refs, {i: text for i, text in hyps.items() if text}, "char")
-            sum_normalized.add(normalized(refs, hyps, known=evaluation.known))
-            sum_correct.add(correct(*strict.normalize_all(ref_texts, hyp_texts), known=evaluation.known))
+            sum_normalized.add(normalized(refs, hyps))
+            sum_correct.add(correct(*strict.normalize_all(ref_texts, hyp_texts)))
             parts.append(evaluation.totals)
             details_txt.writelines(details(evaluation))
             if is_in_order:

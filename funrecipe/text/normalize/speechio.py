@@ -37,6 +37,7 @@ _WORDS_WITH_ER = (
 )
 _ER = re.compile(f"({_WORDS_WITH_ER})|儿")
 
+_PLAIN = re.compile("[^\x00-\u4dff呃啊儿\ua000-\U0010ffff]*")  # hanzi, which no step changes
 _EXTRA_CHARS = "吶诶屌囧飚屄"
 _NOT_BETWEEN_ALPHANUMERICS = re.compile("(?<![0-9A-Za-z]) | (?![0-9A-Za-z])")
 
@@ -78,6 +79,8 @@ def _load_opencc(cc_mode: str) -> Callable[[str], str]:
 
 def normalize(text: str, flags: SpeechioFlags) -> str:
     """``text`` as the tool prints it, spaces at both ends included (punctuation becomes a space)."""
+    if _PLAIN.fullmatch(text) and not flags.cc_mode and not flags.check_chars:
+        return text
     if flags.cc_mode:
         text = _load_opencc(flags.cc_mode)(text)
     if flags.to_banjiao:
