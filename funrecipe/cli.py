@@ -9,7 +9,9 @@ the list-handling verbs start without torch.
 from __future__ import annotations
 
 import argparse
+import atexit
 import errno
+import gc
 import importlib
 import math
 import os
@@ -116,6 +118,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     _open_standard_streams()
     for name, limit in CACHED_SHAPES.items():
         os.environ.setdefault(name, limit)
+    atexit.register(gc.freeze)  # or Python would end by looking for garbage in all of torch, for half a second
     code = 0
     try:
         code = _run(argv)
