@@ -25,23 +25,29 @@ if [ -x .venv/bin/python ] && [ -f "$stamp" ] && [ "$(cat "$stamp")" = "$wanted"
   exit 0
 fi
 
-# For the tests that need a browser, NIST's scorer or a cluster, and to make .venv at all; whatever cannot be had is said, not fatal.
+# Whatever cannot be had is said, not fatal.
 install_debian_packages() {
-  local missing=()
+  local package install=(env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends)
+  if [ $# -eq 0 ] || [ "$(id -u)" -ne 0 ] || ! command -v apt-get > /dev/null; then return; fi
+  echo "setup.sh: apt-get install $*"
+  apt-get update -qq > /dev/null 2>&1 || true
+  if "${install[@]}" "$@" > /dev/null 2>&1; then return; fi
+  for package; do
+    "${install[@]}" "$package" > /dev/null 2>&1 ||
+      echo "setup.sh: could not install $package; the tests that need it are skipped" >&2
+  done
+}
+if [ "$name" = dev ]; then
+  # To make .venv at all; then, while pip installs, what the tests need: a browser, NIST's scorer, clusters.
+  [ -x .venv/bin/python ] || "$base_python" -c 'import ensurepip' 2>/dev/null || install_debian_packages python3-venv
+  missing=()
   command -v chromium > /dev/null || missing+=(chromium)
   [ -x /usr/lib/sctk/bin/sclite ] || missing+=(sctk)
   command -v slurmctld > /dev/null || missing+=(slurmctld slurmd slurm-client munge iproute2)
   command -v sge_qmaster > /dev/null || missing+=(gridengine-master gridengine-exec gridengine-client)
-  [ -x .venv/bin/python ] || "$base_python" -c 'import ensurepip' 2>/dev/null || missing+=(python3-venv)
-  if [ ${#missing[@]} -eq 0 ] || [ "$(id -u)" -ne 0 ] || ! command -v apt-get > /dev/null; then return; fi
-  echo "setup.sh: apt-get install ${missing[*]}"
-  apt-get update -qq > /dev/null 2>&1 || true
-  for package in "${missing[@]}"; do
-    DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$package" > /dev/null 2>&1 ||
-      echo "setup.sh: could not install $package; the tests that need it are skipped" >&2
-  done
-}
-if [ "$name" = dev ]; then install_debian_packages; fi
+  install_debian_packages "${missing[@]}" &
+  trap wait EXIT
+fi
 
 echo "setup.sh: installing the $name requirements into $root/.venv (a minute or two the first time)"
 # An environment without a working pip is one whose making was interrupted.
