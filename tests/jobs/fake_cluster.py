@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 
 FAKE = Path(__file__).with_name("fake_slurm.py")
@@ -16,6 +17,7 @@ class FakeCluster:
         (folder / "bin").mkdir(parents=True)
         for name in ("sbatch", "squeue", "scancel", "scontrol", "sacct"):
             (folder / "bin" / name).symlink_to(FAKE)
+        (folder / "bin/python3").symlink_to(sys.executable)  # another, such as a wrapper, may take longer to start
         self.says()
 
     def says(self, **scenario: object) -> None:

@@ -22,7 +22,7 @@ class Site(Cluster):
     def start(self, output: str, *arguments: str) -> subprocess.Popen[str]:
         return self.recipe(
             "egs/asr/infer.sh", "--model", str(self.folder / "model"), "--gpu_inference", "false",
-            "--data_dir", str(self.folder / "data"), "--output_dir", str(self.folder / output), "--njob", "4",
+            "--data_dir", str(self.folder / "data"), "--output_dir", str(self.folder / output), "--njob", "2",
             *arguments,
         )  # fmt: skip
 
@@ -54,7 +54,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
 
 def test_arrays_give_the_results_of_a_local_run(site: Site) -> None:
     """Four jobs where the largest array has indices up to 3."""
-    code, said = site.infer("array", "--backend", "slurm")
+    code, said = site.infer("array", "--backend", "slurm", "--njob", "4")
     assert code == 0, said
     assert "of 3 jobs" in said and "of 1 job\n" in said
     site.assert_same_as_local("array")
@@ -69,12 +69,12 @@ def test_a_job_that_fails_for_good_publishes_nothing_and_its_error_is_shown(site
     shutil.copytree(site.folder / "model", site.folder / "other_model")
     site.drain()
     process = site.start("failing", "--backend", "slurm", "--model", str(site.folder / "other_model"))
-    site.wait_for(lambda: site.states().count("PENDING") == 4, process)
+    site.wait_for(lambda: site.states().count("PENDING") == 2, process)
     with open(site.folder / "other_model/model.pb", "ab") as weights:
         weights.write(b"another model")
     site.resume()
     said, _ = process.communicate(timeout=SECONDS)
-    assert process.returncode == 3 and "4 of 4 jobs failed" in said and "model.pb" in said
+    assert process.returncode == 3 and "2 of 2 jobs failed" in said and "model.pb" in said
     assert not (site.folder / "failing/1best_recog").exists() and not site.states()
 
 
@@ -104,15 +104,15 @@ def test_a_run_that_was_left_is_taken_over_even_if_the_controller_is_restarted(s
     site.drain()
     arguments = ("--backend", "slurm", "--on_interrupt", "leave")
     process = site.start("left", *arguments)
-    site.wait_for(lambda: site.states().count("PENDING") == 4, process)
+    site.wait_for(lambda: site.states().count("PENDING") == 2, process)
     process.send_signal(signal.SIGTERM)
     said, _ = process.communicate(timeout=SECONDS)
     assert process.returncode == 130 and "the same command takes them over" in said
-    assert site.states().count("PENDING") == 4
+    assert site.states().count("PENDING") == 2
     site.cluster("stop-controller")
     again = site.start("left", *arguments)
     site.cluster("start-controller")
-    site.wait_for(lambda: site.states().count("PENDING") == 4, again)
+    site.wait_for(lambda: site.states().count("PENDING") == 2, again)
     site.resume()
     said, _ = again.communicate(timeout=SECONDS)
     assert again.returncode == 0, said
@@ -122,11 +122,11 @@ def test_a_run_that_was_left_is_taken_over_even_if_the_controller_is_restarted(s
 
 def test_a_recipe_killed_while_it_submits_submits_nothing_twice(site: Site) -> None:
     site.drain()
-    process, record = site.start("killed", "--backend", "slurm"), site.folder / "killed/slurm.json"
+    process, record = site.start("killed", "--backend", "slurm", "--njob", "4"), site.folder / "killed/slurm.json"
     site.wait_for(lambda: record.exists() and "funrecipe-" in record.read_text(), process)
     os.killpg(process.pid, signal.SIGKILL)  # sbatch has a session of its own
     process.communicate(timeout=SECONDS)
-    again = site.start("killed", "--backend", "slurm")
+    again = site.start("killed", "--backend", "slurm", "--njob", "4")
     site.wait_for(lambda: site.states().count("PENDING") == 4, again)
     time.sleep(3)
     assert len(site.states()) == 4
@@ -139,22 +139,22 @@ def test_a_recipe_killed_while_it_submits_submits_nothing_twice(site: Site) -> N
 def test_another_plan_is_refused_while_the_arrays_of_the_first_live(site: Site) -> None:
     site.drain()
     process = site.start("replaced", "--backend", "slurm", "--on_interrupt", "leave")
-    site.wait_for(lambda: site.states().count("PENDING") == 4, process)
+    site.wait_for(lambda: site.states().count("PENDING") == 2, process)
     process.send_signal(signal.SIGTERM)
     process.communicate(timeout=SECONDS)
-    code, said = site.infer("replaced", "--backend", "slurm", "--njob", "2")
+    code, said = site.infer("replaced", "--backend", "slurm", "--njob", "1")
     assert code == 3 and "still writing here" in said and "scancel" in said
     site.slurm("scancel", "-u", "root")
     site.resume()
-    assert site.infer("replaced", "--backend", "slurm", "--njob", "2")[0] == 0
+    assert site.infer("replaced", "--backend", "slurm", "--njob", "1")[0] == 0
     site.assert_same_as_local("replaced")
 
 
 def test_jobs_that_are_preempted_resume_when_those_of_a_higher_priority_have_ended(site: Site) -> None:
     process = site.start("preempted", "--backend", "slurm")
-    site.wait_for(lambda: site.states().count("RUNNING") == 4, process)
+    site.wait_for(lambda: site.states().count("RUNNING") == 2, process)
     site.slurm("sbatch", "--partition=urgent", "--nodes=3", "--ntasks=6", "--output=/dev/null", "--wrap=sleep 1")
-    site.wait_for(lambda: site.states().count("PENDING") == 4, process)
+    site.wait_for(lambda: site.states().count("PENDING") == 2, process)
 
     site.assert_succeeds(process)
     assert "trying again" not in (site.folder / "preempted/log/decode.1.log").read_text()
@@ -162,9 +162,9 @@ def test_jobs_that_are_preempted_resume_when_those_of_a_higher_priority_have_end
 
 
 def test_what_a_node_that_is_gone_had_and_what_is_requeued_is_decoded_on_others(site: Site) -> None:
-    """The last test: the node does not come back."""
-    process = site.start("cut", "--backend", "slurm")
-    site.wait_for(lambda: site.states().count("RUNNING") == 4, process)
+    """Two nodes have jobs. The last test: the node does not come back."""
+    process = site.start("cut", "--backend", "slurm", "--njob", "3")
+    site.wait_for(lambda: site.states().count("RUNNING") == 3, process)
     first, *_, last = site.slurm("squeue", "-h", "-r", "-o", "%i %N").splitlines()
     gone = first.split()[1]
     site.cut(gone)

@@ -148,7 +148,7 @@ def test_every_flag_of_the_recipe_changes_what_is_run(name: str, calls, stand_in
 
 @pytest.mark.parametrize("name", settings())
 def test_every_setting_arrives_at_each_stage_that_needs_it(name: str, calls) -> None:
-    trainings = [line for line in calls(f"--{name}", "7x").splitlines() if " train " in line]
+    trainings = [line for line in calls(*(f"--{each}=7x" for each in settings())).splitlines() if " train " in line]
     assert len(trainings) == 3  # data, model, training
     assert all(f" --{name}=7x" in line for line in trainings)
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import shutil
-import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -17,9 +15,9 @@ import yaml
 sys.path.insert(0, str(Path(__file__).parents[1] / "train"))
 from tiny_corpus import CONFIG, scratch, some_sentences, write_set  # noqa: E402
 
+from funrecipe.cli import main  # noqa: E402
 from funrecipe.train.run import train  # noqa: E402
 
-RECIPE = Path(__file__).parents[2] / "egs" / "asr" / "finetune.sh"
 QUICKSTART = Path(__file__).parents[2] / "egs" / "quickstart"
 
 
@@ -44,11 +42,16 @@ def place(clean: Path, tmp_path: Path) -> Path:
     return tmp_path / "place"
 
 
-def preflight(place: Path, *options: str) -> subprocess.CompletedProcess[str]:
-    command = ["bash", str(RECIPE), "--stop_stage", "0", "--output_dir", str(place / "out")]
-    command += ["--model", str(place / "model"), "--data_dir", str(place / "data"), *options]
-    settings = {**os.environ, "PYTHON": sys.executable, "OMP_NUM_THREADS": "1"}
-    return subprocess.run(command, env=settings, capture_output=True, text=True, timeout=900, check=False)
+@pytest.fixture()
+def preflight(capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str]]:
+    """``folder, options -> exit code, what was said`` of the command of stage 0."""
+
+    def run(place: Path, *options: str) -> tuple[int, str]:
+        folders = [f"--model={place}/model", f"--data_dir={place}/data", f"--output_dir={place}/out"]
+        code = main(["train", *folders, "--check=data", *options])
+        return code, capsys.readouterr().err
+
+    return run
 
 
 def edit(path: Path, change: Callable[[str], str]) -> None:
@@ -108,24 +111,23 @@ def no_text(place: Path) -> None:
     ],
 )
 def test_faults_are_found_before_anything_is_trained(
-    damage: Callable[[Path], None], code: int, said: str, place: Path
+    damage: Callable[[Path], None], code: int, said: str, place: Path, preflight: Callable[..., tuple[int, str]]
 ) -> None:
     damage(place)
-    result = preflight(place)
-    assert (result.returncode, said in result.stderr) == (code, True), result.stderr
-    assert "Traceback" not in result.stderr
+    found, stderr = preflight(place)
+    assert (found, said in stderr) == (code, True), stderr
 
 
-def test_clean_data_pass_and_unknown_tokens_are_listed(place: Path) -> None:
+def test_clean_data_pass_and_unknown_tokens_are_listed(place: Path, preflight: Callable[..., tuple[int, str]]) -> None:
     edit(place / "data" / "train" / "text", lambda text: text.replace("utt000 ", "utt000 龙龙"))
-    result = preflight(place)
-    assert result.returncode == 0, result.stderr
-    assert "24 of 24 utterances usable" in result.stderr
-    assert "2 tokens of 1 kinds are not in the vocabulary and became <unk>: 龙x2" in result.stderr
-    assert "other recordings" not in result.stderr
+    code, stderr = preflight(place)
+    assert code == 0, stderr
+    assert "24 of 24 utterances usable" in stderr
+    assert "2 tokens of 1 kinds are not in the vocabulary and became <unk>: 龙x2" in stderr
+    assert "other recordings" not in stderr
 
 
-def test_the_texts_of_other_recordings_are_heard(tmp_path: Path) -> None:
+def test_the_texts_of_other_recordings_are_heard(tmp_path: Path, preflight: Callable[..., tuple[int, str]]) -> None:
     """Real speech, a model that understands some of it, and every text moved to the next key."""
     texts = [line.split(maxsplit=1) for line in (QUICKSTART / "data" / "text").read_text("utf-8").splitlines()]
     wavs = (QUICKSTART / "data" / "wav.scp").read_text("utf-8").replace(" wav/", f" {QUICKSTART}/data/wav/")
@@ -134,6 +136,6 @@ def test_the_texts_of_other_recordings_are_heard(tmp_path: Path) -> None:
         (tmp_path / "data" / name / "wav.scp").write_text(wavs, "utf-8")
         moved = [f"{key} {text}\n" for (key, _), (_, text) in zip(texts, [*texts[1:], texts[0]])]
         (tmp_path / "data" / name / "text").write_text("".join(moved), "utf-8")
-    result = preflight(tmp_path, "--model", str(QUICKSTART / "model"))
-    assert result.returncode == 3, result.stderr
-    assert "match another utterance's transcript better than their own" in result.stderr
+    code, stderr = preflight(tmp_path, f"--model={QUICKSTART}/model")
+    assert code == 3, stderr
+    assert "match another utterance's transcript better than their own" in stderr

@@ -104,15 +104,25 @@ def test_cuts_follow_the_speech() -> None:
     assert checked >= 4
 
 
-def test_a_spliced_directory_is_a_data_directory(tmp_path: Path) -> None:
-    used, total = write_spliced(QUICKSTART / "model", QUICKSTART / "data", tmp_path / "a", count=5, seed=3)
-    assert 0 < used <= total == 40
+@pytest.fixture(scope="module")
+def few(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The first eight utterances of the quick start."""
+    folder, data = tmp_path_factory.mktemp("few"), QUICKSTART / "data"
+    for name in ("wav.scp", "text"):
+        lines = (data / name).read_text("utf-8").splitlines()[:8]
+        (folder / name).write_text("".join(f"{line}\n" for line in lines).replace(" wav/", f" {data}/wav/"), "utf-8")
+    return folder
+
+
+def test_a_spliced_directory_is_a_data_directory(few: Path, tmp_path: Path) -> None:
+    used, total = write_spliced(QUICKSTART / "model", few, tmp_path / "a", count=5, seed=3)
+    assert 0 < used <= total == 8
     data = read_data_dir(tmp_path / "a")
     assert data.texts is not None and len(data.utterances) == len(data.texts) == 5
-    write_spliced(QUICKSTART / "model", QUICKSTART / "data", tmp_path / "b", count=5, seed=3)
+    write_spliced(QUICKSTART / "model", few, tmp_path / "b", count=5, seed=3)
     assert (tmp_path / "a" / "text").read_bytes() == (tmp_path / "b" / "text").read_bytes()
     with pytest.raises(UsageError, match="exists"):
-        write_spliced(QUICKSTART / "model", QUICKSTART / "data", tmp_path / "a", count=5)
+        write_spliced(QUICKSTART / "model", few, tmp_path / "a", count=5)
 
 
 def test_segments_cut_the_recording_before_it_is_aligned(tmp_path: Path) -> None:
@@ -149,13 +159,13 @@ def test_recordings_without_room_for_their_text_are_left_out(tmp_path: Path, cap
     assert "0bad is left out" in caplog.text
 
 
-def test_a_run_that_ends_half_way_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_run_that_ends_half_way_leaves_nothing(few: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def full_disk(*_: object, **__: object) -> None:
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(soundfile, "write", full_disk)
     with pytest.raises(OSError, match="No space"):
-        write_spliced(QUICKSTART / "model", QUICKSTART / "data", tmp_path / "out", count=3)
+        write_spliced(QUICKSTART / "model", few, tmp_path / "out", count=3)
     assert not list(tmp_path.iterdir())
 
 
