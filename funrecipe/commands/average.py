@@ -23,12 +23,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
-    from funrecipe.train.average_run import average_run, setting_of_run
+    from funrecipe.train.options import setting_of_run
 
-    if args.print_criterion:
+    if args.print_criterion:  # without torch
         criteria = setting_of_run(args.output_dir, "best_model_criterion", [("valid", "acc", "max")])
         print(",".join(criteria[0]))
         return
+    from funrecipe.train.average_run import average_run
+
     for path in average_run(args.output_dir, args.criterion, args.nbest):
         epochs = json.loads(path.with_suffix(".json").read_text("utf-8"))["epochs"]
         print(f"{path}: mean of epochs {', '.join(map(str, epochs))}")

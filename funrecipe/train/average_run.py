@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 from funrecipe.errors import DataError, UsageError
 from funrecipe.train.averaging import average_best, ranked_together
-from funrecipe.train.options import TYPES, convert, read_yaml_file
+from funrecipe.train.options import setting_of_run
 from funrecipe.train.progress_log import read_json_lines
 
 
@@ -45,9 +44,3 @@ def average_run(output_dir: Path, criterion: str, nbest: int | None = None) -> l
     if not written:
         raise DataError("no <N>epoch.pb of this run is left", where=str(output_dir))
     return written
-
-
-def setting_of_run(output_dir: Path, name: str, default: Any) -> Any:
-    """A setting in the ``config.yaml`` of a run, or the default if there is no run yet."""
-    value = read_yaml_file(output_dir / "config.yaml").get(name)
-    return convert(f"{output_dir}/config.yaml: {name}", value, TYPES[name]) if value else default

@@ -378,3 +378,9 @@ def parse_flag(name: str, text: Any) -> Any:
     if typing.get_origin(TYPES[name]) is list and isinstance(value, str):
         return [part for part in value.replace(",", " ").split() if part]
     return value
+
+
+def setting_of_run(output_dir: Path, name: str, default: Any) -> Any:
+    """A setting in the ``config.yaml`` of a run, or the default if there is no run yet."""
+    value = read_yaml_file(output_dir / "config.yaml").get(name)
+    return convert(f"{output_dir}/config.yaml: {name}", value, TYPES[name]) if value else default

@@ -13,7 +13,7 @@ from tiny_corpus import scratch
 
 from funrecipe.errors import DataError, UsageError
 from funrecipe.processes import RETRIED_VARIABLE, only_run_in
-from funrecipe.train.average_run import setting_of_run
+from funrecipe.train.options import setting_of_run
 from funrecipe.train.progress_log import read_json_lines
 from funrecipe.train.run import train
 
