@@ -9,6 +9,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterable
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -94,9 +95,13 @@ COMMANDS_WITHOUT_TORCH = (
 )
 
 
+@cache
+def parsed(path: Path) -> ast.Module:
+    return ast.parse(path.read_text(encoding="utf-8"))
+
+
 def imports(path: Path, *, top_level_only: bool = False, with_types: bool = False) -> set[str]:
     """Dotted names that a module imports; those of ``if TYPE_CHECKING`` blocks only ``with_types``."""
-    tree = ast.parse(path.read_text(encoding="utf-8"))
     found: set[str] = set()
 
     def visit(node: ast.AST) -> None:
@@ -113,7 +118,7 @@ def imports(path: Path, *, top_level_only: bool = False, with_types: bool = Fals
         for child in ast.iter_child_nodes(node):
             visit(child)
 
-    visit(tree)
+    visit(parsed(path))
     return found
 
 

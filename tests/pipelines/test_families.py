@@ -1,20 +1,21 @@
-"""Every row of the table of families, on a tiny model: pipeline, infer.sh, export, finetune.sh; batch 1 equals 8."""
+"""Every row of the table of families, on a tiny model: pipeline, jobs, export, training; batch 1 equals 8."""
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
 
+from funrecipe.cli import main
 from funrecipe.export.folder import export_folder
 from funrecipe.families import FAMILIES, names_with
+from funrecipe.jobs.plan import read_plan
+from funrecipe.jobs.worker import load_planned, run_jobs
 from funrecipe.model_folder import open_model_folder
 from funrecipe.pipelines import Tasks, pipeline
+from funrecipe.train.run import train
 
 ROOT = Path(__file__).resolve().parents[2]
 PARITY = ROOT / "tests/data/parity"
@@ -47,11 +48,13 @@ def written(folder):
     return read("token"), read("text"), {key: float(value) for key, value in read("score").items()}
 
 
-def run(recipe, *options):
-    environment = {**os.environ, "PYTHON": sys.executable, "OMP_NUM_THREADS": "1"}
-    command = ["bash", f"egs/asr/{recipe}.sh", *map(str, options)]
-    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
-    assert done.returncode == 0, done.stdout + done.stderr
+def decode_in_jobs(model, data_dir, output_dir, *options):
+    """What the first stage of infer.sh does, its worker in this process."""
+    place = [f"--model={model}", f"--data_dir={data_dir}", f"--output_dir={output_dir}", "--gpu_inference=false"]
+    assert main(["plan", *place, "--batch_size=8", *options]) == 0
+    plan = read_plan(output_dir)
+    assert run_jobs(plan, plan.jobs, load_planned, None) == 0
+    assert main(["merge", f"--plan={output_dir}"]) == 0
 
 
 @pytest.mark.slow
@@ -61,8 +64,7 @@ def test_batches_and_jobs_change_nothing(model, tiny_model, data_dir, tmp_path):
     for batch_size in (1, 8):
         recognize = pipeline(task=Tasks.auto_speech_recognition, model=model, ngpu=0, batch_size=batch_size)
         recognize(audio_in=data_dir / "wav.scp", output_dir=tmp_path / f"batch{batch_size}")
-    run("infer", "--model", model, "--data_dir", data_dir, "--output_dir", tmp_path / "jobs",
-        "--gpu_inference", "false", "--njob", "3", "--batch_size", "8", "--stop_stage", "1")  # fmt: skip
+    decode_in_jobs(model, data_dir, tmp_path / "jobs", "--njob=3")
     tokens, texts, scores = written(tmp_path / "batch1")
     assert tokens["u1"] == "" and any(tokens.values())
     for name in ("batch8", "jobs"):
@@ -72,23 +74,21 @@ def test_batches_and_jobs_change_nothing(model, tiny_model, data_dir, tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("family", sorted(set(RECOGNIZERS) & set(names_with("export"))))
-def test_what_is_exported_decodes_in_the_recipe(family, tiny_model, data_dir, tmp_path):
-    """The report on equality is that of the command; the recipe gives what the pipeline gives, in batches too."""
+def test_what_is_exported_decodes_in_a_job(family, tiny_model, data_dir, tmp_path):
+    """The report on equality is that of the command; a job gives what the pipeline gives, in batches too."""
     pytest.importorskip("onnxruntime")
     folder = open_model_folder(tiny_model(family))
     samples = {f"u{i}": soundfile.read(data_dir / f"u{i}.wav", dtype="float32")[0] for i in (0, 1, 5)}
     assert export_folder(folder, tmp_path / "onnx", samples, quantized=False)["fp32"].holds
     recognize = pipeline(task=Tasks.auto_speech_recognition, model=tmp_path / "onnx", ngpu=0, batch_size=1)
     recognize(audio_in=data_dir / "wav.scp", output_dir=tmp_path / "alone")
-    run("infer", "--model", tmp_path / "onnx", "--engine", "onnx", "--data_dir", data_dir, "--output_dir",
-        tmp_path / "recipe", "--gpu_inference", "false", "--njob", "1", "--batch_size", "8",
-        "--stop_stage", "1")  # fmt: skip
-    assert written(tmp_path / "recipe")[:2] == written(tmp_path / "alone")[:2]
+    decode_in_jobs(tmp_path / "onnx", data_dir, tmp_path / "job", "--engine=onnx", "--njob=1")
+    assert written(tmp_path / "job")[:2] == written(tmp_path / "alone")[:2]
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("family", sorted(set(RECOGNIZERS) & set(names_with("objective"))))
-def test_what_can_be_trained_goes_through_the_recipe(family, tiny_model, data_dir, tmp_path):
+def test_what_can_be_trained_is_trained(family, tiny_model, data_dir, tmp_path):
     """One epoch over six utterances; the folder that comes out decodes."""
     tokens = [t for t in open_model_folder(tiny_model(family)).tokens[3:] if not t.isascii() and "▁" not in t][:4]
     for name in ("train", "validation"):
@@ -96,8 +96,8 @@ def test_what_can_be_trained_goes_through_the_recipe(family, tiny_model, data_di
         keys = ["u0", "u2", "u3", "u4", "u5"]
         (tmp_path / "data" / name / "wav.scp").write_text("".join(f"{k} {data_dir}/{k}.wav\n" for k in keys))
         (tmp_path / "data" / name / "text").write_text("".join(f"{k} {' '.join(tokens)}\n" for k in keys), "utf-8")
-    run("finetune", "--model", tiny_model(family), "--data_dir", tmp_path / "data", "--output_dir",
-        tmp_path / "out", "--max_epoch", "1", "--stage", "2", "--stop_stage", "3", "--max_bad_share", "1")  # fmt: skip
+    place = {"model": tiny_model(family), "data_dir": tmp_path / "data", "output_dir": tmp_path / "out"}
+    train({name: str(path) for name, path in place.items()} | {"max_epoch": 1, "max_bad_share": 1.0})
     recognize = pipeline(task=Tasks.auto_speech_recognition, model=tmp_path / "out", ngpu=0)
     assert len(recognize(audio_in=data_dir / "wav.scp", output_dir=tmp_path / "results")) == 6
 

@@ -17,7 +17,7 @@ NAMES = ("BAC009S0150W0014", "BAC009S0150W0034")
 
 
 def infer(work: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    command = ["bash", str(ROOT / "egs/asr/infer.sh"), "--model", str(QUICKSTART / "model"), "--njob", "1"]
+    command = ["bash", str(ROOT / "egs/asr/infer.sh"), "--model", str(work / "model"), "--njob", "1"]
     command += ["--gpu_inference", "false", "--data_dir", str(work / "data"), "--output_dir", str(work / "out")]
     return subprocess.run(
         [*command, "--stop_stage", "1", *arguments],
@@ -42,8 +42,9 @@ def waves() -> tuple[np.ndarray, np.ndarray]:
 
 
 @pytest.fixture()
-def work(tmp_path: Path, waves: tuple[np.ndarray, np.ndarray]) -> Path:
+def work(tmp_path: Path, greedy_model: Path, waves: tuple[np.ndarray, np.ndarray]) -> Path:
     """``both`` has one utterance on each channel; ``one`` and ``two`` are these alone."""
+    (tmp_path / "model").symlink_to(greedy_model)
     (tmp_path / "data").mkdir()
     soundfile.write(tmp_path / "data/both.wav", np.stack(waves, axis=1), 16000)
     (tmp_path / "data/one.raw").write_bytes(waves[0].tobytes())

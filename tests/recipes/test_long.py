@@ -127,8 +127,7 @@ def processes_of(session):
     return found
 
 
-@pytest.mark.parametrize("seed", [0, 1])
-def test_killed_at_random_and_resumed_every_published_file_is_the_same(work, tmp_path, seed):
+def test_killed_at_random_and_resumed_every_published_file_is_the_same(work, tmp_path):
     models = ["--model", QUICKSTART / "model", "--vad_model", QUICKSTART / "vad", "--timestamp", "true"]
     options = [
         "--formats",
@@ -144,7 +143,7 @@ def test_killed_at_random_and_resumed_every_published_file_is_the_same(work, tmp
     ]
     killed = tmp_path / "killed"
     command = [*models, "--data_dir", work / "data", *options, "--output_dir", killed]
-    script, chooser = ["bash", str(ROOT / "egs/asr/infer.sh")], random.Random(seed)
+    script, chooser = ["bash", str(ROOT / "egs/asr/infer.sh")], random.Random(0)
     names = len(list((work / "two").rglob("*"))) - 20
     with open(tmp_path / "log", "wb") as log:
         kills = [kill_at_random(chooser, [*script, *map(str, command)], log, killed, names) for _ in range(4)]
@@ -169,22 +168,14 @@ def test_a_recording_that_cannot_be_read(work, tmp_path):
     assert (tmp_path / "out/failed_recordings").read_text().startswith("bad: ")
 
 
-def test_recordings_without_speech_need_no_decoding(work, tmp_path):
+def test_recordings_without_speech_need_no_decoding_and_say_nothing_of_an_earlier_run(work, tmp_path):
+    shutil.copytree(work / "two", tmp_path / "out")
     (tmp_path / "data").mkdir()
-    (tmp_path / "data/wav.scp").write_text(f"c {work}/data/c.wav\n")
-    done = infer(tmp_path, "--output_dir", tmp_path / "out")
+    (tmp_path / "data/wav.scp").write_text(f"silent {work}/data/c.wav\n")
+    done = infer(tmp_path, "--output_dir", tmp_path / "out", "--njob", "1")
     assert done.returncode == 0, done.stdout + done.stderr
-    assert lines(tmp_path / "out/1best_recog/text") == {"c": ""}
-    assert (tmp_path / "out/transcripts/c.srt").read_text() == ""
-
-
-def test_recordings_without_speech_say_nothing_of_an_earlier_run(work, tmp_path):
-    for name, recording in (("first", "a"), ("second", "c")):
-        (tmp_path / "data").mkdir(exist_ok=True)
-        (tmp_path / "data/wav.scp").write_text(f"{name} {work}/data/{recording}.wav\n")
-        done = infer(tmp_path, "--output_dir", tmp_path / "out", "--njob", "1")
-        assert done.returncode == 0, done.stdout + done.stderr
-    assert lines(tmp_path / "out/1best_recog/text") == {"second": ""}
+    assert lines(tmp_path / "out/1best_recog/text") == {"silent": ""}
+    assert (tmp_path / "out/transcripts/silent.srt").read_text() == ""
     assert "utterances  " not in done.stdout
 
 
@@ -225,17 +216,3 @@ def test_without_a_vad_and_with_punctuation(work, tmp_path):
     pieces = json.loads(lines(tmp_path / "out/1best_recog/vad")["b"])
     assert len(pieces) == 2 and pieces[0][1] < pieces[1][0]  # the pause is left out
     assert re.search("[。？.?]$", lines(tmp_path / "out/1best_recog/text_with_punc")["b"])
-
-
-@pytest.mark.slow
-def test_the_quick_start_of_long_audio(tmp_path):
-    done = bash("egs/quickstart/long.sh", "--output_dir", tmp_path / "out", "--gpu_inference", "false", cwd=tmp_path)
-    assert done.returncode == 0, done.stdout + done.stderr
-    rate = float(re.search(r"%WER (\S+)", done.stdout)[1])
-    one_by_one = bash(
-        "egs/quickstart/infer.sh", "--output_dir", tmp_path / "each", "--gpu_inference", "false", cwd=tmp_path
-    )
-    assert abs(rate - float(re.search(r"%WER (\S+)", one_by_one.stdout)[1])) <= 1.0
-    for name in "ab":
-        srt = (tmp_path / "out/transcripts" / f"{name}.srt").read_text()
-        assert len(re.findall(r"^\d+\n\d\d:\d\d:\d\d,\d{3} --> \d\d:\d\d:\d\d,\d{3}\n\S", srt, re.M)) >= 20

@@ -72,3 +72,15 @@ def test_the_layout_is_the_documented_one(quickstart) -> None:
     documented = set(re.findall(r"[\w.]+", (ROOT / "docs/results_layout.md").read_text(encoding="utf-8")))
     for path in quickstart[1].rglob("[!.]*"):
         assert re.sub(r"\.\d+", ".N", path.name) in documented, path
+
+
+def test_the_quick_start_of_long_audio(quickstart, tmp_path: Path) -> None:
+    command = ["bash", str(QUICKSTART / "long.sh"), "--output_dir", str(tmp_path / "out"), "--gpu_inference", "false"]
+    environment = {**os.environ, "PYTHON": sys.executable}
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    rate, one_by_one = (float(re.findall(r"%WER (\S+)", said)[0]) for said in (done.stdout, quickstart[0]))
+    assert abs(rate - one_by_one) <= 1.0
+    for name in "ab":
+        srt = (tmp_path / "out/transcripts" / f"{name}.srt").read_text()
+        assert len(re.findall(r"^\d+\n\d\d:\d\d:\d\d,\d{3} --> \d\d:\d\d:\d\d,\d{3}\n\S", srt, re.M)) >= 20
