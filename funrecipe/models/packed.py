@@ -67,7 +67,7 @@ class Int8Linear(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         lowest = x.amin(dim=-1, keepdim=True)
-        spread = (x.amax(dim=-1, keepdim=True) - lowest).clamp_(min=LEAST_SPREAD)
+        spread = x.amax(dim=-1, keepdim=True).sub_(lowest).clamp_(min=LEAST_SPREAD)
         product = self._product((x - lowest).div_(spread))
         return torch.addcmul(self._bias, lowest, self._sums).addcmul_(product, spread)
 
@@ -110,17 +110,16 @@ class PackedFeedForward(nn.Module):
 
 
 class FbgemmProduct:
-    """``u`` (..., K) in [0, 1], 1 in some row, less than 0 counts as 0 -> (..., N): the product with ``scales`` (N,)
-    times ``codes`` (N, K) less ``offsets`` (N,), by the engine of torch's dynamic quantization."""
+    """``u`` (..., K) up to 1, less than 0 counts as 0 -> (..., N): the product with ``scales`` (N,) times ``codes`` (N, K)
+    less ``offsets`` (N,), by the engine of torch's dynamic quantization with the one scale of all rows given to it."""
 
     def __init__(self, codes: Tensor, scales: Tensor, offsets: Tensor) -> None:
         with _quantized_tensors():
             weight = torch._make_per_channel_quantized_tensor(codes, scales, offsets.long(), 0)
         self._packed = torch.ops.quantized.linear_prepack(weight, None)
-        self._has_offsets = bool(offsets.any())
 
     def __call__(self, u: Tensor) -> Tensor:
-        return torch.ops.quantized.linear_dynamic(u if self._has_offsets else u.relu_(), self._packed, False)
+        return torch.ops.quantized.linear_with_input_q_dq_qweight_dq_output_fp32(u, 1 / 255, 0, self._packed)
 
 
 class OnednnProduct:
