@@ -20,6 +20,7 @@ from torch.nn import functional as F
 from funrecipe.errors import UsageError
 from funrecipe.models.kernels import fastest
 from funrecipe.models.layers import FeedForward, PointwiseConv
+from funrecipe.models.sanm import Memory
 
 LARGEST_PAIR = 126  # sum of two int8 weights, each rounded by up to a half: 255 · (126 + 1) < 32,768
 ROWS_HINT = 64  # rows of the usual input, for which oneDNN chooses the layout
@@ -109,9 +110,39 @@ class PackedFeedForward(nn.Module):
         return self.w_2(hidden if isinstance(self.w_2, Int8AfterReLU) else hidden.relu_())
 
 
+class PackedMemory(nn.Module):
+    """A ``Memory`` packed once; its convolution adds the input, too, by a tap of one more at the frame itself.
+
+    What streams read of a ``Memory`` is as it was.
+    """
+
+    def __init__(self, memory: Memory) -> None:
+        super().__init__()
+        self.weight, self.kernel_size, self.left_right = memory.weight, memory.kernel_size, memory.left_right
+        left, right = memory.left_right
+        self._symmetric = left == right
+        taps = memory.weight.detach().unsqueeze(2).clone()
+        taps[:, 0, 0, left] += 1
+        self._settings = [0, left if self._symmetric else 0], [1, 1], [1, 1], len(taps)
+        shape = [1, len(taps), 1, ROWS_HINT]
+        self._packed = torch.ops.mkldnn._reorder_convolution_weight(taps, *self._settings, shape)
+
+    def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
+        if x.size(1) == 0:
+            return x
+        if mask is not None:
+            x = x * mask[:, :, None]
+        if not self._symmetric:
+            x = F.pad(x, (0, 0, *self.left_right))
+        image = x.transpose(1, 2).unsqueeze(2)
+        convolve = torch.ops.mkldnn._convolution_pointwise
+        remembered = convolve(image, self._packed, None, *self._settings, "none", [], "")
+        return remembered.squeeze(2).transpose(1, 2)
+
+
 class FbgemmProduct:
-    """``u`` (..., K) up to 1, less than 0 counts as 0 -> (..., N): the product with ``scales`` (N,) times ``codes`` (N, K)
-    less ``offsets`` (N,), by the engine of torch's dynamic quantization with the one scale of all rows given to it."""
+    """``u`` (..., K) up to 1, less than 0 counts as 0 -> (..., N): the product with ``scales`` (N,) times ``codes``
+    (N, K) less ``offsets`` (N,), by the engine of torch's quantized layers, which is told the scale of ``u``."""
 
     def __init__(self, codes: Tensor, scales: Tensor, offsets: Tensor) -> None:
         with _quantized_tensors():
@@ -200,7 +231,7 @@ def int8_products() -> dict[str, type[OnednnProduct] | type[FbgemmProduct]]:
 
 
 def pack_linears(model: nn.Module, precision: str = "fp32") -> nn.Module:
-    """Replace every ``nn.Linear`` and ``PointwiseConv`` of a model in fp32 on CPU by a packed one, in place.
+    """Replace ``nn.Linear``, ``PointwiseConv`` and ``Memory`` in a model in fp32 on CPU by packed ones, in place.
 
     Elsewhere nothing changes. For models that will neither be trained nor saved again, and whose layers are called, not
     read.
@@ -219,6 +250,9 @@ def pack_linears(model: nn.Module, precision: str = "fp32") -> nn.Module:
             if type(child) is FeedForward and child.activation is F.relu and _is_plain(child.w_1, child.w_2):
                 setattr(module, name, PackedFeedForward(child, precision))
                 continue
+            if type(child) is Memory and _is_in_fp32(child.weight):
+                setattr(module, name, PackedMemory(child))
+                continue
             linear = child.as_linear() if type(child) is PointwiseConv else child
             if _is_plain(linear):
                 setattr(module, name, _packed(linear, precision if linear.out_features > 1 else "fp32"))
@@ -227,8 +261,11 @@ def pack_linears(model: nn.Module, precision: str = "fp32") -> nn.Module:
 
 def _is_plain(*layers: nn.Module) -> bool:
     """Whether these are linear layers in fp32 on the CPU."""
-    weights = [layer.weight if type(layer) is nn.Linear else None for layer in layers]
-    return all(w is not None and w.device.type == "cpu" and w.dtype is torch.float32 for w in weights)
+    return all(type(layer) is nn.Linear and _is_in_fp32(layer.weight) for layer in layers)
+
+
+def _is_in_fp32(weight: Tensor) -> bool:
+    return weight.device.type == "cpu" and weight.dtype is torch.float32
 
 
 def _packed(linear: nn.Linear, precision: str) -> nn.Module:

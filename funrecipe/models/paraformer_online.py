@@ -209,7 +209,7 @@ class ParaformerOnline(Paraformer):
     def _attend(attention: SANMSelfAttention, projected: Tensor, cache: StreamCache, layer_index: int) -> Tensor:
         """Self-attention and memory of a window; with look-back also over the cached keys, which are then shifted."""
         query, key, value = projected.chunk(3, dim=-1)
-        memory = read_taps(attention.fsmn_block, F.pad(value, (0, 0, *attention.fsmn_block.left_right))) + value
+        memory = attention.fsmn_block(value)
         if cache.encoder_look_back != 0:
             without_right = key.size(1) - cache.right
             fresh = key[:, :without_right], value[:, :without_right]

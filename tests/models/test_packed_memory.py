@@ -1,0 +1,28 @@
+"""A packed memory is the plain one."""
+
+import pytest
+import torch
+from torch import nn
+
+from funrecipe.models.packed import PackedMemory, pack_linears
+from funrecipe.models.sanm import Memory
+
+
+@pytest.mark.parametrize("size,kernel_size,shift", [(32, 11, 0), (32, 11, 5), (32, 11, 3), (20, 4, 0), (7, 1, 0)])
+def test_a_packed_memory_is_the_plain_one(size, kernel_size, shift):
+    torch.manual_seed(0)
+    model = nn.Sequential(Memory(size, kernel_size, shift)).requires_grad_(False)
+    memory = model[0]
+    packed = pack_linears(model)[0]
+    assert type(packed) is PackedMemory and type(memory) is Memory
+    for batch, frames in [(1, 0), (1, 1), (1, 5), (1, 83), (3, 40)]:
+        x = torch.randn(batch, frames, 3 * size).chunk(3, dim=-1)[2]  # as attention has its values
+        mask = torch.arange(frames)[None] < torch.tensor([frames, frames // 2, 1])[:batch, None]
+        with torch.inference_mode():
+            for given in None, mask:
+                assert torch.allclose(packed(x, given), memory(x, given), atol=1e-5), (batch, frames, given)
+
+
+def test_memories_elsewhere_stay_as_they_are():
+    model = nn.Sequential(Memory(8, 3).double()).requires_grad_(False)
+    assert type(pack_linears(model)[0]) is Memory
