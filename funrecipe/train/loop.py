@@ -49,11 +49,9 @@ from funrecipe.train.objectives.output import LossOutput, stats_of_whole
 from funrecipe.train.options import TrainOptions
 from funrecipe.train.precision import DTYPES
 from funrecipe.train.progress_log import Clock, DeviceClock, Mean, RunLog
-from funrecipe.train.validation import Evaluator
+from funrecipe.train.validation import Evaluator, Loss
 
 log = logging.getLogger(__name__)
-
-Loss = Callable[[nn.Module, Batch, torch.Generator], LossOutput]
 
 
 class NumberedBatch(NamedTuple):

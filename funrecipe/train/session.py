@@ -32,7 +32,7 @@ from funrecipe.train.data.plan import large_plan, small_plan, training_loader, u
 from funrecipe.train.data.preflight import Preflight, inspect_data
 from funrecipe.train.data.small import Inspection
 from funrecipe.train.distributed import Ranks
-from funrecipe.train.loop import Loss, Trainer
+from funrecipe.train.loop import Trainer
 from funrecipe.train.measures import measure_of
 from funrecipe.train.objectives.compute import compute_loss
 from funrecipe.train.objectives.output import LossOutput
@@ -43,7 +43,7 @@ from funrecipe.train.pairing import check_pairing
 from funrecipe.train.precision import choose_precision
 from funrecipe.train.progress_log import RunLog
 from funrecipe.train.schedulers import build_scheduler
-from funrecipe.train.validation import Evaluator
+from funrecipe.train.validation import Evaluator, Loss
 
 log = logging.getLogger(__name__)
 PhonesOf = Callable[[Sequence[int]], tuple[int, ...]]

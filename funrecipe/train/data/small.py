@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from funrecipe.audio.io import split_ark_offset
-from funrecipe.data.kaldi_dir import DataDir, Utterance, read_data_dir
+from funrecipe.data.kaldi_dir import Utterance, read_data_dir
 from funrecipe.errors import DataError
 from funrecipe.files import write_text
 from funrecipe.identity import strict_stamp, value_digest
@@ -90,33 +90,21 @@ def inspect_data_dir(
     for utterance in paired:
         key, text = utterance.utt_id, data.texts[utterance.utt_id]
         labels, plain_text = label(key, text) if label else ((), text)
-        add_item(found, utterance, data, tokenize(plain_text), measured[key], limits, labels)
-        contents.append((key, text, f"{labels} {measured[key].digest}"))
+        tokens = tokenize(plain_text)
+        duration_ms, fault, digest = measured[key]
+        contents.append((key, text, f"{labels} {digest}"))
+        fault = fault or limits.fault(duration_ms, tokens)
+        stated_ms = 1000 * data.durations_s.get(key, duration_ms / 1000)
+        if not fault and abs(stated_ms - duration_ms) > max(100.0, 0.05 * duration_ms):
+            fault = "duration differs from utt2dur"
+        if fault:
+            found.drop(fault, key)
+            continue
+        start_s, end_s = utterance.start_s, utterance.end_s
+        item = TrainItem(key, utterance.audio, tokens, duration_ms, start_s=start_s, end_s=end_s, labels=labels)
+        found.items.append(item)
     found.fingerprint = set_fingerprint(contents)
     return found
-
-
-def add_item(
-    found: Inspection,
-    utterance: Utterance,
-    data: DataDir,
-    text: tuple[int, ...],
-    measured: Measured,
-    limits: ItemLimits,
-    labels: tuple[int, ...] = (),
-) -> None:
-    """Put one utterance into ``found.items`` or ``found.dropped``."""
-    key, duration_ms = utterance.utt_id, measured.duration_ms
-    fault = measured.fault or limits.fault(duration_ms, text)
-    stated_s = data.durations_s.get(key)
-    if not fault and stated_s is not None and abs(stated_s * 1000 - duration_ms) > max(100.0, 0.05 * duration_ms):
-        fault = "duration differs from utt2dur"
-    if fault:
-        found.drop(fault, key)
-    else:
-        begin_s, end_s = utterance.start_s, utterance.end_s
-        item = TrainItem(key, utterance.audio, text, duration_ms, start_s=begin_s, end_s=end_s, labels=labels)
-        found.items.append(item)
 
 
 def measure_all(

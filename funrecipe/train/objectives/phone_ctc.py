@@ -93,14 +93,10 @@ def add_phone_loss(output: LossOutput, head: PhoneCtc, batch: Batch, weight: flo
     return LossOutput(loss, parts, output.weight, output.extras)
 
 
-def is_auxiliary(name: str) -> bool:
-    """Whether a parameter belongs to the head, which is not saved with the model."""
-    return name.startswith("phone_ctc.")
-
-
 def without_auxiliary(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """A state dict without the head, which is not saved with the model."""
     return {
         name: value.detach().clone() if isinstance(value, torch.nn.Parameter) else value
         for name, value in state.items()
-        if not is_auxiliary(name)
+        if not name.startswith("phone_ctc.")
     }
