@@ -161,7 +161,8 @@ def usable_lines_in(file: Iterable[bytes], path: Path, problems: list[Problem]) 
     for number, raw in enumerate(file, 1):
         if number == 1:
             raw = _without_mark(raw, path, odd)
-        if (line := _parse_line(number, raw, path, odd, problems)) is not None:
+        line = _plain_line(number, raw) or _parse_line(number, raw, path, odd, problems)
+        if line is not None:
             yield line
     for what, numbers in odd.items():
         more = f" ({len(numbers)} lines)" if len(numbers) > 1 else ""
@@ -188,9 +189,6 @@ def _parse_line(
             odd.setdefault("line end is CRLF", []).append(number)
         problems.append(Problem(f"not UTF-8 (byte {error.start + 1} of the line)", f"{path}:{number}"))
         return None
-    key, _, value = text.partition(" ")
-    if _is_plain(text, key, value):
-        return ListLine(number, key, value)
     if text.endswith("\r"):
         text = text[:-1]
         odd.setdefault("line end is CRLF", []).append(number)
@@ -207,11 +205,16 @@ def _parse_line(
     return None
 
 
-def _is_plain(text: str, key: str, value: str) -> bool:
-    """Whether a line is as nearly all are: an id, one space, a value without spaces at its ends, nothing invisible."""
-    if not key or not value or value[0] == " " or value[-1] == " ":
-        return False
-    return text.isprintable() and "/" not in key and ".." not in key
+def _plain_line(number: int, raw: bytes) -> ListLine | None:
+    """A line as nearly all are: an id, one space, a value without spaces at its ends, nothing invisible; else None."""
+    try:
+        text = raw.removesuffix(b"\n").decode("utf-8")
+    except UnicodeDecodeError:
+        return None
+    key, _, value = text.partition(" ")
+    if key and value and text.isprintable() and value[0] != " " != value[-1] and "/" not in key and ".." not in key:
+        return ListLine(number, key, value)
+    return None
 
 
 def _split_key(body: str) -> tuple[str, str]:

@@ -65,5 +65,5 @@ def test_plain_lines_are_read_as_all_others_are(lines):
         return [(u.utt_id, u.audio, u.line_number) for u in result[0]], result[1]
 
     fast = without_folder(read())
-    with mock.patch.object(list_file, "_is_plain", return_value=False):
+    with mock.patch.object(list_file, "_plain_line", return_value=None):
         assert without_folder(read()) == fast
