@@ -45,7 +45,7 @@ ROWS: dict[str, tuple[Any, dict[str, Any]]] = {
     "batch_bins": (80, {}),
     "batch_unit": ("ms", {"batch_bins": 2000}),
     "num_workers": (2, {}),
-    "cache_mb": (0, {"speed_perturb": [1.0]}),
+    "cache_mb": (0, {"speed_perturb": [1.0], "max_epoch": 2}),
     "min_ms": (700.0, {"max_bad_share": 1}),
     "max_ms": (1200.0, {"max_bad_share": 1}),
     "max_tokens": (4, {"max_bad_share": 1}),
@@ -72,7 +72,7 @@ ROWS: dict[str, tuple[Any, dict[str, Any]]] = {
     "phone_ctc_weight": (0.3, {}),
     "phone_ctc_layer": (2, {"phone_ctc_weight": 0.3}),
     "share_pronunciations": (True, {}),
-    "max_epoch": (1, {}),
+    "max_epoch": (2, {}),
     "max_steps": (1, {}),
     "accum_grad": (2, {}),
     "optim": ("sgd", {}),
@@ -88,7 +88,7 @@ ROWS: dict[str, tuple[Any, dict[str, Any]]] = {
     "val_scheduler_criterion": (["valid", "nothing"], PLATEAU),
     "early_stopping_criterion": (["valid", "loss", "max"], {"patience": 0, "max_epoch": 4}),
     "patience": (0, {"lr": 1e-12, "max_epoch": 4, "optim": "sgd"}),
-    "keep_nbest_models": (1, {}),
+    "keep_nbest_models": (1, {"max_epoch": 2}),
     "valid_decode": (True, {}),
     "valid_decode_utterances": (2, {"valid_decode": True}),
     "save_interval": (1, {}),
@@ -132,7 +132,7 @@ def place(corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def settings_for(place: Path, output_dir: Path, **settings: Any) -> dict[str, Any]:
     """Flags of a run; ``@name`` becomes a path below ``place``."""
-    flags = {**scratch(place / "shards", output_dir), **SHORT_RUN}
+    flags = {**scratch(place / "shards", output_dir), **SHORT_RUN, "max_epoch": 1}
     flags |= {"config": str(place / "config.yaml"), "cmvn_file": str(place / "am.mvn"), **settings}
     if flags.get("specaug"):
         flags["specaug_conf"] = {**MASKS, **flags.get("specaug_conf", {})}
