@@ -15,15 +15,13 @@ from funrecipe.decode.options import DecodeOptions
 from funrecipe.decode.recognizer import make_recognizer
 from funrecipe.decode.timestamps import align, token_times_ms
 from funrecipe.model_folder import ModelFolder, open_model_folder
-from funrecipe.models.bicif_paraformer import PEAK_SLACK
-from funrecipe.models.cif import accumulator
 from funrecipe.models.registry import build_model
 from funrecipe.models.seaco_paraformer import SeacoParaformer
 from funrecipe.models.special_ids import SOS_ID
 from funrecipe.train.data.batching import Batch
 from funrecipe.train.objectives.output import LossOutput
 from funrecipe.train.objectives.seaco import loss_with_hotwords
-from tools.parity.bicif import step_seconds
+from tools.parity.bicif import fine_head, step_seconds
 from tools.parity.case import Case
 from tools.parity.frontend import padded
 from tools.parity.paraformer import FLOAT_TOLERANCE, groups_of, padding_as_in_funasr
@@ -108,13 +106,10 @@ def check_group(
     hidden = model.decoder.hidden(encoder_out, lens, cif.embeds, token_lens)
     log_probs = model.decode(encoder_out, lens, cif.embeds, token_lens)
     fine = model.predictor.fine_cif(encoder_out, lens, cif.token_num)
-    coarse = fine.alphas.unflatten(1, (-1, model.predictor.upsample_times)).sum(dim=2)
-    threshold = model.predictor.threshold - PEAK_SLACK
     found = {
         "encoder_out": encoder_out, "encoder_out_lens": lens, "alphas": cif.alphas, "cif_peak": cif.peaks,
         "token_num": cif.token_num, "acoustic_embeds": cif.embeds, "decoder_hidden": hidden,
-        "asr_log_probs": log_probs, "us_alphas": fine.alphas, "us_cif_peak": fine.peaks,
-        "ds_alphas": coarse, "ds_cif_peak": accumulator(coarse, threshold, threshold),
+        "asr_log_probs": log_probs, **fine_head(model.predictor, fine),
     }  # fmt: skip
     for part, ours in found.items():
         case.compare(f"{name}.none.{part}", ours, 0.0 if part in ("encoder_out_lens", "token_num") else FLOAT_TOLERANCE)
