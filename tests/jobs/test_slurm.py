@@ -108,7 +108,7 @@ def test_settings_become_arguments_of_sbatch(cluster: FakeCluster, tmp_path: Pat
         ("partition: '-x'", "not the name of a partition"),
         ("partition: [a]", "not a text"),
         ("extra: --wait", "not a list"),
-        ("extra: [--wait]", "sets itself"),
+        ("extra: [--wait]", "set by the back end"),
         ("extra: [rm]", "not an option of sbatch"),
         ("extra: [--mem=4G]", "a key of its own"),
         ("- a", "not 'key: value' lines"),
