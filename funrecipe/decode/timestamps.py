@@ -100,7 +100,7 @@ def with_fine_times(
     return [[timed(hyp, row, steps) for hyp in nbest] for row, (nbest, steps) in rows]
 
 
-def align_tokens(log_probs: np.ndarray, ids: Sequence[int]) -> np.ndarray:
+def align_tokens(log_probs: np.ndarray, ids: Sequence[int], *, trusts_blank: bool = True) -> np.ndarray:
     """The token id of every frame, blank 0, on the best path that spells ``ids``.
 
     Viterbi over blank, token, blank, token, ..., blank; a blank between two tokens may be skipped unless they are
@@ -111,6 +111,7 @@ def align_tokens(log_probs: np.ndarray, ids: Sequence[int]) -> np.ndarray:
     Args:
         log_probs: (T, V) of one utterance.
         ids: at most as many tokens, with a blank between equal neighbors, as there are frames.
+        trusts_blank: whether such frames count as blank; otherwise the path is the most probable one.
     """
     frames = len(log_probs)
     if not ids or frames == 0:
@@ -118,7 +119,8 @@ def align_tokens(log_probs: np.ndarray, ids: Sequence[int]) -> np.ndarray:
     labels = np.full(2 * len(ids) + 1, BLANK_ID, np.int64)
     labels[1::2] = ids
     emissions = log_probs[:, labels].astype(np.float64)
-    emissions[log_probs.argmax(axis=1) == BLANK_ID, ::2] = 0.0
+    if trusts_blank:
+        emissions[log_probs.argmax(axis=1) == BLANK_ID, ::2] = 0.0
     may_skip = np.zeros(len(labels), bool)
     may_skip[3::2] = labels[3::2] != labels[1:-2:2]
     scores = np.full(len(labels), -np.inf)
