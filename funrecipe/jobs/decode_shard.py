@@ -193,17 +193,20 @@ def _batches(loaded: Iterator[tuple[ShardEntry, np.ndarray]], pieces: PieceRecog
     """Utterances that are decoded together: of one shape, as many as ``tile_of`` and ``batch_samples`` allow."""
     entries: list[ShardEntry] = []
     waves: list[np.ndarray] = []
-    longest, most = 0, 0
+    longest = 0
     shape: tuple[int, ...] = ()
     for entry, wave in loaded:
-        wave_shape, wave_most = pieces.tile_of(len(wave))
+        wave_shape, most = pieces.tile_of(len(wave))
         is_too_much = (len(entries) + 1) * max(longest, len(wave)) > pieces.batch_samples
-        if entries and (is_too_much or wave_shape != shape or len(entries) == most):
+        if entries and (is_too_much or wave_shape != shape):
             yield Batch(entries, waves)
             entries, waves, longest = [], [], 0
         entries.append(entry)
         waves.append(wave)
-        longest, shape, most = max(longest, len(wave)), wave_shape, wave_most
+        longest, shape = max(longest, len(wave)), wave_shape
+        if len(entries) == most:  # at once: the next utterance may be long in coming
+            yield Batch(entries, waves)
+            entries, waves, longest = [], [], 0
     if entries:
         yield Batch(entries, waves)
 
