@@ -17,6 +17,7 @@ setup(
         "numpy",
         "kaldiio",
         "pyyaml",
+        "editdistance",
         "tqdm",
         "soundfile",
         "soxr",

@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
+import editdistance
 import torch
-from rapidfuzz.distance import Levenshtein
 from torch import nn
 
 from funrecipe.decode.options import DecodeOptions
@@ -74,7 +74,7 @@ class ErrorRate:
     def count(self, model: nn.Module, batch: Batch, rows: Sequence[int]) -> list[float]:
         hypotheses = self.transcribe(model, batch)
         references = {i: batch.text[i, : int(batch.text_lens[i])].tolist() for i in rows}
-        edits = sum(Levenshtein.distance(hypotheses[i], reference) for i, reference in references.items())
+        edits = sum(editdistance.eval(hypotheses[i], reference) for i, reference in references.items())
         return [float(edits), float(sum(map(len, references.values())))]
 
     def values(self, counts: Sequence[float]) -> dict[str, float]:
