@@ -62,7 +62,7 @@ def test_few_windows_are_one_speaker_and_none_are_none():
 
 
 def test_no_speakers_at_all_is_refused():
-    with pytest.raises(UsageError, match="number of speakers is 0"):
+    with pytest.raises(UsageError, match="n_speakers is 0"):
         cluster(np.zeros((30, 4)), 0)
 
 
