@@ -212,8 +212,21 @@ def test_what_a_pass_leaves_out_is_said_and_too_much_of_it_ends_the_run(
         (tmp_path / f"{name}.wav").unlink()
     assert len(keys(list(plan(shards, max_bad_share=0.125).batches(1)))) == 21
     assert "3 utterances of this pass were left out: unreadable audio: No such file or directory" in caplog.text
-    with pytest.raises(DataError, match="3 of 24 utterances of a pass cannot be used"):
+    with pytest.raises(DataError, match="12.5% of the utterances of a pass cannot be used"):
         list(plan(shards, max_bad_share=0.1).batches(1))
+    # of few shards every process reads all, but has its part of the utterances only
+    few = [list(plan(shards, rank=rank, world_size=8, max_bad_share=0.125).batches(1)) for rank in range(8)]
+    assert sum(len(keys(batches)) for batches in few) == 21
+    with pytest.raises(DataError, match="12.5%"):
+        list(plan(shards, rank=3, world_size=8, max_bad_share=0.12).batches(1))
+
+
+def test_a_shard_that_is_gone_is_named(shards: list[Shard], tmp_path: Path) -> None:
+    gone = f"{tmp_path}/gone"
+    for kind in ("tar", "kaldi_ark"):
+        (tmp_path / "some_text").write_text("a 好\n", encoding="utf-8")
+        with pytest.raises(DataError, match="cannot read the shard: No such file"):
+            list(read_shard(Shard(kind, (gone, f"{tmp_path}/some_text")), 10.0, Dropped()))
 
 
 def test_a_list_of_shards_may_come_from_windows_and_must_be_utf8(tmp_path: Path) -> None:

@@ -179,8 +179,11 @@ def _read_ark(path: str, frame_shift_ms: float) -> Iterator[tuple[str, str, floa
     Raises:
         DataError: it ends in the middle of a matrix, or holds something else.
     """
-    size = os.path.getsize(path)
-    with open(path, "rb") as ark:
+    try:
+        size, opened = os.path.getsize(path), open(path, "rb")  # noqa: SIM115  # closed below
+    except OSError as error:
+        raise unreadable_shard(error, path) from None
+    with opened as ark:
         while key := _read_key(ark, path):
             offset = ark.tell()
             try:
@@ -270,10 +273,16 @@ def _members(path: str, suffixes: Collection[str]) -> Iterator[tuple[Path, int, 
                     yield name, member.offset_data, file.read(member.size)
             file.seek(tar.offset)
             end = file.read()
+    except OSError as error:
+        raise unreadable_shard(error, path) from None
     except (tarfile.TarError, UnicodeDecodeError) as error:
         raise DataError(f"not a whole tar archive: {error}", where=path, hint=hint) from None
     if not end or end.strip(b"\0"):
         raise DataError(f"not a whole tar archive: no end mark at byte {tar.offset}", where=path, hint=hint)
+
+
+def unreadable_shard(error: OSError, path: str) -> DataError:
+    return DataError(f"cannot read the shard: {error.strerror}", where=path, hint="put it back, or list where it is")
 
 
 def _as_text(content: bytes, where: str) -> str:
@@ -342,6 +351,8 @@ class StreamedPlan:
     max_bad_share: float = 1.0
     dropped: Dropped = field(default_factory=Dropped)
     kept: int = 0
+    faulty: int = 0
+    read: int = 0
 
     def batches(self, epoch: int) -> Iterator[list[TrainItem]]:
         for k in range(self.passes):
@@ -359,13 +370,16 @@ class StreamedPlan:
     def report(self) -> None:
         """Log what the last pass left out; DataError if that is more than ``max_bad_share``: the pre-flight looked at
         the first utterances only."""
-        lost = sum(self.dropped.values())
+        by_readers = sum(self.dropped.values()) - self.faulty
+        # What is read may be more than this rank's part, so the faults in that stand for those in all of it.
+        faulty = self.read * self.faulty / max(1, self.faulty + self.kept)
+        bad_share = (by_readers + faulty) / max(1, by_readers + self.read)
         for reason, count in self.dropped.most_common():
             keys = ", ".join(self.dropped.keys_of(reason)[: FIRST_KEYS + 1])
             log.warning("%d utterances of this pass were left out: %s (%s)", count, reason, keys)
-        if lost > self.max_bad_share * (lost + self.kept):
+        if bad_share > self.max_bad_share:
             raise DataError(
-                f"{lost} of {lost + self.kept} utterances of a pass cannot be used: {next(iter(self.dropped))} ...",
+                f"{bad_share:.1%} of the utterances of a pass cannot be used: {next(iter(self.dropped))} ...",
                 where=self.shards[0].files[0],
                 hint="fix or remove them (the log has the reasons), or train on the rest with --max_bad_share 1",
             )
@@ -373,7 +387,7 @@ class StreamedPlan:
     def items(self, epoch: int) -> Iterator[TrainItem]:
         """This rank's utterances: whole shards where there are enough of them, else every n-th utterance."""
         self.dropped.clear()
-        self.kept = 0
+        self.kept = self.faulty = self.read = 0
         order = self.shards[:]
         random.Random(f"{self.seed}-{epoch}").shuffle(order)
         by_shard = len(order) >= self.world_size
@@ -383,14 +397,16 @@ class StreamedPlan:
             for shard in mine
             for item in read_shard(shard, self.frame_shift_ms, self.dropped, sample_rate_hz=self.sample_rate_hz)
         )
-        for number, item in enumerate(raw):
-            if not by_shard and number % self.world_size != self.rank:
+        for item in raw:
+            self.read += 1
+            if not by_shard and (self.read - 1) % self.world_size != self.rank:
                 continue
             labels, written = self.label(item.key, item.tags + item.text) if self.label else ((), item.text)
             text = self.tokenize(written)
             fault = self.limits.fault(item.duration_ms, text)
             if fault:
                 self.dropped.add(fault, item.key)
+                self.faulty += 1
             else:
                 self.kept += 1
                 phones = self.phones_of(text) if self.phones_of else ()
