@@ -259,10 +259,9 @@ class Trainer:
     def clip_gradients(self) -> Tensor:
         """Average the gradients over ranks and clip them; returns their norm before clipping."""
         if self.scaler.is_enabled() and all(p.grad is None for p in self.model.parameters()):
+            # a rank without a batch has none, but the scaler needs some
             for parameter in (p for p in self.model.parameters() if p.requires_grad):
-                parameter.grad = torch.zeros_like(
-                    parameter
-                )  # a rank without a batch has none, but the scaler needs some
+                parameter.grad = torch.zeros_like(parameter)
         self.scaler.unscale_(self.optimizer)
         average_gradients(self.model.parameters(), self.ranks)
         parameters = [p for p in self.model.parameters() if p.grad is not None]

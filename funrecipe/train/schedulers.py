@@ -52,7 +52,7 @@ class OneCycle(torch_schedulers.OneCycleLR):
     """Past its last step the rate stays, where torch's class would end the training."""
 
     def step(self, epoch: int | None = None) -> None:
-        if self.last_epoch < self.total_steps:
+        if self.last_epoch < self.total_steps - 1:
             super().step(epoch)
 
 
