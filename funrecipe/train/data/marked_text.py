@@ -57,6 +57,7 @@ class MarkedTextReader:
 
     Attributes:
         unknown: words that became ``<unk>``.
+        num_tokens: words of all texts.
         unmarked: marks that the model neither has nor replaces with another.
 
     Raises:
@@ -64,6 +65,7 @@ class MarkedTextReader:
     """
 
     glued = 0  # no text of this kind loses its spaces
+    num_tokens = 0
 
     def __init__(self, folder: ModelFolder) -> None:
         self.split = splitter_of(folder)
@@ -99,6 +101,7 @@ class MarkedTextReader:
     def word_id(self, word: str) -> int:
         """The number of a word, as it is or in lower case."""
         found = self.word_ids.get(word, self.word_ids.get(word.lower()))
+        self.num_tokens += 1
         self.unknown.update([word.lower()] if found is None else ())
         return self.unknown_id if found is None else found
 

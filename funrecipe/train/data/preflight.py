@@ -194,7 +194,7 @@ class Inspector:
         """One directory, every file of it. Raises DataError, UnsafeFileError."""
         tokenizer = self.tokenizer
         tokenizer.unknown.clear()
-        tokenizer.glued = 0
+        tokenizer.glued = tokenizer.num_tokens = 0
         if isinstance(tokenizer, MarkedTextReader):
             found = inspect_marked_text(data_dir, tokenizer, max_tokens=self.options.max_tokens)
         elif trained_on(self.folder.family) == TEXTS:
@@ -231,8 +231,8 @@ class Inspector:
         lines = report_lines(found, self.tokenizer.unknown, data_dir)
         for line in lines:
             log.info(line)
-        num_unknown, num_tokens = sum(self.tokenizer.unknown.values()), sum(len(item.text) for item in found.items)
-        if 2 * num_unknown > num_tokens > 0:
+        num_unknown, num_tokens = sum(self.tokenizer.unknown.values()), self.tokenizer.num_tokens
+        if 2 * num_unknown > num_tokens and not self.options.extend_vocab:
             log.warning("%s: %d of %d tokens are not in the vocabulary: is this a model for the language of the texts?",
                         data_dir, num_unknown, num_tokens)  # fmt: skip
         if self.tokenizer.glued:

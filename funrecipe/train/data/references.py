@@ -70,6 +70,7 @@ class ReferenceTokenizer:
 
     Attributes:
         unknown: what became ``<unk>``: characters, or words of a vocabulary that spells words by ``seg_dict``.
+        num_tokens: of all texts, known or not.
         glued: texts with spaces between words that the vocabulary cannot spell.
     """
 
@@ -78,6 +79,7 @@ class ReferenceTokenizer:
     unknown: Counter[str] = field(default_factory=Counter)
     dropped: Counter[str] = field(default_factory=Counter)
     glued: int = 0
+    num_tokens: int = 0
 
     def __post_init__(self) -> None:
         self.ids = {token: i for i, token in enumerate(self.tokens)}
@@ -100,4 +102,5 @@ class ReferenceTokenizer:
             else:
                 self.unknown[token] += 1
                 ids.append(self.ids[UNKNOWN])
+        self.num_tokens += len(ids)
         return tuple(ids)
