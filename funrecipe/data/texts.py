@@ -52,10 +52,12 @@ def stream_texts(path: str | Path) -> Iterator[tuple[str, str]]:
 
 
 def texts_as_listed(path: str | Path) -> Iterator[tuple[str, str]]:
-    """Id and text of every line, in the order of the file. Raises as ``stream_texts``, but for duplicates."""
-    path, problems = Path(path), list[Problem]()
+    """As ``stream_texts``, in the order of the file; of texts that differ for one id, the first."""
+    path, problems, given = Path(path), list[Problem](), set[str]()
     for _, key, text in usable_lines(path, problems):
-        yield key, text.strip()
+        if key not in given:
+            given.add(key)
+            yield key, text.strip()
     raise_for_errors_in(problems, path, HINT)
 
 

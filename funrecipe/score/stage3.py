@@ -74,7 +74,9 @@ def score_speechio(options: ScoreOptions) -> list[str]:
 def _score(ref: str, hyp: str, profile: Profile, out_dir: Path) -> tuple[Totals, ScoreSum, ScoreSum]:
     """Write ``ref.txt`` and ``DETAILS.txt``; what the published tool counts, and what is counted under the strict
     protocol with the same normalization and with the correct one."""
-    held = None if Path(ref).is_file() else read_texts(ref, may_be_pipe=True)  # a pipe can be read only once
+    held = None
+    if not Path(ref).is_file():  # a pipe can be read only once
+        held = {key: text.strip() for key, text in read_texts(ref, may_be_pipe=True).items()}
     is_in_order = held is None and look_over(ref)[0]
     score = partial(score_part, unit="char", missing_policy="strict")
     normalized = partial(score, lower_case=False, normalization=profile.label)

@@ -1,6 +1,7 @@
 """Stage 3 and error_rate_zh against the bytes that the published tools printed."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -52,6 +53,25 @@ def test_whitespace_is_the_default_tokenizer(tmp_path):
     (tmp_path / "ref").write_text("a hello 世界\n", encoding="utf-8")
     run = error_rate_zh("--ref", "ref", "--hyp", "ref", "D", cwd=tmp_path)
     assert json.loads(run.stdout.splitlines()[0])["C"] == 2
+
+
+def test_a_reference_from_a_pipe_counts_as_the_file_does(tmp_path, capsys):
+    """Lines out of order, one twice, one of an ideographic space."""
+    for place in ("file", "pipe"):
+        (tmp_path / place).mkdir()
+    text = "b 好\na 今天\nb 好\nc \u3000\n"
+    (tmp_path / "ref").write_text(text, encoding="utf-8")
+    (tmp_path / "hyp").write_text("a 今天\nb 号\nc 好\n", encoding="utf-8")
+    read, write = os.pipe()
+    os.write(write, text.encode())
+    os.close(write)
+    codes = [stage3(tmp_path / "file", ref=tmp_path / "ref", hyp=tmp_path / "hyp")[0]]
+    codes.append(stage3(tmp_path / "pipe", ref=f"/dev/fd/{read}", hyp=tmp_path / "hyp")[0])
+    os.close(read)
+    assert codes == [0, 0]
+    for name in ("ref.txt", "DETAILS.txt", "RESULTS.txt"):
+        assert (tmp_path / "file/out" / name).read_text() == (tmp_path / "pipe/out" / name).read_text()
+    assert (tmp_path / "file/out/ref.txt").read_text() == "b\t好\na\t今天\n"
 
 
 def test_stage3_speechio_profile(tmp_path, capsys):
