@@ -21,5 +21,4 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> None:
     from funrecipe.jobs.merge_run import merge_run
 
-    for line in merge_run(args.plan, args.digest, max_failed=args.max_failed):
-        print(line)
+    print("\n".join(merge_run(args.plan, args.digest, max_failed=args.max_failed)))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 
 from funrecipe.audio.channels import channels_note
@@ -15,8 +14,8 @@ from funrecipe.score.scoring import warning_of_empty
 from funrecipe.shared_files import seen_late
 
 
-def merge_run(plan_path: Path, digest: str | None = None, *, max_failed: int = 0) -> Iterator[str]:
-    """Publish ``1best_recog`` of a plan; gives lines about it for the user.
+def merge_run(plan_path: Path, digest: str | None = None, *, max_failed: int = 0) -> list[str]:
+    """Publish ``1best_recog`` of a plan; lines about it for the user.
 
     Raises:
         DataError: no plan, or another one than ``digest``; another run works in the folder.
@@ -35,9 +34,10 @@ def merge_run(plan_path: Path, digest: str | None = None, *, max_failed: int = 0
         (plan.output_dir / UNFINISHED).unlink(missing_ok=True)
     failed = f", {len(report.failed)} failed (see {plan.output_dir / 'failed.scp'})" if report.failed else ""
     num_decoded = report.num_utterances - len(report.failed)
-    yield f"{num_decoded} of {report.num_utterances} utterances in {plan.output_dir / RESULTS}{failed}"
+    lines = [f"{num_decoded} of {report.num_utterances} utterances in {plan.output_dir / RESULTS}{failed}"]
     if report.num_multichannel:
         note = channels_note(report.num_multichannel, num_decoded, report.most_channels, plan.audio.channel)
-        yield f"note: {note}; --channel chooses another"
+        lines.append(f"note: {note}; --channel chooses another")
     if warning := warning_of_empty(report.num_empty, num_decoded):
-        yield warning
+        lines.append(warning)
+    return lines

@@ -44,7 +44,6 @@ def cut_recordings(
     utterances: Sequence[Utterance], options: CutOptions, *, processes: int = 1
 ) -> Iterator[CutRecording]:
     """The pieces of every recording, in order; one that cannot be read has an ``error``."""
-    make_cutter(options)  # a wrong model or option is an error now, not in every process
     if processes == 1 or len(utterances) < 2:
         yield from (_cut(utterance, options) for utterance in utterances)
         return
@@ -66,7 +65,7 @@ def cut_to_dir(
     done = piece_dir / DIGEST
     if done.is_file() and (piece_dir / PIECES).is_file() and done.read_text().strip() == wanted:
         return None
-    make_cutter(options)  # a wrong model or option is an error now, and leaves no folder
+    make_cutter(options)  # a wrong model or option is an error now, not in every process, and leaves no folder
     make_folder(piece_dir)  # a folder that cannot be made is an error now, not when all recordings are cut
     done.unlink(missing_ok=True)
     cut = list(cut_recordings(utterances, options, processes=processes))
