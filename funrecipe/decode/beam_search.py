@@ -55,8 +55,8 @@ class BeamOptions:
     @classmethod
     def of(cls, options: DecodeOptions, beam_size: int) -> BeamOptions:
         """What ``options`` say; ``beam_size`` is the default of theirs, but at least the n-best."""
-        given = {field.name: getattr(options, field.name) or 0.0 for field in fields(cls)}
-        return cls(**given | {"beam_size": options.beam_size or max(beam_size, options.nbest or 1)})
+        others = {row.name: getattr(options, row.name) or 0.0 for row in fields(cls) if row.name != "beam_size"}
+        return cls(options.beam_size or max(beam_size, options.nbest or 1), **others)
 
     def long_enough(self, hyps: list[BeamHypothesis], frames: int) -> list[BeamHypothesis]:
         """Without texts shorter than ``minlenratio`` allows, unless all are shorter.

@@ -11,6 +11,7 @@ import argparse
 import logging
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from funrecipe.errors import UsageError, unknown_name
@@ -199,6 +200,13 @@ def families_using(name: str) -> list[str]:
     return sorted(family for family, row in FAMILIES.items() if name in row.options)
 
 
+def check_weights(folder: ModelFolder, weights: Path | None) -> None:
+    """Raise UsageError for a checkpoint in place of an exported model's own graph, which would not be used."""
+    if folder.is_exported and weights not in (None, folder.weights):
+        hint = "decode with the folder that it was exported from, or export that with the checkpoint"
+        raise UsageError(f"{weights} is not for an exported model", where=str(folder.path), hint=hint)
+
+
 def check_options(options: DecodeOptions, folder: ModelFolder) -> None:
     """Refuse what a model, which may be an exported one, cannot do when it recognizes. For planning, too: no torch.
 
@@ -211,7 +219,7 @@ def check_options(options: DecodeOptions, folder: ModelFolder) -> None:
         what = f"{folder.weights.name} is not a model for engine {options.engine}"
         raise UsageError(what, where=str(folder.path), hint=hint)
     check_supported(options, folder.family)
-    row = find_family(folder.family)
+    row = folder.row
     for name, value in options.asked_for().items() if folder.is_exported else ():
         if name not in row.export_options:
             raise UsageError(

@@ -23,7 +23,7 @@ from funrecipe.checkpoint import load_weights
 from funrecipe.decode.fixed_shapes import FixedShapes, Tile
 from funrecipe.decode.hypothesis import EMPTY, Hypothesis, TokenHypothesis
 from funrecipe.decode.onnx import load_onnx
-from funrecipe.decode.options import DEFAULT_MAX_PIECE_S, DecodeOptions
+from funrecipe.decode.options import DEFAULT_MAX_PIECE_S, DecodeOptions, check_weights
 from funrecipe.decode.search import Search, make_search
 from funrecipe.decode.tiled_model import TILE_FRAMES, compute_in_tiles, features_in_tiles
 from funrecipe.errors import UsageError
@@ -172,6 +172,7 @@ def load_model(
     if precision == "auto":
         hint = "choose one: fp32, bf16, ..."
         raise UsageError("precision auto needs the utterances of a run to decide on", where="precision", hint=hint)
+    check_weights(folder, weights)
     if folder.is_exported:
         return load_onnx(folder, precision)
     with Uninitialized():

@@ -108,7 +108,8 @@ def check_plan(
     if "hotword" not in plan.options:  # in that case they are given only to report their recall
         options = {name: value for name, value in options.items() if name != "hotword"}
     model = model or (plan.model.path if checkpoint_dir else None)
-    record = choose_model(model, checkpoint_dir, checkpoint_name, options, task) if model else None
+    in_force = {**plan.options, **options} if task == RECOGNITION else options
+    record = choose_model(model, checkpoint_dir, checkpoint_name, in_force, task) if model else None
     options = options if text_rules is None else {**options, "text_rules": text_rules}
     if found := contradictions(plan, record, options, audio_fs, channel):
         what = f"the results here are from plan {plan.digest[:12]}, with different settings:\n  " + "\n  ".join(found)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from funrecipe.decode.hotwords import read_hotwords, spell_hotwords
-from funrecipe.decode.options import DecodeOptions, check_options
+from funrecipe.decode.options import DecodeOptions, check_options, check_supported, check_weights
 from funrecipe.errors import DataError, UsageError
 from funrecipe.families import RECOGNITION, TIMESTAMP, find_family, not_a_recognizer
 from funrecipe.hub import open_model
@@ -66,10 +66,15 @@ def choose_model(
             where=str(folder.path),
             hint="give a model for this recipe (docs/models.md), or use the recipe for this model",
         )
-    check_options(asked, folder)
+    if task == RECOGNITION:
+        check_options(asked, folder)
+    else:
+        check_supported(asked, folder.family)
     if words := read_hotwords(asked.hotword):
         spell_hotwords(words, folder.tokenizer)
     weights = find_checkpoint(checkpoint_dir, checkpoint_name) if checkpoint_dir else folder.weights
+    if task == RECOGNITION:
+        check_weights(folder, weights)
     return record_model(folder, weights, asked.hotword)
 
 

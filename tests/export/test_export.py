@@ -101,19 +101,21 @@ def test_an_exported_folder_refuses_what_only_torch_can_do(exported) -> None:
         load_recognizer(model, options=DecodeOptions(precision="bf16"))
     with pytest.raises(UsageError, match="has no effect"):
         load_recognizer(model, options=DecodeOptions(nbest=3))
+    with pytest.raises(UsageError, match="is not for an exported model"):
+        load_recognizer(model, weights=folder.weights)
     if "int8" not in report:
         with pytest.raises(UsageError, match="no int8 graph"):
             load_recognizer(model, options=DecodeOptions(precision="int8"))
 
 
+@pytest.mark.parametrize("exported", ["paraformer"], indirect=True)
 def test_int8_is_a_graph_of_its_own_that_decodes(exported, waves) -> None:
-    folder, target, report = exported
-    if folder.family == "paraformer":
-        assert "int8" in report
-        small = load_recognizer(open_model_folder(target), options=DecodeOptions(precision="int8"))
-        assert len(small.transcribe(list(waves.values()))) == len(waves)
-        graph = onnx.load(str(target / "model_quant.onnx")).graph
-        assert not [n.name for n in graph.node if "cif_output" in n.name and n.op_type == "MatMulInteger"]
+    _, target, report = exported
+    assert "int8" in report
+    small = load_recognizer(open_model_folder(target), options=DecodeOptions(precision="int8"))
+    assert len(small.transcribe(list(waves.values()))) == len(waves)
+    graph = onnx.load(str(target / "model_quant.onnx")).graph
+    assert not [n.name for n in graph.node if "cif_output" in n.name and n.op_type == "MatMulInteger"]
 
 
 def test_the_quick_start_model_says_the_same_through_the_pipeline(tmp_path: Path) -> None:

@@ -258,6 +258,12 @@ def test_an_option_without_effect_in_a_greedy_search_is_refused_when_planning(tm
     assert choose_model(str(folder), None, "", {"nbest": 2}).path == str(folder)
 
 
+def test_options_of_a_search_do_not_matter_to_an_alignment(tmp_path: Path) -> None:
+    folder = shutil.copytree(TINY, tmp_path / "model")
+    (folder / "decoding.yaml").write_text("beam_size: 1\nctc_weight: 0.0\nngram_weight: 0.0\npenalty: 0.5\n")
+    assert choose_model(str(folder), None, "", {}, task="timestamp").path == str(folder)
+
+
 def test_what_an_exported_model_cannot_do_is_refused_when_planning(tmp_path: Path) -> None:
     folder = shutil.copytree(TINY, tmp_path / "model")
     (folder / "model.pb").rename(folder / "model.onnx")
