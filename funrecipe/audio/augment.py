@@ -90,6 +90,8 @@ class WaveAugment:
 def width_range(value: Any) -> tuple[int, int]:
     """``[30]`` or ``30`` mean 0 to 30; ``[5, 30]`` is taken as it is; the upper end is excluded, as in ESPnet."""
     values = [value] if isinstance(value, int) else list(value)
+    if min(values) < 0:
+        raise ValueError(f"a width of {min(values)}")
     return (0, int(values[0])) if len(values) == 1 else (int(values[0]), int(values[1]))
 
 
@@ -193,7 +195,9 @@ def build_specaug(name: str | None, conf: dict[str, Any] | None, mel_bins: int) 
     lfr = {"lfr_rate": 6} if name == "specaug_lfr" else {}
     augment = SpecAugment({**lfr, **(conf or {})}, mel_bins)
     try:
+        if min(augment.conf["num_freq_mask"], augment.conf["num_time_mask"]) < 0:
+            raise ValueError("a negative number of masks")
         augment.augment_one(torch.zeros(100, mel_bins), random.Random(0))  # a wrong value is an error now
-    except (TypeError, ValueError, RuntimeError, IndexError) as error:
+    except (TypeError, ValueError, OverflowError, RuntimeError, IndexError) as error:
         raise UsageError(f"specaug_conf: {dict(conf or {})}: {error}") from None
     return augment

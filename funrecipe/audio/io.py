@@ -75,8 +75,8 @@ def read_audio(
         UsageError: a rate that is not positive, an invalid channel, or a source whose type is not audio.
     """
     raw_rate_hz = sample_rate_hz if audio_fs is None else rate_of(audio_fs)
-    if raw_rate_hz <= 0 or sample_rate_hz <= 0:
-        raise UsageError(f"a sampling rate must be positive, not {min(raw_rate_hz, sample_rate_hz)}")
+    if sample_rate_hz <= 0:
+        raise UsageError(f"a sampling rate must be positive, not {sample_rate_hz}")
     name = str(source) if isinstance(source, (str, os.PathLike)) else f"<{type(source).__name__}>"
     reading = Reading(Wanted(start_s, end_s, check_channel(channel)), raw_rate_hz, allow_ffmpeg=allow_ffmpeg)
     try:
@@ -92,8 +92,8 @@ def read_audio(
 
 
 def rate_of(audio_fs: Any) -> int:
-    """``audio_fs`` as a whole number of Hz. Raises UsageError."""
-    if not isinstance(audio_fs, (int, float, np.number)) or not math.isfinite(audio_fs):
+    """``audio_fs`` as a whole number of Hz, 1 or more. Raises UsageError."""
+    if not isinstance(audio_fs, (int, float, np.number)) or not math.isfinite(audio_fs) or audio_fs < 1:
         raise UsageError(f"audio_fs is {audio_fs!r}", where="audio_fs", hint="give a rate in Hz, such as 16000")
     return int(audio_fs)
 
@@ -123,7 +123,8 @@ def stream_audio(
             allow_ffmpeg=allow_ffmpeg,
         )
         return
-    reading = Reading(Wanted(channel=check_channel(channel)), audio_fs or sample_rate_hz, allow_ffmpeg=allow_ffmpeg)
+    raw_rate_hz = sample_rate_hz if audio_fs is None else rate_of(audio_fs)
+    reading = Reading(Wanted(channel=check_channel(channel)), raw_rate_hz, allow_ffmpeg=allow_ffmpeg)
     reading = replace(reading, allow_raw=_is_raw_name(path, None))
     converter = StreamResampler(sample_rate_hz)
     try:

@@ -133,11 +133,10 @@ class AudioSources:
         self, audio_in: Any, audio_fs: int | None, cache: MutableMapping[str, Any], *, is_final: bool
     ) -> np.ndarray:
         """A piece of a stream; the resampler in ``cache`` remembers earlier pieces, so cuts leave no trace."""
-        audio_fs = None if audio_fs is None else rate_of(audio_fs)
+        rate_hz = self.sample_rate_hz if audio_fs is None else rate_of(audio_fs)
         empty = audio_in is None or (isinstance(audio_in, bytes) and not audio_in)
-        if audio_fs is None or audio_fs == self.sample_rate_hz:
-            return np.zeros(0, np.float32) if empty else self.read(audio_in, None)
-        piece = np.zeros(0, np.float32) if empty else replace(self, sample_rate_hz=audio_fs).read(audio_in, None)
         resampler = cache.setdefault("resampler", StreamResampler(self.sample_rate_hz))
-        piece = resampler.convert(piece, audio_fs)
+        piece = np.zeros(0, np.float32)
+        if not empty:
+            piece = resampler.convert(replace(self, sample_rate_hz=rate_hz).read(audio_in, None), rate_hz)
         return np.concatenate((piece, resampler.flush())) if is_final else piece

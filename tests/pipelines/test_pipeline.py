@@ -24,6 +24,7 @@ from funrecipe.hub.client import RECORD_NAME
 from funrecipe.model_folder import open_model_folder
 from funrecipe.models import packed
 from funrecipe.pipelines import Tasks, pipeline
+from funrecipe.pipelines.audio import AudioSources
 
 ROOT = Path(__file__).resolve().parents[2]
 PARITY = ROOT / "tests/data/parity"
@@ -231,7 +232,15 @@ def test_a_stream_of_another_rate_does_not_depend_on_how_it_is_cut(online):
     assert run(len(wave)) == run(1000) == run(3333)
 
 
-@pytest.mark.parametrize("audio_fs", ["16k", float("nan"), [8000]])
+def test_the_end_of_a_stream_of_another_rate_needs_no_rate():
+    sources = AudioSources(16000)
+    wave, cache = np.random.default_rng(0).standard_normal(8000).astype(np.float32) * 0.1, {}
+    first = sources.read_piece(wave, 8000, cache, is_final=False)
+    rest = sources.read_piece(b"", None, cache, is_final=True)
+    assert len(rest) > 0 and len(first) + len(rest) == 16000
+
+
+@pytest.mark.parametrize("audio_fs", ["16k", float("nan"), [8000], 0, -8000])
 def test_the_rate_of_a_stream_is_a_number(online, audio_fs):
     with pytest.raises(UsageError, match="audio_fs is"):
         online(audio_in=np.zeros(160), audio_fs=audio_fs, param_dict={"is_final": True})
