@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import atexit
-import errno
 import gc
 import importlib
 import math
@@ -19,7 +18,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from funrecipe.errors import DataError, FunrecipeError, UsageError, WorkerError, did_you_mean
+from funrecipe.errors import FunrecipeError, UsageError, WorkerError, did_you_mean, exit_code_of
 
 VERBS: dict[str, str] = {
     "validate": "check a Kaldi data directory and report every problem with file and line",
@@ -56,7 +55,6 @@ VERBS: dict[str, str] = {
     "perplexity": "measure how well a language model predicts a text",
     "download": "get a model from the hub (no other verb uses the network unless you allow it)",
 }
-CANNOT_WRITE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 ALIASES = {"shard": "plan"}  # earlier names of verbs
 # torch and oneDNN each keep what they prepared for the last 1024 shapes, buffers included. Batches of speech hardly
 # ever have the same shape again, and an hour of them would fill 300 MB. Both limits are read at the first use.
@@ -180,7 +178,7 @@ def _run(argv: Sequence[str] | None) -> int:
     except OSError as error:
         place = f": {error.filename}" if error.filename else ""
         print(f"funrecipe {verb}: {error.strerror or error}{place}", file=sys.stderr)
-        return WorkerError.exit_code if error.errno in CANNOT_WRITE else DataError.exit_code
+        return exit_code_of(error)
 
 
 if __name__ == "__main__":

@@ -17,6 +17,7 @@ code  class               meaning
 from __future__ import annotations
 
 import difflib
+import errno
 import re
 import shlex
 import shutil
@@ -76,6 +77,12 @@ class WorkerError(FunrecipeError):
 
 class WriteError(WorkerError):
     """A file cannot be written; what was there before is intact."""
+
+
+def exit_code_of(error: OSError) -> int:
+    """That of a file which cannot be written (the disk is full, say) or, else, of one which cannot be read."""
+    is_full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
+    return WriteError.exit_code if is_full else DataError.exit_code
 
 
 class UnsafeFileError(FunrecipeError):

@@ -60,5 +60,6 @@ for file in "${files[@]}"; do
 done
 .venv/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e . 2>/dev/null ||
   .venv/bin/python -m pip install --quiet --disable-pip-version-check --no-deps -e .
+wait # for apt
 printf '%s\n' "$wanted" > "$stamp"
 echo "setup.sh: done"

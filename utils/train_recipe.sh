@@ -112,7 +112,7 @@ train_recipe() {
   fi
   if first_machine && stage 0; then
     log "Stage 0: Preparing the data ..."
-    mkdir -p "$data_dir"
+    mkdir -p -- "$data_dir" || die "cannot write in '$data_dir'" 5
     prepare_data
     for part in train validation dev $test_sets; do
       if [ -d "$data_dir/$part" ]; then funrecipe validate --data_dir "$data_dir/$part"; fi

@@ -20,7 +20,7 @@ from repository_python import use_repository_python  # noqa: E402
 use_repository_python("torch")
 
 from funrecipe import ASRDataset, Trainers, build_trainer, modelscope_args  # noqa: E402
-from funrecipe.errors import FunrecipeError, Interrupted, WriteError  # noqa: E402
+from funrecipe.errors import FunrecipeError, Interrupted, exit_code_of  # noqa: E402
 from funrecipe.trainers import launcher_arguments, training_settings  # noqa: E402
 
 
@@ -64,8 +64,9 @@ def main() -> int:
         print(f"finetune.py: {error}", file=sys.stderr)
         return error.exit_code
     except OSError as error:
-        print(f"finetune.py: {error.strerror or error}: {error.filename or params.output_dir}", file=sys.stderr)
-        return WriteError.exit_code
+        place = f": {error.filename}" if error.filename else ""
+        print(f"finetune.py: {error.strerror or error}{place}", file=sys.stderr)
+        return exit_code_of(error)
     except KeyboardInterrupt:
         print("finetune.py: interrupted", file=sys.stderr)
         return Interrupted.exit_code

@@ -67,7 +67,9 @@ for guard in "${guards[@]}"; do
   [ -n "$guard" ] || die "--guard_dir '$guard_dir' has an empty name: separate folders by single commas"
   sets+=("$guard")
   if [ "${#guards[@]}" -eq 1 ]; then name=guard; else name=guard.$(basename -- "$guard"); fi
-  [[ " ${names[*]} " != *" $name "* ]] || die "--guard_dir: two folders are named '${name#*.}', and so would be their results"
+  for other in "${names[@]}"; do
+    [ "$name" != "$other" ] || die "--guard_dir: two folders are named '${name#*.}', and so would be their results"
+  done
   names+=("$name")
 done
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import signal
 from pathlib import Path
 from typing import NoReturn
 
@@ -37,6 +38,7 @@ def infer_after_finetune(params: dict) -> NoReturn:
     for name, value in options.items():
         if value is not None:
             command += [f"--{name}", str(value)]
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # Python ignores it, and so would all that infer.sh starts
     os.execvp(command[0], command)  # so that signals reach it, and its exit code is ours
 
 
