@@ -15,11 +15,24 @@ declare_option formats "" "of long recordings: txt, json, srt, vtt, textgrid, ct
 # stages run, they use the existing run.
 choose_pieces() {
   [ "$merge_vad" = false ] || [ -n "$vad_model" ] || die "--merge_vad has no effect without --vad_model"
+  [ -z "$merge_length_s" ] || [ "$merge_vad" = true ] || die "--merge_length_s has no effect without --merge_vad true"
   is_cut=false decoded_data=$data_dir decoded=$output_dir
   if [ -n "$vad_model$punc_model$spk_model$formats" ] ||
     { [ "$stage" -ge 2 ] && [ ! -e "$output_dir/plan.json" ] && [ -e "$output_dir/pieces/plan.json" ]; }; then
     is_cut=true decoded_data=$output_dir/pieces/data decoded=$output_dir/pieces
   fi
+}
+
+cut_options=(vad_model merge_vad merge_length_s)
+
+# check_cut: without stage 1, refuses options of cutting that are not those of the pieces.
+check_cut() {
+  local name
+  [ -e "$decoded/cut_options" ] || return 0
+  for name in "${cut_options[@]}"; do
+    [ -z "${option_given[$name]:-}" ] || grep -qxF -- "$name=${!name}" "$decoded/cut_options" ||
+      die "the recordings were cut with another $name than '${!name}': run stage 1 with it, or leave it out" 3
+  done
 }
 
 cut_recordings() {
@@ -29,6 +42,8 @@ cut_recordings() {
     ${punc_model:+--punc_model="$punc_model"} ${spk_model:+--spk_model="$spk_model"} --formats="$formats" --allow_pipes="$allow_pipes" \
     ${max_piece_s:+--max_piece_s="$max_piece_s"} ${audio_fs:+--audio_fs="$audio_fs"} ${channel:+--channel="$channel"} \
     --allow_ffmpeg="$allow_ffmpeg" --njob="$(nproc)" -- "$decoded_data"
+  local name
+  for name in "${cut_options[@]}"; do printf '%s=%s\n' "$name" "${!name}"; done > "$decoded/cut_options"
 }
 
 # has_pieces: false for recordings without speech, which need no decoding.

@@ -69,6 +69,7 @@ if stage 1; then
   embed_speakers
   join_recordings
 elif [ "$stop_stage" -ge 2 ] && [ -e "$plan" ] && has_pieces; then
+  check_cut
   asked model checkpoint_dir checkpoint_name audio_fs channel "${decoding[@]}"
   funrecipe plan --check=true --output_dir="$decoded" "${flags[@]}"
   digest=$(digest_of "$plan")

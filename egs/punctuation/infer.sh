@@ -35,11 +35,11 @@ infer_out=$output_dir/final_res/infer.out
 [ -n "$data_dir" ] && [ -n "$output_dir" ] || die "--data_dir and --output_dir must name a folder"
 if [ "$stop_stage" -ge 1 ]; then only_run_in "$output_dir"; fi
 
+if [ -z "${option_given[checkpoint_name]:-}" ] && [ ! -e "$checkpoint_dir/$checkpoint_name" ]; then
+  checkpoint_name= # the run's own
+fi
 if stage 1; then
   log "Stage 1: Punctuating ..."
-  if [ -z "${option_given[checkpoint_name]:-}" ] && [ ! -e "$checkpoint_dir/$checkpoint_name" ]; then
-    checkpoint_name= # the run's own
-  fi
   given checkpoint_dir checkpoint_name ncpu
   funrecipe plan --task=punctuation --model="$model" --texts="$data_dir/punc.txt" --output_dir="$output_dir" \
     --batch_size="$batch_size" --gpu_inference="$gpu_inference" --gpuid_list="$gpuid_list" --njob="$njob" \
@@ -50,7 +50,8 @@ if stage 1; then
   funrecipe merge --plan="$plan" --digest="$digest" --max_failed="$max_failed"
   original_file 's/ /\t/' "$output_dir/1best_recog/text" "$infer_out"
 elif [ "$stop_stage" -ge 2 ] && [ -e "$plan" ]; then
-  asked model checkpoint_dir checkpoint_name text_rules
+  asked model checkpoint_dir text_rules
+  if [ -n "$checkpoint_dir" ]; then flags+=(${checkpoint_name:+--checkpoint_name="$checkpoint_name"}); fi
   funrecipe plan --task=punctuation --check=true --output_dir="$output_dir" "${flags[@]}"
 fi
 

@@ -57,7 +57,8 @@ if stage 1; then
   original_file 's/ /# /' "$results/text" "$original/tp_sync"
   original_file 's/ /# /' "$results/timestamp" "$original/tp_time"
 elif [ "$stop_stage" -ge 2 ] && [ -e "$plan" ]; then
-  asked model checkpoint_dir checkpoint_name audio_fs channel
+  asked model checkpoint_dir audio_fs channel
+  if [ -n "$checkpoint_dir" ]; then flags+=(--checkpoint_name="$checkpoint_name"); fi
   funrecipe plan --task=timestamp --check=true --output_dir="$output_dir" "${flags[@]}"
 fi
 

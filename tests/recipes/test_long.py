@@ -73,6 +73,8 @@ def test_every_recording_has_results_and_transcripts(work):
     assert [len(json.loads(vad[name])) for name in "abc"] == [3, 2, 0]
     times = lines(work / "two/1best_recog/timestamp")
     assert all(len(json.loads(times[name])) == len(text[name].split()) for name in "abc")
+    for option in (["--merge_vad", "true"], ["--merge_length_s", "10"]):
+        assert infer(work, "--output_dir", work / "two", "--stage", "2", *option).returncode in (2, 3)
     assert sorted(p.name for p in (work / "two/transcripts").iterdir()) == sorted(
         f"{name}.{ending}" for name in "abc" for ending in ("srt", "json")
     )
@@ -177,6 +179,12 @@ def test_recordings_without_speech_need_no_decoding_and_say_nothing_of_an_earlie
     assert lines(tmp_path / "out/1best_recog/text") == {"silent": ""}
     assert (tmp_path / "out/transcripts/silent.srt").read_text() == ""
     assert "utterances  " not in done.stdout
+    fresh = infer(tmp_path, "--output_dir", tmp_path / "fresh", "--njob", "1")
+    assert fresh.returncode == 0, fresh.stdout + fresh.stderr
+    assert "utterances  " not in fresh.stdout
+    new, renewed = tree(tmp_path / "fresh"), tree(tmp_path / "out")
+    assert new == {name: renewed[name] for name in new}  # beside it lie the transcripts of other recordings
+    assert [name for name in renewed if "1best_recog" in name] == [name for name in new if "1best_recog" in name]
 
 
 def test_speakers_are_those_of_transcribe(work, tmp_path):

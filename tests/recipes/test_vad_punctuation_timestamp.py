@@ -122,9 +122,16 @@ def test_timestamp(tmp_path):
     scores = json.loads((tmp_path / "out/timestamp.json").read_text())
     assert scores["mean_ms"] == pytest.approx(expected, abs=0.001) and scores["matched"] == 7
     refused = infer(
-        "timestamp", *arguments, "--stage", "2", "--checkpoint_dir", other_weights(model, tmp_path), cwd=tmp_path
+        *("timestamp", *arguments, "--stage", "2", "--checkpoint_dir", other_weights(model, tmp_path)),
+        *("--checkpoint_name", "valid.loss.ave.pb"),
+        cwd=tmp_path,
     )
     assert_refused(refused, "model.pb was used")
+    (tmp_path / "other/valid.loss.ave.pb").rename(tmp_path / "other/tp.pb")
+    tuned = ["--checkpoint_dir", tmp_path / "other", "--max_failed", "1"]
+    for stage in ("1", "2"):  # the name of the weights is the same in both, given or not
+        done = infer("timestamp", *arguments, *tuned, "--stage", stage, "--stop_stage", stage, cwd=tmp_path)
+        assert done.returncode == 0, done.stdout + done.stderr
 
 
 def test_texts_of_all_recordings_are_needed(tmp_path):
