@@ -6,12 +6,12 @@ components (``encoder_conf`` ...) are checked where the component is built (``mo
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from typing import Any
 
 from funrecipe.errors import UsageError, did_you_mean
 from funrecipe.model_folder.model_settings import check_model_conf
+from funrecipe.ranges import NOT_NEGATIVE, Range
 
 # Read by this package, whatever the family.
 _USED = """
@@ -67,15 +67,14 @@ ONLY: dict[str, tuple[Any, ...]] = {
     "postencoder_conf": (None, {}),
     "specaug": (None, "specaug", "specaug_lfr"),
 }
-# frontend_conf key -> (kind, lowest, highest)
-FRONTEND: dict[str, tuple[type, float, float]] = {
-    "fs": (int, 1000, 384_000),
-    "n_mels": (int, 1, 1024),
-    "frame_length": (float, 1, 1000),
-    "frame_shift": (float, 1, 1000),
-    "lfr_m": (int, 1, 100),
-    "lfr_n": (int, 1, 100),
-    "dither": (float, 0, math.inf),
+FRONTEND = {
+    "fs": Range(1000, 384_000, is_whole=True),
+    "n_mels": Range(1, 1024, is_whole=True),
+    "frame_length": Range(1, 1000),
+    "frame_shift": Range(1, 1000),
+    "lfr_m": Range(1, 100, is_whole=True),
+    "lfr_n": Range(1, 100, is_whole=True),
+    "dither": NOT_NEGATIVE,
 }
 
 
@@ -102,26 +101,16 @@ def check_config(config: Mapping[str, Any], where: str) -> None:
     check_frontend(config.get("frontend_conf") or {}, f"{where}: frontend_conf")
     check_model_conf(str(config.get("model") or "asr"), config.get("model_conf") or {}, where)
     if config.get("input_size") is not None:
-        check_number("input_size", config["input_size"], int, 1, 100_000, where)
+        Range(1, 100_000, is_whole=True).check("input_size", config["input_size"], where)
 
 
 def check_frontend(conf: Mapping[str, Any], where: str) -> None:
     """Numbers of ``frontend_conf`` are numbers in range. Raises UsageError."""
     if not isinstance(conf.get("window", ""), (str, type(None))):
         raise UsageError(f"window is {conf['window']!r:.60}", where=where, hint="give a string, such as hamming")
-    for key, (kind, low, high) in FRONTEND.items():
-        if conf.get(key) is not None:
-            check_number(key, conf[key], kind, low, high, where)
-
-
-def check_number(key: str, value: Any, kind: type, low: float, high: float, where: str) -> None:
-    """Raises UsageError unless ``value`` is a number of ``kind`` (16000.0 is an int) from ``low`` to ``high``."""
-    number = _number(key, value)
-    is_right = number is not None and math.isfinite(number) and low <= number <= high
-    if not is_right or (kind is int and number is not None and number != int(number)):
-        wanted = "an integer" if kind is int else "a number"
-        bounds = f"from {low:g} to {high:g}" if high < math.inf else f"of {low:g} or more"
-        raise UsageError(f"{key} is {value!r:.60}", where=where, hint=f"give {wanted} {bounds}")
+    for key, allowed in FRONTEND.items():
+        if (value := conf.get(key)) is not None and not allowed.has(in_hz(value) if key == "fs" else value):
+            allowed.check(key, value, where)
 
 
 def in_hz(fs: Any) -> Any:
@@ -130,11 +119,3 @@ def in_hz(fs: Any) -> Any:
     if not text.replace(".", "", 1).isdigit():
         return fs
     return float(text) * (1000 if fs.lower().endswith("k") else 1)
-
-
-def _number(key: str, value: Any) -> float | None:
-    value = in_hz(value) if key == "fs" else value
-    try:
-        return float(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else None
-    except OverflowError:
-        return None

@@ -7,6 +7,7 @@ from typing import Any
 
 from funrecipe.errors import UsageError, unknown_name
 from funrecipe.families import FAMILIES
+from funrecipe.ranges import COUNT, SHARE, Range
 
 # Keys that the classes accept and that have one value here; ``...``: any value, without effect in FunASR, too.
 FIXED: dict[str, Any] = {
@@ -46,29 +47,40 @@ def check_model_conf(family: str, conf: Mapping[str, Any], where: str) -> None:
         raise UsageError(what, where=where, hint="leave use_1st_decoder_loss out, or raise sampling_ratio")
 
 
-TEXTS = frozenset({"bias_encoder_type", "decoder_attention_chunk_type", "decoder_attention_chunk_type2"})
-SWITCHES = frozenset(
-    {"length_normalized_loss", "seaco_length_normalized_loss", "use_1st_decoder_loss", "use_decoder_embedding"}
-    | {"train_decoder", "bias_encoder_bid", "enable_maas_finetune", "freeze_encoder2"}
-    | {"encoder1_encoder2_joint_training"}
-)
+WEIGHT = Range(0, 1e6)  # of a part of a sum; a SHARE is w in "w a + (1 - w) b", or a probability
+# Setting -> the numbers, or the type, that its value may have.
+ALLOWED: dict[str, Range | type] = {
+    **dict.fromkeys(("bias_encoder_type", "decoder_attention_chunk_type", "decoder_attention_chunk_type2"), str),
+    **dict.fromkeys(("length_normalized_loss", "seaco_length_normalized_loss", "use_1st_decoder_loss"), bool),
+    **dict.fromkeys(("use_decoder_embedding", "train_decoder", "bias_encoder_bid", "enable_maas_finetune"), bool),
+    **dict.fromkeys(("freeze_encoder2", "encoder1_encoder2_joint_training"), bool),
+    **dict.fromkeys(("ctc_weight", "ctc_weight2", "loss_weight_model1", "sampling_ratio"), SHARE),
+    **dict.fromkeys(("lsm_weight", "seaco_lsm_weight", "auxiliary_lm_loss_smoothing"), SHARE),
+    **dict.fromkeys(("sample_rate", "double_rate", "auxiliary_ctc_dropout_rate", "bias_encoder_dropout_rate"), SHARE),
+    **dict.fromkeys(("predictor_weight", "predictor_weight2", "transducer_weight", "fastemit_lambda"), WEIGHT),
+    **dict.fromkeys(("auxiliary_ctc_weight", "auxiliary_att_weight", "auxiliary_lm_loss_weight"), WEIGHT),
+    **dict.fromkeys(("seaco_weight", "punc_weight"), WEIGHT),  # punc_weight: one for each mark
+    "predictor_bias": Range(0, 1, is_whole=True),
+    "NO_BIAS": COUNT,
+    "ignore_id": Range(-1, 1e6, is_whole=True),
+    **dict.fromkeys(("inner_dim", "min_hw_length", "max_hw_length"), Range(1, 1e6, is_whole=True)),
+}
+TYPES = {str: "a text", bool: "true or false"}
 
 
 def check_value(name: str, value: Any, where: str) -> None:
-    """Raises UsageError unless ``value`` is of the kind of the setting: a string, true or false, a finite number."""
-    if name in TEXTS:
-        is_right, wanted = isinstance(value, str), "a text"
-    elif name == "punc_weight":
-        is_list = isinstance(value, (list, tuple))
-        is_right = is_list and all(isinstance(w, (int, float)) and 0 <= w <= 1e6 for w in value)
-        wanted = "a list of numbers, one for each mark of punc_list"
-    elif name in SWITCHES:
-        is_right, wanted = isinstance(value, bool), "true or false"
-    else:
-        is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
-        is_right, wanted = is_number and abs(value) <= 1e6, "a number"
-    if not is_right and value is not None:
-        raise UsageError(f"model_conf: {name} is {value!r:.60}", where=where, hint=f"give {wanted}")
+    """Raises UsageError unless ``value`` is one that the setting may have."""
+    allowed = ALLOWED[name]
+    if value is None:
+        return
+    if isinstance(allowed, type):
+        if not isinstance(value, allowed):
+            raise UsageError(f"model_conf: {name} is {value!r:.60}", where=where, hint=f"give {TYPES[allowed]}")
+    elif name != "punc_weight":
+        allowed.check(f"model_conf: {name}", value, where)
+    elif not (isinstance(value, (list, tuple)) and all(map(allowed.has, value))):
+        hint = "give a list of numbers, one for each mark of punc_list"
+        raise UsageError(f"model_conf: {name} is {value!r:.60}", where=where, hint=hint)
 
 
 # Setting -> the part of a model that a weight above 0 needs.

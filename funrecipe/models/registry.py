@@ -11,10 +11,16 @@ from torch import nn
 
 from funrecipe.errors import UsageError, unknown_name
 from funrecipe.families import find_family, load_part
+from funrecipe.ranges import AT_LEAST_ONE, NOT_NEGATIVE, POSITIVE, SHARE
 
 SIMPLE_TYPES = {"int", "float", "bool", "str", "None"}
 MAX_LAYERS, MAX_SIZE = 512, 1_000_000  # upper bounds of settings, checked before memory is allocated
-POSITIVE = {"attention_heads", "output_size", "linear_units", "kernel_size", "num_blocks"}
+# Setting of a component -> the numbers that it may be; those with "drop" in their names are shares.
+RANGES = {
+    **dict.fromkeys(("attention_heads", "output_size", "linear_units", "kernel_size", "num_blocks"), AT_LEAST_ONE),
+    "threshold": POSITIVE,
+    "tail_threshold": NOT_NEGATIVE,
+}
 UNLIMITED = {"max_len", "maxlen", "max_position"}
 
 
@@ -116,8 +122,9 @@ def check_setting(key: str, value: Any, parameter: inspect.Parameter | None, sec
             raise UsageError(f"{key} is {value!r:.60}, not of type {wanted}", where=where)
     elif kinds <= SIMPLE_TYPES and kinds and not isinstance(value, (str, type(None), bool, int, float)):
         raise UsageError(f"{key} is {value!r:.60}, not a string", where=where)
-    if is_number and key in POSITIVE and value < 1:
-        raise UsageError(f"{key} is {value!r}, not 1 or more", where=where)
+    allowed = SHARE if "drop" in key else RANGES.get(key)
+    if is_number and allowed:
+        allowed.check(key, value, where)
     limit = MAX_LAYERS if key.endswith(("blocks", "layers", "num_blocks", "num_layers")) else MAX_SIZE
     if is_number and abs(value) > limit and key not in UNLIMITED:
         raise UsageError(f"{key} is {value!r}, above the limit of {limit}", where=where)

@@ -1,19 +1,13 @@
-"""Which values settings of training may have, and which settings have no effect without another."""
+"""Which values of settings fit each other, and which settings have no effect without another."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 from funrecipe.errors import UsageError, unknown_name
 from funrecipe.families import FAMILIES, MARKED_TEXTS, SEGMENTS, TEXTS, TRANSCRIPTS
 
-POSITIVE = ("batch_bins", "max_epoch", "accum_grad", "keep_nbest_models", "passes_per_epoch", "log_interval",
-            "prefetch_batches", "max_tokens", "lora_alpha", "grad_clip_type", "process_timeout_s", "lr")  # fmt: skip
-NOT_NEGATIVE = ("num_workers", "cache_mb", "min_ms", "lora_rank", "phone_ctc_weight", "phone_ctc_layer", "max_steps",
-                "grad_clip", "valid_decode_utterances", "save_interval", "num_gpus", "patience")  # fmt: skip
-SHARES = ("max_bad_share", "noise_probability", "reverb_probability")
 PRECISIONS = ("auto", "fp32", "bf16", "fp16")
 # What batch_bins counts. A model frame is a frame of the encoder, subsampling included: 60 ms for Paraformer (lfr_n 6),
 # 40 ms for conv2d. FunASR says "frames" for several things: its small data set counts stacked features, its
@@ -64,28 +58,15 @@ def check_choice(name: str, value: str, known: Collection[str]) -> None:
         raise unknown_name(f"{name}: unknown value", value, known)
 
 
-def check_ranges(options: Any) -> None:
-    """Raises UsageError for a number outside its range."""
-    for names, allowed, said in (
-        (POSITIVE, lambda x: x > 0, "is not positive"),
-        (NOT_NEGATIVE, lambda x: x >= 0, "is negative"),
-        (SHARES, lambda x: 0 <= x <= 1, "is not between 0 and 1"),
-    ):
-        for name in names:
-            value = getattr(options, name)
-            if value is not None and not (math.isfinite(value) and allowed(value)):
-                raise UsageError(f"{name}: {value} {said}" if math.isfinite(value) else f"{name}: {value}")
-    if not -(1 << 63) <= options.seed < 1 << 63:
-        raise UsageError(f"seed: {options.seed} has more than 64 bits")
+def check_groups(options: Any) -> None:
+    """Raises UsageError for values that do not fit each other."""
     if len(options.val_scheduler_criterion) not in (2, 3):
         criterion = options.val_scheduler_criterion
         raise UsageError(f"val_scheduler_criterion is {criterion}", hint="give [phase, value], such as [valid, loss]")
     if not options.max_ms > options.min_ms:
         raise UsageError(f"max_ms: {options.max_ms:g} is not above min_ms, {options.min_ms:g}")
-    if not options.speed_perturb or not all(0.1 <= speed <= 10 for speed in options.speed_perturb):
-        raise UsageError(
-            f"speed_perturb is {options.speed_perturb}", hint="give speeds from 0.1 to 10: [0.9, 1.0, 1.1]"
-        )
+    if not options.speed_perturb:
+        raise UsageError("speed_perturb is []", hint="give speeds: [0.9, 1.0, 1.1]")
     if len(options.noise_snr_db) != 2 or not options.noise_snr_db[0] <= options.noise_snr_db[1]:
         raise UsageError(f"noise_snr_db is {options.noise_snr_db}", hint="give the lowest and the highest: [5, 25]")
 

@@ -20,6 +20,7 @@ from funrecipe.errors import UsageError, unknown_name
 from funrecipe.families import MARKED_TEXTS, TEXTS
 from funrecipe.model_folder.files import read_yaml
 from funrecipe.model_folder.model_settings import check_model_conf
+from funrecipe.ranges import AT_LEAST_ONE, COUNT, NOT_NEGATIVE, POSITIVE, SHARE, Range
 from funrecipe.train.option_rules import (
     BATCH_UNITS,
     DEFAULT_BATCH_UNIT,
@@ -27,7 +28,7 @@ from funrecipe.train.option_rules import (
     check_choice,
     check_effect,
     check_family,
-    check_ranges,
+    check_groups,
     ranks_by_loss,
     trained_on,
 )
@@ -35,11 +36,17 @@ from funrecipe.train.option_rules import (
 Criterion = tuple[str, str, str]  # phase, value, min or max
 
 
-def setting(default: Any, help_text: str) -> Any:
+def setting(default: Any, help_text: str, **metadata: Any) -> Any:
     """A field of :class:`TrainOptions`; its help is the command line's."""
+    metadata["help"] = help_text
     if callable(default):
-        return field(default_factory=default, metadata={"help": help_text})
-    return field(default=default, metadata={"help": help_text})
+        return field(default_factory=default, metadata=metadata)
+    return field(default=default, metadata=metadata)
+
+
+def numeric(default: Any, allowed: Range, help_text: str) -> Any:
+    """A field of :class:`TrainOptions` that holds a number, or several, of a range."""
+    return setting(default, help_text, range=allowed)
 
 
 @dataclass(frozen=True)
@@ -57,32 +64,42 @@ class TrainOptions:
     output_dir: str = setting("./checkpoint", "folder for checkpoints, logs and averages")
     # data
     dataset_type: str = setting("small", "small: the list is kept in memory; large: data are streamed from shards")
-    batch_bins: float = setting(2000.0, "size of a batch in batch_unit, padding included, for each process")
+    batch_bins: float = numeric(2000.0, POSITIVE, "size of a batch in batch_unit, padding included, for each process")
     batch_unit: str = setting(
         "",
         "model_frames (of the encoder: 60 ms for Paraformer, 40 ms for conv2d), fbank_frames (10 ms), ms, tokens "
         "or utterances; empty: model_frames for small data, ms for large data",
     )
-    num_workers: int = setting(
-        1, "threads (for a GPU: processes) that read audio and compute features; 0: the training thread"
+    num_workers: int = numeric(
+        1,
+        Range(0, 1024, is_whole=True),
+        "threads (for a GPU: processes) that read audio and compute features; 0: the training thread",
     )
-    prefetch_batches: int = setting(4, "batches computed ahead")
-    cache_mb: int = setting(512, "memory for cached features, in MB (small data without noise and reverberation)")
-    min_ms: float = setting(100.0, "utterances of this duration or shorter are dropped, in ms")
-    max_ms: float = setting(30000.0, "utterances of this duration or longer are dropped, in ms")
-    max_tokens: int = setting(200, "utterances with this many tokens or more are dropped")
-    max_bad_share: float = setting(0.1, "stop if more than this share of the utterances cannot be used")
-    passes_per_epoch: int = setting(1, "passes over the data in one epoch (each epoch ends with a validation)")
+    prefetch_batches: int = numeric(4, Range(1, 1000, is_whole=True), "batches computed ahead")
+    cache_mb: int = numeric(
+        512, COUNT, "memory for cached features, in MB (small data without noise and reverberation)"
+    )
+    min_ms: float = numeric(100.0, NOT_NEGATIVE, "utterances of this duration or shorter are dropped, in ms")
+    max_ms: float = numeric(30000.0, POSITIVE, "utterances of this duration or longer are dropped, in ms")
+    max_tokens: int = numeric(200, AT_LEAST_ONE, "utterances with this many tokens or more are dropped")
+    max_bad_share: float = numeric(0.1, SHARE, "stop if more than this share of the utterances cannot be used")
+    passes_per_epoch: int = numeric(
+        1, Range(1, 10_000, is_whole=True), "passes over the data in one epoch (each epoch ends with a validation)"
+    )
     dataset_conf: dict[str, Any] = setting(
         dict, "large data: data_types, shuffle, shuffle_conf{shuffle_size, sort_size}"
     )
     # augmentation
-    speed_perturb: list[float] = setting(lambda: [1.0], "speeds, one drawn for each utterance, e.g. [0.9, 1.0, 1.1]")
+    speed_perturb: list[float] = numeric(
+        lambda: [1.0], Range(0.1, 10), "speeds, one drawn for each utterance, e.g. [0.9, 1.0, 1.1]"
+    )
     noise_scp: str = setting("", "list of noise recordings, one 'ID PATH' per line")
-    noise_probability: float = setting(0.5, "share of the utterances that noise is added to")
-    noise_snr_db: list[float] = setting(lambda: [5.0, 25.0], "range of the signal-to-noise ratio, in dB")
+    noise_probability: float = numeric(0.5, SHARE, "share of the utterances that noise is added to")
+    noise_snr_db: list[float] = numeric(
+        lambda: [5.0, 25.0], Range(-200, 200), "range of the signal-to-noise ratio, in dB"
+    )
     rir_scp: str = setting("", "list of room impulse responses, one 'ID PATH' per line")
-    reverb_probability: float = setting(0.5, "share of the utterances that reverberation is added to")
+    reverb_probability: float = numeric(0.5, SHARE, "share of the utterances that reverberation is added to")
     specaug: str | None = setting(None, "feature masking: specaug, specaug_lfr or none")
     specaug_conf: dict[str, Any] = setting(dict, "settings of the feature masking")
     # model
@@ -95,36 +112,36 @@ class TrainOptions:
     ignore_init_mismatch: bool = setting(False, "init_param: skip tensors whose shape differs instead of stopping")
     freeze_param: list[str] = setting(list, "prefixes of the parameters that are not trained")
     extend_vocab: bool = setting(False, "add unknown characters of the training texts to the vocabulary")
-    lora_rank: int = setting(0, "train low-rank additions of this rank instead of the weights; 0: off")
-    lora_alpha: float = setting(16.0, "the additions are scaled by lora_alpha / lora_rank")
+    lora_rank: int = numeric(0, COUNT, "train low-rank additions of this rank instead of the weights; 0: off")
+    lora_alpha: float = numeric(16.0, POSITIVE, "the additions are scaled by lora_alpha / lora_rank")
     lora_targets: list[str] = setting(
         lambda: ["linear_q_k_v", "linear_q", "linear_k_v", "linear_out"],
         "names of the linear layers that get additions",
     )
-    phone_ctc_weight: float = setting(
-        0.0, "weight of an auxiliary CTC over initials and finals (for little data; needs pypinyin)"
+    phone_ctc_weight: float = numeric(
+        0.0, NOT_NEGATIVE, "weight of an auxiliary CTC over initials and finals (for little data; needs pypinyin)"
     )
-    phone_ctc_layer: int = setting(0, "encoder block that the phone CTC reads, from 1; 0: the last but one")
+    phone_ctc_layer: int = numeric(0, COUNT, "encoder block that the phone CTC reads, from 1; 0: the last but one")
     share_pronunciations: bool = setting(
         False, "characters that sound alike share a part of the output layers (for little data; needs pypinyin)"
     )
     # optimization
-    max_epoch: int = setting(50, "number of epochs")
-    max_steps: int = setting(0, "stop after this many updates; 0: no limit")
-    accum_grad: int = setting(1, "number of batches whose gradients are accumulated for one update")
+    max_epoch: int = numeric(50, Range(1, 1_000_000, is_whole=True), "number of epochs")
+    max_steps: int = numeric(0, COUNT, "stop after this many updates; 0: no limit")
+    accum_grad: int = numeric(1, AT_LEAST_ONE, "number of batches whose gradients are accumulated for one update")
     optim: str = setting("adam", "optimizer: adam, adamw, sgd, ...")
     optim_conf: dict[str, Any] = setting(dict, "settings of the optimizer")
-    lr: float | None = setting(None, "learning rate; overrides the one in optim_conf")
+    lr: float | None = numeric(None, POSITIVE, "learning rate; overrides the one in optim_conf")
     scheduler: str | None = setting(
         None, "learning rate schedule: warmuplr, noamlr, linear, reducelronplateau, ... or none"
     )
     scheduler_conf: dict[str, Any] = setting(dict, "settings of the schedule")
-    grad_clip: float = setting(5.0, "gradients are clipped to this norm; 0: no clipping")
-    grad_clip_type: float = setting(2.0, "order of the norm of grad_clip")
+    grad_clip: float = numeric(5.0, NOT_NEGATIVE, "gradients are clipped to this norm; 0: no clipping")
+    grad_clip_type: float = numeric(2.0, POSITIVE, "order of the norm of grad_clip")
     precision: str = setting(
         "fp32", "fp32, bf16, fp16 (GPU only), or auto: bf16 where the device is faster with it, otherwise fp32"
     )
-    seed: int = setting(0, "random seed")
+    seed: int = numeric(0, Range(-(1 << 63), (1 << 63) - 1, is_whole=True), "random seed")
     # validation, checkpoints
     best_model_criterion: list[Criterion] = setting(
         lambda: [("valid", "acc", "max")],
@@ -136,26 +153,34 @@ class TrainOptions:
     early_stopping_criterion: Criterion = setting(
         ("valid", "loss", "min"), "[phase, value, min|max] that patience applies to"
     )
-    patience: int | None = setting(None, "stop after this many epochs without improvement")
-    keep_nbest_models: int = setting(10, "number of epochs that are kept and averaged")
+    patience: int | None = numeric(None, COUNT, "stop after this many epochs without improvement")
+    keep_nbest_models: int = numeric(10, AT_LEAST_ONE, "number of epochs that are kept and averaged")
     valid_decode: bool = setting(True, "decode the validation set after each epoch (cer_decode, f1_any, frame_error)")
-    valid_decode_utterances: int = setting(200, "decode at most this many validation utterances; 0: all")
-    save_interval: int = setting(500, "updates between checkpoints within an epoch; 0: only at the end of an epoch")
-    log_interval: int = setting(50, "batches between log lines")
+    valid_decode_utterances: int = numeric(200, COUNT, "decode at most this many validation utterances; 0: all")
+    save_interval: int = numeric(
+        500, COUNT, "updates between checkpoints within an epoch; 0: only at the end of an epoch"
+    )
+    log_interval: int = numeric(50, AT_LEAST_ONE, "batches between log lines")
     resume: bool = setting(True, "resume from checkpoint.pb in output_dir if there is one")
     accept_changed_data: bool = setting(
         False, "resume although the data have changed; epochs before and after the change are ranked separately"
     )
     # processes
-    num_gpus: int = setting(0, "number of GPUs to use; 0: CPU")
-    process_timeout_s: float = setting(600.0, "abort if a rank does not respond within this many seconds")
+    num_gpus: int = numeric(0, COUNT, "number of GPUs to use; 0: CPU")
+    process_timeout_s: float = numeric(
+        600.0, Range(0, 1e8, excludes_low=True), "abort if a rank does not respond within this many seconds"
+    )
 
     def __post_init__(self) -> None:
         check_choice("dataset_type", self.dataset_type, ("small", "large"))
         check_choice("precision", self.precision, PRECISIONS)
         if self.batch_unit:
             check_choice("batch_unit", self.batch_unit, BATCH_UNITS)
-        check_ranges(self)
+        for name, allowed in RANGES.items():
+            value = getattr(self, name)
+            for number in value if isinstance(value, list) else [] if value is None else [value]:
+                allowed.check(name, number)
+        check_groups(self)
         if self.precision == "fp16" and self.num_gpus == 0:
             raise UsageError("precision fp16 works on a GPU only", hint="use bf16 or fp32 on the CPU")
         if self.share_pronunciations and self.lora_rank:
@@ -213,6 +238,7 @@ def convert(name: str, value: Any, wanted: Any) -> Any:
 
 
 KNOWN = {f.name: f for f in fields(TrainOptions)}
+RANGES: dict[str, Range] = {name: f.metadata["range"] for name, f in KNOWN.items() if "range" in f.metadata}
 TYPES = typing.get_type_hints(TrainOptions)
 DEFAULTS = TrainOptions()
 

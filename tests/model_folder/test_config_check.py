@@ -57,6 +57,7 @@ def test_a_key_that_nothing_reads_is_refused_with_the_nearest_one(folder: Path) 
         ({"frontend_conf__fs": 1}, "fs is 1(.|\n)*from 1000"),
         ({"frontend_conf__window": 3}, "window is 3"),
         ({"frontend_conf": [1]}, r"frontend_conf is \[1\], not a mapping"),
+        ({"model_conf__ctc_weight": 2}, "ctc_weight is 2(.|\n)*config.yaml(.|\n)*from 0 to 1"),
         ({"model_conf__ctc_weight": "much"}, "ctc_weight is 'much'"),
         ({"model_conf__sampling_rato": 0.4}, "sampling_rato(.|\n)*sampling_ratio"),
     ],
@@ -72,7 +73,9 @@ def test_values_are_checked_when_the_folder_is_opened(folder: Path, settings: di
         ({"encoder_conf__num_blocks": 1_000_000_000}, "num_blocks is 1000000000, above the limit of 512"),
         ({"encoder_conf__output_size": "wide"}, "output_size is 'wide', not of type int"),
         ({"encoder_conf__dropout_rate": None}, "dropout_rate is None"),
-        ({"encoder_conf__attention_heads": 0}, "attention_heads is 0, not 1 or more"),
+        ({"encoder_conf__attention_dropout_rate": 1.5}, "attention_dropout_rate is 1.5(.|\n)*from 0 to 1"),
+        ({"predictor_conf__threshold": 0}, "threshold is 0(.|\n)*above 0"),
+        ({"encoder_conf__attention_heads": 0}, r"attention_heads is 0(.|\n)*an integer of 1 or more"),
     ],
 )
 def test_values_of_components_are_checked_before_memory_is_taken(

@@ -18,7 +18,7 @@ ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = ROOT / "funrecipe"
 MODULES = sorted(path.relative_to(PACKAGE).as_posix() for path in PACKAGE.rglob("*.py"))
 
-# Top-level files that every part may import: messages, files, processes, identity, network, cache, table of families.
+# Top-level files that every part may import: messages, ranges, files, processes, identity, network, cache, families.
 FOUNDATION = (
     "errors",
     "files",
@@ -30,6 +30,7 @@ FOUNDATION = (
     "cache",
     "families",
     "coprocess",
+    "ranges",
 )
 # Part of the package (folder or top-level file) -> the parts that its modules may import, beside the foundation.
 # The order is the order of the layers: a part names only parts above itself.

@@ -5,6 +5,7 @@ models do not have are filled with a sine, by name.
 """
 
 import json
+import math
 from pathlib import Path
 
 import pytest
@@ -12,10 +13,11 @@ import torch
 
 from funrecipe.checkpoint import load_state_dict
 from funrecipe.errors import UsageError
-from funrecipe.families import names_with
+from funrecipe.families import FAMILIES, names_with
 from funrecipe.model_folder import open_model_folder
-from funrecipe.model_folder.model_settings import HEADS, check_heads, check_model_conf
+from funrecipe.model_folder.model_settings import ALLOWED, HEADS, WEIGHT, check_heads, check_model_conf
 from funrecipe.models.registry import build_model
+from funrecipe.ranges import SHARE
 from funrecipe.train.data.batching import Batch
 from funrecipe.train.objectives.compute import compute_loss
 from tools.parity.case import Case
@@ -95,6 +97,30 @@ def test_what_training_would_not_use_is_refused_by_name(family, conf, message):
     with pytest.raises(UsageError, match=message) as refused:
         check_model_conf(family, conf, "model/config.yaml")
     assert refused.value.where == "model/config.yaml"
+
+
+@pytest.mark.parametrize(
+    ("name", "wrong"),
+    [
+        *(
+            (name, value)
+            for name, allowed in ALLOWED.items()
+            if allowed is SHARE
+            for value in (-0.1, 1.5, "much", True)
+        ),
+        *((name, value) for name, allowed in ALLOWED.items() if allowed is WEIGHT for value in (-0.1, math.inf)),
+        *[("predictor_bias", 2), ("predictor_bias", 0.5), ("min_hw_length", 0), ("punc_weight", [1.0, -1.0])],
+    ],
+)
+def test_a_value_outside_its_range_is_refused(name, wrong):
+    [family, *_] = [family for family in names_with("settings") if name in FAMILIES[family].settings]
+    with pytest.raises(UsageError, match=f"model_conf: {name} is "):
+        check_model_conf(family, {name: wrong}, "model/config.yaml")
+
+
+def test_every_setting_of_a_family_has_a_range_or_a_type():
+    used = {name for family in names_with("settings") for name in FAMILIES[family].settings}
+    assert used == ALLOWED.keys()
 
 
 @pytest.mark.parametrize("family", names_with("settings"))

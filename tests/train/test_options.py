@@ -15,7 +15,7 @@ from funrecipe.errors import DataError, UsageError
 from funrecipe.model_folder.config_check import USED, WITHOUT_EFFECT
 from funrecipe.train.distributed import Ranks
 from funrecipe.train.loop import Trainer
-from funrecipe.train.options import KNOWN, build_options, parse_flag, resolve, settings_lines
+from funrecipe.train.options import KNOWN, RANGES, TYPES, build_options, parse_flag, resolve, settings_lines
 from funrecipe.train.output_folder import RUN_KEY
 from funrecipe.train.session import build_session
 
@@ -97,17 +97,28 @@ def test_a_models_files_cannot_say_where_to_write_or_what_to_read() -> None:
         ({"best_model_criterion": [["valid", "acc"]]}, "best_model"),
         ({"early_stopping_criterion": ["valid", "acc", "up"]}, "min, max"), ({"precision": "int8"}, "precision"),
         ({"early_stopping_criterion": "acc"}, "early_stopping"), ({"lr": float("inf")}, "lr"),
-        ({"max_epoch": float("inf")}, "max_epoch"), ({"num_workers": -1}, "num_workers: -1 is negative"),
-        ({"max_bad_share": 3}, "between 0 and 1"), ({"max_ms": 50}, "max_ms: 50 is not above min_ms"),
+        ({"max_epoch": float("inf")}, "max_epoch"), ({"num_workers": -1}, "num_workers is -1(.|\n)*from 0"),
+        ({"max_bad_share": 3}, "max_bad_share is 3(.|\n)*from 0 to 1"),
+        ({"noise_probability": -0.1}, "noise_probability"),
+        ({"keep_nbest_models": 0}, "keep_nbest_models is 0(.|\n)*integer of 1 or more"),
+        ({"max_steps": -1}, "max_steps"), ({"max_ms": 50}, "max_ms: 50 is not above min_ms"),
         ({"speed_perturb": []}, "speed_perturb"), ({"noise_scp": "x", "noise_snr_db": [9, 3]}, "the lowest and"),
+        ({"speed_perturb": [1.0, 11]}, "speed_perturb is 11(.|\n)*from 0.1 to 10"),
+        ({"phone_ctc_weight": -1}, "phone_ctc_weight"), ({"process_timeout_s": 1e300}, "process_timeout_s"),
+        ({"max_epoch": 10**30}, "max_epoch"),
         ({"scheduler_conf": [1]}, "scheduler_conf"), ({"patience": -1}, "patience"),
-        ({"model_conf": "x"}, "model_conf"), ({"seed": 1 << 63}, "more than 64 bits"),
+        ({"model_conf": "x"}, "model_conf"), ({"seed": 1 << 63}, "seed is"),
         ({"val_scheduler_criterion": ["valid"]}, "val_scheduler_criterion"),
     ],
 )  # fmt: skip
 def test_wrong_settings_are_refused(flags: dict[str, Any], said: str) -> None:
     with pytest.raises(UsageError, match=said):
         build_options({}, {}, flags)
+
+
+def test_every_number_has_a_range_and_its_default_is_in_it() -> None:
+    kinds = {int, float, list[int], list[float], int | None, float | None}
+    assert {name for name, kind in TYPES.items() if kind in kinds} == RANGES.keys()
 
 
 @pytest.mark.parametrize(
@@ -161,6 +172,8 @@ def test_a_criterion_for_averages_that_does_not_exist_is_said_after_one_epoch(co
         ({"scheduler": "exponentiallr"}, "scheduler_conf: 'exponentiallr' with {}.*gamma"),
         ({"scheduler": "steplr", "scheduler_conf": {"step_size": "often"}}, "step_size: 'often' is not a number"),
         ({"model_conf": {"ctc_weight": "high"}}, "ctc_weight is 'high'"),
+        ({"model_conf": {"ctc_weight": 2}}, "(?s)ctc_weight is 2.*from 0 to 1"),
+        ({"lora_rank": 100000}, "(?s)lora_rank is 100000.*from 1 to 96"),
         ({"model_conf": {"length_normalized_loss": 3}}, "length_normalized_loss is 3"),
         ({"optim_conf": {"betas": 3}}, "optim_conf: 'adamw'"),
         ({"optim_conf": {"weight_decay": -1}}, "optim_conf: 'adamw'.*weight_decay"),

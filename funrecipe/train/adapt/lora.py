@@ -40,7 +40,7 @@ def inject(model: nn.Module, targets: Sequence[str], rank: int, alpha: float) ->
     """Freeze the model and add to the linear layers whose last name part is in ``targets``; returns their names.
 
     Raises:
-        UsageError: no layer has such a name.
+        UsageError: no layer has such a name, or the rank is above that of every such layer.
     """
     linear = [name for name, module in model.named_modules() if isinstance(module, nn.Linear)]
     chosen = [name for name in linear if name.split(".")[-1] in targets]
@@ -49,6 +49,10 @@ def inject(model: nn.Module, targets: Sequence[str], rank: int, alpha: float) ->
         raise UsageError(
             f"lora_targets: no linear layer is called {', '.join(targets)}", hint=f"this model has {', '.join(named)}"
         )
+    largest = max(min(model.get_submodule(name).weight.shape) for name in chosen)
+    if rank > largest:
+        said = f"lora_rank is {rank}, and no weight that gets additions has a rank above {largest}"
+        raise UsageError(said, hint=f"give an integer from 1 to {largest}; much less is usual, such as 8")
     model.requires_grad_(False)
     for name in chosen:
         model.set_submodule(name, LoraLinear(model.get_submodule(name), rank, alpha))
