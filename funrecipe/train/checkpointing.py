@@ -18,13 +18,24 @@ from torch import Tensor
 
 from funrecipe.checkpoint import load_plain, save_checkpoint
 from funrecipe.errors import DataError, UsageError
-from funrecipe.files import leftovers, replace_link, temporary_name
+from funrecipe.files import leftovers, replace_link, temporary_name, writing
 from funrecipe.train.averaging import average_best, rank_epochs
 from funrecipe.train.options import TrainOptions
 
 log = logging.getLogger(__name__)
 CHECKPOINT, PREVIOUS = "checkpoint.pb", "checkpoint.previous.pb"
 OLD_LEFTOVERS = ".*.pb.tmp[0-9]*"  # names that earlier versions wrote under
+# What a run leaves beside its checkpoints: epochs, links and averages with their records, values of updates and epochs.
+RESULTS = (
+    "[0-9]*epoch.pb",
+    "latest.pb",
+    "*.best.pb",
+    "*.ave*.pb",
+    "*.ave*.json",
+    "steps.jsonl",
+    "metrics.jsonl",
+    "metrics.csv",
+)
 START_ANEW = "choose another output_dir, or start over with --resume false"
 
 
@@ -104,9 +115,17 @@ def load_run(output_dir: Path) -> tuple[Path, dict[str, Any]] | None:
 
 
 def forget_run(output_dir: Path) -> None:
-    """Remove the checkpoints of an earlier run that must not be resumed any more."""
-    for name in (CHECKPOINT, PREVIOUS):
-        (output_dir / name).unlink(missing_ok=True)
+    """Remove the weights of an earlier run, so that nothing takes them for those of the run that starts.
+
+    First those that could be resumed, then its epochs, averages and records.
+    """
+    names = (CHECKPOINT, PREVIOUS, *RESULTS)
+    found = [path for name in names for path in sorted(output_dir.glob(name))]
+    with writing(output_dir):
+        for path in found:
+            path.unlink(missing_ok=True)
+    if found:
+        log.info("resume is off: removed %d files of the run before, its weights among them", len(found))
 
 
 def remove_leftovers(output_dir: Path) -> None:

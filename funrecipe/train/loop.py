@@ -111,17 +111,20 @@ class Trainer:
     # ---- the run
 
     def resume(self) -> None:
-        """Continue from the checkpoint in the output directory, if there is one and ``resume`` is on.
+        """Continue from the checkpoint in the output directory, if there is one; with ``resume`` off, forget that run.
 
         Raises:
-            DataError: the checkpoint is damaged, or the data have changed. UsageError: it has other settings.
+            DataError: the checkpoint is damaged, the data have changed, or epochs will not have the values that they
+                are to be judged by. UsageError: the checkpoint has other settings.
         """
         if self.is_resumed:
             return
         self.is_resumed = True
         if self.options.resume:
             self.load_checkpoint()
-        elif self.ranks.is_writer:
+        if not self.is_finished:
+            self.check_criteria()
+        if not self.options.resume and self.ranks.is_writer:  # only now, when nothing can be refused any more
             forget_run(self.output_dir)
         wait_for_all(self.ranks)
 
@@ -137,7 +140,6 @@ class Trainer:
             done = f"{self.position.epoch - 1} epochs, {self.position.update} updates"
             log.info("nothing left to do: %s (%s)", reason, done)
             return self.position
-        self.check_criteria()
         self.run_log.open(self.position)
         try:
             with self.noted_signals():

@@ -152,6 +152,10 @@ def refuse_output_dir(options: TrainOptions, start: ModelFolder) -> None:
     sets = [data_dir, *(data_dir / name for name in (TRAIN_FOLDER, *VALIDATION_FOLDERS, "test"))]
     if output_dir.resolve() in [*sets, *(Path(folder).resolve() for folder in options.more_train_dirs)]:
         raise UsageError(f"output_dir is the folder of the data: {output_dir}", hint=hint)
+    for path in (Path(spec.partition(":")[0]) for spec in options.init_param if not options.resume):
+        if path.resolve().parent == output_dir.resolve():
+            said = f"init_param is in output_dir, whose weights --resume false removes: {path}"
+            raise UsageError(said, hint=f"{hint}, or copy these weights elsewhere")
     refuse_other_model(output_dir)
 
 

@@ -192,6 +192,25 @@ def test_starting_over_forgets_the_checkpoints_of_the_run_before(corpus: Path, t
         train(short(corpus, tmp_path, max_epoch=2))
 
 
+def test_starting_over_leaves_no_weights_or_values_of_the_run_before(corpus: Path, tmp_path: Path) -> None:
+    train(short(corpus, tmp_path, max_epoch=3))
+    (tmp_path / "notes.txt").write_text("the user's own")
+    wrong = {"resume": False, "best_model_criterion": [["valid", "cer_ctc", "min"]]}
+    before = files_of(tmp_path)
+    with pytest.raises(DataError, match=r"no value valid\.cer_ctc"):
+        train(short(corpus, tmp_path, **wrong))
+    with pytest.raises(UsageError, match="init_param is in output_dir"):
+        train(short(corpus, tmp_path, resume=False, init_param=[str(tmp_path / "valid.acc.ave.pb")]))
+    kept = files_of(tmp_path)
+    assert all(kept[name] == content for name, content in before.items() if not name.endswith(("train.log.0", ".lock")))
+    train(short(corpus, tmp_path, resume=False, keep_nbest_models=5, best_model_criterion=[["valid", "loss", "min"]]))
+    weights = {path.name for path in tmp_path.glob("*.pb")}
+    averages = {f"valid.loss.{name}.pb" for name in ("best", "ave", "ave_1best", "ave_5best")}
+    assert weights == {"1epoch.pb", "latest.pb", "checkpoint.pb"} | averages
+    assert [record["epoch"] for record in read_json_lines(tmp_path / "metrics.jsonl")] == [1]
+    assert (tmp_path / "notes.txt").exists()
+
+
 def test_a_recipe_that_is_killed_outright_takes_the_trainer_with_it(corpus: Path, tmp_path: Path) -> None:
     recipe = tmp_path / "recipe.sh"
     recipe.write_text(f'source {ROOT}/utils/recipe.sh\nfunrecipe train "$@"\n')
