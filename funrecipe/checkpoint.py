@@ -203,17 +203,20 @@ def _is_finite(tensor: Tensor) -> bool:
     return not tensor.is_floating_point() or bool(torch.isfinite(tensor.sum(dtype=torch.float64)))
 
 
-def save_checkpoint(content: Any, path: Path | str) -> None:
+def save_checkpoint(content: Any, path: Path | str, *, replaces_link: bool = False) -> None:
     """``torch.save`` under a temporary name, flushed to disk, then renamed: a reader sees all of it or the old file.
 
     Raises:
         WriteError: it cannot be written, for example on a full disk; the old file is still there.
     """
     try:
-        with atomic_write(path, "wb", is_durable=True) as file:
+        with atomic_write(path, "wb", is_durable=True, replaces_link=replaces_link) as file:
             torch.save(content, file)
     except RuntimeError as error:  # torch's archive writer raises it when the disk is full
-        raise write_error(OSError(errno.ENOSPC, str(error).split("\n")[0]), path) from error
+        reason = error.__context__
+        if not isinstance(reason, OSError):
+            reason = OSError(errno.ENOSPC, str(error).split("\n")[0])
+        raise write_error(reason, path) from error
 
 
 def fingerprint(state: Mapping[str, Tensor]) -> str:

@@ -58,7 +58,9 @@ def special_file(path: Path | str) -> str | None:
 
 
 @contextlib.contextmanager
-def atomic_write(path: Path | str, mode: str = "w", *, is_durable: bool = False) -> Iterator[IO[Any]]:
+def atomic_write(
+    path: Path | str, mode: str = "w", *, is_durable: bool = False, replaces_link: bool = False
+) -> Iterator[IO[Any]]:
     """Open a temporary file beside ``path`` and rename it to ``path`` when the block ends without an error.
 
     A reader sees the old content or the new content, never a part. The parent folder is made.
@@ -66,12 +68,13 @@ def atomic_write(path: Path | str, mode: str = "w", *, is_durable: bool = False)
     Args:
         mode: ``w`` (UTF-8, newlines as given; bytes that are not UTF-8 survive as surrogates) or ``wb``.
         is_durable: flush to the disk before the rename, so that a power cut does not leave an empty file.
+        replaces_link: a link is replaced, too; otherwise what it points to is written.
 
     Raises:
         WriteError: the disk is full, read-only, not permitted; the old file is still there.
     """
     path = Path(path)
-    in_place = is_published_in_place(path)
+    in_place = is_published_in_place(path) and not (replaces_link and path.is_symlink())
     target = path if in_place else temporary_name(path)
     text = {} if "b" in mode else {"encoding": "utf-8", "errors": "surrogateescape", "newline": "\n"}
     try:

@@ -127,7 +127,12 @@ def test_a_failed_write_leaves_the_old_file(model, tmp_path):
     assert [p.name for p in tmp_path.iterdir()] == ["model.pb"]
 
 
-@pytest.mark.parametrize("error", [OSError(28, "No space left on device"), RuntimeError("file write failed\nat x.cc")])
+FULL = OSError(28, "No space left on device")
+FOLLOWS_FULL = RuntimeError("unexpected pos 384 vs 300")  # torch's archive writer closes what could not be written
+FOLLOWS_FULL.__context__ = FULL
+
+
+@pytest.mark.parametrize("error", [FULL, FOLLOWS_FULL, RuntimeError("file write failed\nat x.cc")])
 def test_a_full_disk_is_said_with_the_file_and_leaves_the_old_one(model, tmp_path, monkeypatch, error):
     save_checkpoint(model.state_dict(), tmp_path / "model.pb")
     before = (tmp_path / "model.pb").read_bytes()

@@ -94,8 +94,8 @@ def average_best(
         if len(epochs) == 1:
             replace_link(path, f"{epochs[0]}epoch.pb")
         else:
-            path.unlink(missing_ok=True)
-            save_checkpoint(average_state_dicts([output_dir / f"{epoch}epoch.pb" for epoch in epochs]), path)
+            mean = average_state_dicts([output_dir / f"{epoch}epoch.pb" for epoch in epochs])
+            save_checkpoint(mean, path, replaces_link=True)
         values = {epoch: history[epoch][key] for epoch in epochs}
         record = {"epochs": epochs, "asked_for": n, "criterion": [phase, key, mode], "values": values}
         write_text(path.with_suffix(".json"), json.dumps(record, indent=1) + "\n")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import datetime
 import json
@@ -15,7 +16,7 @@ from typing import Any, TypeVar
 
 from tqdm import tqdm
 
-from funrecipe.files import atomic_write, write_text
+from funrecipe.files import atomic_write, write_text, writing
 from funrecipe.train.checkpointing import Position
 from funrecipe.train.options import TrainOptions
 
@@ -112,11 +113,12 @@ class MetricsFiles:
         self._steps = open(self.steps_path, "a", encoding="utf-8")  # noqa: SIM115  (closed by close)
 
     def add_step(self, record: Mapping[str, Any]) -> None:
-        self._steps.write(json.dumps(record) + "\n")
-        self._steps.flush()
+        with writing(self.steps_path):
+            self._steps.write(json.dumps(record) + "\n")
+            self._steps.flush()
 
     def add_epoch(self, record: Mapping[str, Any]) -> None:
-        with open(self.epochs_path, "a", encoding="utf-8") as file:
+        with writing(self.epochs_path), open(self.epochs_path, "a", encoding="utf-8") as file:
             file.write(json.dumps(record) + "\n")
         records = read_json_lines(self.epochs_path)
         names = list(dict.fromkeys(name for r in records for name in r))
@@ -126,7 +128,8 @@ class MetricsFiles:
             writer.writerows(records)
 
     def close(self) -> None:
-        self._steps.close()
+        with contextlib.suppress(OSError):  # what a full disk had no room for has been said
+            self._steps.close()
 
 
 def read_json_lines(path: Path) -> list[dict[str, Any]]:

@@ -17,6 +17,7 @@ import torch
 
 from funrecipe.errors import DataError, UsageError
 from funrecipe.families import MARKED_TEXTS, SEGMENTS, TEXTS
+from funrecipe.files import make_folder
 from funrecipe.model_folder import ModelFolder
 from funrecipe.processes import RETRIED_VARIABLE, end_with_parent, only_run_in
 from funrecipe.train.averaging import average_name
@@ -126,14 +127,22 @@ def only_training_in(output_dir: Path) -> Iterator[None]:
         yield
 
 
+class LogFile(logging.FileHandler):
+    """A log whose lines are left out where the disk has no room for them: what must be written says so itself."""
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802  (logging's name)
+        if not isinstance(sys.exc_info()[1], OSError):
+            super().handleError(record)
+
+
 def start_logging(output_dir: Path, rank: int) -> None:
     """Log to stderr and to ``train.log.<rank>``, one line form for both: ``[host] date (module:line) INFO: ...``."""
-    output_dir.mkdir(parents=True, exist_ok=True)
+    make_folder(output_dir)
     form = logging.Formatter(f"[{platform.node()}] %(asctime)s (%(module)s:%(lineno)d) %(levelname)s: %(message)s")
     logger = logging.getLogger("funrecipe")
     logger.setLevel(logging.INFO)
     logger.handlers.clear()
-    handlers: list[logging.Handler] = [logging.FileHandler(output_dir / f"train.log.{rank}", encoding="utf-8")]
+    handlers: list[logging.Handler] = [LogFile(output_dir / f"train.log.{rank}", encoding="utf-8")]
     if rank == 0:
         handlers.append(logging.StreamHandler(sys.stderr))
     for handler in handlers:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import pytest
 import torch
 
 from funrecipe.cli import main
-from funrecipe.errors import DataError
+from funrecipe.errors import DataError, WriteError
 from funrecipe.train.averaging import average_best, average_state_dicts, rank_epochs
 
 
@@ -55,6 +56,24 @@ def test_two_criteria_that_share_an_epoch_do_not_disturb_each_other(tmp_path: Pa
     average_best(tmp_path, losses, phase="valid", key="loss", mode="min", nbest=[3])
     assert torch.load(tmp_path / "valid.loss.ave_3best.pb", weights_only=True)["w"].tolist() == [2.0, 2.0]
     assert torch.load(tmp_path / "2epoch.pb", weights_only=True)["w"].tolist() == [2.0, 2.0]
+
+
+def test_a_full_disk_leaves_the_averages_that_are_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    history = write_epochs(tmp_path, [0.5, 0.9, 0.7])
+
+    def average(epochs: list[int]) -> None:
+        average_best(tmp_path, {e: history[e] for e in epochs}, phase="valid", key="acc", mode="max", nbest=[2])
+
+    def full(content: object, file: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    for before, weight in (([1], 1.0), ([1, 2], 1.5)):  # a link to an epoch, then a file
+        monkeypatch.undo()
+        average(before)
+        monkeypatch.setattr(torch, "save", full)
+        with pytest.raises(WriteError, match=r"cannot write valid\.acc\.ave_2best\.pb: No space"):
+            average([1, 2, 3])
+        assert torch.load(tmp_path / "valid.acc.ave.pb", weights_only=True)["w"].tolist() == [weight, weight]
 
 
 def test_ranking_leaves_out_nan_and_prefers_earlier_epochs() -> None:

@@ -18,7 +18,7 @@ import pytest
 import torch
 from tiny_corpus import scratch
 
-from funrecipe.errors import DataError, UsageError
+from funrecipe.errors import DataError, UsageError, WriteError
 from funrecipe.processes import only_run_in
 from funrecipe.train.progress_log import read_json_lines
 from funrecipe.train.run import train
@@ -209,6 +209,19 @@ def test_starting_over_leaves_no_weights_or_values_of_the_run_before(corpus: Pat
     assert weights == {"1epoch.pb", "latest.pb", "checkpoint.pb"} | averages
     assert [record["epoch"] for record in read_json_lines(tmp_path / "metrics.jsonl")] == [1]
     assert (tmp_path / "notes.txt").exists()
+
+
+def test_a_full_disk_is_said_with_the_file_and_costs_no_more_than_lines_of_the_log(
+    corpus: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("train.log.0", "steps.jsonl"):
+        (tmp_path / name).symlink_to("/dev/full")
+    with pytest.raises(WriteError, match=r"(?s)cannot write steps\.jsonl: No space.*make room on that disk"):
+        train(short(corpus, tmp_path))
+    (tmp_path / "steps.jsonl").unlink()
+    train(short(corpus, tmp_path))
+    assert "Traceback" not in capfd.readouterr().err
+    assert (tmp_path / "valid.acc.ave.pb").exists()
 
 
 def test_a_recipe_that_is_killed_outright_takes_the_trainer_with_it(corpus: Path, tmp_path: Path) -> None:
