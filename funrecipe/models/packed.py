@@ -61,8 +61,8 @@ class Int8Linear(nn.Module):
         super().__init__()
         self.in_features, self.out_features = linear.in_features, linear.out_features
         weight = linear.weight.detach()
-        scales, offsets = _scales_within_16_bits(weight) if saturates() else _scales(weight)
-        codes = _codes(weight, scales, offsets)
+        scales, offsets = scales_within_16_bits(weight) if saturates() else _scales(weight)
+        codes = codes_of(weight, scales, offsets)
         self._product = FbgemmProduct(codes, scales, offsets)
         self._bias, self._sums = _bias(linear), ((codes - offsets[:, None]).sum(dim=1) * scales).float()
 
@@ -80,8 +80,8 @@ class Int8AfterReLU(nn.Module):
         super().__init__()
         self.in_features, self.out_features = linear.in_features, linear.out_features
         weight = linear.weight.detach()
-        scales, offsets = _scales_within_16_bits(weight) if saturates() else _centered_scales(weight)
-        codes = _codes(weight, scales, offsets)
+        scales, offsets = scales_within_16_bits(weight) if saturates() else _centered_scales(weight)
+        codes = codes_of(weight, scales, offsets)
         ways = {name: functools.partial(make, codes, scales, offsets) for name, make in int8_products().items()}
         self._product = ways[fastest("int8", self.in_features, self.out_features, ways)]()
         self._bias = _bias(linear)
@@ -193,7 +193,7 @@ def _centered_scales(weight: Tensor) -> tuple[Tensor, Tensor]:
     return scales, torch.zeros_like(scales)
 
 
-def _scales_within_16_bits(weight: Tensor) -> tuple[Tensor, Tensor]:
+def scales_within_16_bits(weight: Tensor) -> tuple[Tensor, Tensor]:
     """Scales (O,) with which 255 times two neighbors of one sign stays within 16 bits, and no offsets."""
     pairs = F.pad(weight, (0, weight.size(1) % 2)).unflatten(1, (-1, 2))
     largest = torch.maximum(pairs.clamp(min=0).sum(dim=2), pairs.clamp(max=0).sum(dim=2).neg()).amax(dim=1).double()
@@ -201,7 +201,7 @@ def _scales_within_16_bits(weight: Tensor) -> tuple[Tensor, Tensor]:
     return scales, torch.zeros_like(scales)
 
 
-def _codes(weight: Tensor, scales: Tensor, offsets: Tensor) -> Tensor:
+def codes_of(weight: Tensor, scales: Tensor, offsets: Tensor) -> Tensor:
     return (weight / scales[:, None] + offsets[:, None]).round_().clamp_(-128, 127).to(torch.int8)
 
 

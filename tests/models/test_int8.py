@@ -97,7 +97,7 @@ def test_sums_are_exact(kind, saturating, shape, make, monkeypatch):
 
 def test_pairs_of_products_fit_in_16_bits():
     weight = torch.randn(64, 511, generator=torch.Generator().manual_seed(5))
-    scales, offsets = packed._scales_within_16_bits(weight)
+    scales, offsets = packed.scales_within_16_bits(weight)
     codes = torch.nn.functional.pad((weight / scales[:, None]).round(), (0, 1)).unflatten(1, (-1, 2))
     largest = max(codes.clamp(min=0).sum(dim=2).max(), -codes.clamp(max=0).sum(dim=2).min())
     assert 120 < largest <= 127 and 255 * 127 < 2**15 and not offsets.any()
