@@ -32,6 +32,8 @@ class Range:
 
     def __str__(self) -> str:
         kind = "an integer" if self.is_whole else "a number"
+        if self.low == -math.inf:
+            return "a finite number"
         if self.excludes_low:
             return f"{kind} above {self.low:g}" + (f", up to {self.high:g}" if self.high < math.inf else "")
         return f"{kind} " + (
@@ -44,6 +46,7 @@ class Range:
             raise UsageError(f"{name} is {value!r:.60}", where=where, hint=f"give {self}")
 
 
+ANY = Range(-math.inf)
 SHARE = Range(0, 1)
 NOT_NEGATIVE = Range(0)
 POSITIVE = Range(0, excludes_low=True)

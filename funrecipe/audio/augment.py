@@ -92,6 +92,8 @@ def width_range(value: Any) -> tuple[int, int]:
     values = [value] if isinstance(value, int) else list(value)
     if min(values) < 0:
         raise ValueError(f"a width of {min(values)}")
+    if len(values) > 1 and values[0] > values[1]:
+        raise ValueError(f"a width from {values[0]} to {values[1]}")
     return (0, int(values[0])) if len(values) == 1 else (int(values[0]), int(values[1]))
 
 
@@ -177,6 +179,8 @@ class SpecAugment:
         if self.conf["time_mask_width_ratio_range"]:
             ratios = self.conf["time_mask_width_ratio_range"]
             ratios = [0.0, ratios] if isinstance(ratios, float) else ratios if len(ratios) > 1 else [0.0, ratios[0]]
+            if not 0 <= ratios[0] <= ratios[1] <= 1:
+                raise ValueError(f"a share from {ratios[0]} to {ratios[1]}")
             low, high = int(length * ratios[0]), int(length * ratios[1])
         else:
             low, high = width_range(self.conf["time_mask_width_range"])

@@ -40,7 +40,7 @@ def build_optimizer(name: str, parameters: Iterable[nn.Parameter], conf: Mapping
     trainable = [p for p in parameters if p.requires_grad]
     if not trainable:
         raise UsageError("nothing to train: every parameter is frozen", hint="give fewer prefixes in freeze_param")
-    settings = numbers(conf)
+    settings = numbers("optim_conf", conf)
     if "fused" in known and "foreach" not in settings:
         settings.setdefault("fused", True)  # one kernel for all parameters: a tenth of a small model's step on a CPU
     try:

@@ -7,6 +7,7 @@ from typing import Any
 
 from funrecipe.errors import UsageError, unknown_name
 from funrecipe.families import FAMILIES, MARKED_TEXTS, SEGMENTS, TEXTS, TRANSCRIPTS
+from funrecipe.ranges import ANY, AT_LEAST_ONE, COUNT, POSITIVE, SHARE
 
 PRECISIONS = ("auto", "fp32", "bf16", "fp16")
 # What batch_bins counts. A model frame is a frame of the encoder, subsampling included: 60 ms for Paraformer (lfr_n 6),
@@ -105,14 +106,24 @@ def ranks_by_loss(config: Mapping[str, Any], model_conf: Mapping[str, Any]) -> b
     return ctc_alone or (row is not None and not row.has_accuracy)
 
 
-def numbers(conf: Mapping[str, Any]) -> dict[str, Any]:
-    """Settings of an optimizer or a schedule; numbers that YAML reads as text (1e-8) become numbers."""
+# Settings of optimizers and schedules that torch takes whatever they are.
+CONF_RANGES = {"lr": POSITIVE, "momentum": SHARE, "warmup_steps": COUNT, "total_steps": AT_LEAST_ONE, "patience": COUNT}
+
+
+def numbers(section: str, conf: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings of an optimizer or a schedule; numbers that YAML reads as text (1e-8) become numbers.
+
+    Raises:
+        UsageError: a number that is not finite, or not in its range.
+    """
     read = {}
     for name, value in conf.items():
         try:
             read[name] = float(value) if isinstance(value, str) else value
         except ValueError:
             read[name] = value
+        if isinstance(read[name], (int, float)) and not isinstance(read[name], bool):
+            CONF_RANGES.get(name, ANY).check(f"{section}: {name}", read[name])
     return read
 
 

@@ -88,7 +88,7 @@ def build_scheduler(
             f"scheduler_conf: '{name}' has no setting {', '.join(sorted(unknown))}",
             hint=f"use one of {', '.join(list(inspect.signature(maker).parameters)[1:])}",
         )
-    settings = numbers(conf)
+    settings = numbers("scheduler_conf", conf)
     words = [n for n, v in settings.items() if isinstance(v, str) and n not in TEXTUAL]
     if words:
         raise UsageError(f"scheduler_conf: {words[0]}: '{settings[words[0]]}' is not a number")

@@ -19,6 +19,8 @@ from funrecipe.train.options import KNOWN, RANGES, TYPES, build_options, parse_f
 from funrecipe.train.output_folder import RUN_KEY
 from funrecipe.train.session import build_session
 
+MASKS = {"apply_time_warp": False, "time_mask_width_range": [0, 5]}
+
 
 def trainer_of(flags: dict[str, Any]) -> Trainer:
     Path(flags["output_dir"]).mkdir(parents=True, exist_ok=True)
@@ -175,6 +177,18 @@ def test_a_criterion_for_averages_that_does_not_exist_is_said_after_one_epoch(co
         ({"model_conf": {"ctc_weight": 2}}, "(?s)ctc_weight is 2.*from 0 to 1"),
         ({"lora_rank": 100000}, "(?s)lora_rank is 100000.*from 1 to 96"),
         ({"model_conf": {"length_normalized_loss": 3}}, "length_normalized_loss is 3"),
+        ({"scheduler": "warmuplr", "scheduler_conf": {"warmup_steps": -10}}, "(?s)warmup_steps is -10.*0 or more"),
+        ({"scheduler": "linear", "scheduler_conf": {"total_steps": 0}}, "total_steps is 0"),
+        ({"scheduler": "reducelronplateau", "scheduler_conf": {"patience": -4}}, "patience is -4"),
+        ({"lr": None, "optim_conf": {"lr": 0}}, "(?s)optim_conf: lr is 0.*above 0"),
+        ({"optim": "sgd", "optim_conf": {"momentum": 5}}, "momentum is 5"),
+        ({"optim_conf": {"weight_decay": "inf"}}, "weight_decay is inf"),
+        ({"specaug": "specaug_lfr", "specaug_conf": {**MASKS, "time_mask_width_range": [5, 2]}}, "a width from 5 to 2"),
+        (
+            {"specaug": "specaug_lfr", "specaug_conf": {**MASKS, "time_mask_width_ratio_range": [0, 7]}},
+            "a share from 0 to 7",
+        ),
+        ({"dataset_type": "large", "dataset_conf": {"shuffle": "maybe"}}, "shuffle is 'maybe'"),
         ({"optim_conf": {"betas": 3}}, "optim_conf: 'adamw'"),
         ({"optim_conf": {"weight_decay": -1}}, "optim_conf: 'adamw'.*weight_decay"),
     ],

@@ -135,6 +135,8 @@ def check_dataset_conf(conf: Mapping[str, Any]) -> None:
     if not isinstance(shuffle, Mapping) or not all(isinstance(size, int) and size >= 0 for size in shuffle.values()):
         hint = "give whole numbers of 0 or more: {shuffle_size: 2048, sort_size: 500}"
         raise UsageError(f"dataset_conf: shuffle_conf is {shuffle}", hint=hint)
+    if not isinstance(conf.get("shuffle", True), bool):
+        raise UsageError(f"dataset_conf: shuffle is {conf['shuffle']!r:.60}", hint="give true or false")
     for name, known in [*((n, LARGE_SETTINGS) for n in conf), *((n, ("shuffle_size", "sort_size")) for n in shuffle)]:
         if name in REPLACED_SETTINGS:
             log.info("dataset_conf: %s has no effect; set %s instead", name, REPLACED_SETTINGS[name])
