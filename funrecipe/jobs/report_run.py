@@ -39,14 +39,14 @@ def report_run(
         digest: of the plan whose results these must be.
 
     Raises:
-        DataError: a folder without a score, of another plan, or with damaged files.
+        DataError: a folder without a score, of another plan, or with damaged files; a score that is not of its texts.
     """
     if data_dir and not data_dir.is_dir():
         raise DataError(f"no data directory '{data_dir}'", where="--data_dir", hint="name that of the run")
     folder = ResultFolder.open(result_dir)
     record = read_run_record(folder.output_dir, digest)
     protocol = folder.summary().get("protocol", {})
-    profile_name = (protocol.get("normalization") or "").split(" ")[0] or None
+    profile_name = str(protocol.get("normalization") or "").split(" ")[0] or None
     *texts, normalization = normalize_both(*folder.texts(), profile_name)
     scoring = score_texts(
         *texts,
@@ -54,6 +54,7 @@ def report_run(
         missing_policy=protocol.get("missing", "strict"),
         normalization=normalization,
     )
+    folder.check_edits(scoring.edits)
     data_dir = data_dir or record.data_dir
     side = SideStream(data_dir, durations_s=record.durations_s, hotwords=read_hotwords(hotwords)).of(scoring.ids)
     summary = summary_json(scoring, folder.summary().get("meta", record.summary))

@@ -14,8 +14,10 @@ from funrecipe.jobs.progress import format_duration
 from funrecipe.jobs.run_record import check_published
 from funrecipe.jobs.shard_files import RESULTS, read_done, read_failed
 from funrecipe.jobs.status import read_status
+from funrecipe.score.result_folder import ResultFolder
 
 END_BYTES = 2000  # of text.cer, which hold the rate
+COUNTS = ("errors", "tokens", "insertions", "deletions", "substitutions")  # in the JSON, in the order of text.cer
 
 
 def summary(plan: Plan, data_dir: Path | None = None) -> list[str]:
@@ -62,7 +64,8 @@ def progress(plan: Plan) -> tuple[int, int, float, float]:
 
 def published_rate(plan: Plan, data_dir: Path) -> str | None:
     """The rate of ``text.cer``, with its counts: the part of its ``%WER`` line after the name. None where it was
-    computed from other texts than those that are there now, or is of another plan."""
+    computed from other texts than those that are there now, is of another plan, or is not what the JSON beside it
+    says."""
     results = plan.output_dir / RESULTS
     try:
         check_published(plan)
@@ -71,7 +74,10 @@ def published_rate(plan: Plan, data_dir: Path) -> str | None:
             text = file.read().decode("utf-8", "replace")
         pairs = ((results / "text.ref", data_dir / "text"), (results / "text.proc", results / "text"))
         is_current = all(filecmp.cmp(*pair, shallow=False) for pair in pairs)
+        written = ResultFolder(plan.output_dir, results).summary()
     except (OSError, DataError):
         return None
     rates = re.findall(r"^%WER (\S+) (\[.*\])$", text, re.MULTILINE)
-    return f"{rates[-1][0]} % {rates[-1][1]}" if rates and is_current else None
+    if not rates or not is_current or re.findall(r"\d+", rates[-1][1]) != [str(written.get(name)) for name in COUNTS]:
+        return None
+    return f"{rates[-1][0]} % {rates[-1][1]}"

@@ -9,6 +9,7 @@ from __future__ import annotations
 import filecmp
 import json
 import shutil
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,9 +17,10 @@ from typing import Any
 from funrecipe.data.texts import read_texts, stream_texts
 from funrecipe.errors import DataError, list_problems
 from funrecipe.files import atomic_write, sha256_of
-from funrecipe.score.scoring import cover
+from funrecipe.score.scoring import Edits, cover
 from funrecipe.score.stream import sum_coverages, text_parts
 
+AGAIN = "rerun stage 2 (score)"
 STAGE_2 = ("text.cer", "text.cer.json")
 STAGE_3 = ("ref.txt", "DETAILS.txt", "RESULTS.txt", "RESULTS.json", "RESULTS.strict.txt")
 
@@ -45,20 +47,34 @@ class ResultFolder:
 
     def summary(self) -> dict[str, Any]:
         """What ``funrecipe score`` wrote beside ``text.cer``; empty when it did not."""
-        return self._read_json("text.cer.json", "rerun stage 2 (score)")
+        return self._read_json("text.cer.json", AGAIN, parts=("protocol", "meta"))
+
+    def check_edits(self, edits: Edits) -> None:
+        """Raises DataError if ``funrecipe score`` counted others than ``edits`` in the same texts."""
+        written, counted = self.summary(), edits.as_json()
+        if written and {name: written.get(name) for name in counted} != counted:
+            where = str(self.recog / "text.cer.json")
+            raise DataError("the counts are not those of text.ref and text.proc", where=where, hint=AGAIN)
 
     def speechio(self) -> dict[str, Any] | None:
         """What stage 3 wrote to ``RESULTS.json``; None when it did not run."""
         return self._read_json("RESULTS.json", "rerun stage 3") or None
 
-    def _read_json(self, name: str, hint: str) -> dict[str, Any]:
+    def _read_json(self, name: str, hint: str, parts: Sequence[str] = ()) -> dict[str, Any]:
+        """An object, whose ``parts`` are objects if they are there."""
         path = self.recog / name
         if not path.is_file():
             return {}
         try:
-            return json.loads(path.read_text(encoding="utf-8"))
+            content = json.loads(path.read_text(encoding="utf-8"))
         except ValueError as error:
             raise DataError(f"not JSON: {error}", where=str(path), hint=hint) from None
+        if not isinstance(content, dict):
+            raise DataError("the content is not an object", where=str(path), hint=hint)
+        for part in parts:
+            if not isinstance(content.get(part, {}), dict):
+                raise DataError(f"{part} is not an object", where=str(path), hint=hint)
+        return content
 
 
 def take_texts(recog: Path, reference: Path, *, is_partial: bool = True) -> tuple[Path, Path]:

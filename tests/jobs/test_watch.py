@@ -131,3 +131,23 @@ def test_a_terminal_shows_a_bar(plan: Plan) -> None:
     os.close(other_end)
     assert done.returncode == 0 and b"4/4" in os.read(main_end, 10_000)
     os.close(main_end)
+
+
+def test_only_a_rate_that_adds_up_is_shown(plan: Plan, tmp_path: Path, capsys) -> None:
+    decode_and_merge(plan)
+    data, results = tmp_path / "data", plan.output_dir / "1best_recog"
+    data.mkdir()
+    (data / "text").write_text("".join(f"u{n} {'x' if n else 'y'}\n" for n in range(4)))
+    assert main(["score", "--results", str(results), "--data_dir", str(data)]) == 0
+    for name, old, new in (
+        ("text.cer", "%WER 25.00", "%WER 25.00"),
+        ("text.cer", "[ 1 / 4", "[ 0 / 4"),
+        ("text.cer.json", '"errors": 1', '"errors": 0'),
+        ("text.cer.json", "{", "["),
+    ):
+        whole = (results / name).read_text("utf-8")
+        (results / name).write_text(whole.replace(old, new, 1), "utf-8")
+        capsys.readouterr()
+        assert main(["status", "--data_dir", str(data), "--", str(plan.output_dir)]) == 0
+        assert ("CER               25.00 % [ 1 / 4, " in capsys.readouterr().out) == (old == new)
+        (results / name).write_text(whole, "utf-8")

@@ -90,6 +90,36 @@ def test_speakers_and_settings_are_no_html_in_either_report(tmp_path):
     assert "\\[x\\](javascript:1)\\|\\`y\\`" in markdown
 
 
+@pytest.mark.parametrize(
+    ("name", "old", "new", "said"),
+    [
+        ("text.cer.json", '"insertions": 0', '"insertions": 1', "the counts are not those of text.ref"),
+        ("text.cer.json", '"rate": 50.0', '"rate": 5.0', "the counts are not those of text.ref"),
+        ("text.cer.json", None, "[]", "the content is not an object"),
+        ("text.cer.json", None, '{"protocol": 1}', "protocol is not an object"),
+        ("text.cer.json", None, '{"meta": []}', "meta is not an object"),
+        ("text.cer.json", None, "{", "not JSON"),
+        ("RESULTS.json", None, "3", "the content is not an object"),
+    ],
+)
+def test_a_score_that_is_not_of_its_texts_is_not_reported(name, old, new, said, tmp_path, capsys):
+    recog, data = tmp_path / "1best_recog", tmp_path / "data"
+    recog.mkdir()
+    data.mkdir()
+    write_lines(data / "text", ["a 好", "b 好"])
+    write_lines(recog / "text", ["a 好", "b 坏"])
+    score = ["score", "--results", str(recog), "--data_dir", str(data)]
+    assert main(score) == 0 and main([*score, "--protocol", "speechio"]) == 0 and main(["report", str(tmp_path)]) == 0
+    before, path = (tmp_path / "RESULTS.md").read_bytes(), recog / name
+    content = path.read_text("utf-8")
+    assert old is None or content.count(old) >= 1
+    path.write_text(new if old is None else content.replace(old, new, 1), "utf-8")
+    assert main(["report", str(tmp_path)]) == 3
+    error = capsys.readouterr().err
+    assert said in error and str(path) in error and "do: rerun stage" in error
+    assert (tmp_path / "RESULTS.md").read_bytes() == before
+
+
 def test_same_run_same_bytes(run_dir, page, tmp_path):
     assert main(["report", str(run_dir), "--data_dir", str(run_dir / "the data"), "--out_dir", str(run_dir)]) == 0
     assert (run_dir / "report.html").read_text(encoding="utf-8") == page
