@@ -107,7 +107,9 @@ asked() {
   done
 }
 
-# original_file EDIT SOURCE TARGET: the lines of SOURCE, each changed by sed's EDIT, as a file of the original recipe.
-original_file() {
-  { mkdir -p -- "${3%/*}" && sed -- "$1" "$2" > "$3.new" && mv -f -- "$3.new" "$3"; } || die "cannot write '$3'" 5
+# write_file TARGET COMMAND ...: what the command prints, as a file that is whole or as it was before.
+write_file() {
+  local target=$1
+  shift
+  { mkdir -p -- "${target%/*}" && "$@" > "$target.new" && mv -fT -- "$target.new" "$target"; } || die "cannot write '$target'" 5
 }

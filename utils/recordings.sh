@@ -42,8 +42,9 @@ cut_recordings() {
     ${punc_model:+--punc_model="$punc_model"} ${spk_model:+--spk_model="$spk_model"} --formats="$formats" --allow_pipes="$allow_pipes" \
     ${max_piece_s:+--max_piece_s="$max_piece_s"} ${audio_fs:+--audio_fs="$audio_fs"} ${channel:+--channel="$channel"} \
     --allow_ffmpeg="$allow_ffmpeg" --njob="$(nproc)" -- "$decoded_data"
-  local name
-  for name in "${cut_options[@]}"; do printf '%s=%s\n' "$name" "${!name}"; done > "$decoded/cut_options"
+  local name lines=()
+  for name in "${cut_options[@]}"; do lines+=("$name=${!name}"); done
+  write_file "$decoded/cut_options" printf '%s\n' "${lines[@]}"
 }
 
 # has_pieces: false for recordings without speech, which need no decoding.

@@ -48,7 +48,7 @@ if stage 1; then
   rm -f "$output_dir/punc.json" "$infer_out"
   launch_jobs "$plan" "$digest"
   funrecipe merge --plan="$plan" --digest="$digest" --max_failed="$max_failed"
-  original_file 's/ /\t/' "$output_dir/1best_recog/text" "$infer_out"
+  write_file "$infer_out" sed 's/ /\t/' -- "$output_dir/1best_recog/text"
 elif [ "$stop_stage" -ge 2 ] && [ -e "$plan" ]; then
   asked model checkpoint_dir text_rules
   if [ -n "$checkpoint_dir" ]; then flags+=(${checkpoint_name:+--checkpoint_name="$checkpoint_name"}); fi

@@ -70,10 +70,12 @@ find_speech() {
   funrecipe segment --data_dir="$data_dir" --vad_model="$vad_model" --max_piece_s=60 --allow_pipes="$allow_pipes" \
     --allow_ffmpeg="$allow_ffmpeg" "${flags[@]}" --njob="$(nproc)" -- "$embedded_data"
   # Decoded pieces have some silence around them; segments of speech do not.
-  awk '{ printf "%s %s %.3f %.3f\n", $1, $2, $3 / 1000, $4 / 1000 }' "$embedded_data/pieces" > "$embedded_data/segments"
+  # shellcheck disable=SC2016  # the fields are awk's
+  write_file "$embedded_data/segments" \
+    awk '{ printf "%s %s %.3f %.3f\n", $1, $2, $3 / 1000, $4 / 1000 }' < "$embedded_data/pieces"
   failed=$(wc -l < "$embedded_data/failed.scp")
   [ "$failed" -le "$max_failed" ] || { forget_results; die "recordings that cannot be read: $failed, see $embedded_data/failed.scp" 4; }
-  if [ -e "$data_dir/reco2num_spk" ]; then cp -- "$data_dir/reco2num_spk" "$embedded_data"; fi
+  if [ -e "$data_dir/reco2num_spk" ]; then write_file "$embedded_data/reco2num_spk" cat -- "$data_dir/reco2num_spk"; fi
 }
 
 compute_der() {
@@ -95,7 +97,7 @@ if stage 1 && [ -n "$vad_model" ]; then
   if [ ! -s "$embedded_data/segments" ]; then
     log "no speech in $data_dir"
     forget_results
-    : > "$output_dir/rttm" || die "cannot write in '$output_dir'" 5
+    write_file "$output_dir/rttm" true
     if stage 3; then compute_der; fi
     exit 0
   fi

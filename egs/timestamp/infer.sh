@@ -54,8 +54,8 @@ if stage 1; then
   launch_jobs "$plan" "$digest"
   funrecipe merge --plan="$plan" --digest="$digest" --max_failed="$max_failed"
   if [ -e "$results/estimated" ]; then log "the times of $(wc -l < "$results/estimated") are estimated: $results/estimated"; fi
-  original_file 's/ /# /' "$results/text" "$original/tp_sync"
-  original_file 's/ /# /' "$results/timestamp" "$original/tp_time"
+  write_file "$original/tp_sync" sed 's/ /# /' -- "$results/text"
+  write_file "$original/tp_time" sed 's/ /# /' -- "$results/timestamp"
 elif [ "$stop_stage" -ge 2 ] && [ -e "$plan" ]; then
   asked model checkpoint_dir audio_fs channel
   if [ -n "$checkpoint_dir" ]; then flags+=(--checkpoint_name="$checkpoint_name"); fi

@@ -92,3 +92,17 @@ def test_a_folder_that_begins_with_a_dash(tmp_path: Path) -> None:
     result = bash(ROOT / "egs/asr/infer.sh", *arguments, cwd=tmp_path)
     assert result.returncode == 3 and "no data directory '-data'" in result.stderr
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_of_a_recipe_is_whole_or_as_it_was(tmp_path: Path) -> None:
+    script = 'source utils/recipe.sh; write_file "$@"; echo written'
+    target = tmp_path / "a=b" / "file"
+    done = bash("-c", script, "recipe", target, "printf", "%s\\n", "one")
+    assert done.returncode == 0 and target.read_text() == "one\n", done.stderr
+    for command in (["sh", "-c", "echo two; exit 1"], ["dd", "if=/dev/zero", "of=/dev/full", "count=1"]):
+        failed = bash("-c", script, "recipe", target, *command)
+        assert failed.returncode == 5 and f"cannot write '{target}'" in failed.stderr and not failed.stdout
+        assert target.read_text() == "one\n"
+    (tmp_path / "folder").mkdir()
+    failed = bash("-c", script, "recipe", tmp_path / "folder", "echo", "one")
+    assert failed.returncode == 5 and not list((tmp_path / "folder").iterdir())
