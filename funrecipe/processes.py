@@ -194,6 +194,20 @@ def stop_signals() -> list[signal.Signals]:
     return [number for number in asked if number == signal.SIGINT or signal.getsignal(number) != signal.SIG_IGN]
 
 
+def interrupt_on_signals() -> None:
+    """From now on the signals that ask this process to stop raise ``KeyboardInterrupt``, so that it cleans up.
+
+    Not in a process of several: their launcher ends them, and one may be waiting in a library for the others.
+    """
+
+    def interrupt(number: int, frame: object) -> None:
+        raise KeyboardInterrupt
+
+    if "RANK" not in os.environ and threading.current_thread() is threading.main_thread():
+        for number in stop_signals():
+            signal.signal(number, interrupt)
+
+
 def end_with_parent() -> None:
     """Send SIGTERM to this process when the one that :data:`PARENT_VARIABLE` names, its parent, is gone.
 

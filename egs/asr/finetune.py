@@ -21,6 +21,7 @@ use_repository_python("torch")
 
 from funrecipe import ASRDataset, Trainers, build_trainer, modelscope_args  # noqa: E402
 from funrecipe.errors import FunrecipeError, Interrupted, exit_code_of  # noqa: E402
+from funrecipe.processes import interrupt_on_signals  # noqa: E402
 from funrecipe.trainers import launcher_arguments, training_settings  # noqa: E402
 
 
@@ -47,6 +48,7 @@ def parameters() -> modelscope_args:
 
 
 def main() -> int:
+    interrupt_on_signals()
     params = parameters()
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     launcher_arguments(parser)

@@ -15,6 +15,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     from funrecipe.errors import FunrecipeError
+    from funrecipe.processes import interrupt_on_signals
+
+    interrupt_on_signals()
     from funrecipe.train.launcher import tell_launcher
     from funrecipe.train.options import flags_of
 

@@ -224,6 +224,23 @@ def test_a_full_disk_is_said_with_the_file_and_costs_no_more_than_lines_of_the_l
     assert (tmp_path / "valid.acc.ave.pb").exists()
 
 
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
+def test_a_signal_before_the_first_update_is_an_interruption(number: int, corpus: Path, tmp_path: Path) -> None:
+    flags = [f"--{name}={json.dumps(v) if not isinstance(v, str) else v}"
+             for name, v in short(corpus, tmp_path, max_epoch=500).items()]  # fmt: skip
+    process = subprocess.Popen(
+        [sys.executable, "-m", "funrecipe", "train", *flags], cwd=ROOT, stderr=subprocess.PIPE, text=True,
+        preexec_fn=lambda: [signal.signal(n, signal.SIG_DFL) for n in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)],
+    )  # fmt: skip
+    while not (tmp_path / ".lock").exists() and process.poll() is None:
+        time.sleep(0.01)
+    process.send_signal(number)
+    _, said = process.communicate()
+    assert process.returncode == 130, said
+    assert said.endswith("funrecipe train: interrupted\n") or "stopped by signal" in said
+    assert "Traceback" not in said
+
+
 def test_a_recipe_that_is_killed_outright_takes_the_trainer_with_it(corpus: Path, tmp_path: Path) -> None:
     recipe = tmp_path / "recipe.sh"
     recipe.write_text(f'source {ROOT}/utils/recipe.sh\nfunrecipe train "$@"\n')
