@@ -78,6 +78,8 @@ def plan_run(
         if texts is None:
             raise UsageError(f"task {task} has no texts", where="--texts", hint="name a file of lines 'key text'")
         known = read_texts(texts)
+        if not known:
+            raise DataError("no texts", where=str(texts), hint="write lines 'key text'")
     if data_dir is None:
         if task != PUNCTUATION or texts is None:
             raise UsageError("--data_dir is missing", where="--data_dir")

@@ -6,6 +6,7 @@ import shutil
 from pathlib import Path
 
 from funrecipe.audio.channels import channels_note
+from funrecipe.families import WITH_TEXTS
 from funrecipe.files import leftovers
 from funrecipe.jobs.plan import read_plan
 from funrecipe.jobs.results import RESULTS, UNFINISHED, MergeReport, merge_shards
@@ -38,6 +39,7 @@ def merge_run(plan_path: Path, digest: str | None = None, *, max_failed: int = 0
     if report.num_multichannel:
         note = channels_note(report.num_multichannel, num_decoded, report.most_channels, plan.audio.channel)
         lines.append(f"note: {note}; --channel chooses another")
-    if warning := warning_of_empty(report.num_empty, num_decoded):
+    warning = warning_of_empty(report.num_empty, num_decoded)
+    if warning and plan.task not in WITH_TEXTS:  # there an empty text gives an empty result
         lines.append(warning)
     return lines
