@@ -114,7 +114,7 @@ def rttm_lines(recording: str, turns: Iterable[SpeakerTurn]) -> list[str]:
 
 def _rows(path: Path | str) -> list[tuple[int, Sequence[str]]]:
     try:
-        lines = Path(path).read_text(encoding="utf-8").split("\n")
+        lines = Path(path).read_text(encoding="utf-8-sig").split("\n")
     except UnicodeDecodeError as error:
         raise DataError(f"not UTF-8 (byte {error.start})", where=str(path)) from None
     except OSError as error:

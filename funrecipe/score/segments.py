@@ -137,7 +137,7 @@ def read_segments(path: Path | str) -> dict[str, list[tuple[int, int]]]:
     for key, value in read_texts(path, may_be_pipe=True).items():
         try:
             segments[key] = [(int(start), int(end)) for start, end in json.loads(value or "[]")]
-        except (ValueError, TypeError):
+        except (ValueError, TypeError, OverflowError):
             hint = "write: key [[start_ms, end_ms], ...], or name an RTTM file *.rttm"
             raise DataError(f"'{value[:60]}' is not a list of segments", where=f"{path}: {key}", hint=hint) from None
     return segments

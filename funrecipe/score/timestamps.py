@@ -112,11 +112,18 @@ def read_timed_tokens(path: Path) -> dict[str, list[TimedToken]]:
     sides = {name: read_texts(path / name) for name in ("token", "text", "timestamp")}
     found = {}
     for key, value in sides["timestamp"].items():
-        times = json.loads(value)
+        where = f"{path / 'timestamp'}: {key}"
+        try:
+            times = [(float(start_ms), float(end_ms)) for start_ms, end_ms in json.loads(value, parse_constant=int)]
+        except (ValueError, TypeError, OverflowError):  # int refuses NaN and Infinity, which are not JSON
+            what = f"'{value[:60]}' is not a list of times"
+            raise DataError(
+                what, where=where, hint="run stage 1 again, or write: key [[start_ms, end_ms], ...]"
+            ) from None
         cut = [sides[name].get(key, "").split() for name in ("token", "text")]
         names = next((names for names in cut if len(names) == len(times)), None)
         if names is None:
             what = f"{len(times)} times for {len(cut[0])} tokens and {len(cut[1])} words"
-            raise DataError(what, where=f"{path / 'timestamp'}: {key}")
+            raise DataError(what, where=where)
         found[key] = [TimedToken(name.removesuffix("@@"), *pair) for name, pair in zip(names, times, strict=True)]
     return found

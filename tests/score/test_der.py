@@ -12,7 +12,7 @@ import pytest
 from funrecipe.cli import main
 from funrecipe.errors import DataError, UsageError
 from funrecipe.score.der import DiarizationErrors, diarization_errors, score_diarization
-from funrecipe.score.rttm import SpeakerTurn, read_rttm, read_uem, write_rttm
+from funrecipe.score.rttm import SpeakerTurn, read_ctm, read_rttm, read_uem, write_rttm
 
 RECORDED = json.loads((Path(__file__).parents[1] / "data/speaker/der.json").read_text())  # by pyannote.metrics 4.2.0
 MD_EVAL = "/usr/lib/sctk/bin/md-eval.pl"
@@ -139,6 +139,7 @@ def test_comments_and_other_types_of_lines_are_left_out(tmp_path):
         (read_rttm, "; nothing\n", "no SPEAKER line"),
         (read_rttm, b"\xff\n", "not UTF-8"),
         (read_uem, "a 1 0\n", "has 3 fields, not 4"),
+        (read_ctm, "a 1 inf 1 x\n", "'inf' is not a time in seconds"),
         (read_uem, "a 1 4 4\n", "ends at 4 s, not after 4 s"),
     ],
 )
@@ -146,6 +147,19 @@ def test_a_damaged_file_is_named_with_its_line(read, content, message, tmp_path)
     (tmp_path / "x").write_bytes(content if isinstance(content, bytes) else content.encode())
     with pytest.raises(DataError, match=message):
         read(tmp_path / "x")
+
+
+def test_a_byte_order_mark_hides_no_line(tmp_path):
+    for read, first, second in (
+        (read_rttm, "SPEAKER a 1 0 2 <NA> <NA> s <NA> <NA>\n", "SPEAKER a 1 3 1 <NA> <NA> s <NA> <NA>\n"),
+        (read_uem, "a 1 0 2\n", "a 1 3 4\n"),
+        (read_ctm, "a 1 0 2 x\n", "a 1 3 1 y\n"),
+    ):
+        (tmp_path / "x").write_text(first + second)
+        expected = read(tmp_path / "x")
+        assert len(expected["a"]) == 2
+        (tmp_path / "x").write_text("\ufeff" + first + second, "utf-8")
+        assert read(tmp_path / "x") == expected
 
 
 def test_the_command_prints_the_rate_and_writes_its_parts(tmp_path, capsys):

@@ -62,9 +62,10 @@ def test_segments_are_read_from_both_kinds_of_files(tmp_path):
     assert read_segments(tmp_path / "text") == {"a": [(70, 2340), (2620, 6200)], "b": []}
     (tmp_path / "x.rttm").write_text("SPEAKER a 1 0.07 2.27 <NA> <NA> s <NA> <NA>\n")
     assert read_segments(tmp_path / "x.rttm") == {"a": [(70, 2340)]}
-    (tmp_path / "bad").write_text("a 70 2340\n")
-    with pytest.raises(DataError, match="is not a list of segments"):
-        read_segments(tmp_path / "bad")
+    for bad in ("70 2340", "[[70]]", "[[70, 1e999]]", "[[NaN, 70]]", "3", "[[70, 23"):
+        (tmp_path / "bad").write_text(f"a {bad}\n")
+        with pytest.raises(DataError, match="is not a list of segments"):
+            read_segments(tmp_path / "bad")
 
 
 def test_words_and_their_marks():

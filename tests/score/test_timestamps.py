@@ -79,3 +79,12 @@ def test_a_number_of_times_that_fits_nothing_is_an_error(tmp_path, capsys):
         (tmp_path / name).write_text(f"{line}\n")
     code, printed = score(["--ref", tmp_path / "ref", "--hyp", tmp_path], capsys)
     assert code == 3 and "1 times for 2 tokens and 2 words" in printed.err
+
+
+@pytest.mark.parametrize("times", ["[[510, 7", "[[510]]", "[510, 750]", '[["x", 750]]', "[[NaN, 750]]", "3", "x"])
+def test_times_that_cannot_be_read_are_named(times, tmp_path, capsys):
+    (tmp_path / "ref.ctm").write_text("a 1 0.5 0.25 今\n")
+    for name, value in (("token", "今"), ("text", "今"), ("timestamp", times)):
+        (tmp_path / name).write_text(f"a {value}\n")
+    code, printed = score(["--ref", tmp_path / "ref.ctm", "--hyp", tmp_path], capsys)
+    assert (code, printed.out) == (3, "") and f"at: {tmp_path / 'timestamp'}: a" in printed.err
