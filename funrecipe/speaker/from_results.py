@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from funrecipe.data.kaldi_dir import Utterance
+from funrecipe.data.texts import read_texts
 from funrecipe.errors import DataError
 from funrecipe.speaker.diarization import TIMES, Diarization, assign_speakers
 from funrecipe.speaker.vectors import matrix_of
@@ -76,16 +77,14 @@ def read_speaker_counts(path: Path) -> dict[str, int]:
     """Kaldi's ``reco2num_spk``, lines ``recording number``; empty where there is no such file.
 
     Raises:
-        DataError: a line that is not of this form; names file and line.
+        DataError: the list has errors, or a line is not of this form; names file and recording.
     """
     if not path.exists():
         return {}
     counts = {}
-    for number, line in enumerate(path.read_text(encoding="utf-8").split("\n"), start=1):
-        fields = line.split()
-        if not fields:
-            continue
-        if len(fields) != 2 or not fields[1].isdecimal() or int(fields[1]) < 1:
-            raise DataError(f"'{line}' is not a recording and its number of speakers", where=f"{path}:{number}")
-        counts[fields[0]] = int(fields[1])
+    for key, value in read_texts(path).items():
+        if not value.isdecimal() or int(value) < 1:
+            hint = "write: recording number"
+            raise DataError(f"'{value}' is not a number of speakers", where=f"{path}: {key}", hint=hint)
+        counts[key] = int(value)
     return counts

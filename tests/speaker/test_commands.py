@@ -8,6 +8,8 @@ import pytest
 import soundfile
 
 from funrecipe.cli import main
+from funrecipe.errors import DataError
+from funrecipe.speaker.from_results import read_speaker_counts
 from funrecipe.speaker.vectors import write_vectors
 
 MODEL = Path(__file__).parents[1] / "data" / "parity" / "campplus"
@@ -98,3 +100,22 @@ def test_embeddings_from_a_command_or_without_numbers_give_no_error_rate(tmp_pat
         said = capsys.readouterr()
         assert "%EER" not in said.out + said.err and "the vector of 'c'" in said.err
     assert not Path("pwned").exists()
+
+
+def test_numbers_of_speakers_are_read_as_every_list_is(tmp_path):
+    counts = tmp_path / "reco2num_spk"
+    assert read_speaker_counts(counts) == {}
+    for content in ("x 2\ny 3\n", "\ufeffx 2\r\n\r\ny\t3\r\n"):
+        counts.write_bytes(content.encode())
+        assert read_speaker_counts(counts) == {"x": 2, "y": 3}
+    for content, said in (
+        (b"x two\n", "'two' is not a number of speakers\n  at: .*: x"),
+        (b"x 0\n", "'0' is not a number"),
+        (b"x\n", "'' is not a number"),
+        (b"x 2 3\n", "'2 3' is not a number"),
+        (b"x 2\nx 3\n", "duplicate id 'x'"),
+        (b"x\xff 2\n", "not UTF-8"),
+    ):
+        counts.write_bytes(content)
+        with pytest.raises(DataError, match=said):
+            read_speaker_counts(counts)
