@@ -56,6 +56,7 @@ elif [ "$stop_stage" -ge 2 ] && [ -e "$plan" ]; then
 fi
 
 if stage 2; then
+  rm -f "$output_dir/punc.json" # of an earlier run, should this one fail
   if [ -e "$data_dir/punc.ref" ]; then
     log "Stage 2: Scoring ..."
     funrecipe score_punc --ref="$data_dir/punc.ref" --hyp="$infer_out" --out="$output_dir/punc.json"

@@ -63,6 +63,7 @@ elif [ "$stop_stage" -ge 2 ] && [ -e "$plan" ]; then
 fi
 
 if stage 2; then
+  rm -f "$output_dir/timestamp.json" # of an earlier run, should this one fail
   if [ -e "$data_dir/ctm" ]; then
     log "Stage 2: Scoring ..."
     funrecipe score_timestamps --ref="$data_dir/ctm" --hyp="$results" --out="$output_dir/timestamp.json"

@@ -57,6 +57,7 @@ elif [ "$stop_stage" -ge 2 ] && [ -e "$plan" ]; then
 fi
 
 if stage 2; then
+  rm -f "$output_dir/vad.json" # of an earlier run, should this one fail
   ref=$data_dir/rttm
   [ -e "$ref" ] || ref=$data_dir/segments.ref
   if [ -e "$ref" ]; then

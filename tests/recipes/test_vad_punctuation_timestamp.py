@@ -53,6 +53,9 @@ def test_vad(tmp_path):
     again = infer("vad", *arguments, "--stage", "2", cwd=tmp_path)
     assert again.returncode == 0, again.stdout + again.stderr
     assert_scored(again.stdout)
+    (data / "segments.ref").write_text("card [[70, 70450]]\n")
+    assert infer("vad", *arguments, "--stage", "2", cwd=tmp_path).returncode == 3
+    assert not (tmp_path / "out/vad.json").exists()  # of another reference
 
 
 def other_weights(model, tmp_path):
