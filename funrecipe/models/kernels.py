@@ -22,7 +22,7 @@ from funrecipe.cache import cache_folder
 from funrecipe.files import temporary_name
 from funrecipe.identity import value_digest
 
-LEAST_WEIGHTS = 1 << 18  # of a layer that is worth the time
+LEAST_WEIGHTS, LEAST_TRAINED = 1 << 18, 1 << 16  # of a layer that is worth the time, in decoding and in training
 ROWS = (20, 100)  # a step of a stream, an utterance
 REPETITIONS, LEAST_REPETITIONS, BUDGET_S = 30, 3, 0.2
 CLEARLY = 0.9  # of the time of the first way
@@ -31,7 +31,13 @@ Layer = Callable[[Tensor], Tensor]
 
 
 def fastest(
-    what: str, inputs: int, outputs: int, ways: Mapping[str, Callable[[], Layer]], rows: tuple[int, int] = ROWS
+    what: str,
+    inputs: int,
+    outputs: int,
+    ways: Mapping[str, Callable[[], Layer]],
+    rows: tuple[int, int] = ROWS,
+    *,
+    for_decoding: bool = True,
 ) -> str:
     """The name of the way to compute a layer of that shape, the first of ``ways`` unless another is faster here.
 
@@ -39,23 +45,22 @@ def fastest(
         what: the kind of layer, part of the name under which the answer is kept.
         ways: name -> a function that gives the layer with any weights.
         rows: of a small and a large input.
+        for_decoding: the result of a row may not depend on the other rows, and another way than the first must be
+            clearly faster.
     """
     default = next(iter(ways))
-    if inputs * outputs < LEAST_WEIGHTS or len(ways) == 1:
+    if inputs * outputs < (LEAST_WEIGHTS if for_decoding else LEAST_TRAINED) or len(ways) == 1:
         return default
     path = cache_folder() / "kernels" / _machine() / f"{what}-{inputs}-{outputs}-{torch.get_num_threads()}"
     written = _read(path)
     if written is None:
-        _write_once(path, _timed(inputs, ways, rows))
+        _write_once(path, _timed(inputs, ways, rows, for_decoding))
         written = _read(path)
     return written if written in ways else default
 
 
-def _timed(inputs: int, ways: Mapping[str, Callable[[], Layer]], rows: tuple[int, int]) -> str:
-    """The first way, unless the best call and the median call of another, in turns, are clearly faster.
-
-    A way whose rows depend on how many there are is not taken.
-    """
+def _timed(inputs: int, ways: Mapping[str, Callable[[], Layer]], rows: tuple[int, int], for_decoding: bool) -> str:
+    """The first way, unless the best call and the median call of another, in turns, are faster."""
     times: dict[str, tuple[list[float], ...]] = {}
     # what else runs on the machine counts less in the time of the thread
     now, end = time.thread_time if torch.get_num_threads() == 1 else time.perf_counter, time.monotonic() + BUDGET_S
@@ -63,7 +68,8 @@ def _timed(inputs: int, ways: Mapping[str, Callable[[], Layer]], rows: tuple[int
         batches = [torch.linspace(-1, 1, count * inputs).view(count, inputs) for count in rows]
         layers = {name: make() for name, make in ways.items()}
         for name, layer in layers.items():
-            if torch.equal(layer(batches[1][: rows[0]]), layer(batches[1])[: rows[0]]):
+            few, many = layer(batches[1][: rows[0]]), layer(batches[1])[: rows[0]]  # prepared, too, by the first call
+            if not for_decoding or torch.equal(few, many):
                 times[name] = tuple([] for _ in batches)
         for done in range(REPETITIONS):
             if done >= LEAST_REPETITIONS and time.monotonic() > end:
@@ -79,7 +85,8 @@ def _timed(inputs: int, ways: Mapping[str, Callable[[], Layer]], rows: tuple[int
     )
     if default not in times:
         return min(best, key=lambda name: best[name], default=default)
-    faster = [name for name in times if max(best[name] / best[default], median[name] / median[default]) < CLEARLY]
+    most = CLEARLY if for_decoding else 1.0
+    faster = [name for name in times if max(best[name] / best[default], median[name] / median[default]) < most]
     return min(faster, key=lambda name: best[name], default=default)
 
 

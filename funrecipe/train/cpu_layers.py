@@ -1,7 +1,7 @@
 """Faster linear layers and dropout for training in fp32 on a CPU; parameters, names and results stay the same.
 
-torch multiplies fp32 matrices with MKL, which on AMD processors reaches half of what oneDNN does, and draws dropout
-masks one element at a time. Measured by ``tools/bench/bench_train.py``.
+torch multiplies fp32 matrices with MKL, which on some AMD processors (Zen 4) reaches half of what oneDNN does and on
+others (Zen 3) more, and draws dropout masks one element at a time. Measured by ``tools/bench/bench_train.py``.
 """
 
 from __future__ import annotations
@@ -97,4 +97,4 @@ def _gains(inputs: int, outputs: int) -> bool:
 
     weight, grad = torch.ones(outputs, inputs), torch.ones(BATCH_ROWS[1], outputs)
     ways = {"onednn": lambda: by_onednn, "mkl": lambda: by_mkl}
-    return fastest("train", inputs, outputs, ways, BATCH_ROWS) == "onednn"
+    return fastest("training", inputs, outputs, ways, BATCH_ROWS, for_decoding=False) == "onednn"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import io
 import tarfile
+from dataclasses import replace
 from pathlib import Path
 
 import kaldiio
@@ -13,7 +14,7 @@ import pytest
 import soundfile
 
 from funrecipe.errors import DataError, UsageError
-from funrecipe.train.data.dataset import TrainItem
+from funrecipe.train.data.dataset import SmallPlan, TrainItem
 from funrecipe.train.data.large import Dropped, Shard, StreamedPlan, read_shard, read_shard_list, texts_of
 from funrecipe.train.data.plan import check_dataset_conf
 from funrecipe.train.data.rich_labels import RichLabels
@@ -60,6 +61,22 @@ def test_every_utterance_comes_once_in_an_order_of_its_epoch(shards: list[Shard]
     first, again, second = (keys(list(stream.batches(epoch))) for epoch in (1, 1, 2))
     assert sorted(first) == sorted(second) == sorted(f"{name}{i:02d}" for name in "abc" for i in range(8))
     assert first == again != second
+
+
+def test_a_batch_has_utterances_of_similar_length_in_whatever_unit_it_is_measured(shards: list[Shard]) -> None:
+    """24 utterances, 4 in a batch: sorted in a list, or within the sort buffer of a stream."""
+    items = list(plan(shards).items(1))
+    listed = SmallPlan(items, costs=[1.0] * len(items), budget=4).batches(1)
+    streamed = replace(plan(shards, budget=4.0, sort_size=24), cost_of=lambda item: 1.0).batches(1)
+    shortest, longest = (pick(item.duration_ms for item in items) for pick in (min, max))
+    for batches in (listed, list(streamed)):
+        assert [len(batch) for batch in batches] == [4] * 6 and sorted(keys(batches)) == sorted(i.key for i in items)
+        for batch in batches:
+            durations_ms = [item.duration_ms for item in batch]
+            assert max(durations_ms) - min(durations_ms) < 0.4 * (longest - shortest)
+    texts = [replace(item, kind="text", text=(1,) * (number % 7 + 1)) for number, item in enumerate(items)]
+    for batch in SmallPlan(texts, costs=[1.0] * len(texts), budget=4, shuffle=False).batches(1):
+        assert max(len(item.text) for item in batch) - min(len(item.text) for item in batch) < 3
 
 
 def test_batches_stay_within_milliseconds_of_padded_audio(shards: list[Shard]) -> None:

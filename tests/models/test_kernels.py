@@ -67,10 +67,18 @@ def test_a_way_whose_rows_depend_on_their_number_is_not_taken(cache):
     assert kernels.fastest("test", *SHAPE, ways) == "slow"
 
 
+def test_training_takes_whatever_is_fastest(cache):
+    """Its results depend on the batch anyway."""
+    ways = {"first": wait(1.0), "second": wait(0.95)}
+    assert kernels.fastest("test", *SHAPE, ways, for_decoding=False) == "second"
+    ways = {"slow": wait(6), "of all rows": lambda: lambda x: x * len(x)}
+    assert kernels.fastest("other", *SHAPE, ways, for_decoding=False) == "of all rows"
+
+
 def test_what_another_process_wrote_meanwhile_counts(cache, monkeypatch):
     """Both time at once, and the other one is done first."""
 
-    def other_is_faster(inputs, ways, rows):
+    def other_is_faster(*args):
         kernels._write_once(path, "b")
         return "a"
 
@@ -119,6 +127,6 @@ def test_either_way_gives_the_plain_result(choice, monkeypatch):
 
 
 def test_training_leaves_to_mkl_what_it_multiplies_faster(monkeypatch):
-    monkeypatch.setattr(cpu_layers, "fastest", lambda what, inputs, *rest: "mkl" if inputs == 512 else "onednn")
+    monkeypatch.setattr(cpu_layers, "fastest", lambda what, inputs, *_, **__: "mkl" if inputs == 512 else "onednn")
     model = cpu_layers.use_cpu_layers(nn.Sequential(nn.Linear(512, 600), nn.Dropout(0.1), nn.Linear(600, 512)))
     assert [type(layer) for layer in model] == [nn.Linear, cpu_layers.CpuDropout, cpu_layers.CpuLinear]

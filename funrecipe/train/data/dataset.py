@@ -56,6 +56,11 @@ class TrainItem:
     known: int = -1
     speech_ms: tuple[tuple[float, float], ...] | None = None
 
+    @property
+    def length(self) -> float:
+        """What the utterances of a batch have alike, whatever unit it is measured in, so that little is padded."""
+        return float(len(self.text)) if self.kind == "text" else self.duration_ms
+
     def example(self, feats: Tensor) -> Example:
         """This item with its features (T, D)."""
         text = list(self.text)
@@ -263,8 +268,10 @@ class SmallPlan:
         """The batches of one pass of all ranks, by numbers of utterances."""
         chooser = random.Random(f"{self.seed}-{number}")
         # Lengths blurred by up to 5 %: other neighbors in every epoch, hardly more padding.
-        sizes = [cost * (1 + 0.05 * chooser.random()) for cost in self.costs] if self.shuffle else self.costs
-        order = sorted(range(len(sizes)), key=sizes.__getitem__)
+        lengths = [item.length for item in self.utterances]
+        if self.shuffle:
+            lengths = [length * (1 + 0.05 * chooser.random()) for length in lengths]
+        order = sorted(range(len(lengths)), key=lengths.__getitem__)
         budget = self.budget * self.world_size
         batches = list(group_under_budget(order, self.costs.__getitem__, budget, min_size=self.world_size))
         if self.shuffle:

@@ -361,7 +361,7 @@ class StreamedPlan:
     def one_pass(self, epoch: int) -> Iterator[list[TrainItem]]:
         chooser = random.Random(f"{self.seed}-{epoch}-{self.rank}")
         items = shuffled(self.items(epoch), self.shuffle_size, chooser)
-        while group := sorted(islice(items, max(1, self.sort_size)), key=self.cost_of):
+        while group := sorted(islice(items, max(1, self.sort_size)), key=lambda item: item.length):
             batches = list(group_under_budget(group, self.cost_of, self.budget))
             chooser.shuffle(batches)
             yield from batches
