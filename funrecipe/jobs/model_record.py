@@ -66,15 +66,14 @@ def choose_model(
             where=str(folder.path),
             hint="give a model for this recipe (docs/models.md), or use the recipe for this model",
         )
+    weights = find_checkpoint(checkpoint_dir, checkpoint_name) if checkpoint_dir else folder.weights
     if task == RECOGNITION:
         check_options(asked, folder)
+        check_weights(folder, weights)
     else:
         check_supported(asked, folder.family)
     if words := read_hotwords(asked.hotword):
         spell_hotwords(words, folder.tokenizer)
-    weights = find_checkpoint(checkpoint_dir, checkpoint_name) if checkpoint_dir else folder.weights
-    if task == RECOGNITION:
-        check_weights(folder, weights)
     return record_model(folder, weights, asked.hotword)
 
 

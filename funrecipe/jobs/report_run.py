@@ -45,7 +45,8 @@ def report_run(
         raise DataError(f"no data directory '{data_dir}'", where="--data_dir", hint="name that of the run")
     folder = ResultFolder.open(result_dir)
     record = read_run_record(folder.output_dir, digest)
-    protocol = folder.summary().get("protocol", {})
+    written = folder.summary()
+    protocol = written.get("protocol", {})
     profile_name = str(protocol.get("normalization") or "").split(" ")[0] or None
     *texts, normalization = normalize_both(*folder.texts(), profile_name)
     scoring = score_texts(
@@ -54,10 +55,10 @@ def report_run(
         missing_policy=protocol.get("missing", "strict"),
         normalization=normalization,
     )
-    folder.check_edits(scoring.edits)
+    folder.check_edits(written, scoring.edits)
     data_dir = data_dir or record.data_dir
     side = SideStream(data_dir, durations_s=record.durations_s, hotwords=read_hotwords(hotwords)).of(scoring.ids)
-    summary = summary_json(scoring, folder.summary().get("meta", record.summary))
+    summary = summary_json(scoring, written.get("meta", record.summary))
     summary["analysis"] = analysis_json(scoring, side)
     facts = RunFacts(
         title=title or folder.output_dir.resolve().name,

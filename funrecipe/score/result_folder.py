@@ -9,7 +9,7 @@ from __future__ import annotations
 import filecmp
 import json
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -49,9 +49,9 @@ class ResultFolder:
         """What ``funrecipe score`` wrote beside ``text.cer``; empty when it did not."""
         return self._read_json("text.cer.json", AGAIN, parts=("protocol", "meta"))
 
-    def check_edits(self, edits: Edits) -> None:
-        """Raises DataError if ``funrecipe score`` counted others than ``edits`` in the same texts."""
-        written, counted = self.summary(), edits.as_json()
+    def check_edits(self, written: Mapping[str, Any], edits: Edits) -> None:
+        """Raises DataError if the summary ``written`` has others than ``edits``, counted in the same texts."""
+        counted = edits.as_json()
         if written and {name: written.get(name) for name in counted} != counted:
             where = str(self.recog / "text.cer.json")
             raise DataError("the counts are not those of text.ref and text.proc", where=where, hint=AGAIN)
