@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import gzip
 import json
+import os
 import re
 import zlib
 from collections.abc import Iterator, Mapping
@@ -92,8 +93,12 @@ def read_folder(folder: Path, transcript: Path | None) -> Iterator[Item]:
     for path in sorted(folder.rglob("*")):
         if path.suffix.lower() not in AUDIO_SUFFIXES or not path.is_file():
             continue
-        text = texts.pop(path.stem, None) if texts is not None else _text_beside(path)
-        yield Item(str(path), path.stem, str(path), text)
+        try:
+            text = texts.pop(path.stem, None) if texts is not None else _text_beside(path)
+        except DataError as error:
+            yield Item(error.where or str(path), path.stem, str(path), fault=error.what)
+            continue
+        yield Item(str(path), path.stem, os.path.abspath(path), text)
     for name in texts or ():
         yield Item(str(transcript), name, fault=f"no such audio file '{name}'")
 
@@ -111,8 +116,15 @@ def _text_beside(audio: Path) -> str | None:
 
 
 def _read_transcript(path: Path) -> dict[str, str]:
-    pairs = (line.strip().split(None, 1) for line in _read(path).split("\n"))
-    return {pair[0]: pair[1] if len(pair) > 1 else "" for pair in pairs if pair}
+    texts: dict[str, str] = {}
+    for number, line in enumerate(_read(path).split("\n"), 1):
+        name, _, text = " ".join(line.split()).partition(" ")
+        if texts.get(name, text) != text:
+            hint = "keep one of its lines"
+            raise DataError(f"'{name}' has another text in an earlier line", where=f"{path}:{number}", hint=hint)
+        if name:
+            texts[name] = text
+    return texts
 
 
 def read_jsonl(path: Path) -> Iterator[Item]:

@@ -53,6 +53,33 @@ def test_a_folder_with_a_transcript_file_as_aishell_has(tmp_path: Path) -> None:
     assert "no such audio file 'BAC009S0002W0123'" in files["left_out.tsv"]
 
 
+def test_a_folder_given_by_a_relative_path(tmp_path: Path, monkeypatch) -> None:
+    wav(tmp_path / "my/data/a/x.wav")
+    (tmp_path / "my/data/a/x.txt").write_text("你好\n", "utf-8")
+    monkeypatch.chdir(tmp_path)
+    files = imported(Path("my/data"), Path("out"))
+    assert files["wav.scp"] == f"x {tmp_path}/my/data/a/x.wav\n" and files["text"] == "x 你好\n"
+    monkeypatch.chdir("my")
+    assert imported(Path("../my/data"), Path("out"))["wav.scp"] == files["wav.scp"]
+
+
+def test_a_text_that_is_not_utf_8_is_left_out_with_its_reason(tmp_path: Path) -> None:
+    for name in ("good", "bad"):
+        wav(tmp_path / f"in/{name}.wav")
+    (tmp_path / "in/good.txt").write_text("你好", "utf-8")
+    (tmp_path / "in/bad.txt").write_text("你好", "gbk")
+    files = imported(tmp_path / "in", tmp_path / "out")
+    assert files["text"] == "good 你好\n"
+    assert files["left_out.tsv"].startswith(f"{tmp_path}/in/bad.txt\tcannot read the text: 'utf-8'")
+
+
+def test_a_transcript_with_two_texts_of_one_name_is_refused(tmp_path: Path) -> None:
+    wav(tmp_path / "in/a.wav")
+    (tmp_path / "t.txt").write_text("a 一\na  一\nb 二\na 三\n", "utf-8")
+    with pytest.raises(DataError, match=r"'a' has another text(.|\n)*t\.txt:4"):
+        list(read_source(tmp_path / "in", {}, tmp_path / "t.txt"))
+
+
 def test_funasrs_jsonl_with_labels(tmp_path: Path) -> None:
     wav(tmp_path / "one.wav")
     rows = [
