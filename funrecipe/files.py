@@ -1,7 +1,7 @@
 """Files that are whole or absent: written under a temporary name, then renamed. Checksums; links replaced in one step.
 
 Temporary names carry the host and a random part, because several machines may write to one folder. What a killed
-process left behind is found by :func:`leftovers`.
+process left behind goes by :func:`remove_leftovers`.
 """
 
 from __future__ import annotations
@@ -39,9 +39,18 @@ def temporary_name(path: Path) -> Path:
     return path.with_name(f".{path.name}{MARK}{host}-{secrets.token_hex(4)}")
 
 
-def leftovers(folder: Path) -> list[Path]:
-    """Temporary files in ``folder`` that were never renamed."""
-    return sorted(folder.glob(f".*{MARK}*"))
+def remove_leftovers(*folders: Path) -> int:
+    """Remove temporary files and folders in ``folders`` that were never renamed; returns how many.
+
+    To be called when nobody else writes there.
+    """
+    found = [path for folder in folders for path in folder.glob(f".*{MARK}*")]
+    for path in found:
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)
+    return len(found)
 
 
 def is_published_in_place(path: Path) -> bool:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 
 from funrecipe.audio.channels import channels_note
 from funrecipe.families import WITH_TEXTS
-from funrecipe.files import leftovers
+from funrecipe.files import remove_leftovers
 from funrecipe.jobs.plan import read_plan
 from funrecipe.jobs.results import RESULTS, UNFINISHED, MergeReport, merge_shards
 from funrecipe.processes import only_run_in
@@ -29,8 +28,7 @@ def merge_run(plan_path: Path, digest: str | None = None, *, max_failed: int = 0
         return merge_shards(shards, plan.output_dir, max_failed=max_failed, digest=plan.digest)
 
     with only_run_in(plan.output_dir):
-        for unfinished in leftovers(plan.output_dir):  # of merges that were killed
-            shutil.rmtree(unfinished) if unfinished.is_dir() else unfinished.unlink()
+        remove_leftovers(plan.output_dir)  # of merges that were killed
         report = seen_late(plan.output_dir, merge)
         (plan.output_dir / UNFINISHED).unlink(missing_ok=True)
     failed = f", {len(report.failed)} failed (see {plan.output_dir / 'failed.scp'})" if report.failed else ""

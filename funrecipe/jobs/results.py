@@ -18,7 +18,7 @@ from types import MappingProxyType
 from typing import BinaryIO
 
 from funrecipe.errors import IncompleteRunError, WorkerError, WriteError, count, list_problems
-from funrecipe.files import atomic_write, temporary_name, write_text, writing
+from funrecipe.files import atomic_write, remove_leftovers, temporary_name, write_text, writing
 from funrecipe.jobs.merge_files import merged_lines
 from funrecipe.jobs.shard_files import (
     ATTEMPT,
@@ -284,8 +284,9 @@ def merge_shards(
         )
     _refuse_failures(failed, max_failed, report.num_utterances, output_dir)
     _publish(output_dir, folders, digest)
-    for folder in folders:
-        for attempt in folder.glob(f"{ATTEMPT}*"):  # of workers that were killed
+    for folder in folders:  # what workers that were killed left behind
+        remove_leftovers(folder, folder / RESULTS)
+        for attempt in folder.glob(f"{ATTEMPT}*"):
             shutil.rmtree(attempt, ignore_errors=True)
     report.failed = {key: reason for key, (_, reason) in failed.items()}
     return report

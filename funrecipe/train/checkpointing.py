@@ -18,13 +18,12 @@ from torch import Tensor
 
 from funrecipe.checkpoint import load_plain, save_checkpoint
 from funrecipe.errors import DataError, UsageError
-from funrecipe.files import leftovers, replace_link, temporary_name, writing
+from funrecipe.files import replace_link, temporary_name, writing
 from funrecipe.train.averaging import average_best, rank_epochs
 from funrecipe.train.options import TrainOptions
 
 log = logging.getLogger(__name__)
 CHECKPOINT, PREVIOUS = "checkpoint.pb", "checkpoint.previous.pb"
-OLD_LEFTOVERS = ".*.pb.tmp[0-9]*"  # names that earlier versions wrote under
 # What a run leaves beside its checkpoints: epochs, links and averages with their records, values of updates and epochs.
 RESULTS = (
     "[0-9]*epoch.pb",
@@ -126,17 +125,6 @@ def forget_run(output_dir: Path) -> None:
             path.unlink(missing_ok=True)
     if found:
         log.info("resume is off: removed %d files of the run before, its weights among them", len(found))
-
-
-def remove_leftovers(output_dir: Path) -> None:
-    """Remove what killed runs were writing; to be called by the only run in the folder."""
-    folders = (output_dir, output_dir / "preflight")
-    found = [path for folder in folders for path in (*leftovers(folder), *folder.glob(OLD_LEFTOVERS))]
-    unfinished = [path for path in found if path.is_symlink() or path.is_file()]
-    for path in unfinished:
-        path.unlink(missing_ok=True)
-    if unfinished:
-        log.info("removed %d unfinished files of a run that was killed", len(unfinished))
 
 
 def refuse_other_settings(saved: Mapping[str, str], identity: Identity, path: Path) -> None:

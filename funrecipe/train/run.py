@@ -17,11 +17,10 @@ import torch
 
 from funrecipe.errors import DataError, UsageError
 from funrecipe.families import MARKED_TEXTS, SEGMENTS, TEXTS
-from funrecipe.files import make_folder
+from funrecipe.files import make_folder, remove_leftovers
 from funrecipe.model_folder import ModelFolder
 from funrecipe.processes import RETRIED_VARIABLE, end_with_parent, only_run_in
 from funrecipe.train.averaging import average_name
-from funrecipe.train.checkpointing import remove_leftovers
 from funrecipe.train.data.folders import TRAIN_FOLDER, VALIDATION_FOLDERS, validation_dir
 from funrecipe.train.distributed import Ranks, check_gpus, join_processes, leave_processes
 from funrecipe.train.option_rules import trained_on
@@ -95,7 +94,8 @@ def train_as_rank(settings: Settings, start: ModelFolder, ranks: Ranks, device: 
     options, output_dir = settings.options, Path(settings.options.output_dir)
     start_logging(output_dir, ranks.rank)
     if ranks.is_writer:
-        remove_leftovers(output_dir)
+        if number := remove_leftovers(output_dir, output_dir / "preflight"):
+            log.info("removed %d unfinished files of a run that was killed", number)
         for line in ("settings in force:", *(f"  {line}" for line in settings_lines(settings))):
             log.info(line)
     session = build_session(options, ranks, device, start=start)

@@ -254,6 +254,17 @@ def test_two_writers_of_one_shard_never_mix(tmp_path: Path) -> None:
     assert not list(tmp_path.glob("attempt.*"))
 
 
+def test_a_merge_removes_what_killed_workers_left_in_the_shards(tmp_path: Path) -> None:
+    shard = tmp_path / "output.1"
+    write_all(shard)
+    whole = {path for path in shard.rglob("*") if path.is_file()}
+    for name in ("attempt.host-1/done", ".done.tmp-host-2", "1best_recog/.text.tmp-host-3"):
+        (shard / name).parent.mkdir(exist_ok=True)
+        (shard / name).write_text("utt0")
+    merge_shards([(shard, STAMPS)], tmp_path)
+    assert {path for path in shard.rglob("*") if path.is_file()} == whole
+
+
 def test_a_shard_with_a_failure_is_accounted_for_and_not_complete(tmp_path: Path) -> None:
     with ShardWriter(tmp_path, STAMPS) as writer:
         for key in IDS[:-1]:
