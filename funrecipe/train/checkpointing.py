@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 from torch import Tensor
 
 from funrecipe.checkpoint import load_plain, save_checkpoint
-from funrecipe.errors import DataError, UsageError
+from funrecipe.errors import DataError, UsageError, count
 from funrecipe.files import replace_link, temporary_name, writing
 from funrecipe.train.averaging import average_best, rank_epochs
 from funrecipe.train.options import TrainOptions
@@ -110,6 +110,9 @@ def load_run(output_dir: Path) -> tuple[Path, dict[str, Any]] | None:
         return path, content
     if damaged is not None:
         raise damaged
+    if number := len(list(output_dir.glob("[0-9]*epoch.pb"))):
+        said = "no %s to resume from: training starts at epoch 1, with %s (*epoch.pb) of the run before beside it"
+        log.warning(f"{said}; --resume false removes them", CHECKPOINT, count(number, "epoch"))
     return None
 
 

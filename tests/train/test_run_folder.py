@@ -85,6 +85,16 @@ def test_what_killed_runs_were_writing_is_removed(corpus: Path, tmp_path: Path) 
     assert "removed 2 unfinished files" in log_of(tmp_path)
 
 
+def test_a_run_whose_checkpoint_is_gone_says_that_it_starts_beside_old_epochs(corpus: Path, tmp_path: Path) -> None:
+    flags = short(corpus, tmp_path, max_steps=1)
+    train(flags)
+    assert "to resume from" not in log_of(tmp_path)
+    for path in tmp_path.glob("checkpoint*.pb"):
+        path.unlink()
+    train(flags)
+    assert "no checkpoint.pb to resume from: training starts at epoch 1, with 1 epoch (*epoch.pb)" in log_of(tmp_path)
+
+
 def test_a_wrong_criterion_is_found_before_the_first_update(corpus: Path, tmp_path: Path) -> None:
     for wrong in ({"best_model_criterion": [["valid", "cer_ctc", "min"]]},
                   {"patience": 1, "early_stopping_criterion": ["valid", "cer_decode", "min"]},
