@@ -45,7 +45,7 @@ def run(args: argparse.Namespace) -> None:
         from funrecipe.punctuation.punctuator import load_punctuator
 
         punctuator = load_punctuator(open_companion(args.punc_model, "punc_model", args.model))
-    count, failed = publish_recordings(
+    count, failed, num_aside = publish_recordings(
         join_results(
             args.piece_dir,
             args.results,
@@ -62,3 +62,5 @@ def run(args: argparse.Namespace) -> None:
         max_failed=args.max_failed,
     )
     print(f"{count - failed} recordings in {args.output_dir / RESULTS}" + (f", {failed} failed" if failed else ""))
+    if num_aside:
+        print(f"{num_aside} transcripts of earlier runs are in {args.output_dir}/transcripts.earlier")

@@ -17,7 +17,7 @@ from funrecipe.jobs.plan import PLAN_NAME
 from funrecipe.jobs.results import REPORTS, RESULTS
 
 SHARD = re.compile(r"output\.\d+")
-NAMES = (RESULTS, "failed.scp", "log", "split", *REPORTS)
+NAMES = (RESULTS, "failed.scp", "failed_recordings", "transcripts", "log", "split", *REPORTS)
 DIGEST = re.compile("[0-9a-f]{64}")
 
 

@@ -182,9 +182,12 @@ def test_recordings_without_speech_need_no_decoding_and_say_nothing_of_an_earlie
     fresh = infer(tmp_path, "--output_dir", tmp_path / "fresh", "--njob", "1")
     assert fresh.returncode == 0, fresh.stdout + fresh.stderr
     assert "utterances  " not in fresh.stdout
-    new, renewed = tree(tmp_path / "fresh"), tree(tmp_path / "out")
-    assert new == {name: renewed[name] for name in new}  # beside it lie the transcripts of other recordings
-    assert [name for name in renewed if "1best_recog" in name] == [name for name in new if "1best_recog" in name]
+    assert tree(tmp_path / "out") == tree(tmp_path / "fresh")
+    assert "6 transcripts of earlier runs are in" in done.stdout
+    earlier = tmp_path / "out/transcripts.earlier"
+    assert {path.name: path.read_bytes() for path in earlier.iterdir()} == {
+        path.name: path.read_bytes() for path in (work / "two/transcripts").iterdir()
+    }
 
 
 def test_speakers_are_those_of_transcribe(work, tmp_path):
@@ -210,6 +213,8 @@ def test_results_of_another_run_in_the_folder_are_not_scored(work, tmp_path):
         cutting = [] if name == "silent" else ["--vad_model", "", "--formats", ""]
         done = infer(tmp_path, "--output_dir", tmp_path / "out", "--njob", "1", *cutting)
         assert done.returncode == 0, done.stdout + done.stderr
+    assert not (tmp_path / "out/transcripts").exists()
+    assert (tmp_path / "out/output.stale.unknown/transcripts/silent.srt").exists()
     done = infer(tmp_path, "--output_dir", tmp_path / "out", "--stage", "2")
     assert done.returncode == 3 and "the results are of plan" in done.stderr, done.stdout + done.stderr
 

@@ -119,13 +119,13 @@ def test_a_recording_that_failed_is_not_forgotten_for_its_path(tmp_path):
 
 
 def test_recordings_that_fail_take_away_what_an_earlier_run_published(tmp_path):
-    for name in ("1best_recog/text", "report.html"):
+    for name in ("1best_recog/text", "report.html", "transcripts/b.srt"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text("earlier")
     failed = [CutRecording("a", error="not audio")]
     with pytest.raises(IncompleteRunError, match="1 of 1 recordings failed"):
         publish_recordings(failed, piece_dir=tmp_path, piece_results=tmp_path, output_dir=tmp_path)
-    assert list(tmp_path.iterdir()) == []
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == [tmp_path / "transcripts.earlier/b.srt"]
 
 
 def words(text, start_ms, step_ms=200):
