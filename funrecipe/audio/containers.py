@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -35,9 +36,9 @@ PCM_FULL_SCALE = 32768.0
 MAX_LEADING_TAGS = 8
 RAW_BLOCK_BYTES = PCM_BYTES_PER_SAMPLE << 18
 WHOLE = ("kaldi", "wrapped", "foreign", "not audio")  # readers that have no blocks
-MATRIX_BYTES = {b"FM": 4, b"DM": 8, b"CM2": 2, b"CM3": 1, b"CM": 1}
+MATRIX_HEAD_BYTES = 22  # the longest
+NUMBER_BYTES = {b"FV": 4, b"DV": 8, b"FM": 4, b"DM": 8, b"CM": 1, b"CM2": 2, b"CM3": 1}  # by kind of matrix, vector
 PARTS = {"mpeg": mpeg_parts, "au": au_parts, "nist": nist_parts, "avr": avr_parts, "voc": voc_parts}
-VECTOR_BYTES = {b"FV": 4, b"DV": 8}
 
 
 @dataclass(frozen=True)
@@ -226,28 +227,34 @@ def unwrap(file: BinaryIO, start: int, stop: int) -> tuple[int, int]:
     return begin, begin + size
 
 
+def matrix_shape(head: bytes) -> tuple[tuple[int, ...], int]:
+    """Shape and bytes of the Kaldi matrix or vector that begins with ``head``; ``()``: neither. Raises struct.error."""
+    kind = head[2:6].partition(b" ")[0]
+    if kind not in NUMBER_BYTES:
+        return (), 0
+    layout = "<8xii" if kind.startswith(b"C") else "<xixi" if kind.endswith(b"M") else "<xi"
+    shape = struct.unpack_from(layout, head, 3 + len(kind))
+    column_heads = 8 * shape[1] if kind == b"CM" else 0
+    return shape, 3 + len(kind) + struct.calcsize(layout) + column_heads + math.prod(shape) * NUMBER_BYTES[kind]
+
+
 def _read_matrix(file: BinaryIO, start: int, stop: int, reading: Reading) -> Sound:
     """A Kaldi matrix or vector of samples in 16-bit units. https://kaldi-asr.org/doc/io.html"""
     from kaldiio.matio import read_matrix_or_vector
 
-    head = read_bytes(file, start, min(start + 32, stop))
-    kind = head[2:6].split(b" ")[0]
+    head = read_bytes(file, start, min(start + MATRIX_HEAD_BYTES, stop))
     try:
-        if kind in VECTOR_BYTES:
-            rows, columns, size = *struct.unpack_from("<i", head, 6), 1, VECTOR_BYTES[kind]
-        elif kind in (b"FM", b"DM"):
-            (rows, columns), size = struct.unpack_from("<ixi", head, 6), MATRIX_BYTES[kind]
-        elif kind in MATRIX_BYTES:
-            (rows, columns), size = struct.unpack_from("<ii", head, 3 + len(kind) + 8), MATRIX_BYTES[kind]
-        else:
-            raise DataError("a Kaldi object that is not a matrix of samples")
+        shape, num_bytes = matrix_shape(head)
     except struct.error:
         raise DataError(f"corrupt: a Kaldi matrix that is cut off at byte {start + len(head)}") from None
-    if rows < 0 or columns < 0 or rows * columns * size > stop - start:
-        raise DataError(f"corrupt: a Kaldi matrix of {rows} x {columns} in {stop - start} bytes")
-    if min(rows, columns) > MAX_CHANNELS:
-        raise DataError(f"a matrix of {rows} x {columns} is not a waveform (features?)")
-    body = read_bytes(file, start, min(stop, start + 64 + 8 * min(rows, columns) + 8 * columns + rows * columns * size))
+    if not shape:
+        raise DataError("a Kaldi object that is not a matrix of samples")
+    size = " x ".join(map(str, shape))
+    if min(shape) < 0 or num_bytes > stop - start:
+        raise DataError(f"corrupt: a Kaldi matrix of {size} in {stop - start} bytes")
+    if len(shape) == 2 and min(shape) > MAX_CHANNELS:
+        raise DataError(f"a matrix of {size} is not a waveform (features?)")
+    body = read_bytes(file, start, start + num_bytes)
     try:
         matrix = read_matrix_or_vector(io.BytesIO(body), endian="<")
     except (ValueError, AssertionError, struct.error, IndexError, RuntimeError, TypeError) as error:

@@ -6,12 +6,12 @@ import struct
 
 import numpy as np
 
+from funrecipe.audio.containers import MATRIX_HEAD_BYTES, matrix_shape
 from funrecipe.audio.io import split_ark_offset
 from funrecipe.errors import DataError, UnsafeFileError
 from funrecipe.files import special_file
 
 BINARY = b"\0B"
-VECTORS = (b"FV ", b"DV ")
 NUMBERS = b" \n[-+.0123456789"  # what a matrix in text form begins with
 FAULTS = (OSError, ValueError, AssertionError, RuntimeError, struct.error, MemoryError, OverflowError, TypeError)
 
@@ -33,11 +33,11 @@ def read_matrix(place: str) -> np.ndarray:
     try:
         with open(path, "rb") as file:
             file.seek(offset or 0)
-            head = file.read(10)
+            head = file.read(MATRIX_HEAD_BYTES)
             file.seek(offset or 0)
             if head[:2] == BINARY:
                 numbers = matio.read_matrix_or_vector(file)
-                if head[2:5] in VECTORS and len(numbers) != struct.unpack("<i", head[6:])[0]:
+                if numbers.shape != matrix_shape(head)[0]:
                     raise ValueError("it is cut off")
                 return numbers
             if head[:1] and head[:1] in NUMBERS:

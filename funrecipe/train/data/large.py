@@ -25,6 +25,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from funrecipe.audio.containers import MATRIX_HEAD_BYTES, matrix_shape
 from funrecipe.audio.io import length_s, read_audio
 from funrecipe.data.kaldi_dir import read_texts, resolve_audio
 from funrecipe.errors import DataError, UsageError
@@ -37,8 +38,6 @@ KINDS = {"sound": 2, "kaldi_ark": 2, "tar": 1}  # files on a line of the list
 FIRST_KEYS = 3  # named in reports, for each reason
 AUDIO_SUFFIXES = (".wav", ".flac")
 AUDIO, TEXT = "audio", ".txt"  # parts of an utterance in a tar shard
-MATRIX_BYTES = {b"FM ": 4, b"DM ": 8}
-COMPRESSED_BYTES = {b"CM2 ": 2, b"CM3 ": 1}
 
 
 @dataclass(frozen=True)
@@ -210,28 +209,20 @@ def _read_key(ark: io.BufferedReader, path: str) -> str:
 
 def _skip_matrix(ark: io.BufferedReader, path: str, key: str) -> int:
     """Move past a binary matrix (full or compressed); returns its rows, -1 if it has no size that a matrix can have."""
-    if ark.read(2) != b"\0B":
+    start, head = ark.tell(), ark.read(MATRIX_HEAD_BYTES)
+    if head[:2] != b"\0B":
         raise DataError(
             f"'{key}' is not a binary Kaldi matrix",
             where=path,
             hint="convert it: copy-feats ark:TEXT ark:BINARY; a *.scp is not an archive",
         )
-    kind = ark.read(3)
-    if kind in MATRIX_BYTES:
-        rows, columns = struct.unpack("<xixi", ark.read(10))
-        if min(rows, columns) < 0:
-            return -1
-        ark.seek(rows * columns * MATRIX_BYTES[kind], io.SEEK_CUR)
-        return rows
-    if kind[:2] == b"CM":
-        kind = kind if kind == b"CM " else kind + ark.read(1)
-        _, _, rows, columns = struct.unpack("<ffii", ark.read(16))
-        if min(rows, columns) < 0:
-            return -1
-        size = rows * columns * COMPRESSED_BYTES[kind] if kind in COMPRESSED_BYTES else columns * 8 + rows * columns
-        ark.seek(size, io.SEEK_CUR)
-        return rows
-    raise DataError(f"'{key}' has the type {kind!r}, not a matrix", where=path)
+    shape, num_bytes = matrix_shape(head)
+    if len(shape) != 2:
+        raise DataError(f"'{key}' has the type {head[2:5]!r}, not a matrix", where=path)
+    if min(shape) < 0:
+        return -1
+    ark.seek(start + num_bytes)
+    return shape[0]
 
 
 def _read_tar(path: str, dropped: Dropped) -> Iterator[RawItem]:
