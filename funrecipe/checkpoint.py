@@ -19,6 +19,8 @@ from torch import Tensor, nn
 
 from funrecipe.errors import DataError, UnsafeFileError, count, list_problems
 from funrecipe.files import atomic_write, write_error
+from funrecipe.models.registry import build_model
+from funrecipe.models.uninitialized import Uninitialized
 
 UNSAFE = re.compile("Unsupported|allowlist|not allowed|disallowed|blocklisted|unsafe|GLOBAL", re.IGNORECASE)
 WRAPPERS = ("state_dict", "model", "model_state_dict")  # FunASR 1.x, checkpoint.pb of 0.x, common usage
@@ -139,6 +141,14 @@ def save_safetensors(state: Mapping[str, Tensor], path: Path | str) -> None:
         file.write(len(text).to_bytes(8, "little") + text)
         for tensor in state.values():
             file.write(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)
+
+
+def load_network(config: Mapping[str, Any], vocab_size: int, weights: Path, device: torch.device | str) -> nn.Module:
+    """The network of a ``config.yaml`` with its weights, for inference only. Raises as its builder and load_weights."""
+    with Uninitialized():
+        network = build_model(config, vocab_size)
+    load_weights(network, weights, assign=True)
+    return network.eval().requires_grad_(False).to(device)
 
 
 def load_weights(model: nn.Module, path: Path | str, *, assign: bool = False) -> None:

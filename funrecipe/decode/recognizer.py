@@ -19,7 +19,7 @@ from torch.nn.utils.rnn import pad_sequence
 
 from funrecipe.audio.frontend import WavFrontend
 from funrecipe.audio.padded import PaddedWaves
-from funrecipe.checkpoint import load_weights
+from funrecipe.checkpoint import load_network
 from funrecipe.decode.fixed_shapes import FixedShapes, Tile
 from funrecipe.decode.hypothesis import EMPTY, Hypothesis, TokenHypothesis
 from funrecipe.decode.onnx import load_onnx
@@ -31,9 +31,7 @@ from funrecipe.families import find_family
 from funrecipe.model_folder import ModelFolder
 from funrecipe.models.onnx import OnnxModel
 from funrecipe.models.packed import pack_linears
-from funrecipe.models.registry import build_model
 from funrecipe.models.side_by_side import is_large, meet, side_by_side
-from funrecipe.models.uninitialized import Uninitialized
 from funrecipe.text.postprocess import postprocess
 from funrecipe.text.tokenizer import Tokenizer
 
@@ -175,10 +173,7 @@ def load_model(
     check_weights(folder, weights)
     if folder.is_exported:
         return load_onnx(folder, precision)
-    with Uninitialized():
-        model = build_model(folder.config, len(folder.tokens))
-    load_weights(model, weights or folder.weights, assign=True)
-    model = model.eval().requires_grad_(False).to(device)
+    model = load_network(folder.config, len(folder.tokens), weights or folder.weights, device)
     if tile is None and device.type == "cuda":
         tile = Tile(TILE_FRAMES)
     if tile is None:

@@ -13,14 +13,12 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from funrecipe.checkpoint import load_weights
+from funrecipe.checkpoint import load_network
 from funrecipe.errors import UsageError
 from funrecipe.families import PUNCTUATION
 from funrecipe.model_folder import ModelFolder
 from funrecipe.models.ct_transformer import CTTransformer
 from funrecipe.models.onnx import OnnxModel
-from funrecipe.models.registry import build_model
-from funrecipe.models.uninitialized import Uninitialized
 from funrecipe.punctuation.render import (
     COMMA,
     DEFAULT_RULES,
@@ -212,10 +210,7 @@ def load_punctuator(
     weights = weights or folder.weights
     if weights.suffix == ".onnx":
         return make_punctuator(OnnxPunctuation(weights), folder, "cpu")
-    with Uninitialized():
-        network = build_model(folder.config, len(folder.tokens))
-    load_weights(network, weights, assign=True)
-    return make_punctuator(network.eval().requires_grad_(False).to(device), folder, device)
+    return make_punctuator(load_network(folder.config, len(folder.tokens), weights, device), folder, device)
 
 
 def make_punctuator(

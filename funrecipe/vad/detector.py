@@ -13,14 +13,12 @@ from torch import Tensor
 
 from funrecipe.audio.frontend import WavFrontend
 from funrecipe.audio.online import FrontendState, OnlineFrontend
-from funrecipe.checkpoint import load_weights
+from funrecipe.checkpoint import load_network
 from funrecipe.errors import UsageError
 from funrecipe.families import VAD
 from funrecipe.model_folder import ModelFolder
 from funrecipe.models.fsmn_vad import FsmnVad
 from funrecipe.models.onnx import OnnxModel
-from funrecipe.models.registry import build_model
-from funrecipe.models.uninitialized import Uninitialized
 from funrecipe.vad.options import VadOptions
 from funrecipe.vad.segmenter import Segmenter, sounds_like_speech
 
@@ -213,10 +211,7 @@ def load_detector(
     if weights.suffix == ".onnx":
         network, device = OnnxVad(weights), "cpu"
     else:
-        with Uninitialized():
-            network = build_model(folder.config, 0)
-        load_weights(network, weights, assign=True)
-        network = network.eval().requires_grad_(False).to(device)
+        network = load_network(folder.config, 0, weights, device)
     classes = int((folder.config.get("encoder_conf") or {})["output_dim"])
     if max(chosen.sil_pdf_ids) >= classes:
         raise UsageError(f"sil_pdf_ids is {list(chosen.sil_pdf_ids)}", hint=f"give classes from 0 to {classes - 1}")

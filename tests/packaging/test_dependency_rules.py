@@ -36,11 +36,11 @@ FOUNDATION = (
 # The order is the order of the layers: a part names only parts above itself.
 MAY_IMPORT: dict[str, set[str]] = {
     **{part: set() for part in FOUNDATION},
-    "checkpoint": set(),
     "audio": set(),
     "data": {"audio"},
     "text": set(),
     "models": set(),
+    "checkpoint": {"models"},
     "model_folder": {"text"},
     "hub": {"model_folder"},
     "decode": {"audio", "checkpoint", "model_folder", "models", "text"},
