@@ -33,7 +33,7 @@ def decode_options() -> str:
     """One ``declare_option`` a decode option, and the array ``decoding`` of their names."""
     lines = []
     for name, row in OPTIONS.items():
-        kinds = {bool: "true|false", int: "count" if row.low >= 0 else "integer"}
+        kinds = {bool: "true|false", int: "count" if row.range.low >= 0 else "integer"}
         kind = "|".join(row.choices) or kinds.get(row.kind)
         words = ["declare_option", row.flag or name, '""', shlex.quote(help_of(name))]
         lines.append(" ".join([*words, shlex.quote(kind)] if kind else words))

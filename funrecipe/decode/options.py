@@ -16,13 +16,13 @@ from typing import TYPE_CHECKING, Any
 
 from funrecipe.errors import UsageError, unknown_name
 from funrecipe.families import FAMILIES, find_family, names_with
+from funrecipe.ranges import ANY, AT_LEAST_ONE, COUNT, NOT_NEGATIVE, SHARE, Range
 
 if TYPE_CHECKING:
     from funrecipe.model_folder import ModelFolder
 
 logger = logging.getLogger(__name__)
 
-INFINITY = float("inf")
 DEFAULT_MAX_PIECE_S = 30.0
 # Options that FunASR's command lines write next to those of the search; flags set these, not a model.
 RUNTIME_KEYS = frozenset({"num_workers", "seed", "log_level", "ngpu", "ncpu", "batch_size", "dtype"})
@@ -35,7 +35,7 @@ class Option:
     Attributes:
         kind: ``int``, ``float``, ``str`` or ``bool``.
         help: for ``--help``.
-        low, high: the range of a number, both included.
+        range: of a number.
         choices: the values of a text, where they are few.
         neutral: values found in every published ``decoding.yaml`` that request nothing.
         flag: the name on the command line, where it differs.
@@ -44,8 +44,7 @@ class Option:
 
     kind: type
     help: str
-    low: float = -INFINITY
-    high: float = INFINITY
+    range: Range = ANY
     choices: tuple[str, ...] = ()
     neutral: tuple[Any, ...] = ()
     flag: str | None = None
@@ -59,21 +58,18 @@ class Option:
             is_right = isinstance(value, str) and (not self.choices or value in self.choices)
             wanted = f"one of {', '.join(self.choices)}" if self.choices else "a string"
         else:
-            is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
-            is_right = is_number and (self.kind is float or value == int(value)) and self.low <= value <= self.high
-            wanted = f"{'an integer' if self.kind is int else 'a number'} {self._range()}".rstrip()
+            is_right, wanted = self.range.has(value), str(self.range)
         if not is_right:
             raise UsageError(f"{name} is {value!r}", where=name, hint=f"give {wanted}")
         return self.kind(value)
 
-    def _range(self) -> str:
-        if self.low == -INFINITY:
-            return ""
-        return f"from {self.low:g} to {self.high:g}" if self.high < INFINITY else f"of {self.low:g} or more"
-
 
 def _option(kind: type, help: str, **row: Any) -> Any:
     return field(default=None, metadata={"row": Option(kind, help, **row)})
+
+
+def _number(allowed: Range, help: str, **row: Any) -> Any:
+    return _option(int if allowed.is_whole else float, help, range=allowed, **row)
 
 
 @dataclass(frozen=True)
@@ -86,25 +82,22 @@ class DecodeOptions:
     ``hotword`` may be fetched from a URL.
     """
 
-    beam_size: int | None = _option(int, "hypotheses kept by the search; 1: greedy", low=1, neutral=(1,))
-    nbest: int | None = _option(int, "hypotheses returned per utterance", low=1, neutral=(1,))
-    ctc_weight: float | None = _option(float, "weight of the CTC scores in the search", low=0, high=10, neutral=(0.0,))
-    lm_weight: float | None = _option(float, "weight of the language model in the search", low=0, neutral=(0.0,))
-    ngram_weight: float | None = _option(float, "weight of the model folder's n-grams", low=0, neutral=(0.0,))
-    penalty: float | None = _option(float, "score added per token", neutral=(0.0,))
-    maxlenratio: float | None = _option(float, "longest hypothesis, as a share of the encoder frames", neutral=(0.0,))
-    minlenratio: float | None = _option(
-        float,
+    beam_size: int | None = _number(AT_LEAST_ONE, "hypotheses kept by the search; 1: greedy", neutral=(1,))
+    nbest: int | None = _number(AT_LEAST_ONE, "hypotheses returned per utterance", neutral=(1,))
+    ctc_weight: float | None = _number(Range(0, 10), "weight of the CTC scores in the search", neutral=(0.0,))
+    lm_weight: float | None = _number(NOT_NEGATIVE, "weight of the language model in the search", neutral=(0.0,))
+    ngram_weight: float | None = _number(NOT_NEGATIVE, "weight of the model folder's n-grams", neutral=(0.0,))
+    penalty: float | None = _number(ANY, "score added per token", neutral=(0.0,))
+    maxlenratio: float | None = _number(ANY, "longest hypothesis, as a share of the encoder frames", neutral=(0.0,))
+    minlenratio: float | None = _number(
+        NOT_NEGATIVE,
         "shortest hypothesis, as a share of the encoder frames (Paraformer: of the predicted tokens)",
-        low=0,
         neutral=(0.0,),
     )
-    token_num_relax: int | None = _option(
-        int, "number of tokens that a hypothesis may have beyond those predicted", low=0, neutral=(1,)
+    token_num_relax: int | None = _number(
+        COUNT, "number of tokens that a hypothesis may have beyond those predicted", neutral=(1,)
     )
-    decoding_ind: int | None = _option(
-        int, "index of the chunk shape of a streaming or two-pass model", low=0, neutral=(0,)
-    )
+    decoding_ind: int | None = _number(COUNT, "index of the chunk shape of a streaming or two-pass model", neutral=(0,))
     decoding_mode: str | None = _option(
         str,
         "UniASR: fast, normal, offline; asr: joint, ctc_greedy, ctc_prefix; rnnt: full_utt, simu_chunk",
@@ -117,9 +110,7 @@ class DecodeOptions:
     hotword: str | None = _option(
         str, "file of hotwords, one per line, or the words separated by spaces", neutral=("",), flag="hotword_txt"
     )
-    clas_scale: float | None = _option(
-        float, "weight of the hotwords in a contextual model", low=0, high=1, neutral=(1.0,)
-    )
+    clas_scale: float | None = _number(SHARE, "weight of the hotwords in a contextual model", neutral=(1.0,))
     language: str | None = _option(
         str,
         "spoken language",
@@ -149,10 +140,9 @@ class DecodeOptions:
         choices=("fp32", "tf32", "bf16", "int8", "auto"),
         is_for_search=False,
     )
-    max_piece_s: float | None = _option(
-        float,
+    max_piece_s: float | None = _number(
+        NOT_NEGATIVE,
         f"cut audio longer than this many seconds into pieces; 0: never; not set: {DEFAULT_MAX_PIECE_S:g}",
-        low=0,
         is_for_search=False,
     )
     allow_network: bool = False

@@ -8,6 +8,7 @@ from typing import Any
 
 from funrecipe.errors import UsageError, unknown_name
 from funrecipe.model_folder import ModelFolder
+from funrecipe.ranges import ANY, AT_LEAST_ONE, COUNT, Range
 
 SINGLE_UTTERANCE, MANY_UTTERANCES = 0, 1
 # What FunASR's configurations hold and its detector does not read, or reads to no effect.
@@ -72,22 +73,10 @@ class VadOptions:
     frame_length_ms: int = 25
 
     def __post_init__(self) -> None:
-        for field in fields(self):
-            value = getattr(self, field.name)
-            if field.name == "sil_pdf_ids":
-                object.__setattr__(self, field.name, _class_ids(value))
-            elif not isinstance(value, (int, float)) or value != value:
-                raise _wrong(field.name, value, "a number")
-            elif field.type == "int" and value != int(value):
-                raise _wrong(field.name, value, "a whole number")
-        for name in POSITIVE:
-            if getattr(self, name) <= 0:
-                raise _wrong(name, getattr(self, name), "more than 0")
-        for name in NOT_NEGATIVE:
-            if getattr(self, name) < 0:
-                raise _wrong(name, getattr(self, name), "0 or more")
-        if self.detect_mode not in (SINGLE_UTTERANCE, MANY_UTTERANCES):
-            raise _wrong("detect_mode", self.detect_mode, "0 (one utterance) or 1 (all)")
+        object.__setattr__(self, "sil_pdf_ids", _class_ids(self.sil_pdf_ids))
+        for name, allowed in RANGES.items():
+            value = getattr(self, name)
+            allowed.check(name, int(value) if isinstance(value, bool) else value, name)
         if self.silence_pdf_num != len(self.sil_pdf_ids):
             raise _wrong("silence_pdf_num", self.silence_pdf_num, f"{len(self.sil_pdf_ids)}, as sil_pdf_ids has")
 
@@ -116,19 +105,15 @@ class VadOptions:
             raise UsageError(error.what, where=where, hint=error.hint) from None
 
 
-POSITIVE = (
-    "frame_in_ms",
-    "frame_length_ms",
-    "window_size_ms",
-    "max_single_segment_time",
-    "noise_frame_num_used_for_snr",
-)
-NOT_NEGATIVE = (
-    "max_end_silence_time",
-    "max_start_silence_time",
-    "lookback_time_start_point",
-    "lookahead_time_end_point",
-)
+RANGES = {
+    **dict.fromkeys(("detect_mode", "do_extend"), Range(0, 1, is_whole=True)),
+    **dict.fromkeys(("frame_in_ms", "frame_length_ms", "window_size_ms", "max_single_segment_time"), AT_LEAST_ONE),
+    "noise_frame_num_used_for_snr": AT_LEAST_ONE,
+    **dict.fromkeys(("max_end_silence_time", "max_start_silence_time"), COUNT),
+    **dict.fromkeys(("sil_to_speech_time_thres", "speech_to_sil_time_thres"), COUNT),
+    **dict.fromkeys(("lookback_time_start_point", "lookahead_time_end_point"), COUNT),
+    **dict.fromkeys(("speech_2_noise_ratio", "speech_noise_thres", "snr_thres", "decibel_thres"), ANY),
+}
 
 
 def _class_ids(value: Any) -> tuple[int, ...]:

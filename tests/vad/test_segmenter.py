@@ -94,11 +94,11 @@ def test_the_start_is_known_with_the_frame_that_decides():
     [
         ({"max_end_silence": 800}, "did you mean 'max_end_silence_time'?"),
         ({"max_end_silence_time": "800"}, "max_end_silence_time is '800'"),
-        ({"max_end_silence_time": -1}, "give 0 or more"),
-        ({"window_size_ms": 0}, "give more than 0"),
+        ({"max_end_silence_time": -1}, "give an integer of 0 or more"),
+        ({"window_size_ms": 0}, "give an integer of 1 or more"),
         ({"sil_pdf_ids": []}, "give a list of class numbers"),
         ({"sil_pdf_ids": [0, 1]}, "silence_pdf_num is 1"),
-        ({"detect_mode": 2}, "give 0 (one utterance) or 1 (all)"),
+        ({"detect_mode": 2}, "give an integer from 0 to 1"),
         ({"speech_noise_thres": float("nan")}, "speech_noise_thres is nan"),
     ],
 )
