@@ -24,11 +24,16 @@ PARAMS = {
 
 
 def infer(params: dict) -> NoReturn:
-    """Become infer.sh."""
+    """Become infer.sh, with the GPUs and jobs as it counts them."""
     gpus = [str(gpu) for gpu in range(params["ngpu"]) for _ in range(params["njob"])]
     options = {name: value for name, value in params.items() if name != "ngpu"}
     options["gpu_inference"] = "auto" if gpus else "false"
     options["gpuid_list"] = ",".join(gpus)
+    become_infer_sh(options)
+
+
+def become_infer_sh(options: dict) -> NoReturn:
+    """Replace this process by infer.sh with the options that have a value."""
     command = ["bash", str(Path(__file__).resolve().with_name("infer.sh"))]
     for name, value in options.items():
         if value not in (None, ""):

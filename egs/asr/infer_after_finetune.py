@@ -6,10 +6,10 @@ The model folder is left as it is: weights are laid over it for this run only. R
 from __future__ import annotations
 
 import argparse
-import os
-import signal
 from pathlib import Path
 from typing import NoReturn
+
+from infer import become_infer_sh
 
 PARAMS = {
     "modelscope_model_name": "damo/speech_paraformer-large_asr_nat-zh-cn-16k-common-vocab8404-pytorch",  # id or folder
@@ -28,18 +28,12 @@ def infer_after_finetune(params: dict) -> NoReturn:
     data_dir = Path(params["data_dir"])
     if not (data_dir / "wav.scp").exists() and (data_dir / "test/wav.scp").exists():
         data_dir = data_dir / "test"
-    command = ["bash", str(Path(__file__).resolve().with_name("infer.sh"))]
-    options = {
+    become_infer_sh({
         "model": params["modelscope_model_name"], "data_dir": data_dir,
         "output_dir": Path(params["output_dir"]) / "decode", "checkpoint_dir": params["output_dir"],
         "checkpoint_name": params["decoding_model_name"], "batch_size": params["batch_size"],
         "ctc_weight": params["ctc_weight"], "njob": params["njob"],
-    }  # fmt: skip
-    for name, value in options.items():
-        if value is not None:
-            command += [f"--{name}", str(value)]
-    signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # Python ignores it, and so would all that infer.sh starts
-    os.execvp(command[0], command)  # so that signals reach it, and its exit code is ours
+    })  # fmt: skip
 
 
 if __name__ == "__main__":

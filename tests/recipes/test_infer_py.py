@@ -55,11 +55,12 @@ def test_it_decodes_and_scores(greedy_model, tmp_path):
 
 
 def after_finetune(monkeypatch):
+    monkeypatch.syspath_prepend(str(ROOT / "egs/asr"))
     spec = importlib.util.spec_from_file_location("infer_after", ROOT / "egs/asr/infer_after_finetune.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     calls = []
-    monkeypatch.setattr(module.os, "execvp", lambda name, command: calls.append(command))
+    monkeypatch.setattr(os, "execvp", lambda name, command: calls.append(command))
     return module, calls
 
 
