@@ -59,7 +59,7 @@ def pieces_in_any_blocks(samples, sizes, max_piece_s):
 
 @settings(max_examples=20, deadline=None)
 @given(
-    utterances_s=st.lists(st.tuples(st.floats(4, 25), st.floats(0.8, 40)), min_size=1, max_size=4),
+    utterances_s=st.lists(st.tuples(st.floats(4, 14), st.floats(0.8, 40)), min_size=1, max_size=4),
     level=st.sampled_from([0.0, 1e-4, 1e-3]),
     sizes=st.lists(st.integers(700, 9000), min_size=1, max_size=4),
     max_piece_s=st.floats(4, 12),
