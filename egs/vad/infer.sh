@@ -21,15 +21,17 @@ declare_option gpu_inference auto "auto: available GPUs of gpuid_list, otherwise
 declare_option gpuid_list 0,1 "GPUs, one job each; a GPU may be listed twice"
 declare_option njob 64 "number of CPU jobs, at most one per recording" positive
 declare_option ncpu "" "threads of each job; empty: cores / jobs" positive
-declare_option backend local "back end that runs the jobs"
-declare_option stall_timeout_s 1800 "seconds without progress after which a job is ended; 0: never" count
+# shellcheck source=utils/back_ends.sh
+source "$recipe_root/utils/back_ends.sh"
 declare_option checkpoint_dir "" "folder of a fine-tuning run, whose weights replace the model's"
 declare_option checkpoint_name valid.cer_ctc.ave.pb "weights in checkpoint_dir"
 declare_option resume true "keep what an interrupted run of the same plan found"
 declare_option max_failed 0 "publish results if at most N recordings fail" count
 declare_option validate true "check the lists first (stage 0)"
 declare_option allow_pipes false "run the commands that wav.scp names"
-declare_option audio_fs "" "sampling rate of raw .pcm files, in Hz" positive
+declare_option allow_ffmpeg false "let an installed ffmpeg read m4a, aac, amr, wma, webm and other formats that libsndfile does not"
+declare_option audio_fs "" "sampling rate of raw .pcm and .raw files, in Hz; empty: the model's" positive
+declare_option channel "" "channel of the audio to use, counted from 1, or mix: the mean of all; empty: 1"
 parse_options "$@"
 
 plan=$output_dir/plan.json
@@ -43,16 +45,16 @@ fi
 
 if stage 1; then
   log "Stage 1: Detecting ..."
-  given checkpoint_dir ncpu audio_fs
+  given checkpoint_dir ncpu audio_fs channel
   funrecipe plan --task=vad --model="$model" --data_dir="$data_dir" --output_dir="$output_dir" --batch_size="$batch_size" \
     --gpu_inference="$gpu_inference" --gpuid_list="$gpuid_list" --njob="$njob" --checkpoint_name="$checkpoint_name" \
-    --resume="$resume" --allow_pipes="$allow_pipes" --backend="$backend" "${flags[@]}"
+    --resume="$resume" --allow_pipes="$allow_pipes" --allow_ffmpeg="$allow_ffmpeg" --backend="$backend" "${flags[@]}"
   digest=$(digest_of "$plan") # every step from here on is about this plan
   rm -f "$output_dir/vad.json"
-  funrecipe launch --plan="$plan" --digest="$digest" --backend="$backend" --stall_timeout_s="$stall_timeout_s"
+  launch_jobs "$plan" "$digest"
   funrecipe merge --plan="$plan" --digest="$digest" --max_failed="$max_failed"
 elif [ "$stop_stage" -ge 2 ] && [ -e "$plan" ]; then
-  asked model checkpoint_dir checkpoint_name audio_fs
+  asked model checkpoint_dir checkpoint_name audio_fs channel
   funrecipe plan --task=vad --check=true --output_dir="$output_dir" "${flags[@]}"
 fi
 

@@ -9,7 +9,9 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+import soundfile
 
 ROOT = Path(__file__).resolve().parents[2]
 GOLDEN = ROOT / "tests" / "data" / "parity"
@@ -56,6 +58,42 @@ def test_vad(tmp_path):
     (data / "segments.ref").write_text("card [[70, 70450]]\n")
     assert infer("vad", *arguments, "--stage", "2", cwd=tmp_path).returncode == 3
     assert not (tmp_path / "out/vad.json").exists()  # of another reference
+
+
+def test_vad_by_a_launcher_and_of_another_channel(tmp_path):
+    speech, rate_hz = soundfile.read(RECORDING)
+    soundfile.write(tmp_path / "second.wav", np.stack([0 * speech, speech], axis=1), rate_hz)
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data/wav.scp").write_text(f"a {tmp_path}/second.wav\nb {RECORDING}\n")
+    arguments = ["--model", ROOT / "egs/quickstart/vad", "--data_dir", tmp_path / "data", "--gpu_inference", "false"]
+    launcher = ["--backend", "launcher", "--launcher", ROOT / "utils/run.sh", "--allow_ffmpeg", "true"]
+    for out, more in (("local", []), ("launched", launcher), ("mixed", ["--channel", "2"])):
+        done = infer("vad", *arguments, "--output_dir", tmp_path / out, *more, cwd=tmp_path)
+        assert done.returncode == (4 if out == "mixed" else 0), done.stdout + done.stderr
+    found = (tmp_path / "local/1best_recog/text").read_text()
+    assert found.startswith("a []\nb [[70, 2340],") and (tmp_path / "launched/1best_recog/text").read_text() == found
+    assert "b\t" in (tmp_path / "mixed/failed.scp").read_text()  # it has one channel
+    (tmp_path / "data/wav.scp").write_text(f"a {tmp_path}/second.wav\n")
+    done = infer("vad", *arguments, "--output_dir", tmp_path / "second", "--channel", "2", cwd=tmp_path)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert (tmp_path / "second/1best_recog/text").read_text() == found.splitlines()[1].replace("b ", "a ", 1) + "\n"
+    refused = infer(
+        "vad", *arguments, "--output_dir", tmp_path / "second", "--stage", "2", "--channel", "1", cwd=tmp_path
+    )
+    assert_refused(refused, "channel")
+
+
+def test_all_recipes_that_run_jobs_have_the_options_of_back_ends_and_of_audio():
+    options = {}
+    for recipe in (ROOT / "egs").glob("*/infer.sh"):
+        help_text = infer(recipe.parent.name, "--help", cwd=ROOT).stdout
+        options[recipe.parent.name] = {line.split()[0] for line in help_text.splitlines() if line.startswith("  --")}
+    back_ends = {"--backend", "--backend_opts", "--launcher", "--max_retries", "--on_interrupt", "--stall_timeout_s"}
+    audio = {"--allow_pipes", "--allow_ffmpeg", "--audio_fs", "--channel"}
+    run_jobs = {name for name, known in options.items() if "--njob" in known}
+    assert run_jobs >= {"asr", "vad", "punctuation", "timestamp", "speaker"}
+    assert {name: back_ends - options[name] for name in run_jobs if back_ends - options[name]} == {}
+    assert {name for name in run_jobs if audio - options[name]} == {"punctuation"}  # reads texts
 
 
 def other_weights(model, tmp_path):
