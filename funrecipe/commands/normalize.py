@@ -38,9 +38,10 @@ def run(args: argparse.Namespace) -> int:
         file = TemporaryFile() if is_printed else atomic_write(args.output, "wb")  # noqa: SIM115  # entered below
         out = stack.enter_context(file)
         source, problems = Path("standard input" if args.input == "-" else args.input), list[Problem]()
-        for _, key, text in usable_lines_in(lines, source, problems):
-            out.write(f"{key}\t{profile.normalize(text.strip())}\n".encode())
-            num_lines += 1
+        for _, keys, texts in usable_lines_in(lines, source, problems):
+            normalized = (f"{key}\t{profile.normalize(text.strip())}\n" for key, text in zip(keys, texts))
+            out.write("".join(normalized).encode())
+            num_lines += len(keys)
         without_key = [replace(p, is_error=True) for p in problems if p.what.startswith(BLANK_LINE)]
         raise_for_errors_in([*problems, *without_key], source, "fix the lines")
         if is_printed:

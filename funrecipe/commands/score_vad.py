@@ -16,12 +16,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
-    from funrecipe.data.texts import stream_durations
+    from funrecipe.data.texts import read_durations
     from funrecipe.files import write_json
     from funrecipe.score.compare import compare_segments
     from funrecipe.score.segments import VadErrors, read_segments, require_results, score_recordings
 
-    durations_s = dict(stream_durations(args.reco2dur)) if args.reco2dur else {}
+    durations_s = read_durations(args.reco2dur) if args.reco2dur else {}
     durations_ms = {key: round(1000 * seconds) for key, seconds in durations_s.items()}
     references, found = read_segments(args.ref), read_segments(args.hyp)
     require_results(references, args.hyp, found)

@@ -5,17 +5,48 @@ from __future__ import annotations
 import heapq
 import os
 import tempfile
-from collections.abc import Iterable, Iterator
+from bisect import bisect_right
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from itertools import islice
+from operator import le
 from pathlib import Path
-from typing import IO
+from typing import IO, Generic, TypeVar
 
 from funrecipe.files import special_file
 
 RUN_ROWS = 200_000  # sorted at once in memory
+CHUNK = 20_000  # rows of a list that are held at once
+BLOCK_LINES = 1000  # read together
 
 Row = tuple[str, int, str]  # id, line number, value
+Value = TypeVar("Value")
+Columns = tuple[Sequence[str], Sequence[Value]]  # ids and their values
+
+
+class RowsAhead(Generic[Value]):
+    """Rows in order of ids, at least the next ``CHUNK`` of which are held."""
+
+    def __init__(self, blocks: Iterable[Columns[Value]]) -> None:
+        self._blocks = iter(blocks)
+        self._ids, self._values = list[str](), list[Value]()
+
+    @property
+    def last(self) -> str | None:
+        """The id of the last row held; None: there are no more rows."""
+        while len(self._ids) < CHUNK and (block := next(self._blocks, None)):
+            self._ids += block[0]
+            self._values += block[1]
+        return self._ids[-1] if self._ids else None
+
+    def up_to(self, last: str) -> dict[str, Value]:
+        """Take the rows up to this id, but no more than are held."""
+        if self.last is None:
+            return {}
+        stop = bisect_right(self._ids, last)
+        rows = dict(zip(self._ids[:stop], self._values))
+        self._ids, self._values = self._ids[stop:], self._values[stop:]
+        return rows
 
 
 def look_over(path: Path | str) -> tuple[bool, int]:
@@ -26,12 +57,11 @@ def look_over(path: Path | str) -> tuple[bool, int]:
         return is_ascending, num_lines
     try:
         with open(path, encoding="utf-8-sig", errors="surrogateescape", newline="\n") as file:
-            for line in file:
-                if fields := line.split(None, 1):
-                    num_lines += 1
-                    if fields[0] < previous:
-                        is_ascending = False
-                    previous = fields[0]
+            while block := list(islice(file, BLOCK_LINES)):
+                ids = [fields[0] for line in block if (fields := line.split(None, 1))]
+                num_lines += len(ids)
+                is_ascending = is_ascending and all(map(le, [previous, *ids], ids))
+                previous = ids[-1] if ids else previous
     except OSError:
         pass
     return is_ascending, num_lines

@@ -8,17 +8,21 @@ from __future__ import annotations
 
 import re
 from array import array
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import chain, islice
+from operator import lt
 from pathlib import Path
 from typing import NamedTuple
 
+from funrecipe.data.in_order import BLOCK_LINES, sort_rows
 from funrecipe.errors import DataError
 from funrecipe.files import special_file
 
 BLANKS = " \t"
 BLANK_LINE = "blank line"  # a problem
 CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")  # all but the tab
+_VALUE = re.compile(r" (.*)\n")
 
 
 @dataclass(frozen=True)
@@ -45,6 +49,21 @@ class ListLine(NamedTuple):
     number: int
     key: str
     value: str
+
+
+class Lines(NamedTuple):
+    """Lines that follow each other, as columns: many lines are held with few objects."""
+
+    numbers: Sequence[int]
+    keys: Sequence[str]
+    values: Sequence[str]
+
+    @classmethod
+    def of(cls, lines: Sequence[ListLine]) -> Lines:
+        return cls([line.number for line in lines], [line.key for line in lines], [line.value for line in lines])
+
+    def lines(self) -> Iterator[ListLine]:
+        return map(ListLine, *self)
 
 
 @dataclass
@@ -82,10 +101,9 @@ def read_unique_lines(path: Path, problems: list[Problem]) -> UniqueLines:
     found = UniqueLines(path)
     repeated: list[ListLine] = []
     values, numbers = found.values, found.numbers
-    for line in usable_lines(path, problems):
-        number, key, value = line
+    for number, key, value in chain.from_iterable(zip(*block) for block in usable_lines(path, problems)):
         if key in values:
-            repeated.append(line)
+            repeated.append(ListLine(number, key, value))
         else:
             values[key] = value
             numbers.append(number)
@@ -99,22 +117,40 @@ def warning_of_order(line: ListLine, path: Path) -> Problem:
     return Problem(what, f"{path}:{line.number}", is_error=False)
 
 
-def unique_in_order(lines: Iterable[ListLine], path: Path, problems: list[Problem]) -> Iterator[ListLine]:
-    """As ``read_unique_lines``, for lines whose keys never descend and of which no more than two are held."""
-    first: ListLine | None = None
+def unique_in_order(blocks: Iterable[Lines], path: Path, problems: list[Problem]) -> Iterator[Lines]:
+    """As ``read_unique_lines``, for lines whose keys never descend."""
+    first: ListLine | None = None  # of its key, not yielded yet
     is_contradicted = False
-    for line in lines:
-        if first is not None:
-            if line.key == first.key:
-                problem = _repetition(first, line, path)
-                problems.append(problem)
-                is_contradicted |= problem.is_error
-                continue
-            if not is_contradicted:
-                yield first
-        first, is_contradicted = line, False
+    for block in blocks:
+        keys = [first.key, *block.keys] if first else block.keys
+        if block.keys and not is_contradicted and all(map(lt, keys, islice(keys, 1, None))):  # as nearly always
+            if first:
+                yield Lines.of([first])
+            yield Lines(block.numbers[:-1], block.keys[:-1], block.values[:-1])
+            first = ListLine(block.numbers[-1], block.keys[-1], block.values[-1])
+            continue
+        unique = []
+        for line in block.lines():
+            if first is not None:
+                if line.key == first.key:
+                    problem = _repetition(first, line, path)
+                    problems.append(problem)
+                    is_contradicted |= problem.is_error
+                    continue
+                if not is_contradicted:
+                    unique.append(first)
+            first, is_contradicted = line, False
+        yield Lines.of(unique)
     if first is not None and not is_contradicted:
-        yield first
+        yield Lines.of([first])
+
+
+def sorted_lines(blocks: Iterable[Lines], scratch: Path | None = None) -> Iterator[Lines]:
+    """In byte order of the keys, then as in the file, sorted on the disk of ``scratch``."""
+    rows = sort_rows(chain.from_iterable(zip(keys, numbers, values) for numbers, keys, values in blocks), scratch)
+    while block := list(islice(rows, BLOCK_LINES)):
+        keys, numbers, values = zip(*block)
+        yield Lines(numbers, keys, values)
 
 
 def _drop_repeated(found: UniqueLines, repeated: list[ListLine], problems: list[Problem]) -> None:
@@ -146,7 +182,7 @@ def refuse_special(path: Path) -> None:
         raise DataError(f"the list is {what}, not a file", where=str(path), hint="write it to a file")
 
 
-def usable_lines(path: Path, problems: list[Problem]) -> Iterator[ListLine]:
+def usable_lines(path: Path, problems: list[Problem]) -> Iterator[Lines]:
     """See ``read_unique_lines``; problems of the whole file are appended after its last line."""
     try:
         with open(path, "rb") as file:
@@ -155,15 +191,19 @@ def usable_lines(path: Path, problems: list[Problem]) -> Iterator[ListLine]:
         raise DataError(f"cannot read the list: {error.strerror}", where=str(path)) from None
 
 
-def usable_lines_in(file: Iterable[bytes], path: Path, problems: list[Problem]) -> Iterator[ListLine]:
+def usable_lines_in(file: Iterable[bytes], path: Path, problems: list[Problem]) -> Iterator[Lines]:
     """The same of an open file; ``path`` is what problems call it."""
     odd: dict[str, list[int]] = {}
-    for number, raw in enumerate(file, 1):
+    rest, number = iter(file), 1
+    while raw := list(islice(rest, BLOCK_LINES)):
         if number == 1:
-            raw = _without_mark(raw, path, odd)
-        line = _plain_line(number, raw) or _parse_line(number, raw, path, odd, problems)
-        if line is not None:
-            yield line
+            raw[0] = _without_mark(raw[0], path, odd)
+        if plain := _plain_lines(number, raw):
+            yield plain
+        else:
+            parsed = (_parse_line(of_line, line, path, odd, problems) for of_line, line in enumerate(raw, number))
+            yield Lines.of([line for line in parsed if line is not None])
+        number += len(raw)
     for what, numbers in odd.items():
         more = f" ({len(numbers)} lines)" if len(numbers) > 1 else ""
         problems.append(Problem(what + more, f"{path}:{numbers[0]}", is_error=False))
@@ -205,15 +245,20 @@ def _parse_line(
     return None
 
 
-def _plain_line(number: int, raw: bytes) -> ListLine | None:
-    """A line as nearly all are: an id, one space, a value without spaces at its ends, nothing invisible; else None."""
+def _plain_lines(number: int, raw: Sequence[bytes]) -> Lines | None:
+    """Lines that all are as nearly all lines are: an id, one space, a value without spaces at its ends, nothing
+    invisible; else None."""
     try:
-        text = raw.removesuffix(b"\n").decode("utf-8")
+        text = b"".join(raw).removesuffix(b"\n").decode("utf-8") + "\n"
     except UnicodeDecodeError:
         return None
-    key, _, value = text.partition(" ")
-    if key and value and text.isprintable() and value[0] != " " != value[-1] and "/" not in key and ".." not in key:
-        return ListLine(number, key, value)
+    fields = _VALUE.split(text)
+    keys, values = fields[:-1:2], fields[1::2]
+    ids, contents = "\n".join(keys), "\n" + "\n".join(values) + "\n"
+    is_whole = len(keys) == len(raw) and ids.count("\n") == len(keys) - 1 and all(keys) and all(values)
+    has_spaces = "\n " in contents or " \n" in contents
+    if is_whole and not has_spaces and "/" not in ids and ".." not in ids and text.replace("\n", "").isprintable():
+        return Lines(range(number, number + len(raw)), keys, values)
     return None
 
 

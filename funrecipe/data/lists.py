@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from funrecipe.data.in_order import look_over, sort_rows
+from funrecipe.data.in_order import look_over
 from funrecipe.data.list_file import (
+    Lines,
     ListLine,
     Problem,
     refuse_special,
+    sorted_lines,
     unique_in_order,
     usable_lines,
     warning_of_order,
@@ -143,17 +146,17 @@ class _List:
     def lines(self) -> Iterator[ListLine]:
         """In byte order of their ids."""
         refuse_special(self.path)
-        lines: Iterator[ListLine] = usable_lines(self.path, self.of_lines)
+        blocks = usable_lines(self.path, self.of_lines)
         if self._is_in_order is None:
             self.look_over()
         if not self._is_in_order:
-            rows = sort_rows(((key, number, value) for number, key, value in self._in_file(lines)), self._scratch)
-            lines = (ListLine(number, key, value) for key, number, value in rows)
-        return unique_in_order(lines, self.path, self.of_repetitions)
+            blocks = sorted_lines(self._in_file(blocks), self._scratch)
+        unique = unique_in_order(blocks, self.path, self.of_repetitions)
+        return chain.from_iterable(block.lines() for block in unique)
 
-    def _in_file(self, lines: Iterator[ListLine]) -> Iterator[ListLine]:
+    def _in_file(self, blocks: Iterator[Lines]) -> Iterator[Lines]:
         """The lines as they come."""
-        return lines
+        return blocks
 
     def problems(self) -> list[Problem]:
         """In the order of the file within each kind."""
@@ -175,13 +178,14 @@ class Recordings(_List):
     def __iter__(self) -> Iterator[Utterance]:
         return recordings_in(self.lines(), self.path, self.of_contents, allow_pipes=self._allow_pipes)
 
-    def _in_file(self, lines: Iterator[ListLine]) -> Iterator[ListLine]:
+    def _in_file(self, blocks: Iterator[Lines]) -> Iterator[Lines]:
         previous = ""
-        for line in lines:
-            if line.key < previous and not self.of_order:
-                self.of_order.append(warning_of_order(line, self.path))
-            previous = line.key
-            yield line
+        for block in blocks:
+            for line in block.lines():
+                if line.key < previous and not self.of_order:
+                    self.of_order.append(warning_of_order(line, self.path))
+                previous = line.key
+            yield block
 
 
 class _Segments(_List):

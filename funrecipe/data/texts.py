@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from funrecipe.data.in_order import look_over, sort_rows
+from funrecipe.data.in_order import Columns, look_over
 from funrecipe.data.list_file import (
-    ListLine,
     Problem,
     read_unique_lines,
     refuse_special,
+    sorted_lines,
     unique_in_order,
     usable_lines,
 )
@@ -35,36 +35,51 @@ def read_texts(path: str | Path, *, may_be_pipe: bool = False) -> dict[str, str]
     return texts
 
 
-def stream_texts(path: str | Path) -> Iterator[tuple[str, str]]:
-    """Id and text in byte order of the ids, whatever the order of the file or pipe, in little memory.
+def text_blocks(path: str | Path) -> Iterator[Columns[str]]:
+    """Ids and texts, some at a time, in byte order of the ids, whatever the order of the file or pipe, in little
+    memory.
 
     Raises:
         DataError: as ``read_texts``, after the last line.
     """
     path, problems = Path(path), list[Problem]()
-    lines = usable_lines(path, problems)
+    blocks = usable_lines(path, problems)
     if special_file(path) or not look_over(path)[0]:  # a pipe can be read only once
-        rows = sort_rows((key, number, value) for number, key, value in lines)
-        lines = (ListLine(number, key, value) for key, number, value in rows)
-    for _, key, text in unique_in_order(lines, path, problems):
-        yield key, text.strip()
+        blocks = sorted_lines(blocks)
+    for _, keys, texts in unique_in_order(blocks, path, problems):
+        yield keys, [*map(str.strip, texts)]
     raise_for_errors_in(problems, path, HINT)
+
+
+def stream_texts(path: str | Path) -> Iterator[tuple[str, str]]:
+    """The same, a pair at a time."""
+    for keys, texts in text_blocks(path):
+        yield from zip(keys, texts)
 
 
 def texts_as_listed(path: str | Path) -> Iterator[tuple[str, str]]:
     """As ``stream_texts``, in the order of the file; of texts that differ for one id, the first."""
     path, problems, given = Path(path), list[Problem](), set[str]()
-    for _, key, text in usable_lines(path, problems):
-        if key not in given:
-            given.add(key)
-            yield key, text.strip()
+    for _, keys, texts in usable_lines(path, problems):
+        for key, text in zip(keys, texts):
+            if key not in given:
+                given.add(key)
+                yield key, text.strip()
     raise_for_errors_in(problems, path, HINT)
 
 
-def stream_durations(path: str | Path) -> Iterator[tuple[str, float]]:
-    """Id and seconds of an ``utt2dur`` file; a value that is not a number ≥ 0 raises ``DataError``."""
-    for utterance_id, text in stream_texts(path):
-        duration_s = parse_number(text)
-        if duration_s is None or duration_s < 0:
-            raise DataError(f"'{text}' is not a duration in seconds", where=f"{path}: {utterance_id}")
-        yield utterance_id, duration_s
+def read_durations(path: str | Path) -> dict[str, float]:
+    """See ``duration_blocks``."""
+    return {key: duration_s for block in duration_blocks(path) for key, duration_s in zip(*block)}
+
+
+def duration_blocks(path: str | Path) -> Iterator[Columns[float]]:
+    """Ids and seconds of an ``utt2dur`` file; a value that is not a number ≥ 0 raises ``DataError``."""
+    for keys, texts in text_blocks(path):
+        durations_s = []
+        for key, text in zip(keys, texts):
+            duration_s = parse_number(text)
+            if duration_s is None or duration_s < 0:
+                raise DataError(f"'{text}' is not a duration in seconds", where=f"{path}: {key}")
+            durations_s.append(duration_s)
+        yield keys, durations_s

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from funrecipe.data.in_order import Columns
 from funrecipe.errors import DataError
 from funrecipe.jobs.merge_files import merged_lines
 from funrecipe.jobs.plan import AGAIN, PLAN_NAME, Plan, read_plan
@@ -23,12 +24,12 @@ class RunRecord:
     summary: dict[str, str] = field(default_factory=dict)
     plan: Plan | None = None
 
-    def durations_s(self) -> Iterator[tuple[str, float]]:
-        """Id and seconds of audio of each decoded utterance, in byte order of the ids."""
+    def durations_s(self) -> Iterator[Columns[float]]:
+        """Ids and seconds of audio of the decoded utterances, some at a time, in byte order of the ids."""
         paths = [path for _, path in self._done() if path.is_file()]
         for lines in merged_lines(paths):
-            for key, done in parse_done(lines):
-                yield key, done.audio_s
+            done = dict(parse_done(lines))
+            yield [*done], [entry.audio_s for entry in done.values()]
 
     def workers(self) -> dict[int, tuple[float, float]]:
         """Seconds of audio and of decoding, by number of the job."""

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from funrecipe.score.scoring import Scoring, compose, percent
+from funrecipe.score.scoring import Scoring, comparable, percent
 from funrecipe.score.tokenize import tokenize
 from funrecipe.text.normalize import get_profile
 
@@ -17,12 +17,10 @@ class HotwordScores:
     tokens of unit ``mixed``. The words go through the same normalization as the texts.
     """
 
-    def __init__(self, words: Iterable[str], *, normalization: str | None, lower_case: bool) -> None:
+    def __init__(self, words: Sequence[str], *, normalization: str | None, lower_case: bool) -> None:
         normalize = get_profile(normalization.split(" ")[0]).normalize if normalization else str.strip
-        texts = {word: compose(normalize(word)) for word in words}
-        patterns = {
-            word: _marked(tokenize(text.lower() if lower_case else text, "mixed")) for word, text in texts.items()
-        }
+        texts = comparable([normalize(word) for word in words], lower_case=lower_case)
+        patterns = {word: _marked(tokenize(text, "mixed")) for word, text in zip(words, texts)}
         self._patterns = {word: pattern for word, pattern in patterns.items() if pattern}
         self._counts = {word: [0, 0, 0] for word in self._patterns}
 

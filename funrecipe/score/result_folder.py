@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from funrecipe.data.texts import read_texts, stream_texts
+from funrecipe.data.texts import read_texts, text_blocks
 from funrecipe.errors import DataError, list_problems
 from funrecipe.files import atomic_write, sha256_of
 from funrecipe.score.scoring import Edits, cover
@@ -103,7 +103,7 @@ def take_texts(recog: Path, reference: Path, *, is_partial: bool = True) -> tupl
 
 def _require_references(results: Path, reference: Path) -> None:
     """Stage 0 checked the lists before decoding; a text truncated since then would score only a part."""
-    parts = text_parts(stream_texts(reference), stream_texts(results))
+    parts = text_parts(text_blocks(reference), text_blocks(results))
     coverage = sum_coverages([cover(refs, hyps, "strict")[1] for refs, hyps in parts])
     missing = coverage.without_reference
     if missing:

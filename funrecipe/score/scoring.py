@@ -11,13 +11,11 @@ from itertools import chain
 
 import numpy as np
 
+from funrecipe.data.in_order import CHUNK
 from funrecipe.errors import DataError, IncompleteRunError, list_problems
 from funrecipe.score.align import TokenEncoder, count_edits, edit_ops
 from funrecipe.score.tokenize import tokenize
 from funrecipe.text.normalize import get_profile
-
-CHUNK = 20_000
-"""Utterances whose tokens of another unit are held at once."""
 
 
 @dataclass(frozen=True)
@@ -251,14 +249,15 @@ def _single_words(refs: Sequence[str], hyps: Sequence[str]) -> tuple[list[int], 
     return counts, other_refs, other_hyps
 
 
-def _lower(texts: list[str]) -> list[str]:
-    """Texts in lower case; those that already are stay the same objects."""
-    return [text if (lower := text.lower()) == text else lower for text in texts]
-
-
-def compose(text: str) -> str:
-    """``text`` in Unicode's composed form (NFC)."""
-    return text if text.isascii() else unicodedata.normalize("NFC", text)
+def comparable(texts: list[str], *, lower_case: bool = True) -> list[str]:
+    """Texts in lower case and in Unicode's composed form (NFC); nearly always all of them already are."""
+    together = "\n".join(texts)
+    if lower_case and together.lower() != together:
+        texts = [text.lower() for text in texts]
+        together = together.lower()
+    if unicodedata.is_normalized("NFC", together):
+        return texts
+    return [unicodedata.normalize("NFC", text) for text in texts]
 
 
 def require_reference_tokens(ref_tokens: int, insertions: int, scored: int) -> None:
@@ -312,9 +311,7 @@ def score_part(
     ids, coverage = cover(refs, hyps, missing_policy)
     ref_texts = [refs[i] for i in ids]
     hyp_texts = [hyps.get(i, "") for i in ids]
-    if lower_case:
-        ref_texts, hyp_texts = _lower(ref_texts), _lower(hyp_texts)
-    ref_texts, hyp_texts = list(map(compose, ref_texts)), list(map(compose, hyp_texts))
+    ref_texts, hyp_texts = (comparable(side, lower_case=lower_case) for side in (ref_texts, hyp_texts))
     ref_tokens, hyp_tokens, encoded = tokenize_and_encode(ref_texts, hyp_texts, unit)
     return Scoring(
         ids=ids,

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Generic, TypeVar
 
-from funrecipe.data.texts import stream_durations, stream_texts
+from funrecipe.data.in_order import Columns, RowsAhead
+from funrecipe.data.texts import duration_blocks, text_blocks
 
 Value = TypeVar("Value", str, float)
 
@@ -25,30 +26,24 @@ class SideInformation:
 class _Lookup(Generic[Value]):
     """A list in order of ids, asked for one run of ids after the other, each of which comes after those before."""
 
-    def __init__(self, rows: Iterable[tuple[str, Value]] = ()) -> None:
-        self._rows: Iterator[tuple[str, Value]] = iter(rows)
-        self._next: tuple[str, Value] | None = next(self._rows, None)
-        self._is_listed = self._next is not None
+    def __init__(self, blocks: Iterable[Columns[Value]] = ()) -> None:
+        self._rows: RowsAhead[Value] = RowsAhead(blocks)
+        self._is_listed: bool | None = None
 
     def of(self, ids: Sequence[str]) -> dict[str, Value] | None:
+        if self._is_listed is None:
+            self._is_listed = self._rows.last is not None
         if not self._is_listed:
             return None
-        found: dict[str, Value] = {}
-        row = self._next
-        for utterance_id in ids:
-            while row is not None and row[0] < utterance_id:
-                row = next(self._rows, None)
-            if row is None:
-                break
-            if row[0] == utterance_id:
-                found[utterance_id] = row[1]
-        self._next = row
+        wanted, found = set(ids), dict[str, Value]()
+        while ids and (rows := self._rows.up_to(ids[-1])):
+            found |= rows if rows.keys() <= wanted else {i: value for i, value in rows.items() if i in wanted}
         return found
 
     def finish(self) -> None:
         """Read to the end, where errors of the list are raised."""
-        for _ in self._rows:
-            pass
+        while last := self._rows.last:
+            self._rows.up_to(last)
 
 
 class SideStream:
@@ -62,7 +57,7 @@ class SideStream:
         utt2spk: str | None = None,
         utt2set: str | None = None,
         utt2dur: str | None = None,
-        durations_s: Callable[[], Iterable[tuple[str, float]]] | None = None,
+        durations_s: Callable[[], Iterable[Columns[float]]] | None = None,
         hotwords: Sequence[str] = (),
     ) -> None:
         def given_or_found(given: str | None, name: str) -> Path | None:
@@ -71,9 +66,9 @@ class SideStream:
 
         speakers, sets = given_or_found(utt2spk, "utt2spk"), given_or_found(utt2set, "utt2set")
         durations = given_or_found(utt2dur, "utt2dur")
-        self._speakers = _Lookup(stream_texts(speakers) if speakers else ())
-        self._sets = _Lookup(stream_texts(sets) if sets else ())
-        self._durations = _Lookup(stream_durations(durations) if durations else durations_s() if durations_s else ())
+        self._speakers = _Lookup(text_blocks(speakers) if speakers else ())
+        self._sets = _Lookup(text_blocks(sets) if sets else ())
+        self._durations = _Lookup(duration_blocks(durations) if durations else durations_s() if durations_s else ())
         self.hotwords = hotwords
 
     def of(self, ids: Sequence[str]) -> SideInformation:

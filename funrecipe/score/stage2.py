@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
-from funrecipe.data.texts import stream_texts
+from funrecipe.data.texts import text_blocks
 from funrecipe.files import atomic_write, write_json
 from funrecipe.score.align import total_errors
 from funrecipe.score.export import json_lines, trn_lines
@@ -14,7 +14,7 @@ from funrecipe.score.options import ScoreOptions
 from funrecipe.score.scoring import (
     Coverage,
     check_coverage,
-    compose,
+    comparable,
     cover,
     percent,
     require_reference_tokens,
@@ -78,10 +78,10 @@ def total_lines(options: ScoreOptions) -> list[str]:
     unit, missing_policy = options.tokens or "mixed", options.missing or "strict"
     errors = tokens = 0
     coverages: list[Coverage] = []
-    for refs, hyps in text_parts(stream_texts(str(options.ref)), stream_texts(str(options.hyp))):
+    for refs, hyps in text_parts(text_blocks(str(options.ref)), text_blocks(str(options.hyp))):
         ids, coverage = cover(refs, hyps, missing_policy)
         coverages.append(coverage)
-        ref_texts, hyp_texts = ([compose(side.get(i, "").lower()) for i in ids] for side in (refs, hyps))
+        ref_texts, hyp_texts = (comparable([side.get(i, "") for i in ids]) for side in (refs, hyps))
         _, _, encoded = tokenize_and_encode(ref_texts, hyp_texts, unit)
         errors, tokens = errors + int(total_errors(*encoded).sum()), tokens + sum(map(len, encoded[0]))
     coverage = sum_coverages(coverages)

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from funrecipe import __version__
 from funrecipe.data.in_order import look_over
-from funrecipe.data.texts import read_texts, stream_texts, texts_as_listed
+from funrecipe.data.texts import read_texts, text_blocks, texts_as_listed
 from funrecipe.errors import FunrecipeError
 from funrecipe.files import atomic_write, write_json, write_text
 from funrecipe.score.options import ScoreOptions
@@ -85,8 +85,8 @@ def _score(ref: str, hyp: str, profile: Profile, out_dir: Path) -> tuple[Totals,
     sum_normalized, sum_correct, parts = ScoreSum(normalized({}, {})), ScoreSum(correct({}, {})), list[Totals]()
     with ExitStack() as stack:
         ref_txt, details_txt = (stack.enter_context(atomic_write(out_dir / n)) for n in ("ref.txt", "DETAILS.txt"))
-        all_refs = stream_texts(ref) if held is None else sorted(held.items())
-        for ref_texts, hyp_texts in text_parts(all_refs, stream_texts(hyp)):
+        all_refs = text_blocks(ref) if held is None else [(ids := sorted(held), [held[i] for i in ids])]
+        for ref_texts, hyp_texts in text_parts(all_refs, text_blocks(hyp)):
             refs, hyps = profile.normalize_all(ref_texts, hyp_texts)
             kept_refs = _kept(profile, refs)
             evaluation = evaluate_part(kept_refs, {i: text for i, text in hyps.items() if text}, "char")

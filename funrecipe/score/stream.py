@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
-from itertools import islice
 from pathlib import Path
 
-from funrecipe.data.texts import stream_texts
-from funrecipe.score.scoring import CHUNK, Coverage, Edits, Scoring, check_coverage, normalize_both, score_part
+from funrecipe.data.in_order import Columns, RowsAhead
+from funrecipe.data.texts import text_blocks
+from funrecipe.score.scoring import Coverage, Edits, Scoring, check_coverage, normalize_both, score_part
 
 Texts = dict[str, str]
 
@@ -48,7 +48,7 @@ class ScoreStream(ScoreSum):
         self._profile_name = profile_name
         self._score = partial(score_part, unit=unit, missing_policy=missing_policy)
         super().__init__(self._part({}, {}))
-        self._parts = text_parts(stream_texts(ref), stream_texts(hyp))
+        self._parts = text_parts(text_blocks(ref), text_blocks(hyp))
 
     def __iter__(self) -> Iterator[Scoring]:
         """Raises after the last part, as ``finish``."""
@@ -75,28 +75,9 @@ def sum_coverages(parts: Sequence[Coverage]) -> Coverage:
     )
 
 
-def text_parts(refs: Iterable[tuple[str, str]], hyps: Iterable[tuple[str, str]]) -> Iterator[tuple[Texts, Texts]]:
+def text_parts(refs: Iterable[Columns[str]], hyps: Iterable[Columns[str]]) -> Iterator[tuple[Texts, Texts]]:
     """The texts of both sides, each in order of ids, cut at the same ids."""
-    refs, hyps = iter(refs), iter(hyps)
-    next_hyp = next(hyps, None)
-    while ref_part := dict(islice(refs, CHUNK)):
-        last = next(reversed(ref_part))
-        hyp_part: Texts = {}
-        while next_hyp is not None and next_hyp[0] <= last:
-            hyp_part[next_hyp[0]] = next_hyp[1]
-            next_hyp = next(hyps, None)
-            if len(hyp_part) == CHUNK and next_hyp is not None and next_hyp[0] <= last:
-                yield _before(ref_part, next_hyp[0]), hyp_part
-                ref_part, hyp_part = _from(ref_part, next_hyp[0]), {}
+    sides = RowsAhead(refs), RowsAhead(hyps)
+    while ends := [last for side in sides if (last := side.last) is not None]:
+        ref_part, hyp_part = (side.up_to(min(ends)) for side in sides)
         yield ref_part, hyp_part
-    while next_hyp is not None:
-        yield {}, dict([next_hyp, *islice(hyps, CHUNK)])
-        next_hyp = next(hyps, None)
-
-
-def _before(texts: Texts, key: str) -> Texts:
-    return {i: text for i, text in texts.items() if i < key}
-
-
-def _from(texts: Texts, key: str) -> Texts:
-    return {i: text for i, text in texts.items() if i >= key}

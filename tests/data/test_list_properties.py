@@ -64,6 +64,8 @@ def test_plain_lines_are_read_as_all_others_are(lines):
     def without_folder(result):
         return [(u.utt_id, u.audio, u.line_number) for u in result[0]], result[1]
 
-    fast = without_folder(read())
-    with mock.patch.object(list_file, "_plain_line", return_value=None):
-        assert without_folder(read()) == fast
+    with mock.patch.object(list_file, "_plain_lines", return_value=None):
+        line_by_line = without_folder(read())
+    for size in (1, 2, list_file.BLOCK_LINES):
+        with mock.patch.object(list_file, "BLOCK_LINES", size):
+            assert without_folder(read()) == line_by_line

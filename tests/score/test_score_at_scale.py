@@ -7,10 +7,10 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from funrecipe.data import in_order
+from funrecipe.data import in_order, list_file
 from funrecipe.data.texts import read_texts
 from funrecipe.errors import DataError
-from funrecipe.score import breakdown, pair_counts, scoring, stage2, stage3, stream
+from funrecipe.score import breakdown, pair_counts, scoring, stage2, stage3
 from funrecipe.score.align import align_tokens
 from funrecipe.score.options import ScoreOptions
 from funrecipe.score.scoring import score_texts, tokenize_and_encode
@@ -98,7 +98,8 @@ def test_scoring_part_by_part_is_scoring_the_whole(tmp_path, monkeypatch, missin
         (tmp_path / name).write_text("".join(sorted(lines) if is_sorted else draw.sample(lines, len(lines))))
     said, files = [], {"ref": str(tmp_path / "ref"), "hyp": str(tmp_path / "hyp")}
     for chunk in (10_000, 7):
-        monkeypatch.setattr(stream, "CHUNK", chunk)
+        monkeypatch.setattr(in_order, "CHUNK", chunk)
+        monkeypatch.setattr(list_file, "BLOCK_LINES", chunk)
         monkeypatch.setattr(in_order, "RUN_ROWS", chunk)
         monkeypatch.setattr(pair_counts, "LEAST_MERGED", chunk)
         out = tmp_path / str(chunk)
@@ -150,7 +151,8 @@ def test_stage_3_part_by_part_is_stage_3_of_the_whole(tmp_path, monkeypatch, pro
         (tmp_path / name).write_text("".join(lines))
     said = []
     for chunk in (10_000, 7):
-        monkeypatch.setattr(stream, "CHUNK", chunk)
+        monkeypatch.setattr(in_order, "CHUNK", chunk)
+        monkeypatch.setattr(list_file, "BLOCK_LINES", chunk)
         monkeypatch.setattr(in_order, "RUN_ROWS", chunk)
         out = tmp_path / str(chunk)
         options = ScoreOptions(
