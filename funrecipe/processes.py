@@ -229,8 +229,12 @@ def end_with_parent() -> None:
     threading.Thread(target=watch, name="parent-watch", daemon=True).start()
 
 
-# What torch says when memory is used up: GPU, CPU, and oneDNN, whose primitives then have no room for their buffers.
-OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "not enough memory", "could not create a primitive")
+# What torch says when memory is used up: GPU, the libraries of a GPU (cuBLAS, cuDNN, cuFFT; a handle of cuBLAS needs
+# some, too), CPU, and oneDNN, whose primitives then have no room for their buffers.
+OUT_OF_MEMORY = (
+    *("out of memory", "_ALLOC_FAILED", "_ALLOCATION_FAILED", "`cublasCreate(handle)`"),
+    *("can't allocate memory", "not enough memory", "could not create a primitive"),
+)
 
 
 def is_out_of_memory(error: BaseException) -> bool:

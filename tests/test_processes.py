@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from funrecipe.errors import DataError
-from funrecipe.processes import PARENT_VARIABLE, only_run_in, stop_signals
+from funrecipe.processes import PARENT_VARIABLE, is_out_of_memory, only_run_in, stop_signals
 
 ROOT = Path(__file__).parents[1]
 WAIT = (
@@ -97,3 +97,20 @@ def test_a_process_whose_parent_is_another_one_is_left_alone() -> None:
         env={**os.environ, PARENT_VARIABLE: "1"}, cwd=ROOT,
     )  # fmt: skip
     assert result.stdout == "ready\nalive\n"
+
+
+@pytest.mark.parametrize(
+    "message,is_lack_of_memory",
+    [
+        ("CUDA out of memory. Tried to allocate 2.00 GiB.", True),
+        ("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasGemmEx(...)`", True),
+        ("CUDA error: CUBLAS_STATUS_NOT_INITIALIZED when calling `cublasCreate(handle)`", True),
+        ("cuDNN error: CUDNN_STATUS_INTERNAL_ERROR_DEVICE_ALLOCATION_FAILED", True),
+        ("cuFFT error: CUFFT_ALLOC_FAILED", True),
+        ("could not create a primitive", True),
+        ("CUDA error: an illegal memory access was encountered", False),
+        ("CUDA error: CUBLAS_STATUS_EXECUTION_FAILED when calling `cublasSgemm(...)`", False),
+    ],
+)
+def test_lack_of_memory_is_told_from_other_errors(message: str, is_lack_of_memory: bool) -> None:
+    assert is_out_of_memory(RuntimeError(message)) is is_lack_of_memory
