@@ -136,11 +136,25 @@ class Recognizer:
         if self.device.type == "cuda":
             torch.cuda.empty_cache()
 
-    def pin(self, memory: np.ndarray) -> None:
-        """Pin ``memory`` so that the GPU can copy from it directly; if that fails, copies are slower."""
-        status = int(torch.cuda.cudart().cudaHostRegister(memory.ctypes.data, memory.nbytes, 0))
+    def pin(self, memory: np.ndarray) -> Callable[[], None]:
+        """Pin ``memory`` so that the GPU can copy from it directly; if that fails, copies are slower.
+
+        Returns what ends that: pinned memory that is freed would still be read where it was, whatever lies there later.
+        """
+        cudart, address = torch.cuda.cudart(), memory.ctypes.data
+        status = int(cudart.cudaHostRegister(address, memory.nbytes, 0))
         if status != 0:
+            with contextlib.suppress(RuntimeError):  # the next kernel, whichever it is, is told of the error
+                torch.zeros(1, device=self.device)
             log.warning("cannot pin the memory for audio (CUDA error %d): copies to the GPU are slower", status)
+            return lambda: None
+
+        def unpin() -> None:
+            with contextlib.suppress(RuntimeError):  # of an earlier error, which has been reported
+                torch.cuda.synchronize()
+            cudart.cudaHostUnregister(address)
+
+        return unpin
 
     def text_of(self, tokens: Sequence[str]) -> str:
         """Post-processed words of some tokens, joined by a space."""

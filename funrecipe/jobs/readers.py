@@ -64,7 +64,7 @@ class Readers:
 
     Args:
         channels: gets the number of channels of audio that has several.
-        pin: called with the memory, before it is used.
+        pin: called with the memory, before it is used; returns what is called before the memory is freed.
     """
 
     def __init__(
@@ -73,14 +73,14 @@ class Readers:
         count: int,
         buffer_samples: int,
         channels: dict[str, int],
-        pin: Callable[[np.ndarray], None] = lambda memory: None,
+        pin: Callable[[np.ndarray], Callable[[], None]] = lambda memory: lambda: None,
     ) -> None:
         self.settings, self.buffer_samples, self.channels = settings, buffer_samples, channels
         memory_fd = os.memfd_create("audio")
         try:
             os.ftruncate(memory_fd, BUFFERS * buffer_samples * 4)
             self.memory = np.frombuffer(mmap.mmap(memory_fd, 0), dtype=np.float32)
-            pin(self.memory)
+            self._unpin = pin(self.memory)
             self.processes = [
                 Coprocess(READER, str(memory_fd), settings=settings, does="reads audio", pass_fds=(memory_fd,))
                 for _ in range(count)
@@ -99,6 +99,7 @@ class Readers:
     ) -> None:
         for process in self.processes:
             process.end()
+        self._unpin()
 
     def batches(self, entries: Sequence[ShardEntry], tile_of: TileOf, fail: Fail) -> Iterator[Batch]:
         """Batches in the order of ``entries``, each of one shape and as many as ``tile_of`` their samples says.

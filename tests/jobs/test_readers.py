@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+import torch
 
 from funrecipe.audio.padded import PaddedWaves
 from funrecipe.decode.fixed_shapes import Tile
@@ -209,3 +210,32 @@ def test_readers_end_with_the_job() -> None:
     with readers() as processes:
         pids = [process.process.pid for process in processes.processes]
     assert not any(map(is_alive, pids))
+
+
+class Runtime:
+    """Of CUDA, what pins memory; ``status``: what it answers."""
+
+    def __init__(self, status: int = 0) -> None:
+        self.status, self.pinned = status, dict[int, int]()
+
+    def cudaHostRegister(self, address: int, size: int, flags: int) -> int:  # noqa: N802  (CUDA's names)
+        if self.status == 0:
+            self.pinned[address] = size
+        return self.status
+
+    def cudaHostUnregister(self, address: int) -> int:  # noqa: N802
+        del self.pinned[address]
+        return 0
+
+
+@pytest.mark.parametrize("status", [0, 2])
+def test_memory_is_unpinned_when_the_job_ends(monkeypatch, status: int) -> None:
+    runtime, waits = Runtime(status), []
+    monkeypatch.setattr(torch.cuda, "cudart", lambda: runtime)
+    monkeypatch.setattr(torch.cuda, "synchronize", lambda: waits.append(dict(runtime.pinned)))
+    recognizer = load_recognizer(open_model_folder(PARAFORMER), tile=Tile(32))
+    with Readers(ReadSettings(RATE_HZ), 1, 100, {}, recognizer.pin) as processes:
+        pinned = {processes.memory.ctypes.data: processes.memory.nbytes} if status == 0 else {}
+        assert runtime.pinned == pinned
+    assert not runtime.pinned
+    assert waits == ([pinned] if pinned else [])  # a copy that is under way still reads the memory
