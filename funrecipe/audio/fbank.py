@@ -78,13 +78,15 @@ class Fbank(nn.Module):
             return frames.clamp(min=0)
         return (wave_lens + self.shift_samples // 2).div(self.shift_samples, rounding_mode="floor")
 
-    def forward(self, waveforms: Tensor, wave_lens: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, waveforms: Tensor, wave_lens: Tensor, *, by_shape: bool = False) -> tuple[Tensor, Tensor]:
         """``waveforms`` (B, S) in int16 units, ``wave_lens`` (B,) -> log-mels (B, T, n_mels), lengths (B,).
 
-        Frames past the length are computed from padding and are meaningless.
+        Frames past the length are computed from padding and are meaningless. T is the longest of the lengths, or with
+        ``by_shape`` as many frames as S samples have.
         """
         lens = self.count_frames(wave_lens)
-        frames = self.cut_frames(waveforms.float(), wave_lens, int(lens.max()) if lens.numel() else 0)
+        longest = self.count_frames(torch.tensor([waveforms.size(1)])) if by_shape else lens
+        frames = self.cut_frames(waveforms.float(), wave_lens, int(longest.max()) if lens.numel() else 0)
         if self.training and self.dither > 0.0:
             frames = frames + self.dither * torch.randn_like(frames)
         return self.log_mels(frames), lens

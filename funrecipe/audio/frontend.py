@@ -83,15 +83,16 @@ class WavFrontend(nn.Module):
         """Columns of the features."""
         return self.fbank.n_mels * self.lfr_m
 
-    def forward(self, waveforms: Tensor, wave_lens: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, waveforms: Tensor, wave_lens: Tensor, *, by_shape: bool = False) -> tuple[Tensor, Tensor]:
         """``waveforms`` (B, S) float, ``wave_lens`` (B,) -> ``feats`` (B, T, output_size), ``feat_lens`` (B,).
 
         ``feats`` are zero past each length; an utterance too short for a frame has length 0. Dither only in training.
+        With ``by_shape`` all sizes follow from that of ``waveforms``, whatever the lengths are.
         """
-        log_mels, mel_lens = self.fbank(waveforms * self.scale, wave_lens)
-        feats, feat_lens = stack_frames(log_mels, mel_lens, self.lfr_m, self.lfr_n)
+        log_mels, mel_lens = self.fbank(waveforms * self.scale, wave_lens, by_shape=by_shape)
+        feats, feat_lens = stack_frames(log_mels, mel_lens, self.lfr_m, self.lfr_n, by_shape=by_shape)
         feats = self.normalize(feats)
-        if feats.size(0) > 1 or bool((feat_lens < feats.size(1)).any()):
+        if by_shape or feats.size(0) > 1 or bool((feat_lens < feats.size(1)).any()):
             valid = torch.arange(feats.size(1), device=feats.device) < feat_lens[:, None]
             feats = feats * valid[:, :, None]
         return feats, feat_lens
@@ -101,16 +102,17 @@ class WavFrontend(nn.Module):
         return feats if self.shift is None else (feats + self.shift) * self.rescale
 
 
-def stack_frames(feats: Tensor, feat_lens: Tensor, m: int, n: int) -> tuple[Tensor, Tensor]:
+def stack_frames(feats: Tensor, feat_lens: Tensor, m: int, n: int, *, by_shape: bool = False) -> tuple[Tensor, Tensor]:
     """Low frame rate: ``m`` neighboring frames stacked, every ``n``-th kept; edges repeat, per utterance.
 
     ``feats`` (B, T, D), ``feat_lens`` (B,) -> (B, ceil(T / n), m * D), lengths. Source: ``wav_frontend.apply_lfr``:
-    ``(m - 1) // 2`` copies of the first frame in front, the last frame repeated at the end.
+    ``(m - 1) // 2`` copies of the first frame in front, the last frame repeated at the end. T is the longest length
+    unless ``by_shape``.
     """
     if m == 1 and n == 1:
         return feats, feat_lens
     lens = (feat_lens + n - 1).div(n, rounding_mode="floor")
-    longest = int(lens.max()) if lens.numel() else 0
+    longest = -(-feats.size(1) // n) if by_shape else int(lens.max()) if lens.numel() else 0
     steps = torch.arange(longest, device=feats.device)[:, None] * n
     taps = steps + torch.arange(m, device=feats.device) - (m - 1) // 2
     last = (feat_lens - 1).clamp(min=0)[:, None]

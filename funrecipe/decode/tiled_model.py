@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
@@ -14,7 +15,7 @@ from funrecipe.decode.graphs import Graphs
 from funrecipe.errors import UsageError
 from funrecipe.model_folder import ModelFolder
 from funrecipe.models.packed import cpu_precisions
-from funrecipe.models.reduced import PRECISIONS, bf16_is_faster, computing_in, in_fp32, store_in_bf16
+from funrecipe.models.reduced import PRECISIONS, bf16_is_faster, computing_in, in_fp32, settle_gpu, store_in_bf16
 
 TILE_FRAMES = 4096  # four minutes in frames of 60 ms, which is 1.5 TFLOP of a Paraformer-large
 PAIRS = {"encode": 1, "predict": 1, "decode": 2}  # padded tensors with lengths that each method takes first
@@ -38,7 +39,7 @@ def compute_in_tiles(
         what = f"models of this family are not computed in {precision} on a GPU"
         raise UsageError(what, where="precision", hint="use fp32")
     if device.type == "cuda":
-        torch.backends.cudnn.allow_tf32 = False  # torch's default is True: fp32 would not be fp32
+        settle_gpu()
     for name in methods:
         if precision == "bf16" and name in REDUCED:
             store_in_bf16(getattr(model, REDUCED[name]))
@@ -69,7 +70,8 @@ def why_not_bf16(folder: ModelFolder, device: str) -> str | None:
 def features_in_tiles(frontend: WavFrontend, tile: Tile) -> FixedShapes:
     """``frontend`` in tiles: fp32, in lengths of samples that follow from those of model frames."""
     device = next(frontend.buffers()).device
-    return FixedShapes(_in("fp32", frontend, device), tile, unit=frontend.fbank.shift_samples * frontend.lfr_n)
+    function = _in("fp32", partial(frontend, by_shape=True), device)
+    return FixedShapes(function, tile, unit=frontend.fbank.shift_samples * frontend.lfr_n)
 
 
 def _in(precision: str, function: Callable[..., Any], device: torch.device) -> Callable[..., Any]:

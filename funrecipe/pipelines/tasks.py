@@ -59,12 +59,14 @@ class Setup:
         """
         import torch
 
+        from funrecipe.decode.device import find_device
+
         for name, low in (("ngpu", 0), ("ncpu", 1), ("batch_size", 1)):
             value = getattr(self, name)
             if not isinstance(value, int) or value < low:
                 raise UsageError(f"{name} is {value!r}", where="pipeline", hint=f"give a whole number from {low}")
         if self.ngpu and torch.cuda.is_available():
-            return "cuda"
+            return find_device("cuda")
         torch.set_num_threads(self.ncpu)
         return "cpu"
 

@@ -17,6 +17,7 @@ from funrecipe.hub import resolve_model
 from funrecipe.model_folder import ModelFolder, open_model_folder
 from funrecipe.model_folder.files import read_config, read_token_file
 from funrecipe.model_folder.model_settings import check_heads
+from funrecipe.models.reduced import settle_gpu
 from funrecipe.models.registry import build_model
 from funrecipe.train.adapt.initialize import extend_state, freeze, load_encoder, load_init_param
 from funrecipe.train.adapt.lora import inject, merged_state
@@ -132,6 +133,8 @@ def build_session(
     model.to(device)
     if device.type == "cpu":
         use_cpu_layers(model)
+    else:
+        settle_gpu()
     plan, plan_id = plan_batches(data, options, ranks, phones_of)
     batches_per_epoch = len(plan.batches(1)) if isinstance(plan, SmallPlan) else None
     if ranks.is_writer:

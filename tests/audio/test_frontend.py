@@ -111,6 +111,19 @@ def test_batch_equals_alone_and_is_zero_behind_each_length(frontend):
         assert not feats[row, feat_lens[row] :].any()
 
 
+@pytest.mark.parametrize("snip_edges", [True, False])
+def test_by_shape_sizes_follow_from_the_samples_and_frames_are_the_same(frontend, snip_edges):
+    frontend.fbank.snip_edges = snip_edges
+    waves = torch.randn(2, 7680) * 0.1
+    for lens in ([7680, 1000], [700, 500]):  # whatever shares the tile
+        wave_lens = torch.tensor(lens)
+        feats, feat_lens = frontend(waves, wave_lens, by_shape=True)
+        plain, plain_lens = frontend(waves, wave_lens)
+        assert feats.shape[:2] == (2, 8) and feat_lens.tolist() == plain_lens.tolist()
+        assert torch.allclose(feats[:, : plain.size(1)], plain, atol=1e-4)
+        assert not feats[:, plain.size(1) :].any()
+
+
 def test_window_and_hop_in_samples_of_early_releases():
     early = WavFrontend.from_config({"fs": 16000, "win_length": 400, "hop_length": 160})
     assert (early.fbank.window_samples, early.fbank.shift_samples) == (400, 160)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+import torch
 
 from funrecipe.decode.device import find_device
 from funrecipe.errors import UsageError
@@ -21,3 +22,12 @@ def test_a_gpu_that_torch_does_not_see_is_named_with_what_hides_it(monkeypatch: 
     with pytest.raises(UsageError, match="CUDA_VISIBLE_DEVICES is '7'") as refused:
         find_device("cuda:1", where="plan.json")
     assert refused.value.where == "plan.json" and refused.value.hint == "use the CPU"
+
+
+def test_a_gpu_computes_fp32_in_fp32_and_attention_without_cudnn(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    monkeypatch.setattr("torch.backends.cudnn.allow_tf32", True)
+    torch.backends.cuda.enable_cudnn_sdp(True)
+    assert find_device("cuda:1") == "cuda:1"
+    assert not torch.backends.cudnn.allow_tf32
+    assert not torch.backends.cuda.cudnn_sdp_enabled()
