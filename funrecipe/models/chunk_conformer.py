@@ -14,7 +14,15 @@ from torch import Tensor, nn
 
 from funrecipe.models.attention import RelativeAttention
 from funrecipe.models.input_layers import sinusoid
-from funrecipe.models.layers import FeedForward, FrameBatchNorm, LayerNorm, PointwiseConv, activation, length_mask
+from funrecipe.models.layers import (
+    FeedForward,
+    FrameBatchNorm,
+    LayerNorm,
+    PointwiseConv,
+    activation,
+    asks_nothing,
+    length_mask,
+)
 
 # subsampling_factor -> (kernel, time stride, time padding) of the two convolutions; over frequency the second one has
 # the same stride (2 at least) and no padding
@@ -66,7 +74,7 @@ class ChunkConvInput(nn.Module):
             x = self.conv(feats.view(batch * chunks, 1, step, width))
         out_lens = self.out_lens(lens)
         x = x.transpose(1, 2).reshape(batch, -1, x.size(1) * x.size(3))
-        return self.output(x[:, : int(out_lens.max())]), out_lens
+        return self.output(x if asks_nothing() else x[:, : int(out_lens.max())]), out_lens
 
     def _whole(self, x: Tensor, lens: Tensor) -> Tensor:
         """The convolutions with zeros past each utterance, as if it were alone."""

@@ -58,6 +58,11 @@ def masks_always() -> Iterator[None]:
         _masks.always = before
 
 
+def asks_nothing() -> bool:
+    """Whether this thread goes by shapes alone: within :func:`masks_always`, and while a graph is traced for export."""
+    return torch.jit.is_tracing() or getattr(_masks, "always", False)
+
+
 def length_mask(lens: Tensor, max_len: int) -> Tensor:
     """(B,) lengths -> (B, max_len) bool, True where a position is valid."""
     return torch.arange(max_len, device=lens.device) < lens[:, None]
@@ -69,7 +74,7 @@ def padding_mask(lens: Tensor, max_len: int) -> Tensor | None:
     While a graph is traced for export there is always a mask: only at run time is it known whether rows are padded. So
     there is within :func:`masks_always`.
     """
-    if torch.jit.is_tracing() or getattr(_masks, "always", False):
+    if asks_nothing():
         return length_mask(lens, max_len)
     return None if bool((lens >= max_len).all()) else length_mask(lens, max_len)
 
