@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from array import array
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import chain, islice
 from operator import lt
 from pathlib import Path
@@ -66,28 +66,10 @@ class Lines(NamedTuple):
         return map(ListLine, *self)
 
 
-@dataclass
-class UniqueLines:
-    """The lines of a file by key, in file order, in little memory (lists of a million lines are read).
+def read_unique_lines(path: Path, problems: list[Problem]) -> tuple[dict[str, str], array[int]]:
+    """The first usable line of each key in ``path``: value by key, in the order of the file, and the line numbers.
 
-    Attributes:
-        values: key -> value.
-        numbers: line numbers, in the order of ``values``.
-    """
-
-    path: Path
-    values: dict[str, str] = field(default_factory=dict)
-    numbers: array[int] = field(default_factory=lambda: array("L"))
-
-    def where(self) -> Iterator[tuple[str, int]]:
-        """(key, line number) of every line."""
-        return zip(self.values, self.numbers)
-
-
-def read_unique_lines(path: Path, problems: list[Problem]) -> UniqueLines:
-    """The usable lines of ``path`` by key.
-
-    Repeated lines are dropped with a warning; contradicting ones are an error, and all are dropped.
+    Further lines of a key are reported: a warning, or an error where the value is another one.
 
     Handled with one warning per file: byte order mark, CRLF, blank lines, leading spaces.
     Reported line by line as errors: bytes that are not UTF-8, control characters, an unsafe key.
@@ -98,17 +80,18 @@ def read_unique_lines(path: Path, problems: list[Problem]) -> UniqueLines:
     Raises:
         DataError: the file cannot be read at all.
     """
-    found = UniqueLines(path)
-    repeated: list[ListLine] = []
-    values, numbers = found.values, found.numbers
+    values: dict[str, str] = {}
+    numbers, repeated = array("L"), list[ListLine]()  # lists of a million lines are read
     for number, key, value in chain.from_iterable(zip(*block) for block in usable_lines(path, problems)):
         if key in values:
             repeated.append(ListLine(number, key, value))
         else:
             values[key] = value
             numbers.append(number)
-    _drop_repeated(found, repeated, problems)
-    return found
+    first = dict(zip(values, numbers)) if repeated else {}
+    for line in repeated:
+        problems.append(_repetition(ListLine(first[line.key], line.key, values[line.key]), line, path))
+    return values, numbers
 
 
 def warning_of_order(line: ListLine, path: Path) -> Problem:
@@ -118,7 +101,7 @@ def warning_of_order(line: ListLine, path: Path) -> Problem:
 
 
 def unique_in_order(blocks: Iterable[Lines], path: Path, problems: list[Problem]) -> Iterator[Lines]:
-    """As ``read_unique_lines``, for lines whose keys never descend."""
+    """The first line of each key, none of a contradicted one, of lines whose keys never descend."""
     first: ListLine | None = None  # of its key, not yielded yet
     is_contradicted = False
     for block in blocks:
@@ -151,23 +134,6 @@ def sorted_lines(blocks: Iterable[Lines], scratch: Path | None = None) -> Iterat
     while block := list(islice(rows, BLOCK_LINES)):
         keys, numbers, values = zip(*block)
         yield Lines(numbers, keys, values)
-
-
-def _drop_repeated(found: UniqueLines, repeated: list[ListLine], problems: list[Problem]) -> None:
-    """Report duplicate keys; those that contradict their first line are dropped."""
-    if not repeated:
-        return
-    wanted = {line.key for line in repeated}
-    first = {key: ListLine(number, key, found.values[key]) for key, number in found.where() if key in wanted}
-    contradicted = set()
-    for line in repeated:
-        if problem := _repetition(first[line.key], line, found.path):
-            problems.append(problem)
-            if problem.is_error:
-                contradicted.add(line.key)
-    kept = [(key, number) for key, number in found.where() if key not in contradicted]
-    found.values = {key: found.values[key] for key, _ in kept}
-    found.numbers = array("L", (number for _, number in kept))
 
 
 def _repetition(first: ListLine, line: ListLine, path: Path) -> Problem:

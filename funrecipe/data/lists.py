@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable, Iterator
 from itertools import chain
 from pathlib import Path
@@ -128,7 +129,7 @@ class UtteranceStream(Lists):
 
 
 class _List:
-    """One list: its lines by id, as ``read_unique_lines`` finds them, and its problems."""
+    """One list: its lines by id, and its problems."""
 
     def __init__(self, path: Path, scratch: Path | None) -> None:
         self.path, self.name, self._scratch = path, str(path), scratch
@@ -315,10 +316,6 @@ class _Texts(_Follower):
 class _Fields(_Follower):
     """A list of exactly two fields a line."""
 
-    def __init__(self, path: Path, scratch: Path | None, keep: bool) -> None:
-        self._shared: dict[str, str] = {}
-        super().__init__(path, scratch, keep)
-
     def _look_at(self, line: ListLine, *, is_known: bool) -> Any:
         if (num_fields := len(line.value.split())) != 1:
             what = f"expected two fields, found {num_fields + 1}"
@@ -330,7 +327,7 @@ class _Fields(_Follower):
         return None
 
     def _value_of(self, line: ListLine) -> Any:
-        return self._shared.setdefault(line.value, line.value) if self._keep else line.value  # one for many utterances
+        return sys.intern(line.value) if self._keep else line.value  # one for many utterances
 
 
 class _Durations(_Fields):

@@ -30,7 +30,7 @@ def read_texts(path: str | Path, *, may_be_pipe: bool = False) -> dict[str, str]
     path, problems = Path(path), list[Problem]()
     if not may_be_pipe:
         refuse_special(path)
-    texts = read_unique_lines(path, problems).values
+    texts, _ = read_unique_lines(path, problems)
     raise_for_errors_in(problems, path, HINT)
     return texts
 

@@ -23,7 +23,7 @@ TRANSCRIPT = Path("transcript") / "aishell_transcript_v0.8.txt"
 
 def read_transcript(path: Path) -> dict[str, str]:
     """Id -> characters with a space between them; the published lines have spaces between words."""
-    lines = read_unique_lines(path, []).values
+    lines, _ = read_unique_lines(path, [])
     return {key: " ".join("".join(value.split())) for key, value in lines.items()}
 
 

@@ -89,9 +89,9 @@ def _read_names(path: Path, known: Mapping[str, int]) -> dict[str, str]:
         return {}
     problems: list[Problem] = []
     names = {}
-    lines = read_unique_lines(path, problems)
-    for key, number in lines.where():
-        names[key] = lines.values[key].strip().removeprefix("<|").removesuffix("|>")
+    values, numbers = read_unique_lines(path, problems)
+    for (key, value), number in zip(values.items(), numbers, strict=True):
+        names[key] = value.strip().removeprefix("<|").removesuffix("|>")
         if names[key] not in known:
             problems.append(Problem(f"'{names[key]}' is not a label of the model", f"{path}:{number}"))
     if errors := [str(problem) for problem in problems if problem.is_error]:
