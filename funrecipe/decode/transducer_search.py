@@ -19,6 +19,9 @@ from funrecipe.decode.scorers import LMScorer
 from funrecipe.models.special_ids import BLANK_ID, SOS_ID
 from funrecipe.models.transducer import PredictionState, TransducerModel
 
+MAX_SYMBOLS = 3  # expansions per frame in tsd
+EXPANSION_STEPS, EXPANSION_GAMMA, EXPANSION_BETA = 2, 2.3, 2  # mAES: per frame; pruning margin; extra candidates
+
 
 @dataclass(frozen=True)
 class TransducerOptions:
@@ -27,19 +30,13 @@ class TransducerOptions:
     Attributes:
         search_type: default (Graves 2012), tsd and alsd (Saon et al. 2020), maes (Kim et al. 2020).
         score_norm: order the results by score per label.
-        max_symbols: expansions per frame in tsd.
         max_labels: longest text in alsd.
-        expansion_steps, expansion_gamma, expansion_beta: mAES: steps per frame, pruning margin, extra candidates.
     """
 
     beam_size: int = 5
     search_type: str = "default"
     score_norm: bool = False
-    max_symbols: int = 3
     max_labels: int = 50
-    expansion_steps: int = 2
-    expansion_gamma: float = 2.3
-    expansion_beta: int = 2
 
 
 @dataclass(frozen=True)
@@ -155,18 +152,18 @@ class TransducerSearch:
         return beam
 
     def _time_sync(self, beam: list[TransducerHypothesis], frames: Tensor) -> list[TransducerHypothesis]:
-        """Up to ``max_symbols`` labels per frame, all hypotheses at the same frame."""
+        """Up to ``MAX_SYMBOLS`` labels per frame, all hypotheses at the same frame."""
         size = self.options.beam_size
         cache: dict[tuple[int, ...], Prediction] = {}
         for frame in frames:
             through: dict[tuple[int, ...], TransducerHypothesis] = {}
             expanding = beam
-            for number in range(self.options.max_symbols):
+            for number in range(MAX_SYMBOLS):
                 predictions = self._predict(expanding, cache)
                 log_probs = self._log_probs(frame, predictions)
                 for hyp, blank in zip(expanding, log_probs[:, BLANK_ID].tolist(), strict=True):
                     self._merge(through, replace(hyp, score=hyp.score + blank))
-                if number == self.options.max_symbols - 1:
+                if number == MAX_SYMBOLS - 1:
                     break
                 expanding = best(self._expand(expanding, predictions, log_probs), size)
             beam = best(through.values(), size)
@@ -200,37 +197,36 @@ class TransducerSearch:
 
     def _adaptive_expansion(self, beam: list[TransducerHypothesis], frames: Tensor) -> list[TransducerHypothesis]:
         """mAES: a few expansion steps per frame, of the labels close enough to the best."""
-        options = self.options
         cache: dict[tuple[int, ...], Prediction] = {}
         for frame in frames:
             expanding, through = beam, []
-            for number in range(options.expansion_steps):
+            for number in range(EXPANSION_STEPS):
                 predictions = self._predict(expanding, cache)
                 log_probs = self._log_probs(frame, predictions)
                 waiting, grown = self._close_to_best(expanding, predictions, log_probs)
                 through += waiting
                 if not grown:
                     break
-                if number == options.expansion_steps - 1:
+                if number == EXPANSION_STEPS - 1:
                     blanks = self._log_probs(frame, self._predict(grown, cache))[:, BLANK_ID].tolist()
                     through += [replace(h, score=h.score + blank) for h, blank in zip(grown, blanks, strict=True)]
                 expanding = grown
             merged: dict[tuple[int, ...], TransducerHypothesis] = {}
             for hyp in through:
                 self._merge(merged, hyp)
-            beam = best(merged.values(), options.beam_size)
+            beam = best(merged.values(), self.options.beam_size)
         return beam
 
     def _close_to_best(
         self, hyps: Sequence[TransducerHypothesis], predictions: Sequence[Prediction], log_probs: Tensor
     ) -> tuple[list[TransducerHypothesis], list[TransducerHypothesis]]:
-        """Continuations within ``expansion_gamma`` of each hypothesis' best: those by a blank, those by a label."""
-        width = min(self.options.beam_size + self.options.expansion_beta, log_probs.size(1))
+        """Continuations within ``EXPANSION_GAMMA`` of each hypothesis' best: those by a blank, those by a label."""
+        width = min(self.options.beam_size + EXPANSION_BETA, log_probs.size(1))
         waiting, grown = [], []
         values, labels = log_probs.topk(width, dim=-1)
         for hyp, prediction, row, ids in zip(hyps, predictions, values.tolist(), labels.tolist(), strict=True):
             for value, label in zip(row, ids, strict=True):
-                if hyp.score + value < hyp.score + row[0] - self.options.expansion_gamma:
+                if hyp.score + value < hyp.score + row[0] - EXPANSION_GAMMA:
                     continue
                 if label == BLANK_ID:
                     waiting.append(replace(hyp, score=hyp.score + value))

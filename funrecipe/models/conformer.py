@@ -18,7 +18,7 @@ from funrecipe.models.input_layers import (
     build_input_layer,
 )
 from funrecipe.models.layers import FeedForward, FrameBatchNorm, LayerNorm, PointwiseConv, activation, length_mask
-from funrecipe.models.transformer import ResidualLayer
+from funrecipe.models.transformer import ResidualLayer, TransformerEncoder
 
 
 class ConvolutionModule(nn.Module):
@@ -97,16 +97,7 @@ class ConformerEncoder(nn.Module):
             does in a batch (padding leaks through the convolutions, lengths and legacy positions), for comparisons.
     """
 
-    INERT = {
-        "concat_after": False,
-        "positionwise_layer_type": "linear",
-        "positionwise_conv_kernel_size": ...,
-        "zero_triu": False,
-        "padding_idx": ...,
-        "interctc_layer_idx": [],
-        "interctc_use_conditioning": ...,
-        "stochastic_depth_rate": 0.0,
-    }
+    INERT = TransformerEncoder.INERT | {"zero_triu": False, "stochastic_depth_rate": 0.0}
     pad_invariant = True
 
     def __init__(

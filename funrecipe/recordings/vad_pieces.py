@@ -9,7 +9,6 @@ import numpy as np
 from funrecipe.recordings.cutting import Piece, QuietCutter, with_end
 from funrecipe.recordings.merging import Merger, Span
 from funrecipe.vad.detector import OPEN, VoiceActivityDetector
-from funrecipe.vad.options import VadOptions
 
 SPARE_MS = 1000  # samples are kept so much longer than the detector can look back
 # Audio around a segment for the recognizer. Without it, the embedded recognizer makes 2.3 % more errors on
@@ -28,16 +27,15 @@ class VadCutter:
         self,
         detector: VoiceActivityDetector,
         max_piece_s: float,
-        options: VadOptions | None = None,
         pad_ms: int = DEFAULT_PAD_MS,
         merge_s: float = 0.0,
     ) -> None:
-        self.detector, self.options, self.pad_ms, self.merge_s = detector, options or detector.options, pad_ms, merge_s
+        self.detector, self.pad_ms, self.merge_s = detector, pad_ms, merge_s
         self.quiet = QuietCutter(detector.sample_rate_hz, max_piece_s)
 
     def cut(self, blocks: Iterable[np.ndarray]) -> Iterator[Piece]:
         """See :class:`funrecipe.recordings.cutting.Cutter`. Holds the open segment and what it may be merged with."""
-        rate_hz, options = self.detector.sample_rate_hz, self.options
+        rate_hz, options = self.detector.sample_rate_hz, self.detector.options
         back_ms = options.window_size_ms + options.lookback_time_start_point + self.pad_ms + SPARE_MS
         state, merger = self.detector.start(options), Merger(round(1000 * self.merge_s))
         held, held_from = np.zeros(0, np.float32), 0

@@ -55,8 +55,8 @@ def text_probabilities(model, frames, most_labels):
 def test_a_wide_time_synchronous_beam_sums_all_alignments():
     model = small_model()
     frames = torch.randn(3, 4)
-    search = TransducerSearch(model, TransducerOptions(4, "tsd", max_symbols=3))
-    wide = TransducerSearch(model, TransducerOptions(200, "tsd", max_symbols=3))
+    search = TransducerSearch(model, TransducerOptions(4, "tsd"))
+    wide = TransducerSearch(model, TransducerOptions(200, "tsd"))
     texts = text_probabilities(model, frames, 2)
     found = {hyp.tokens[1:]: hyp.score for hyp in wide.results(wide.advance(wide.start(), frames))}
     for labels, probability in texts.items():  # two labels at most, so three a frame never bind
@@ -69,9 +69,7 @@ def test_fusion_adds_the_weighted_score_of_the_text():
     torch.manual_seed(5)
     lm = LanguageModel(SequentialRNNLM(5, unit=4, nlayers=1), 5).eval()
     frames = torch.randn(3, 4)
-    wide = TransducerSearch(
-        model, TransducerOptions(200, "tsd", max_symbols=3), [LMScorer(lm.lm, 0.4, torch.device("cpu"))]
-    )
+    wide = TransducerSearch(model, TransducerOptions(200, "tsd"), [LMScorer(lm.lm, 0.4, torch.device("cpu"))])
     found = {hyp.tokens[1:]: hyp.score for hyp in wide.results(wide.advance(wide.start(), frames))}
     for labels, probability in text_probabilities(model, frames, 2).items():
         language = lm.lm(torch.tensor([[1, *labels]])).detach().log_softmax(-1)[0]

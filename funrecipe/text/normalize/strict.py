@@ -62,14 +62,14 @@ _RULES: list[tuple[str, str, Reader]] = [
     ("ordinal", quantities.ORDINAL, quantities.read_ordinal),
     ("measure", quantities.MEASURE, quantities.read_measure),
     ("game", quantities.GAME, quantities.read_game),
-    ("range", quantities.RANGE, quantities.read_range),
+    ("range", quantities.RANGE, lambda _: "到"),
     ("operator", quantities.OPERATOR, quantities.read_operator),
-    ("compare", signs.COMPARISON, signs.read_comparison),
+    ("compare", signs.COMPARISON, lambda m: signs.COMPARISONS[m["compare"]]),
     ("operation", signs.OPERATION, signs.read_operation),
     ("sign", quantities.SIGN, quantities.read_sign),
     ("power", quantities.POWER, quantities.read_power),
-    ("plus", quantities.PLUS, quantities.read_plus),
-    ("root", quantities.ROOT, quantities.read_root),
+    ("plus", quantities.PLUS, lambda _: "加"),
+    ("root", quantities.ROOT, lambda _: "根号"),
     ("plain", codes.PLAIN, codes.read_plain),
 ]
 _READERS: dict[str, Reader] = {name: reader for name, _, reader in _RULES}

@@ -218,10 +218,6 @@ def read_operator(m: re.Match[str]) -> str:
     return _OPERATORS[written]
 
 
-def read_range(_: re.Match[str]) -> str:
-    return "到"
-
-
 _CODE_BESIDE_DASH = re.compile("[0-9]{5}-|-[0-9]{5}|[A-Za-z][0-9]{1,3}-[0-9]{3,4}")  # GB/T 19001-2016, i7-9700K
 _NAME_BEFORE = re.compile("[A-Za-z] ?$")
 _MINUS_BEFORE = re.compile(r"(?<![0-9A-Za-z%)°])[-−]$")
@@ -251,10 +247,6 @@ def read_power(m: re.Match[str]) -> str:
     return f"的{'负' if exponent.startswith('-') else ''}{read_cardinal(exponent.lstrip('-'))}次方{unit}"
 
 
-def read_plus(_: re.Match[str]) -> str:
-    return "加"
-
-
 def read_resolution(m: re.Match[str]) -> str:
     return f"{read_digits(m['resolution_x'])}乘{read_digits(m['resolution_y'])}"
 
@@ -278,7 +270,3 @@ def read_minutes(m: re.Match[str]) -> str:
 
 def read_ordinal(m: re.Match[str]) -> str:
     return f"第{read_cardinal(m['ordinal_n'])}"
-
-
-def read_root(_: re.Match[str]) -> str:
-    return "根号"

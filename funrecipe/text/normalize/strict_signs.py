@@ -39,10 +39,6 @@ def drop_brackets(text: str) -> str:
     return _BRACKET.sub(inner, text) if "<" in text and ">" in text else text
 
 
-def read_comparison(m: re.Match[str]) -> str:
-    return COMPARISONS[m["compare"]]
-
-
 def read_operation(m: re.Match[str]) -> str:
     written = m["operation"]
     text = m.string
