@@ -12,7 +12,7 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TextIO
 
@@ -192,6 +192,19 @@ def stop_signals() -> list[signal.Signals]:
     since a shell starts its background jobs with it ignored."""
     asked = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
     return [number for number in asked if number == signal.SIGINT or signal.getsignal(number) != signal.SIG_IGN]
+
+
+@contextlib.contextmanager
+def noted_signals(note: Callable[[int], object]) -> Iterator[None]:
+    """In the block, the signals that ask this process to stop only call ``note`` with their number."""
+    is_main = threading.current_thread() is threading.main_thread()  # only there can handlers be set
+    asked = stop_signals() if is_main else []
+    before = {number: signal.signal(number, lambda number, frame: note(number)) for number in asked}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def interrupt_on_signals() -> None:

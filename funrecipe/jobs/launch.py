@@ -7,9 +7,7 @@ import select
 import shutil
 import signal
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from types import FrameType
+from collections.abc import Callable, Mapping, Sequence
 
 from funrecipe.errors import FunrecipeError, Interrupted, list_problems, unknown_name
 from funrecipe.jobs import joblog
@@ -24,7 +22,7 @@ from funrecipe.jobs.slurm import SlurmBackend
 from funrecipe.jobs.slurm_work import DecodingWork
 from funrecipe.jobs.stall import StallWatch
 from funrecipe.jobs.status import read_status
-from funrecipe.processes import only_run_in, stop_signals
+from funrecipe.processes import noted_signals, only_run_in
 from funrecipe.shared_files import refresh
 
 # With less free space than this, a worker may have been unable even to write its log.
@@ -140,7 +138,8 @@ class _Run:
 
 def wait_for_jobs(backend: Backend, look: Callable[[], None], on_interrupt: str) -> None:
     """Start the jobs and wait for their ends; ``look`` is called periodically. Raises Interrupted, as ``launch``."""
-    with _interruptible() as interrupted:
+    interrupted: list[int] = []
+    with noted_signals(interrupted.append):  # so that the workers are ended first
         try:
             backend.start()
             while backend.poll():
@@ -197,19 +196,3 @@ def _record(plan: Plan, num_jobs: int, *, wall_s: float, audio_s: float) -> None
     }
     with open(plan.output_dir / "log" / LAUNCHES_NAME, "a", encoding="utf-8") as file:
         file.write("\n" * (file.tell() > 0) + json.dumps(entry))  # starts a new line even after a truncated one
-
-
-@contextmanager
-def _interruptible() -> Iterator[list[int]]:
-    """Signals that ask us to stop are noted, so that the loop can end the workers first."""
-    received: list[int] = []
-
-    def note(number: int, _frame: FrameType | None) -> None:
-        received.append(number)
-
-    previous = {number: signal.signal(number, note) for number in stop_signals()}
-    try:
-        yield received
-    finally:
-        for number, handler in previous.items():
-            signal.signal(number, handler)

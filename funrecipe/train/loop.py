@@ -9,10 +9,7 @@ from ``checkpoint.pb`` repeats what an undisturbed run would have done, number f
 
 from __future__ import annotations
 
-import contextlib
 import logging
-import signal
-import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
@@ -27,7 +24,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
 from funrecipe.errors import DataError, Interrupted, WorkerError
-from funrecipe.processes import stop_signals
+from funrecipe.processes import noted_signals
 from funrecipe.train.checkpointing import (
     START_ANEW,
     Identity,
@@ -142,28 +139,17 @@ class Trainer:
             return self.position
         self.run_log.open(self.position)
         try:
-            with self.noted_signals():
+            with noted_signals(self.note_signal):
                 while not self.is_finished:
                     self.run_epoch()
         finally:
             self.run_log.close()
         return self.position
 
-    @contextlib.contextmanager
-    def noted_signals(self) -> Iterator[None]:
+    def note_signal(self, number: int) -> None:
         """Ctrl-C, SIGTERM and SIGHUP only set ``stop_signal``: all ranks first finish the same update and save it."""
-
-        def note(number: int, frame: object) -> None:
-            self.stop_signal = number
-            self.is_stopping = self.ranks.world_size == 1
-
-        is_main = threading.current_thread() is threading.main_thread()
-        before = {number: signal.signal(number, note) for number in stop_signals()} if is_main else {}
-        try:
-            yield
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
+        self.stop_signal = number
+        self.is_stopping = self.ranks.world_size == 1
 
     def check_criteria(self) -> None:
         """Raise DataError if epochs will not have the values that they are to be judged by."""
