@@ -248,7 +248,7 @@ def load(
             raise UsageError(f"unknown option '{name}'", where="load", hint=f"use one of: {', '.join(sorted(OPTIONS))}")
     return LoadedModel(
         open_model(model),
-        device=find_device(device or "auto"),
+        device=find_device("auto" if device is None else device),
         options=DecodeOptions(precision=precision, **options),
         weights=None if weights is None else Path(weights),
     )

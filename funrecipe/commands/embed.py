@@ -11,7 +11,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
     add = parser.add_argument
     add("--model", help="folder of a speaker model, or an id that is on disk; not for the results of a run")
-    add("--device", default="cpu", help="cpu (default), cuda, cuda:1 ...")
+    add("--device", default="cpu", help="auto, cpu (default), cuda, cuda:1 ...")
     add_audio_arguments(parser)
     add("--max_failed", type=int, default=0, metavar="N", help="publish if at most N recordings failed (default: 0)")
     add(

@@ -3,26 +3,35 @@
 from __future__ import annotations
 
 import os
+import re
 
 import torch
 
 from funrecipe.errors import UsageError
 from funrecipe.models.reduced import settle_gpu
 
+_NAME = re.compile(r"auto|cpu(:0)?|cuda(:[0-9]+)?", re.ASCII)
+
 
 def find_device(wanted: str, *, where: str | None = None, hint: str = "use the CPU") -> str:
-    """A device of torch, settled (:func:`funrecipe.models.reduced.settle_gpu`); ``auto`` is the GPU if there is one.
+    """A device of torch, settled (:func:`funrecipe.models.reduced.settle_gpu`): ``cpu``, ``cuda``, ``cuda:1``.
+
+    ``auto`` is the GPU if there is one.
 
     Raises:
-        UsageError: a GPU is wanted and torch sees none; ``hint`` says what else to ask for.
+        UsageError: another name, or a GPU that torch does not see; ``hint`` says what else to ask for.
     """
-    has_gpu = torch.cuda.is_available()
+    if not isinstance(wanted, str) or not _NAME.fullmatch(wanted):
+        raise UsageError(f"device is {wanted!r}", where=where, hint="give auto, cpu, cuda or cuda:N, N from 0")
+    num_gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
     if wanted == "auto":
-        wanted = "cuda" if has_gpu else "cpu"
-    if wanted.startswith("cuda") and not has_gpu:
-        what = f"torch sees no GPU (CUDA_VISIBLE_DEVICES is '{os.environ.get('CUDA_VISIBLE_DEVICES', '')}')"
-        raise UsageError(what, where=where, hint=hint)
-    if wanted.startswith("cuda"):
+        wanted = "cuda" if num_gpus else "cpu"
+    kind, _, number = wanted.partition(":")
+    if kind == "cuda":
+        if int(number or 0) >= num_gpus:
+            seen = f"{num_gpus} GPUs, numbered from 0, not '{wanted}'" if num_gpus else "no GPU"
+            visible = os.environ.get("CUDA_VISIBLE_DEVICES", "")
+            raise UsageError(f"torch sees {seen} (CUDA_VISIBLE_DEVICES is '{visible}')", where=where, hint=hint)
         settle_gpu()
     return wanted
 

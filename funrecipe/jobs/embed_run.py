@@ -43,13 +43,14 @@ def embed_list(
             run are removed.
         WriteError: the folder cannot be written.
     """
+    from funrecipe.decode.device import find_device
     from funrecipe.speaker.embedding import load_speaker_model
 
     if data.is_dir():
         utterances = read_data_dir(data, allow_pipes=audio.allow_pipes).utterances
     else:
         utterances = read_scp(data, allow_pipes=audio.allow_pipes)
-    speaker_model = load_speaker_model(open_model(model), device=device)
+    speaker_model = load_speaker_model(open_model(model), device=find_device(device))
     vectors, failed = _embed(speaker_model, utterances, audio)
     place = output_dir / "failed.scp"
     write_failed(place, failed)
