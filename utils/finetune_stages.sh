@@ -5,7 +5,7 @@
 
 # shellcheck source=utils/train_processes.sh
 source "$recipe_root/utils/train_processes.sh"
-declare_option stage 0 "first stage to run" count
+declare_option stage 0 "first stage to run" "0|1|2|3|4|5"
 declare_option stop_stage 5 "last stage to run" count
 declare_option output_dir ./checkpoint "folder for checkpoints, logs, averages and results"
 declare_option eval_dir "" "data directory of stages 4 and 5; default DATA_DIR/test, else the validation set"

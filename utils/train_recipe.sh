@@ -12,7 +12,7 @@ source "$(dirname "${BASH_SOURCE[0]}")/recipe.sh"
 # shellcheck source=utils/train_processes.sh
 source "$recipe_root/utils/train_processes.sh"
 
-declare_option stage 0 "first stage to run; -1: get the corpus" integer
+declare_option stage 0 "first stage to run; -1: get the corpus" "-1|0|1|2|3|4|5|6"
 declare_option stop_stage 6 "last stage to run" integer
 declare_option data_dir "$recipe_dir/data" "folder with the data directories: train, validation (or dev), and the test sets"
 declare_option exp_dir "$recipe_dir/exp" "folder for token list, CMVN, training run, results and packed model"

@@ -14,7 +14,7 @@ source "$root/utils/recipe.sh"
 # shellcheck source=utils/train_processes.sh
 source "$recipe_root/utils/train_processes.sh"
 
-declare_option stage 0 "first stage to run" integer
+declare_option stage 0 "first stage to run" "0|1|2|3|4|5"
 declare_option stop_stage 5 "last stage to run" integer
 declare_option model damo/speech_paraformer-large_asr_nat-zh-cn-16k-common-vocab8404-pytorch "model folder or id to start from"
 declare_option target_config "" "with a pre-trained encoder (data2vec) as --model: config.yaml of the recognizer to build on it"

@@ -11,7 +11,7 @@ root=${root%/egs/*}
 # shellcheck source=utils/recipe.sh
 source "$root/utils/recipe.sh"
 
-declare_option stage 0 "first stage to run" count
+declare_option stage 0 "first stage to run" "0|1|2|3|4"
 declare_option stop_stage 2 "last stage to run" count
 declare_option model damo/speech_paraformer-large_asr_nat-zh-cn-16k-common-vocab8404-pytorch "model folder or id"
 declare_option data_dir ./data/test "folder with wav.scp and, if it is to be scored, text"

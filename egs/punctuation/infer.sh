@@ -11,7 +11,7 @@ root=${root%/egs/*}
 # shellcheck source=utils/recipe.sh
 source "$root/utils/recipe.sh"
 
-declare_option stage 1 "first stage to run" count
+declare_option stage 1 "first stage to run" "0|1|2"
 declare_option stop_stage 2 "last stage to run" count
 declare_option model damo/punc_ct-transformer_zh-cn-common-vocab272727-pytorch "model folder or id"
 declare_option data_dir ./data "folder with punc.txt (key text) and, for scoring, punc.ref (the same with punctuation)"

@@ -11,7 +11,7 @@ root=${root%/egs/*}
 # shellcheck source=utils/recipe.sh
 source "$root/utils/recipe.sh"
 
-declare_option stage 0 "first stage to run" count
+declare_option stage 0 "first stage to run" "0|1|2|3"
 declare_option stop_stage 3 "last stage to run" count
 declare_option task verification "verification: an embedding per utterance, and trials; diarization: who speaks when" "verification|diarization"
 declare_option model damo/speech_campplus_sv_zh-cn_16k-common "model folder or id"

@@ -12,7 +12,7 @@ root=${root%/egs/*}
 # shellcheck source=utils/recipe.sh
 source "$root/utils/recipe.sh"
 
-declare_option stage 1 "first stage to run" count
+declare_option stage 1 "first stage to run" "0|1|2"
 declare_option stop_stage 2 "last stage to run" count
 declare_option model damo/speech_timestamp_prediction-v1-16k-offline "model folder or id"
 declare_option data_dir ./data/test "folder with wav.scp, text.txt (or text) and, for scoring, ctm"

@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-RECIPES = sorted(str(path.relative_to(ROOT)) for path in [*ROOT.glob("egs/*/run.sh"), *ROOT.glob("egs/asr/*.sh")])
+QUICK_STARTS = {"egs/quickstart/infer.sh", "egs/quickstart/long.sh"}  # they call a recipe beside them
+RECIPES = sorted({str(path.relative_to(ROOT)) for path in ROOT.glob("egs/*/*.sh")} - QUICK_STARTS)
 
 
 def bash(*arguments: object, cwd: Path = ROOT, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -34,6 +35,12 @@ def test_a_copy_elsewhere_works_with_the_root_and_says_so_without(recipe: str, t
             assert "funrecipe is not in" not in result.stderr
         else:
             assert result.returncode == 0 and result.stdout.startswith("usage:"), result.stderr
+
+
+@pytest.mark.parametrize("recipe", sorted({*RECIPES, "egs/quickstart/infer.sh"} - {"egs/speechio/run.sh"}))
+def test_a_stage_that_the_recipe_does_not_have_is_an_error(recipe: str) -> None:
+    result = bash(recipe, "--stage", "7", "--stop_stage", "9")
+    assert result.returncode == 2 and "--stage: '7' is not one of" in result.stderr
 
 
 @pytest.mark.parametrize("recipe", RECIPES)
