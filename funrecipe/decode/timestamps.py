@@ -36,16 +36,13 @@ class Span(NamedTuple):
     end_s: float
 
 
-def align(
-    alphas: Tensor, peaks: Tensor, n_tokens: int, step_s: float, *, offset_ms: float = 0.0, shift: float = SHIFT_STEPS
-) -> list[Span]:
+def align(alphas: Tensor, peaks: Tensor, n_tokens: int, step_s: float, *, shift: float = SHIFT_STEPS) -> list[Span]:
     """Tokens and silences in order, exactly one span per token.
 
     Args:
         alphas, peaks: (K,) of one utterance.
         n_tokens: number of tokens; when it is not the number of peaks less one, alphas are scaled to fit it.
         step_s: duration of one of the K steps.
-        offset_ms: added to every time (start of the piece in a longer recording).
     """
     if n_tokens == 0:
         return []
@@ -61,8 +58,7 @@ def align(
         spans[-1:] = [(owner, begin, middle), (None, middle, steps)]
     else:
         spans[-1] = (owner, begin, steps)
-    offset_s = offset_ms / 1000.0
-    return [Span(token, begin * step_s + offset_s, end * step_s + offset_s) for token, begin, end in spans]
+    return [Span(token, begin * step_s, end * step_s) for token, begin, end in spans]
 
 
 def token_begins(alphas: Tensor, peaks: Tensor, n_tokens: int) -> Sequence[int]:

@@ -240,13 +240,13 @@ class UniASR(nn.Module):
     def second_pass(self, feats: Tensor, feat_lens: Tensor, shape_index: int = 0) -> Pass:
         """``feats`` (B, T, F) through both encoders and the second predictor."""
         encoder_out, layout = self.encoder.encode_chunks(feats, feat_lens, shape_index)
-        return self.second_pass_from(encoder_out, layout, feats, shape_index)
-
-    def second_pass_from(self, encoder_out: Tensor, layout: ChunkLayout, feats: Tensor, shape_index: int) -> Pass:
-        """The second pass on top of a first pass in chunk layout; ``feats`` are zero past their lengths."""
-        joined = torch.cat((feats[:, : int(layout.feat_lens.max())], layout.join(encoder_out)), dim=-1)
-        x, x_lens = self.stride_conv(joined, layout.feat_lens)
+        x, x_lens = self.join(encoder_out, layout, feats)
         return predict(*self.encoder2.encode_chunks(x, x_lens, shape_index), self.predictor2)
+
+    def join(self, encoder_out: Tensor, layout: ChunkLayout, feats: Tensor) -> tuple[Tensor, Tensor]:
+        """Input of the second encoder at half the rate, and its lengths; ``feats`` are zero past their lengths."""
+        joined = torch.cat((feats[:, : int(layout.feat_lens.max())], layout.join(encoder_out)), dim=-1)
+        return self.stride_conv(joined, layout.feat_lens)
 
 
 def build_uniasr(config: Mapping[str, Any], input_size: int, vocab_size: int) -> UniASR:

@@ -111,8 +111,7 @@ def second_encoder(
 ) -> tuple[Tensor, ChunkLayout]:
     """The second encoder on features and the first encoder's output at half ``rate`` (B, T', D) and its layout."""
     with torch.set_grad_enabled(torch.is_grad_enabled() and not conf.freeze_encoder2):
-        joined = torch.cat((feats[:, : int(layout.feat_lens.max())], layout.join(encoder_out)), dim=-1)
-        x, x_lens = model.stride_conv(joined, layout.feat_lens)
+        x, x_lens = model.join(encoder_out, layout, feats)
         if not conf.encoder1_encoder2_joint_training:
             x = x.detach()
         return model.encoder2.encode_chunks(x, x_lens, index)
