@@ -76,7 +76,7 @@ AUDIO_READING = (
 )
 TORCH_FREE = (
     *("cli.py", *(f"{part}.py" for part in FOUNDATION), "model_folder/", "hub/", "score/", "text/", "jobs/", "data/"),
-    *("audio/io.py", "audio/resample.py", "decode/options.py"),
+    *("decode/options.py", *(f"audio/{part}.py" for part in AUDIO_READING)),
 )
 HEAVY = {
     *("torch", "torchaudio", "modelscope", "tensorboard", "matplotlib", "jinja2"),

@@ -16,7 +16,7 @@ RATE_HZ = 1000
 class Speller:
     """Hears one token a second, named by the loudest sample of that second; misses what a cut leaves of one."""
 
-    sample_rate_hz, max_piece_s, is_rich, nbest = RATE_HZ, 8.0, False, 1
+    sample_rate_hz, max_piece_s, nbest = RATE_HZ, 8.0, 1
 
     def __init__(self):
         self.batches = []

@@ -11,7 +11,6 @@ from itertools import groupby
 
 import torch
 from torch import Tensor, nn
-from torch.utils.hooks import RemovableHandle
 
 from funrecipe.errors import UsageError
 from funrecipe.train.data.batching import Batch
@@ -71,7 +70,7 @@ class PhoneCtc(nn.Module):
         self.norm, self.output = nn.LayerNorm(size), nn.Linear(size, phones)
         self._hidden: Tensor | None = None
         chosen = blocks[layer - 1] if layer else blocks[max(0, len(blocks) - 2)]
-        self.hook: RemovableHandle = chosen.register_forward_hook(self._keep)
+        chosen.register_forward_hook(self._keep)
 
     def _keep(self, module: nn.Module, inputs: tuple, output: Tensor | tuple) -> None:
         self._hidden = output if isinstance(output, Tensor) else output[0]
