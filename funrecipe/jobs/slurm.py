@@ -291,7 +291,7 @@ class SlurmBackend:
             time.sleep(0.2)
 
     def _note_silence(self, answer: Answer) -> None:
-        if answer.code == 0 or answer.is_unknown_job or (answer.code is not None and not answer.is_unreachable):
+        if not answer.is_unreachable:
             self._silent_since = None
         elif self._silent_since is None:
             self._silent_since = time.monotonic()
@@ -411,11 +411,9 @@ class SlurmBackend:
         if not ids:
             return True
         answer = Call(["scancel", *ids], self._environment, CANCEL_S).wait()
-        if answer.code not in (0, None) and not answer.is_unreachable:
-            return True  # it has ended by itself
         if answer.is_unreachable:
             _say(f"the controller does not answer: end the jobs with scancel {' '.join(ids)}")
-        return not answer.is_unreachable
+        return not answer.is_unreachable  # another fault: it has ended by itself
 
 
 def _say(what: str) -> None:

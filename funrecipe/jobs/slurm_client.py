@@ -114,12 +114,8 @@ class Element:
         return self.state in WAITING_STATES
 
     @property
-    def is_running(self) -> bool:
-        return self.state in RUNNING_STATES
-
-    @property
     def has_ended(self) -> bool:
-        return not self.is_waiting and not self.is_running
+        return self.state not in WAITING_STATES | RUNNING_STATES
 
 
 def require_commands() -> None:
