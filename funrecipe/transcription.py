@@ -232,7 +232,7 @@ def load(
     Args:
         model: a model folder, or the id of a model that is on disk.
         device: ``cpu``, ``cuda``, ``cuda:1``; None: the GPU if there is one.
-        precision: ``fp32``, ``bf16`` or ``int8``; None: as ``decoding.yaml`` says, else fp32.
+        precision: ``fp32``, ``fp16``, ``bf16`` or ``int8``; None: as ``decoding.yaml`` says, else fp32.
         weights: a checkpoint in place of the model's own.
         options: fields of ``DecodeOptions``, defaults of every call.
 

@@ -136,8 +136,9 @@ class DecodeOptions:
     )
     precision: str | None = _option(
         str,
-        "fp32; faster, almost the same: bf16, int8 (CPU), tf32 (GPU); auto: bf16 if it changes little (docs/speed.md)",
-        choices=("fp32", "tf32", "bf16", "int8", "auto"),
+        "fp32; faster, almost the same: fp16, int8 (CPU), bf16, tf32 (GPU); auto: a faster one that changes little"
+        " (docs/speed.md)",
+        choices=("fp32", "tf32", "bf16", "fp16", "int8", "auto"),
         is_for_search=False,
     )
     max_piece_s: float | None = _number(

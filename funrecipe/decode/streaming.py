@@ -195,7 +195,7 @@ class StreamingRecognizer:
         """As :meth:`feed` for a piece of each of several streams, whose encoders are then computed together.
 
         Tokens are those that each stream gets by itself, and scores too: up to rounding in fp32, to the last bit in
-        bf16 and int8, where rounding could change tokens.
+        any other precision, where rounding could change tokens.
 
         Args:
             pieces: (samples, cache, is_final) of each stream.
@@ -292,8 +292,8 @@ def load_streaming_recognizer(
 ) -> StreamingRecognizer:
     """Everything needed to recognize streams with a model folder; arguments as for ``load_recognizer``.
 
-    In ``bf16`` and ``int8`` (``options.precision``) a stream costs less and is still the same in pieces of any size,
-    since its steps are.
+    In ``fp16``, ``bf16`` and ``int8`` (``options.precision``) a stream costs less and is still the same in pieces of
+    any size, since its steps are.
 
     Raises:
         UsageError: the model cannot be used on a stream.

@@ -1,9 +1,10 @@
-"""Linear layers for inference on CPU: weights packed once, in fp32, bf16 or int8.
+"""Linear layers for inference on CPU: weights packed once, in fp32, fp16, bf16 or int8.
 
 torch's ``F.linear`` multiplies fp32 with MKL and packs the weight anew in every call; oneDNN packs it once. On the Zen
 CPUs measured, whole utterances take half the time in fp32, a third in bf16, a quarter in int8 (``docs/speed.md``), and
 the few rows of a streaming step gain more; where MKL is faster all the same, a layer is left to it
-(``models.kernels``). In fp32 results differ in the last bits only. Everything between the linear layers stays fp32.
+(``models.kernels``). Weights in fp16, which FBGEMM converts while it multiplies in fp32, keep 11 bits and take half as
+long to read. In fp32 results differ in the last bits only. Everything between the linear layers stays fp32.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import torch
 from torch import Tensor, nn
@@ -25,6 +26,9 @@ from funrecipe.models.sanm import Memory
 LARGEST_PAIR = 126  # sum of two int8 weights, each rounded by up to a half: 255 · (126 + 1) < 32,768
 ROWS_HINT = 64  # rows of the usual input, for which oneDNN chooses the layout
 LEAST_SPREAD = 1e-30  # of a row, which is divided by it
+FBGEMM_ROWS = 120  # that its fp16 product multiplies at a time
+MOST_MISSING = 6  # rows added to a product in fp16
+FP16_RANGE = (1e-3, 65504.0)  # of the largest weight: smaller ones lose bits, and larger ones are out of range
 
 
 class PackedLinear(nn.Module):
@@ -46,6 +50,47 @@ class PackedLinear(nn.Module):
     def _product(self, x: Tensor, activation: str) -> Tensor:
         x = x.to(self._dtype)
         return torch.ops.mkldnn._linear_pointwise(x, self._packed, self._bias, activation, [], "").float()
+
+
+class Fp16Linear(nn.Module):
+    """``x W^T + b`` with W rounded to fp16, multiplied and added in fp32: within 3e-4 of fp32."""
+
+    def __init__(self, linear: nn.Linear) -> None:
+        super().__init__()
+        self.in_features, self.out_features = linear.in_features, linear.out_features
+        bias = None if linear.bias is None else linear.bias.detach()
+        self._packed = torch.ops.quantized.linear_prepack_fp16(linear.weight.detach(), bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self._product(x, torch.ops.quantized.linear_dynamic_fp16)
+
+    def relu(self, x: Tensor) -> Tensor:
+        """``relu(x W^T + b)``."""
+        return self._product(x, torch.ops.quantized.linear_relu_dynamic_fp16)
+
+    def _product(self, x: Tensor, multiply: Callable[[Tensor, object], Tensor]) -> Tensor:
+        rows = x.numel() // self.in_features
+        missing = _rows_missing()[rows % FBGEMM_ROWS]
+        if not missing:
+            return multiply(x, self._packed)
+        filled = F.pad(x.reshape(rows, self.in_features), (0, 0, 0, missing))
+        return multiply(filled, self._packed)[:rows].view(*x.shape[:-1], self.out_features)
+
+
+@functools.cache
+def _rows_missing() -> tuple[int, ...]:
+    """By the number of rows, modulo ``FBGEMM_ROWS``: how many are added so that each gets the bits it has among many.
+
+    FBGEMM has a kernel for each small number of rows, and some of them add in another order (of one and of two rows, on
+    a Zen 3). Which ones is tried.
+    """
+    product = Fp16Linear(nn.Linear(64, 32, bias=False))
+    x = torch.linspace(-1, 1, 3 * FBGEMM_ROWS * 64).sin().view(-1, 64)
+    multiply, packed = torch.ops.quantized.linear_dynamic_fp16, product._packed
+    among_many = multiply(x, packed)
+    is_same = [torch.equal(multiply(x[:rows], packed), among_many[:rows]) for rows in range(len(x))]
+    is_right = [*map(all, zip(is_same, is_same[FBGEMM_ROWS:])), True]
+    return tuple(is_right.index(True, rows) - rows for rows in range(FBGEMM_ROWS))
 
 
 class Int8Linear(nn.Module):
@@ -104,7 +149,7 @@ class PackedFeedForward(nn.Module):
         self.w_2 = Int8AfterReLU(layers.w_2) if precision == "int8" else _packed(layers.w_2, precision)
 
     def forward(self, x: Tensor) -> Tensor:
-        if isinstance(self.w_1, PackedLinear):
+        if isinstance(self.w_1, PackedLinear | Fp16Linear):
             return self.w_2(self.w_1.relu(x))
         hidden = self.w_1(x)
         return self.w_2(hidden if isinstance(self.w_2, Int8AfterReLU) else hidden.relu_())
@@ -237,7 +282,7 @@ def pack_linears(model: nn.Module, precision: str = "fp32") -> nn.Module:
     read.
 
     Args:
-        precision: ``fp32``, ``bf16`` or ``int8``; layers with a single output (CIF's alphas) stay fp32.
+        precision: ``fp32``, ``fp16``, ``bf16`` or ``int8``; layers with a single output (CIF's alphas) stay fp32.
 
     Raises:
         UsageError: a precision that this device cannot compute in.
@@ -273,16 +318,21 @@ def _packed(linear: nn.Linear, precision: str) -> nn.Module:
         return Int8Linear(linear)
     if precision == "bf16":
         return PackedLinear(linear, torch.bfloat16)
-    ways = {"packed": lambda: PackedLinear(linear), "plain": lambda: linear}
-    return ways[fastest("fp32", linear.in_features, linear.out_features, ways)]()
+    ways: dict[str, Callable[[], nn.Module]] = {"packed": lambda: PackedLinear(linear), "plain": lambda: linear}
+    least, most = FP16_RANGE
+    if precision == "fp16" and least <= float(linear.weight.abs().max()) <= most:
+        ways = {"fp16": lambda: Fp16Linear(linear), **ways}
+    return ways[fastest(next(iter(ways)), linear.in_features, linear.out_features, ways)]()
 
 
 def cpu_precisions() -> frozenset[str]:
     """The precisions of this CPU; asked only here, so that a test can simulate another CPU."""
+    has_fbgemm = bool({"x86", "fbgemm"} & set(torch.backends.quantized.supported_engines))
     able = {
         "fp32": True,
+        "fp16": has_fbgemm and max(_rows_missing()) <= MOST_MISSING,
         "bf16": torch.backends.mkldnn.is_available() and torch.ops.mkldnn._is_mkldnn_bf16_supported(),
-        "int8": bool({"x86", "fbgemm"} & set(torch.backends.quantized.supported_engines)),
+        "int8": has_fbgemm,
     }
     return frozenset(name for name, is_able in able.items() if is_able)
 

@@ -88,7 +88,7 @@ def test_hot_words_change_the_scores_and_a_scale_of_zero_takes_that_back():
 
 
 @pytest.mark.cpu
-@pytest.mark.parametrize("precision", ["bf16", "int8"])
+@pytest.mark.parametrize("precision", ["fp16", "bf16", "int8"])
 def test_lower_precision_is_close_and_independent_of_the_batch(precision, greedy_model):
     folder = open_model_folder(greedy_model)
     data = QUICKSTART / "data"

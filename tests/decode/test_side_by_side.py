@@ -59,7 +59,8 @@ def calls(monkeypatch):
 @pytest.mark.cpu
 @pytest.mark.parametrize(
     "case,options,precision",
-    [(*setting, precision) for setting in SETTINGS for precision in ("fp32", "int8")] + [("conformer", {}, "bf16")],
+    [(*setting, precision) for setting in SETTINGS for precision in ("fp32", "fp16", "int8")]
+    + [("conformer", {}, "bf16")],
 )
 def test_hypotheses_are_those_of_each_utterance_alone(case, options, precision, calls):
     if precision not in packed.cpu_precisions():

@@ -134,7 +134,7 @@ def test_a_feed_forward_layer_is_its_two_packed_layers(precision, monkeypatch):
     x = torch.randn(2, 75, 256)
     wanted = model(x)
     found = packed.pack_linears(model, precision)(x)
-    assert relative(found, wanted) < {"fp32": 1e-6, "bf16": 0.01, "int8": 0.02}[precision]
+    assert relative(found, wanted) < {"fp32": 1e-6, "fp16": 5e-4, "bf16": 0.01, "int8": 0.02}[precision]
     assert isinstance(model[0], packed.PackedFeedForward) and type(model[1]) is FeedForward
 
 

@@ -21,7 +21,7 @@ from typing import Any
 from tools.bench.large_model import GFLOP_PER_S, OFFLINE, SAMPLE_RATE_HZ, export, make_folder, speech
 from tools.bench.sides import Side, cpu_s, in_turns, measured_peaks, print_table, ratio, results, serve
 
-DEFAULT_SIDES = "funrecipe:fp32,onnxruntime:fp32,FunASR:fp32"
+DEFAULT_SIDES = "funrecipe:fp32,onnxruntime:fp32,FunASR:fp32,funrecipe:fp16"
 
 
 Recognize = Callable[[Sequence[Any]], list[str]]

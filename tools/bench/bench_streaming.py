@@ -21,7 +21,7 @@ from tools.bench.large_model import SAMPLE_RATE_HZ, STREAMING, make_folder, spee
 from tools.bench.sides import Side, cpu_s, in_turns, print_table, ratio, results, serve
 
 PIECE_SAMPLES = 9600
-DEFAULT_SIDES = "funrecipe:fp32,FunASR:fp32,funrecipe:int8,FunASR:int8"
+DEFAULT_SIDES = "funrecipe:fp32,FunASR:fp32,funrecipe:fp16,funrecipe:int8,FunASR:int8"
 Feed = Callable[[Any, bool], str]
 
 
@@ -84,7 +84,7 @@ def work_of(args: argparse.Namespace) -> Callable[[int], str]:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--peer_python", help="Python of an environment with FunASR; without it FunASR is left out")
-    parser.add_argument("--sides", default=DEFAULT_SIDES, help="NAME:PRECISION, ...; compared within each precision")
+    parser.add_argument("--sides", default=DEFAULT_SIDES, help="NAME:PRECISION, ...; the first is compared with all")
     parser.add_argument("--pieces", type=int, default=20, help="pieces of 600 ms")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--chunk_size", type=_numbers, default=[0, 10, 5])
@@ -123,16 +123,15 @@ def compare(args: argparse.Namespace, folder: Path) -> int:
     texts = {side: "".join(results(answers[side])) for side in wanted}
     rows, differing = [], []
     for side in wanted:
-        first = next(other for other in wanted if other.endswith(side.split(":")[1]))
         factor = cpu_s(answers[side]) / (args.pieces * PIECE_SAMPLES / SAMPLE_RATE_HZ)
         cpu_ms = 1000 * statistics.median(answer["cpu_s"] for rounds in answers[side] for answer in rounds)
-        rows.append([side, f"{factor:.3f}", f"{cpu_ms:.0f}", f"{ratio(answers[first], answers[side]):.2f}"])
-        if side.endswith(":fp32") and texts[side] != texts[first]:
+        rows.append([side, f"{factor:.3f}", f"{cpu_ms:.0f}", f"{ratio(answers[wanted[0]], answers[side]):.2f}"])
+        if side.endswith(":fp32") and texts[side] != texts[wanted[0]]:
             differing.append(side)
     conditions = (
         f"one thread, chunk size {args.chunk_size}, look-back {args.look_backs}, {args.pieces} pieces of 600 ms"
     )
-    columns = ["real-time factor", "ms a piece (median)", "time relative to the first of the same precision"]
+    columns = ["real-time factor", "ms a piece (median)", f"time relative to {wanted[0]}"]
     print_table(f"{conditions}, {args.rounds} rounds", columns, rows)
     print(f"texts in fp32 {'differ: ' + ', '.join(differing) if differing else 'agree'}")
     return 1 if differing else 0

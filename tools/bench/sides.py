@@ -140,6 +140,8 @@ def measured_peaks() -> dict[str, float]:
     torch.set_num_threads(1)
     linear, x = nn.Linear(1024, 1024).requires_grad_(False), torch.randn(512, 1024)
     calls = {"fp32": [packed.PackedLinear(linear), linear]}
+    if "fp16" in packed.cpu_precisions():
+        calls["fp16"] = [packed.Fp16Linear(linear)]
     if "bf16" in packed.cpu_precisions():
         calls["bf16"] = [packed.PackedLinear(linear, torch.bfloat16)]
     if "int8" in packed.cpu_precisions():
