@@ -136,7 +136,7 @@ class Plan:
             with open(path, "rb") as file:
                 lines = file.readlines()
             digest = hashlib.sha256(b"".join(map(digest_line, lines))).hexdigest()
-            rows = [json.loads(line.decode("utf-8", "surrogateescape")) for line in lines]
+            rows = json.loads(f"[{b','.join(lines).decode('utf-8', 'surrogateescape')}]")  # faster than line by line
         except (OSError, ValueError, TypeError) as error:
             raise DataError(f"not a list of a plan: {error}", where=str(path), hint="run stage 1 again") from None
         if digest != self.job(number).digest:
