@@ -34,6 +34,9 @@ _COORDINATE_BEFORE = re.compile("(?:[东西]经|[南北]纬)$")
 _PLACE_BEFORE = re.compile(
     "(?:[0-9一二三四五六七八九十A-Za-z](?:[排栋幢楼层街巷区床弄桌期号]|单元|号楼|号院)|位于|[在住到去上])$"
 )
+# B2层, G2次列车: a letter and a number are one name.
+_NAMED = re.compile("[座室层号床排栋幢桌组次区级类]")
+_LETTER_BEFORE = re.compile("(?<![A-Za-z])[A-Za-z]$")
 _ORDER_BEFORE = re.compile("第(?:[0-9]+(?:[、和及与或到至]|[-~—–]))?$")  # 第1、2名
 
 
@@ -45,6 +48,8 @@ def reads_liang(text: str, start: int, end: int) -> bool:
     if _SMALLER_UNIT.match(text, end) and _LARGER_UNIT_BEFORE.search(before):
         return False
     if text.startswith("度", end) and _COORDINATE_BEFORE.search(before):
+        return False
+    if _NAMED.match(text, end) and _LETTER_BEFORE.search(before):
         return False
     if _PLACE.match(text, end) and _PLACE_BEFORE.search(before):
         return False
