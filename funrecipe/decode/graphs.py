@@ -104,8 +104,8 @@ class Graphs:
     """Calls ``function``, with a separate graph for every shape. Threads may share it.
 
     The first call of a shape is an ordinary one, in which libraries load kernels and take their workspaces; so is the
-    first call of a thread, which has handles of its own. If the function reads a value from the device, or recording
-    fails, all later calls are ordinary ones.
+    first call of a thread, which has handles of its own. If the function waits for the device in its very first call,
+    or recording fails, all later calls are ordinary ones.
     """
 
     def __init__(self, function: Callable[..., Any], name: str, recorder: Recorder | None = None) -> None:
@@ -148,10 +148,13 @@ class Graphs:
                 self._recorder.renew()
 
     def _call(self, key: Hashable, rows: Sequence[Tensor], shared: Sequence[Any]) -> Any:
-        with _Watch() as watch:
+        if self._called:
             outputs = self.function(*rows, *shared)
-        if watch.asks:
-            self._give_up(f"{watch.asks} waits for the device")
+        else:
+            with _Watch() as watch:
+                outputs = self.function(*rows, *shared)
+            if watch.asks:
+                self._give_up(f"{watch.asks} waits for the device")
         self._called[key] = shared
         self._threads.add(threading.get_ident())
         return outputs

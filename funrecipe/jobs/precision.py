@@ -5,6 +5,7 @@ The decision is a file beside the plan. The first worker makes it; every other o
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 from collections.abc import Callable, Sequence
@@ -112,7 +113,8 @@ def _compare(plan: Plan, precision: str, load: Callable[[str], Recognizer]) -> D
     exact = load("fp32")
     waveforms = _first_waveforms(plan, exact.sample_rate_hz)
     wanted = [list(hypothesis.tokens) for hypothesis in exact.transcribe(waveforms)]
-    del exact  # its memory is needed for the other
+    del exact
+    gc.collect()  # its memory is needed for the other, and a model in tiles refers to itself
     tokens = sum(map(len, wanted))
     if not tokens:
         return Decision("fp32", f"since the first {len(waveforms)} utterances have no tokens to compare")

@@ -57,7 +57,7 @@ def torchaudio_loss() -> Callable[..., Tensor] | None:
     torchaudio is not installed, or is built for another torch."""
     try:
         from torchaudio.functional import rnnt_loss
-    except (ImportError, OSError):
+    except (ImportError, OSError, RuntimeError, AttributeError):  # also of a build for another torch or CUDA
         return None
     return cast(Callable[..., Tensor], rnnt_loss)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import weakref
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -78,6 +79,19 @@ def test_few_changed_tokens_are_accepted(plan: Plan, wrong: int, precision: str,
     assert decision.precision == precision
     assert str(decision) == f"precision auto: {said}"
     assert read_run_record(plan.output_dir).summary["precision"] == said
+
+
+def test_one_model_at_a_time_is_in_memory(plan: Plan) -> None:
+    alive = weakref.WeakSet[Speaker]()
+
+    def load(precision: str) -> Speaker:
+        assert not alive
+        speaker = Speaker(0)
+        speaker.itself = speaker  # as a network whose methods are replaced
+        alive.add(speaker)
+        return speaker
+
+    assert decide(plan, "bf16", "", load).precision == "bf16"
 
 
 def test_a_run_decides_once(plan: Plan) -> None:
