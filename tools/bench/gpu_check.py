@@ -11,6 +11,7 @@ where there is no GPU.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
 import re
@@ -19,8 +20,9 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 from tools.bench.sides import ROOT, machine
 
@@ -28,6 +30,8 @@ DATA = ROOT / "egs/quickstart/data"
 LEFT_BYTES = 3 << 30  # what the hog leaves of the memory of the GPU
 TRAIN_SECONDS = 1200  # of audio in a batch
 UPDATES = 8
+SHORTEST_STEP_S = 20.0
+LOG_END = 1500  # characters of a log that are shown
 NO_PEER = "not measured: --peer_python names no environment with FunASR"
 HOG = """
 import sys, time, torch
@@ -57,6 +61,7 @@ class Checks:
     def __init__(self, args: argparse.Namespace, work: Path) -> None:
         self.work, self.peer, self.count = work, args.peer_python, args.utterances
         self.rows: list[tuple[str, str, str, bool | None]] = []
+        self.deadline = time.monotonic() + 60 * args.minutes
         self.audio_s, self.durations_s = 0.0, dict[str, float]()
         self.times: dict[str, float] = {}
 
@@ -84,6 +89,27 @@ class Checks:
             (folder / "wav.scp").write_text("".join(f"u{i:06} {paths[n]}\n" for i, n in enumerate(order)))
             (folder / "text").write_text("".join(f"u{i:06} {texts[n]}\n" for i, n in enumerate(order)))
 
+    @property
+    def left_s(self) -> float:
+        return self.deadline - time.monotonic()
+
+    def run(self, command: Sequence[str], name: str) -> None:
+        """Run a command of ours, which logs to ``name``.log and its own logs below ``name``.
+
+        Raises:
+            RuntimeError: it fails or takes too long; with the ends of its logs, since the folder may not outlast us.
+        """
+        log = self.work / f"{name}.log"
+        with open(log, "ab") as file:
+            try:
+                subprocess.run(command, cwd=ROOT, stdout=file, stderr=file, check=True, timeout=max(1.0, self.left_s))
+            except subprocess.SubprocessError as error:
+                logs = [log, *sorted((self.work / name / "log").glob("decode.*.log"))]
+                ends = [f"{path.name}: {path.read_text(errors='replace')[-LOG_END:]}" for path in logs]
+                print("\n".join(ends), file=sys.stderr)
+                how = "it takes too long" if isinstance(error, subprocess.TimeoutExpired) else "it fails"
+                raise RuntimeError(f"{name}: {how} ({ends[-1].splitlines()[-1]})") from None
+
     def command(self, name: str, *flags: str) -> list[str]:
         infer = ["bash", str(ROOT / "egs/asr/infer.sh"), "--model", str(self.work / "model"), "--data_dir"]
         return [*infer, str(self.work / "data"), "--output_dir", str(self.work / name), "--gpu_inference", "true",
@@ -91,9 +117,7 @@ class Checks:
 
     def decode(self, name: str, *flags: str, gpus: str = "0") -> float:
         """Decode the list; seconds of audio per second of the slowest worker's loop."""
-        log = self.work / f"{name}.log"
-        with open(log, "ab") as file:
-            subprocess.run(self.command(name, "--gpuid_list", gpus, *flags), stdout=file, stderr=file, check=True)
+        self.run(self.command(name, "--gpuid_list", gpus, *flags), name)
         loops = [float(s) for path in (self.work / name / "log").glob("decode.*.log")
                  for s in re.findall(r"failed in ([0-9.]+) s", path.read_text())]  # fmt: skip
         return self.audio_s / max(loops)
@@ -125,7 +149,8 @@ class Checks:
             done = sum(
                 path.read_bytes().count(b"\n") for path in (self.work / "killed").glob("output.1/attempt.*/done")
             )
-        os.killpg(killed.pid, signal.SIGKILL)
+        with contextlib.suppress(ProcessLookupError):  # it was faster than we
+            os.killpg(killed.pid, signal.SIGKILL)
         killed.wait()
         self.decode("killed", "--precision", "bf16")
         figure = f"killed after {done} of {self.count}"
@@ -175,8 +200,7 @@ class Checks:
                      "max_bad_share": 1.0, "valid_decode": "false"}  # fmt: skip
             command = [sys.executable, "-m", "funrecipe", "train"]
             command += [part for name, value in flags.items() for part in (f"--{name}", str(value))]
-            with open(self.work / f"train.{precision}.log", "ab") as file:
-                subprocess.run(command, cwd=ROOT, stdout=file, stderr=file, check=True)
+            self.run(command, out.name)
             last = re.findall(r"num_updates: (.*train_time=([0-9.]+).*)", (out / "train.log.0").read_text())[-1]
             speeds[precision] = TRAIN_SECONDS / float(last[1])
             split = ", ".join(part for part in last[0].split(", ") if "_time" in part)
@@ -206,7 +230,7 @@ class Checks:
                        str(self.work / "train.jsonl"), f"--precision={precision}", f"--batch_s={TRAIN_SECONDS}",
                        f"--output_dir={self.work / 'funasr'}"]  # fmt: skip
             environment = os.environ | {"PYTHONPATH": str(ROOT)}
-            done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT, env=environment)
+            done = self.peer_run(command, environment)
             if done.returncode:
                 self.add(f"training, FunASR, {precision}", f"failed: {done.stderr[-200:]}")
                 continue
@@ -215,6 +239,13 @@ class Checks:
             self.add(f"training, FunASR, {precision}", f"{speed:.0f}x")
         ratio = ours / best if best else 0.0
         self.add("training, best / FunASR's best", f"{ratio:.2f}", ">= 1", ratio >= 1)
+
+    def peer_run(self, command: Sequence[str], environment: dict[str, str] | None = None) -> Any:
+        try:
+            return subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT, env=environment,
+                                  timeout=max(1.0, self.left_s))  # fmt: skip
+        except subprocess.TimeoutExpired:
+            return subprocess.CompletedProcess(command, 1, "", "it takes too long")
 
     def funasr(self) -> None:
         """FunASR's AutoModel over a part of the list, at several batch sizes; ours is to be 7 times its best."""
@@ -225,7 +256,7 @@ class Checks:
         share = self.audio_s * len(paths) / self.count
         for size, precision in ((16, "fp32"), (64, "fp32"), (64, "bf16")):
             command = [self.peer, "-c", FUNASR, str(self.work / "model"), str(size), precision, *paths]
-            done = subprocess.run(command, capture_output=True, text=True, check=False)
+            done = self.peer_run(command)
             found = re.findall(r"^seconds ([0-9.]+)$", done.stdout, re.MULTILINE)
             times = share / float(found[-1]) if found else 0.0
             best = max(best, times)
@@ -243,6 +274,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--work_dir", help="for the model, the lists and the results (default: a temporary folder)")
     parser.add_argument("--peer_python", help="Python of an environment with FunASR")
+    parser.add_argument("--minutes", type=float, default=9.0, help="time for everything (default: %(default)s)")
     parser.add_argument("--utterances", type=int, default=4000, help="length of the list (default: %(default)s)")
     args = parser.parse_args()
     import torch
@@ -260,6 +292,9 @@ def run(args: argparse.Namespace, work: Path) -> int:
 
     checks = Checks(args, work.resolve())
     for step in checks.steps():
+        if checks.left_s < SHORTEST_STEP_S:
+            checks.add(str(step.__name__), "not measured: no time is left", "", False)
+            continue
         try:
             step()
         except Exception as error:  # one row must not cost the others, on a machine that is lent for minutes
