@@ -319,10 +319,10 @@ def _packed(linear: nn.Linear, precision: str) -> nn.Module:
     if precision == "bf16":
         return PackedLinear(linear, torch.bfloat16)
     ways: dict[str, Callable[[], nn.Module]] = {"packed": lambda: PackedLinear(linear), "plain": lambda: linear}
-    least, most = FP16_RANGE
+    what, (least, most) = "fp32", FP16_RANGE
     if precision == "fp16" and least <= float(linear.weight.abs().max()) <= most:
-        ways = {"fp16": lambda: Fp16Linear(linear), **ways}
-    return ways[fastest(next(iter(ways)), linear.in_features, linear.out_features, ways)]()
+        what, ways = "fp16", {"fp16": lambda: Fp16Linear(linear), **ways}
+    return ways[fastest(what, linear.in_features, linear.out_features, ways)]()
 
 
 def cpu_precisions() -> frozenset[str]:
