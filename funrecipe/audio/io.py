@@ -36,6 +36,7 @@ from funrecipe.audio.resample import StreamResampler, resample
 from funrecipe.audio.settings import check_channel
 from funrecipe.errors import DataError, UnsafeFileError, UsageError
 from funrecipe.files import special_file
+from funrecipe.network import is_url
 
 RAW_SUFFIXES = (".pcm", ".raw")
 MAX_FLOAT_SAMPLE = 100.0  # far above any clipping: such samples are integers converted to floats
@@ -200,6 +201,8 @@ def _opened(path: str) -> Iterator[BinaryIO]:
         raise DataError(f"it is {what}, not a file")
     if os.path.isdir(path):
         raise DataError("it is a folder, not a file")
+    if is_url(path) and not os.path.exists(path):
+        raise DataError("it is a URL, not a file: download it")
     try:
         file = os.fdopen(os.open(path, os.O_RDONLY), "rb")  # without a name, whose extension soundfile would trust
     except (OSError, ValueError) as error:  # ValueError: a zero byte in the name

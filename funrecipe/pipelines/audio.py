@@ -108,10 +108,10 @@ class AudioSources:
         Raises:
             DataError: it cannot be read.
         """
-        if isinstance(source, Utterance):
-            return self._read(source.audio, audio_fs, allow_pipes=self.settings.allow_pipes)
+        allow_pipes = isinstance(source, Utterance) and self.settings.allow_pipes
+        source = source.audio if isinstance(source, Utterance) else source
         if not is_url(source):
-            return self._read(source, audio_fs)
+            return self._read(source, audio_fs, allow_pipes=allow_pipes)
         content = fetch_url(source, allow_network=self.allow_network)
         is_raw = urlsplit(source).path.lower().endswith(RAW_SUFFIXES)  # else a "not found" page would be samples
         try:

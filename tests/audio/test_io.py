@@ -242,3 +242,8 @@ def test_very_short_audio_is_audio(tmp_path, samples):
     path = write(tmp_path / "a.wav", INT16[:samples])
     assert read_audio(path, sample_rate_hz=RATE_HZ).shape == (samples,)
     assert read_audio(path, sample_rate_hz=8000).ndim == 1
+
+
+def test_a_url_is_named_as_one():
+    with pytest.raises(DataError, match="it is a URL, not a file: download it"):
+        read_audio("https://example.com/a.wav", sample_rate_hz=16000)

@@ -377,7 +377,7 @@ def test_a_pipe_in_a_scp_runs_only_when_allowed(recognize, wave, tmp_path):
     assert allowing(audio_in=tmp_path / "wav.scp", output_dir=tmp_path / "out")[0]["tokens"]
 
 
-def test_a_url_needs_permission(recognize, wave, expected, monkeypatch):
+def test_a_url_needs_permission(recognize, wave, expected, monkeypatch, tmp_path):
     class Serve(BaseHTTPRequestHandler):
         def do_GET(self):
             pages = {"/a.wav": as_wav(wave), "/b.pcm?c=d.e": wave.tobytes(), "/page": b"<html>no such audio</html>"}
@@ -403,6 +403,11 @@ def test_a_url_needs_permission(recognize, wave, expected, monkeypatch):
             allowed(audio_in=url + "x")
         with pytest.raises(DataError, match="not audio: text.*\n.*/page"):  # a web page is not raw samples
             allowed(audio_in=f"{host}/page")
+        (tmp_path / "wav.scp").write_text(f"u {url}\nv {url}x\n")
+        found, gone = allowed(audio_in=tmp_path / "wav.scp", output_dir=tmp_path)
+        assert found["tokens"] == expected[0] and "HTTP 404" in gone["error"]
+        refused = recognize(audio_in=tmp_path / "wav.scp", output_dir=tmp_path)
+        assert all("would use the network" in result["error"] for result in refused)
     finally:
         server.shutdown()
         server.server_close()
