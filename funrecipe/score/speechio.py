@@ -16,6 +16,7 @@ from functools import lru_cache
 from funrecipe.errors import DataError
 from funrecipe.score.align import edit_ops
 from funrecipe.score.scoring import Edits, tokenize_and_encode
+from funrecipe.score.tokenize import with_blanks
 
 UNIT_OF_TOKENIZER = {"whitespace": "word", "char": "char"}
 CACHED = 1 << 16
@@ -206,7 +207,7 @@ def aligned_rows(ref: Sequence[str], hyp: Sequence[str], ops: bytes) -> str:
     r = h = 0
     for run in _RUNS.finditer(ops):
         if run[0].startswith(b"C"):
-            tokens = " ".join(ref[r : r + len(run[0])]) + " "
+            tokens = with_blanks(ref[r : r + len(run[0])]) + " "
             cells.append((tokens, tokens, " " * _num_columns(tokens)))
             r, h = r + len(run[0]), h + len(run[0])
         else:

@@ -12,6 +12,7 @@ from functools import lru_cache
 
 from funrecipe.score.scoring import Scoring, percent
 from funrecipe.score.stream import ScoreSum
+from funrecipe.score.tokenize import with_blanks
 
 FEWEST_FOR_A_WARNING = 10
 
@@ -31,7 +32,7 @@ def summary_lines(scoring: Scoring | ScoreSum) -> list[str]:
 def blocks(scoring: Scoring) -> Iterator[str]:
     """The block of each utterance."""
     for utterance_id, ref, hyp, row in zip(scoring.ids, scoring.refs, scoring.hyps, scoring.counts.tolist()):
-        yield f"{utterance_id}{_counts_text(*row)}\nref:\t{' '.join(ref)}\nhyp:\t{' '.join(hyp)}\n"
+        yield f"{utterance_id}{_counts_text(*row)}\nref:\t{with_blanks(ref)}\nhyp:\t{with_blanks(hyp)}\n"
 
 
 def ending(scoring: Scoring | ScoreSum) -> str:
