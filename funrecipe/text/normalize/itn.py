@@ -42,6 +42,9 @@ _MORNING = ("上午", "早上", "凌晨", "清晨")
 _SIGNS = {"加": "+", "减": "-", "乘": "×", "除以": "÷", "等于": "=", "到": "~", "至": "~", "比": ":"}
 _TRAINS = {"高": "G", "动": "D", "特": "T", "快": "K", "城": "C", "直": "Z"}
 
+# A digit of 角 or 分, and the end of one without its unit: 三块五, 三块四毛五, but 三块五个.
+_CENT = f"(?!零){DIGIT}"
+_ALONE = f"(?![十百千万亿]|{COUNTER}(?!邮)|块)"
 _N = f"负?{CARDINAL}"
 _ANY = f"负?(?:{APPROXIMATE}|{CARDINAL})"
 _SIGN = "|".join(_SIGNS)
@@ -151,7 +154,8 @@ def _write_fraction(m: re.Match[str]) -> str:
 
 
 def _write_money(m: re.Match[str]) -> str:
-    jiao, fen = m["money_jiao"], m["money_fen"]
+    jiao = m["money_jiao"] or m["money_bare_jiao"]
+    fen = m["money_fen"] or m["money_only_fen"] or m["money_bare_fen"]
     cents = f".{write_cardinal(jiao or '零')}{write_cardinal(fen) if fen else ''}" if jiao or fen else ""
     return f"{_CURRENCIES[m['money_name']]}{_amount(m, 'money_n')}{cents}"
 
@@ -249,7 +253,8 @@ _RULES: list[tuple[str, str, Callable[[re.Match[str]], str]]] = [
         "money",
         rf"(?P<money>{_amount_pattern('money_n')}(?!块(?![钱{DIGIT[1:-1]}])(?<![十百千万亿点].块)(?<![十百千万亿]块)(?<![十百千万亿]..块))"
         rf"(?P<money_name>{_longest_first(_CURRENCIES)})"
-        rf"(?:(?P<money_jiao>{DIGIT})(?:[角毛]|(?<=块.)(?![十百千万亿]|{COUNTER}(?!邮)|块)))?(?:(?P<money_fen>{DIGIT})分)?)",
+        rf"(?:(?:零?(?P<money_jiao>{_CENT})[角毛](?:(?P<money_fen>{_CENT})(?:分|{_ALONE}))?|零?(?P<money_only_fen>{_CENT})分|"
+        rf"(?P<money_bare_jiao>{_CENT})(?<=块.){_ALONE}|零(?P<money_bare_fen>{_CENT})(?<=块零.){_ALONE})钱?)?)",
         _write_money,
     ),
     ("measure", rf"(?P<measure>{_amount_pattern('measure_n')}(?P<measure_unit>{_UNIT_NAMES}))", _write_measure),
