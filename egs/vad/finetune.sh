@@ -52,10 +52,13 @@ if stage 5; then
     funrecipe score_vad --ref="$reference" --hyp="$output_dir/results/$name/1best_recog/text" \
       --out="$output_dir/results/$name.vad.json" "$@"
   }
-  durations=()
-  if [ -e "$eval_dir/reco2dur" ]; then durations=(--reco2dur="$eval_dir/reco2dur"); fi
+  durations=$eval_dir/reco2dur
+  if [ ! -e "$durations" ]; then # else both would be scored up to the last segment of each
+    durations=$output_dir/results/reco2dur
+    write_file "$durations" cut -f 1,2 -- "$output_dir"/results/base/output.*/done
+  fi
   log "$eval_dir, A: the base model"
-  score base "${durations[@]}"
+  score base --reco2dur="$durations"
   log "$eval_dir, B: the tuned model"
-  score tuned "${durations[@]}" --baseline="$output_dir/results/base/1best_recog/text"
+  score tuned --reco2dur="$durations" --baseline="$output_dir/results/base/1best_recog/text"
 fi

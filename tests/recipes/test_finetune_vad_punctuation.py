@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import soundfile
 
 from funrecipe.audio.io import length_s, read_audio
 from funrecipe.data.kaldi_dir import read_scp
@@ -67,6 +68,11 @@ def test_all_stages(kind: str, worst: float, best: float, tuned: Callable[[str],
     if kind == "vad":
         scores = [json.loads((results / f"{name}.vad.json").read_text()) for name in ("base", "tuned")]
         errors = [score["frame_error_percent"] for score in scores]
+        spoken = [soundfile.info(path).duration for path in (output_dir.parent / "data/test").rglob("*.wav")]
+        for score in scores:  # both systems over all of the audio, so that the difference is that of the two rates
+            assert score["speech_s"] + score["silence_s"] == pytest.approx(sum(spoken), abs=0.01)
+        difference = float(said.rpartition("frame error, B - A: ")[2].partition(" ")[0])
+        assert difference == pytest.approx(errors[1] - errors[0], abs=0.01)
     else:
         scores = [json.loads((results / f"{name}.json").read_text()) for name in ("base", "tuned")]
         errors = [100 - score["marks"]["any"]["f1"] for score in scores]
