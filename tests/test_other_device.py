@@ -159,18 +159,22 @@ def test_the_device_refuses_what_a_gpu_refuses() -> None:
             np.asarray(there)
 
 
+WORDS = "two tokens of the model"
 DECODED = [
     ("paraformer", {}),
     ("paraformer_ctc", {"ctc_weight": 0.3, "beam_size": 2}),
     ("paraformer_ctc", {"timestamp": True}),
     ("bicif_paraformer", {}),
-    ("seaco_paraformer", {"hotword": "的 一"}),
-    ("contextual_paraformer", {"hotword": "的 一"}),
+    ("seaco_paraformer", {"hotword": WORDS}),
+    ("contextual_paraformer", {"hotword": WORDS}),
     ("conformer", {"decoding_mode": "ctc_greedy"}),
     ("conformer", {"decoding_mode": "ctc_prefix", "beam_size": 2}),
     ("conformer", {"beam_size": 2, "timestamp": True}),
+    ("conformer", {"beam_size": 2, "hotword": WORDS}),
+    ("conformer", {"beam_size": 2, "lm_weight": 0.3}),
     ("transformer", {"beam_size": 2}),
     *(("rnnt", {"beam_size": 2, "search_type": kind}) for kind in ("default", "tsd", "alsd", "maes")),
+    ("rnnt", {"beam_size": 2, "hotword": WORDS}),
     ("rnnt", {"beam_size": 1, "decoding_mode": "simu_chunk"}),
     ("sensevoice_small", {}),
     ("uniasr", {"beam_size": 2}),
@@ -182,6 +186,8 @@ DECODED = [
 @pytest.mark.parametrize(("case", "options"), DECODED)
 def test_whole_utterances_are_recognized_there(case: str, options: dict[str, Any]) -> None:
     folder, waves = open_model_folder(PARITY / case), noise(9000, 10, 12000, 700)
+    if "hotword" in options:
+        options = {**options, "hotword": " ".join(folder.tokens[5:7])}
 
     def decode(device: torch.device) -> Any:
         tile = Tile(48) if device == THERE else None
