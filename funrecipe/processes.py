@@ -249,10 +249,15 @@ OUT_OF_MEMORY = (
     *("can't allocate memory", "not enough memory", "could not create a primitive"),
 )
 
+NOT_ON_THIS_CPU = "could not create a primitive descriptor"  # of oneDNN: an LSTM in bf16 without AVX-512, for example
+
 
 def is_out_of_memory(error: BaseException) -> bool:
     """Whether a computation failed because memory ran out; a smaller one may succeed."""
-    return isinstance(error, MemoryError) or any(words in str(error) for words in OUT_OF_MEMORY)
+    if isinstance(error, MemoryError):
+        return True
+    said = str(error)
+    return NOT_ON_THIS_CPU not in said and any(words in said for words in OUT_OF_MEMORY)
 
 
 def return_free_memory() -> None:

@@ -108,6 +108,7 @@ def test_a_process_whose_parent_is_another_one_is_left_alone() -> None:
         ("cuDNN error: CUDNN_STATUS_INTERNAL_ERROR_DEVICE_ALLOCATION_FAILED", True),
         ("cuFFT error: CUFFT_ALLOC_FAILED", True),
         ("could not create a primitive", True),
+        ("could not create a primitive descriptor for the LSTM forward propagation primitive", False),
         ("CUDA error: an illegal memory access was encountered", False),
         ("CUDA error: CUBLAS_STATUS_EXECUTION_FAILED when calling `cublasSgemm(...)`", False),
     ],
