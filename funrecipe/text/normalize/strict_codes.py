@@ -47,6 +47,7 @@ _EMERGENCY_AFTER = re.compile(r"报警|急救|火警|热线|电话|指挥|出警
 _ARITHMETIC_BEFORE = re.compile(r"(?:[加减乘除于第每]|乘以|除以|[+×÷*/=<>≤≥≈±−~—–-])$")
 _ARITHMETIC_AFTER = re.compile(r"[加减乘除+×÷*/=<>≤≥≈~—–-]|以[上下内外]|左右|上下|分之|以来")
 _LETTER_BEFORE = re.compile("[A-Za-z]-?$|(?<![A-Za-z])[A-Z]{1,4} $")
+_LINES_AFTER = re.compile(r"\s*[Pp](?![A-Za-z])")  # 1080P
 _YEAR_AFTER = re.compile(
     "[届级款版]|十年|期间|间(?![房教客])|学年|财年|赛季|奥运|世界杯|亚运|[春夏秋冬]季?|[上下]半年|国庆|新年|春节|高考|双"
 )
@@ -109,7 +110,7 @@ def read_plain(m: re.Match[str]) -> str:
     counter = _COUNTER.match(after)
     if counter and not (after[0] in "号次路" and (len(number) > 3 or _LETTER_BEFORE.search(before))):
         return read_cardinal(number)
-    if len(number) >= 3 and (_LETTER_BEFORE.search(before) or after.lstrip()[:1] in ("P", "p")):
+    if len(number) >= 3 and (_LETTER_BEFORE.search(before) or _LINES_AFTER.match(after)):
         return read_digits(number)
     if len(number) == 4 and "1900" <= number < "2050" and _RANGE_BESIDE.search(f"{before[-1:]} {after[:1]}"):
         return read_digits(number)
