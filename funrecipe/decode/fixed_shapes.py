@@ -41,14 +41,23 @@ class Tile:
     Attributes:
         frames: model frames, padding included, whatever the lengths.
         lock: held while a batch has the device; another may become text meanwhile.
+        graphs: of all functions that compute in such tiles.
     """
 
     frames: int
     lock: threading.Lock = field(default_factory=threading.Lock)
+    graphs: list[Graphs] = field(default_factory=list)
 
     def rows(self, padded_frames: int) -> int:
         """Rows of a tile of utterances of ``padded_frames``."""
         return max(1, self.frames // padded_frames)
+
+    def release_memory(self) -> None:
+        """Release the memory that the graphs and torch hold."""
+        for graphs in self.graphs:
+            graphs.release()
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
 
     def halve(self) -> None:
         """Compute smaller tiles from now on, because memory ran out."""
@@ -79,6 +88,8 @@ class FixedShapes:
         graphs: Graphs | None = None,
     ) -> None:
         self.function, self.tile, self.pairs, self.unit, self.graphs = function, tile, pairs, unit, graphs
+        if graphs:
+            tile.graphs.append(graphs)
 
     def __call__(self, *args: Any) -> Any:
         """Raises MemoryError if not even a tile of one row fits."""
@@ -95,7 +106,7 @@ class FixedShapes:
                     raise
                 reason = str(error)
             # outside the except clause, whose traceback keeps the memory of the failed call alive
-            self.release_memory()
+            self.tile.release_memory()
             if all(self.tile.rows(shape[0] // self.unit) == 1 for shape in rows_of):
                 raise MemoryError(reason)
             self.tile.halve()
@@ -142,13 +153,6 @@ class FixedShapes:
             chosen = arg[index[arg.device]]
             selected.append(chosen if pair >= self.pairs or is_lens else _fit(chosen, shape[pair]))
         return selected, ()
-
-    def release_memory(self) -> None:
-        """Release the memory that the graphs and torch hold."""
-        if self.graphs:
-            self.graphs.release()
-        if torch.cuda.is_available():
-            torch.cuda.empty_cache()
 
 
 def _fit(x: Tensor, length: int) -> Tensor:

@@ -132,8 +132,10 @@ class Recognizer:
         return Hypothesis(tokens, text, hypothesis.score, hypothesis.timestamp_ms, is_estimated=is_estimated)
 
     def release_memory(self) -> None:
-        """Release memory that torch still holds after a call that ran out of memory."""
-        if self.device.type == "cuda":
+        """Release memory that graphs and torch still hold after a call that ran out of memory."""
+        if isinstance(self.frontend, FixedShapes):
+            self.frontend.tile.release_memory()
+        elif self.device.type == "cuda":
             torch.cuda.empty_cache()
 
     def pin(self, memory: np.ndarray) -> Callable[[], None]:

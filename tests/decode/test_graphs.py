@@ -176,8 +176,9 @@ def test_without_memory_for_a_graph_tiles_get_smaller_and_old_graphs_go():
             raise RuntimeError("CUDA out of memory")
         return x + 1
 
-    recorder = FakeRecorder()
-    shapes = FixedShapes(crowded, Tile(64), graphs=Graphs(crowded, "encode", recorder))
+    recorder, others, tile = FakeRecorder(), FakeRecorder(), Tile(64)
+    shapes = FixedShapes(crowded, tile, graphs=Graphs(crowded, "encode", recorder))
+    FixedShapes(crowded, tile, graphs=Graphs(crowded, "decode", others))
     for _ in range(2):
         shapes(torch.zeros(5, 8), torch.full((5,), 8))
     room[0] = 2  # another process has taken the rest
@@ -185,7 +186,7 @@ def test_without_memory_for_a_graph_tiles_get_smaller_and_old_graphs_go():
     assert torch.equal(out, torch.ones(3, 16))
     assert shapes.tile.frames == 32
     assert [graph.replays for graph in recorder.graphs] == [1, 1]
-    assert recorder.renewed == 1  # the memory pool of forgotten graphs cannot be used again
+    assert recorder.renewed == others.renewed == 1  # the memory pool of forgotten graphs cannot be used again
 
 
 @pytest.mark.parametrize("size", [1, 3])
