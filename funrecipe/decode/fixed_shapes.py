@@ -155,6 +155,18 @@ class FixedShapes:
         return selected, ()
 
 
+def in_blocks(function: Callable[[Tensor], Tensor], tile: Tile) -> Callable[[Tensor], Tensor]:
+    """A function of rows (N, D) -> (N, V) over ``x`` (B, L, D), as many of its rows at once as ``tile`` has frames."""
+
+    def call(x: Tensor) -> Tensor:
+        rows = x.flatten(0, 1)
+        padded = F.pad(rows, (0, 0, 0, -len(rows) % tile.frames))
+        computed = torch.cat([function(block) for block in padded.split(tile.frames)])
+        return computed[: len(rows)].unflatten(0, x.shape[:2])
+
+    return call
+
+
 def _fit(x: Tensor, length: int) -> Tensor:
     """``x`` (B, L, ...) cut or padded with zeros to ``length``."""
     if x.size(1) >= length:

@@ -64,7 +64,7 @@ class Recorder:
         try:
             graph.capture_end()
         except RuntimeError:  # torch then goes on taking memory for this recording, and never frees any again
-            with contextlib.suppress(RuntimeError):
+            with contextlib.suppress(RuntimeError, AttributeError):  # older versions of torch lack it
                 torch._C._cuda_endAllocateToPool(self._stream.device_index, self._pool)
             raise
 

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from funrecipe.audio.frontend import WavFrontend
-from funrecipe.decode.fixed_shapes import FixedShapes, Tile
+from funrecipe.decode.fixed_shapes import FixedShapes, Tile, in_blocks
 from funrecipe.decode.graphs import Graphs
 from funrecipe.errors import UsageError
 from funrecipe.model_folder import ModelFolder
@@ -47,6 +47,8 @@ def compute_in_tiles(
         function = _in(precision if name in REDUCED else "fp32", getattr(model, name), device)
         graphs = Graphs(function, name) if device.type == "cuda" and name in REDUCED else None
         setattr(model, name, FixedShapes(function, tile, pairs=PAIRS[name], graphs=graphs))
+    if methods and getattr(model, "ctc", None) is not None:
+        model.ctc.log_probs = in_blocks(model.ctc.log_probs, tile)
     model.tile = tile if methods else None  # type: ignore[assignment]  # torch: a tensor or a module
     return model
 

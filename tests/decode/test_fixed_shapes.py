@@ -12,6 +12,7 @@ from funrecipe.decode.options import DecodeOptions
 from funrecipe.decode.recognizer import load_recognizer
 from funrecipe.errors import UsageError
 from funrecipe.model_folder import open_model_folder
+from funrecipe.models.ctc import CTC
 
 GOLDEN = Path(__file__).parents[1] / "data" / "parity"
 QUICKSTART = Path(__file__).parents[2] / "egs" / "quickstart"
@@ -73,6 +74,17 @@ def test_a_row_has_the_same_shape_in_every_batch():
             shapes = {shape for shape, _ in function.calls if shape[1] == padded_length(length)}
             assert len(shapes) == 1
             assert seen.setdefault(length, shapes) == shapes
+
+
+@pytest.mark.parametrize("case", ["conformer", "sensevoice_small"])
+def test_a_ctc_head_sees_as_many_rows_whatever_the_batch_is(case, monkeypatch):
+    rows = []
+    log_probs = CTC.log_probs
+    monkeypatch.setattr(CTC, "log_probs", lambda self, x: rows.append(x.shape[:-1]) or log_probs(self, x))
+    recognizer = load_recognizer(open_model_folder(GOLDEN / case), options=DecodeOptions(**TILED[case]), tile=Tile(48))
+    for waves in (noise(9000), noise(9000, 16000, 8700, 400), noise(16000)):
+        recognizer.transcribe(waves)
+    assert set(rows) == {(48,)}
 
 
 def test_tokens_are_padded_by_frames_and_their_own_number():
