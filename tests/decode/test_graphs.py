@@ -1,5 +1,6 @@
 """CUDA graphs without CUDA: a recorder that notes operations and repeats them on the same tensors."""
 
+import contextlib
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -10,7 +11,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_flatten
 
 from funrecipe.decode.fixed_shapes import FixedShapes, Tile
-from funrecipe.decode.graphs import Graphs
+from funrecipe.decode.graphs import Graphs, Recorder
 from funrecipe.decode.options import DecodeOptions
 from funrecipe.decode.recognizer import load_recognizer
 from funrecipe.decode.tiled_model import REDUCED
@@ -213,3 +214,55 @@ def test_every_network_in_tiles_can_be_recorded(case):
         found = recognizer.transcribe(waves)
     assert [(h.tokens, h.score) for h in found] == [(h.tokens, h.score) for h in wanted]
     assert sum(graph.replays for graph in recorder.graphs) > len(recorder.graphs) >= len(tiled)
+
+
+class FakeCuda:
+    """What a recorder asks of torch.cuda, noted in order; ``fails``: ending a recording is refused."""
+
+    def __init__(self, monkeypatch, *, fails):
+        self.calls, self.fails, self.stream = [], fails, "usual"
+        for name in ("Stream", "current_stream", "CUDAGraph"):
+            monkeypatch.setattr(torch.cuda, name, lambda *_: self)
+        monkeypatch.setattr(torch.cuda, "stream", self.on_stream)
+        monkeypatch.setattr(torch.cuda, "graph_pool_handle", lambda: (0, len(self.calls)))
+        monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (100, 1000))
+        monkeypatch.setattr(torch.cuda, "memory_reserved", lambda device: 500)
+        monkeypatch.setattr(torch.cuda, "empty_cache", lambda: self.calls.append("empty"))
+        monkeypatch.setattr(torch._C, "_cuda_endAllocateToPool", lambda *_: self.calls.append("mend"), raising=False)
+
+    device_index = 0
+
+    @contextlib.contextmanager
+    def on_stream(self, stream):
+        self.stream = "recording"
+        try:
+            yield
+        finally:
+            self.stream = "usual"
+
+    def wait_stream(self, other):
+        self.calls.append(f"wait on {self.stream}")
+
+    def capture_begin(self, **_):
+        self.calls.append(f"begin on {self.stream}")
+
+    def capture_end(self):
+        self.calls.append(f"end on {self.stream}")
+        if self.fails:
+            raise RuntimeError("CUDA error: operation failed due to a previous error during capture")
+
+
+def test_a_recording_has_a_stream_and_memory_of_its_own(monkeypatch):
+    cuda = FakeCuda(monkeypatch, fails=False)
+    graph, outputs = Recorder(torch.device("cuda:0")).record(lambda: cuda.calls.append("call") or 5)
+    assert (graph, outputs) == (cuda, 5)
+    order = ["empty", "wait on usual", "begin on recording", "call", "end on recording", "wait on usual"]
+    assert cuda.calls == order
+
+
+def test_a_recording_that_fails_leaves_things_as_they_were(monkeypatch):
+    cuda = FakeCuda(monkeypatch, fails=True)
+    with pytest.raises(RuntimeError, match="during capture"):
+        Recorder(torch.device("cuda:0")).record(lambda: 5)
+    assert cuda.calls[-2:] == ["end on recording", "mend"]
+    assert cuda.stream == "usual"
