@@ -84,8 +84,9 @@ def _rows_missing() -> tuple[int, ...]:
     FBGEMM has a kernel for each small number of rows, and some of them add in another order (of one and of two rows, on
     a Zen 3). Which ones is tried.
     """
-    product = Fp16Linear(nn.Linear(64, 32, bias=False))
-    x = torch.linspace(-1, 1, 3 * FBGEMM_ROWS * 64).sin().view(-1, 64)
+    linear = nn.utils.skip_init(nn.Linear, 64, 32, bias=False)  # draws no random numbers, which a training goes by
+    linear.weight.data = torch.linspace(-1, 1, 64 * 32).mul(100).cos().view(32, 64)
+    product, x = Fp16Linear(linear), torch.linspace(-1, 1, 3 * FBGEMM_ROWS * 64).mul(1000).sin().view(-1, 64)
     multiply, packed = torch.ops.quantized.linear_dynamic_fp16, product._packed
     among_many = multiply(x, packed)
     is_same = [torch.equal(multiply(x[:rows], packed), among_many[:rows]) for rows in range(len(x))]

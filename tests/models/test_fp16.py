@@ -70,3 +70,10 @@ def test_a_kernel_whose_bits_depend_on_the_other_rows_is_not_used(monkeypatch):
     assert "fp16" not in packed.cpu_precisions()
     with pytest.raises(UsageError, match="fp16 is not supported on this CPU"):
         packed.pack_linears(nn.Sequential(layer(64, 32)), "fp16")
+
+
+def test_asking_for_precisions_draws_no_random_numbers():
+    packed._rows_missing.cache_clear()
+    before = torch.get_rng_state()
+    assert "fp16" in packed.cpu_precisions()
+    assert torch.equal(torch.get_rng_state(), before)
