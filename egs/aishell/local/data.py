@@ -13,7 +13,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[3]))
 
-from funrecipe.data.list_file import read_unique_lines  # noqa: E402
+from funrecipe.data.texts import read_texts  # noqa: E402
 from funrecipe.errors import DataError, FunrecipeError, UsageError  # noqa: E402
 from funrecipe.files import write_text  # noqa: E402
 
@@ -23,8 +23,7 @@ TRANSCRIPT = Path("transcript") / "aishell_transcript_v0.8.txt"
 
 def read_transcript(path: Path) -> dict[str, str]:
     """Id -> characters with a space between them; the published lines have spaces between words."""
-    lines, _ = read_unique_lines(path, [])
-    return {key: " ".join("".join(value.split())) for key, value in lines.items()}
+    return {key: " ".join("".join(text.split())) for key, text in read_texts(path).items()}
 
 
 def write_set(recordings: dict[str, Path], transcript: dict[str, str], folder: Path) -> str:
