@@ -25,24 +25,27 @@ Columns = tuple[Sequence[str], Sequence[Value]]  # ids and their values
 
 
 class RowsAhead(Generic[Value]):
-    """Rows in order of ids, at least the next ``CHUNK`` of which are held."""
+    """Rows in order of ids, the next of which are held."""
 
     def __init__(self, blocks: Iterable[Columns[Value]]) -> None:
         self._blocks = iter(blocks)
         self._ids, self._values = list[str](), list[Value]()
 
-    @property
-    def last(self) -> str | None:
-        """The id of the last row held; None: there are no more rows."""
-        while len(self._ids) < CHUNK and (block := next(self._blocks, None)):
+    def hold(self, least: int) -> bool:
+        """Read on until that many rows are held, if there are so many; whether there are any."""
+        while len(self._ids) < least and (block := next(self._blocks, None)):
             self._ids += block[0]
             self._values += block[1]
-        return self._ids[-1] if self._ids else None
+        return bool(self._ids)
+
+    @property
+    def last(self) -> str | None:
+        """The id of the last of at least ``CHUNK`` rows; None: there are no more rows."""
+        return self._ids[-1] if self.hold(CHUNK) else None
 
     def up_to(self, last: str) -> dict[str, Value]:
         """Take the rows up to this id, but no more than are held."""
-        if self.last is None:
-            return {}
+        self.hold(1)
         stop = bisect_right(self._ids, last)
         rows = dict(zip(self._ids[:stop], self._values))
         self._ids, self._values = self._ids[stop:], self._values[stop:]

@@ -142,6 +142,11 @@ def _repetition(first: ListLine, line: ListLine, path: Path) -> Problem:
     return Problem(what, f"{path}:{line.number}", is_error=not same)
 
 
+def line_number(problem: Problem) -> int:
+    """Of a problem that is in one line."""
+    return int(problem.where.rpartition(":")[2])
+
+
 def refuse_special(path: Path) -> None:
     """Raises DataError for a list of a data directory that is a pipe or a device: reading it may never end."""
     if what := special_file(path):

@@ -13,6 +13,7 @@ from funrecipe.data.list_file import (
     Lines,
     ListLine,
     Problem,
+    line_number,
     refuse_special,
     sorted_lines,
     unique_in_order,
@@ -164,8 +165,8 @@ class _List:
         return [
             *self.of_lines,
             *self.of_order,
-            *sorted(self.of_repetitions, key=_line_number),
-            *sorted(self.of_contents, key=_line_number),
+            *sorted(self.of_repetitions, key=line_number),
+            *sorted(self.of_contents, key=line_number),
         ]
 
 
@@ -351,7 +352,3 @@ class _Durations(_Fields):
 
 
 FOLLOWERS: dict[str, type[_Follower]] = {"text": _Texts, "utt2spk": _Fields, "utt2dur": _Durations}
-
-
-def _line_number(problem: Problem) -> int:
-    return int(problem.where.rpartition(":")[2])

@@ -8,6 +8,7 @@ from pathlib import Path
 from funrecipe.data.in_order import Columns, look_over
 from funrecipe.data.list_file import (
     Problem,
+    line_number,
     read_unique_lines,
     refuse_special,
     sorted_lines,
@@ -40,7 +41,7 @@ def text_blocks(path: str | Path) -> Iterator[Columns[str]]:
     memory.
 
     Raises:
-        DataError: as ``read_texts``, after the last line.
+        DataError: as ``read_texts``, after the last line; errors are in the order of the file.
     """
     path, problems = Path(path), list[Problem]()
     blocks = usable_lines(path, problems)
@@ -48,7 +49,7 @@ def text_blocks(path: str | Path) -> Iterator[Columns[str]]:
         blocks = sorted_lines(blocks)
     for _, keys, texts in unique_in_order(blocks, path, problems):
         yield keys, [*map(str.strip, texts)]
-    raise_for_errors_in(problems, path, HINT)
+    raise_for_errors_in(sorted(problems, key=line_number), path, HINT)
 
 
 def stream_texts(path: str | Path) -> Iterator[tuple[str, str]]:
@@ -76,10 +77,11 @@ def read_durations(path: str | Path) -> dict[str, float]:
 def duration_blocks(path: str | Path) -> Iterator[Columns[float]]:
     """Ids and seconds of an ``utt2dur`` file; a value that is not a number ≥ 0 raises ``DataError``."""
     for keys, texts in text_blocks(path):
-        durations_s = []
+        durations_s = list[float]()
         for key, text in zip(keys, texts):
             duration_s = parse_number(text)
             if duration_s is None or duration_s < 0:
+                yield keys[: len(durations_s)], durations_s
                 raise DataError(f"'{text}' is not a duration in seconds", where=f"{path}: {key}")
             durations_s.append(duration_s)
         yield keys, durations_s

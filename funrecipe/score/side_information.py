@@ -28,16 +28,17 @@ class _Lookup(Generic[Value]):
 
     def __init__(self, blocks: Iterable[Columns[Value]] = ()) -> None:
         self._rows: RowsAhead[Value] = RowsAhead(blocks)
-        self._is_listed: bool | None = None
+        self._is_listed = self._rows.hold(1)  # a list that cannot be read is an error before anything is scored
 
     def of(self, ids: Sequence[str]) -> dict[str, Value] | None:
-        if self._is_listed is None:
-            self._is_listed = self._rows.last is not None
+        """Reads no further than these ids: errors of the list come after those of the texts."""
         if not self._is_listed:
             return None
         wanted, found = set(ids), dict[str, Value]()
         while ids and (rows := self._rows.up_to(ids[-1])):
             found |= rows if rows.keys() <= wanted else {i: value for i, value in rows.items() if i in wanted}
+            if ids[-1] in rows:
+                break
         return found
 
     def finish(self) -> None:

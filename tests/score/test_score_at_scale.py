@@ -2,14 +2,16 @@
 
 import json
 import random
+import re
 from collections import Counter
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from funrecipe.data import in_order, list_file
-from funrecipe.data.texts import read_texts
-from funrecipe.errors import DataError
+from funrecipe.data.texts import read_texts, text_blocks
+from funrecipe.errors import DataError, IncompleteRunError
 from funrecipe.score import breakdown, pair_counts, scoring, stage2, stage3
 from funrecipe.score.align import align_tokens
 from funrecipe.score.options import ScoreOptions
@@ -172,3 +174,28 @@ def test_the_line_that_is_not_utf8_is_named(tmp_path):
     path.write_bytes("a 一\nb 二\n".encode() + b"c \xb0\xa1\n")
     with pytest.raises(DataError, match="text:3: not UTF-8"):
         read_texts(path)
+
+
+def test_a_list_that_is_named_but_missing_is_an_error_before_anything_is_written(tmp_path):
+    with pytest.raises(DataError, match="cannot read the list"):
+        SideStream(None, utt2spk=str(tmp_path / "utt2spk"))
+
+
+def test_missing_hypotheses_are_reported_before_errors_of_a_side_list(tmp_path):
+    (tmp_path / "ref").write_text("a 1\nb 2\n")
+    (tmp_path / "hyp").write_text("a 1\n")
+    (tmp_path / "utt2spk").write_text("a s\nb s\nc s\nc t\n")
+    (tmp_path / "utt2dur").write_text("a 1\nb 1\nc x\n")
+    options = ScoreOptions(ref=str(tmp_path / "ref"), hyp=str(tmp_path / "hyp"), missing="error")
+    with pytest.raises(IncompleteRunError):
+        list(stage2.score_strict(options, side=SideStream(tmp_path)))
+    with pytest.raises(DataError, match="utt2spk:4: duplicate id 'c'"):
+        list(stage2.score_strict(replace(options, missing="strict"), side=SideStream(tmp_path)))
+
+
+def test_errors_of_a_list_are_in_the_order_of_the_file(tmp_path):
+    path = tmp_path / "text"
+    path.write_bytes(b"a 1\nb \xff\nc 1\nc 2\nd \x01\ne 1\ne 2\nf \xff\n")
+    with pytest.raises(DataError) as error:
+        list(text_blocks(path))
+    assert re.findall(r":(\d):", error.value.what) == ["2", "4", "5", "7", "8"]
