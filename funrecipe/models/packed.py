@@ -82,7 +82,7 @@ def _rows_missing() -> tuple[int, ...]:
     """By the number of rows, modulo ``FBGEMM_ROWS``: how many are added so that each gets the bits it has among many.
 
     FBGEMM has a kernel for each small number of rows, and some of them add in another order (of one and of two rows, on
-    a Zen 3). Which ones is tried.
+    a Zen 3). Which ones do is found by trying.
     """
     linear = nn.utils.skip_init(nn.Linear, 64, 32, bias=False)  # draws no random numbers, which a training goes by
     linear.weight.data = torch.linspace(-1, 1, 64 * 32).mul(100).cos().view(32, 64)
