@@ -45,12 +45,12 @@ def _score(args: argparse.Namespace, path: str) -> Scoring:
 def _print(first_name: str, second_name: str, result: dict) -> None:
     for letter, name, key in (("A", first_name, "first"), ("B", second_name, "second")):
         system = result[key]
-        rate = "no tokens" if system["rate"] is None else f"{system['rate']:.2f} %"
         interval = system["interval"]
         bounds = f" [{interval['low']:.2f}, {interval['high']:.2f}]" if interval else ""
         print(
-            f"{letter}: {rate}{bounds}  {system['errors']} / {system['tokens']}, {system['insertions']} ins, "
-            f"{system['deletions']} del, {system['substitutions']} sub, {system['missing']} missing  {name}"
+            f"{letter}: {system['rate']:.2f} %{bounds}  {system['errors']} / {system['tokens']}, "
+            f"{system['insertions']} ins, {system['deletions']} del, {system['substitutions']} sub, "
+            f"{system['missing']} missing  {name}"
         )
     paired, matched = result["paired_bootstrap"], result["mapsswe"]
     difference, low, high = (round(paired[key], 2) + 0.0 for key in ("difference", "low", "high"))  # no -0.00

@@ -11,7 +11,7 @@ from funrecipe.errors import DataError, list_problems
 from funrecipe.score.align import SCLITE, edit_ops
 from funrecipe.score.intervals import bootstrap_interval, mapsswe, paired_bootstrap
 from funrecipe.score.punctuation import score_punctuation
-from funrecipe.score.scoring import Scoring
+from funrecipe.score.scoring import Scoring, require_reference_tokens
 from funrecipe.score.segments import Segments, score_recordings
 
 MOST_CHANGED = 20
@@ -21,7 +21,7 @@ def compare(first: Scoring, second: Scoring) -> dict[str, object]:
     """Rates, intervals, paired bootstrap, MAPSSWE (with sclite's alignments), utterances that changed most.
 
     Raises:
-        DataError: the references of the two differ.
+        DataError: the references of the two differ, or have no token.
     """
     if list(first.ids) != list(second.ids) or first.ref_texts != second.ref_texts:
         texts = dict(zip(second.ids, second.ref_texts))
@@ -31,6 +31,7 @@ def compare(first: Scoring, second: Scoring) -> dict[str, object]:
             f"the two were scored against different references:\n{list_problems(differing)}",
             hint="compare runs over the same data directory",
         )
+    require_reference_tokens(first.edits.tokens, first.edits.insertions, first.coverage.scored)
     paired = paired_bootstrap(first.counts, second.counts)
     matched = mapsswe(edit_ops(*first.encoded, rule=SCLITE), edit_ops(*second.encoded, rule=SCLITE))
     changes = (second.counts[:, 1:].sum(axis=1) - first.counts[:, 1:].sum(axis=1)).tolist()

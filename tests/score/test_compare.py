@@ -52,3 +52,11 @@ def test_different_references_are_refused():
 def test_a_folder_that_was_not_scored(tmp_path, capsys):
     assert main(["compare", str(tmp_path), str(tmp_path)]) == 3
     assert "stage 2" in capsys.readouterr().err
+
+
+def test_blank_references_are_refused_as_in_scoring(tmp_path, capsys):
+    for name, text in (("ref", "a\n"), ("x", "a 一\n"), ("y", "a 二\n")):
+        (tmp_path / name).write_text(text)
+    ref, x, y = (str(tmp_path / name) for name in ("ref", "x", "y"))
+    assert main(["compare", x, y, "--ref", ref, "--out", str(tmp_path / "out.json")]) == 3
+    assert "all 1 references are blank" in capsys.readouterr().err
