@@ -36,6 +36,12 @@ def timed_text(tokens: list[str], spans: list[Span], *, silences: bool) -> str:
     return "".join(f"{name} {str(s.start_s + 0.0005)[:5]} {str(s.end_s + 0.0005)[:5]};" for name, s in named)
 
 
+def later(spans: list[Span], offset_ms: float) -> list[Span]:
+    """The same in a recording in which the utterance begins at ``offset_ms``."""
+    offset_s = offset_ms / 1000.0
+    return [Span(token, start_s + offset_s, end_s + offset_s) for token, start_s, end_s in spans]
+
+
 def check_timestamps(case: Case, name: str, fine: FineCif) -> None:
     """Every call recorded in timestamps.json for the utterance ``name``."""
     for key, call in case.json("timestamps.json").items():
@@ -44,7 +50,8 @@ def check_timestamps(case: Case, name: str, fine: FineCif) -> None:
         tokens, options = call["chars"], call["kwargs"]
         tokens = tokens[:-1] if tokens and tokens[-1] == "</s>" else tokens
         shift, offset_ms = options.get("force_time_shift", SHIFT_STEPS), options.get("vad_offset", 0.0)
-        spans = align(fine.alphas[0], fine.peaks[0], len(tokens), step_seconds(case), shift=shift, offset_ms=offset_ms)
+        spans = align(fine.alphas[0], fine.peaks[0], len(tokens), step_seconds(case), shift=shift)
+        spans = later(spans, offset_ms)
         times = token_times_ms(spans)
         case.compare(f"ts.{key}", torch.tensor(times, dtype=torch.int64).reshape(-1, 2))
         case.compare_values(f"timestamps.json:{key}.list", times, call["list"])
@@ -83,7 +90,7 @@ def check_bicif(case: Case) -> None:
             hypothesis = greedy(model.decode(encoder_out, lens, cif.embeds, token_lens), token_lens)[0]
             fine = model.predictor.fine_cif(encoder_out, lens, cif.token_num)
             step_s = step_seconds(case)
-            spans = align(fine.alphas[0], fine.peaks[0], len(hypothesis.ids), step_s, offset_ms=offset_ms)
+            spans = later(align(fine.alphas[0], fine.peaks[0], len(hypothesis.ids), step_s), offset_ms)
             case.compare(f"e2e.{wave}.token_int", hypothesis.ids)
             case.compare(f"e2e.{wave}.score", [hypothesis.score], SCORE_TOLERANCE)
             case.compare(key, token_times_ms(spans))

@@ -21,7 +21,7 @@ from funrecipe.models.special_ids import SOS_ID
 from funrecipe.train.data.batching import Batch
 from funrecipe.train.objectives.output import LossOutput
 from funrecipe.train.objectives.seaco import loss_with_hotwords
-from tools.parity.bicif import fine_head, step_seconds
+from tools.parity.bicif import fine_head, later, step_seconds
 from tools.parity.case import Case
 from tools.parity.frontend import padded
 from tools.parity.paraformer import FLOAT_TOLERANCE, groups_of, padding_as_in_funasr
@@ -143,7 +143,7 @@ def check_texts(case: Case, folder: ModelFolder, model: SeacoParaformer, lists: 
     ids = model.decode(encoder_out, lens, cif.embeds, cif.token_num.long())[0].argmax(-1).tolist()
     count = len([i for i in ids if i not in MARKS])
     (late,) = lists["results"]["u0.none.begin1230"]
-    spans = align(fine.alphas[0], fine.peaks[0], count, step_seconds(case), offset_ms=1230)
+    spans = later(align(fine.alphas[0], fine.peaks[0], count, step_seconds(case)), 1230)
     case.compare_values("texts:u0.none.begin1230.timestamp", token_times_ms(spans), late["timestamp"])
 
 
