@@ -22,7 +22,7 @@ declare_option output "" 'text without tags (plain), as the model writes it (ric
 declare_option timestamp "" 'give the time of every token, by the CTC head; not paraformer_online, rnnt, rnnt_unified, sense_voice, uniasr' 'true|false'
 declare_option windows "" 'embed windows of 1.5 s of each utterance, for diarization; only campplus, eres2netv2, sv' 'true|false'
 declare_option engine "" 'run the network with torch, or onnx (onnxruntime, for a folder made by funrecipe export)' 'torch|onnx'
-declare_option precision "" 'fp32; faster, almost the same: bf16, fp16 or int8 (CPU only), tf32 (GPU only); auto: one that changes little (docs/speed.md)' 'fp32|tf32|bf16|fp16|int8|auto'
+declare_option precision "" 'fp32; faster, almost the same: bf16, fp16 or int8 (CPU only), tf32 (GPU only); auto: bf16 if it changes little (docs/speed.md)' 'fp32|tf32|bf16|fp16|int8|auto'
 declare_option max_piece_s "" 'cut audio longer than this many seconds into pieces; 0: never; not set: 30'
 # shellcheck disable=SC2034  # read by the recipe
 decoding=(beam_size nbest ctc_weight lm_weight ngram_weight penalty maxlenratio minlenratio token_num_relax decoding_ind decoding_mode search_type score_norm hotword_txt clas_scale language use_itn ban_emo_unk output timestamp windows engine precision max_piece_s)

@@ -136,7 +136,7 @@ class DecodeOptions:
     )
     precision: str | None = _option(
         str,
-        "fp32; faster, almost the same: bf16, fp16 or int8 (CPU only), tf32 (GPU only); auto: one that changes little"
+        "fp32; faster, almost the same: bf16, fp16 or int8 (CPU only), tf32 (GPU only); auto: bf16 if it changes little"
         " (docs/speed.md)",
         choices=("fp32", "tf32", "bf16", "fp16", "int8", "auto"),
         is_for_search=False,

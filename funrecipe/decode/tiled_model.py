@@ -16,7 +16,6 @@ from funrecipe.errors import UsageError
 from funrecipe.model_folder import ModelFolder
 from funrecipe.models.packed import cpu_precisions
 from funrecipe.models.reduced import PRECISIONS, bf16_is_faster, computing_in, in_fp32, settle_gpu, store_in_bf16
-from funrecipe.models.side_by_side import LARGE_MODEL
 
 TILE_FRAMES = 4096  # four minutes in frames of 60 ms, which is 1.5 TFLOP of a Paraformer-large
 PAIRS = {"encode": 1, "predict": 1, "decode": 2}  # padded tensors with lengths that each method takes first
@@ -59,20 +58,15 @@ def refuse_tiles_in(precision: str, model: nn.Module, what: str) -> None:
         raise UsageError(f"{what} not computed in {precision} on a GPU", where="precision", hint="use fp32")
 
 
-def faster_precision(folder: ModelFolder, device: str) -> tuple[str, str]:
-    """The precision in which a model is probably faster on a device; fp32, and why, where there is none."""
+def why_not_bf16(folder: ModelFolder, device: str) -> str | None:
+    """Why a model cannot use bf16 on a device, or None."""
     if folder.is_exported:
-        return "fp32", "since an exported model has no other weights"
+        return "since an exported model has no weights in bf16"
     if device != "cpu" and not folder.row.tiled:
-        return "fp32", f"since models of family '{folder.family}' are computed in fp32 on a GPU"
-    if (device != "cpu" or "bf16" in cpu_precisions()) and bf16_is_faster(torch.device(device)):
-        return "bf16", ""
-    if device != "cpu":
-        return "fp32", "since this GPU does not multiply bf16 faster"
-    is_small = folder.weights.stat().st_size < 4 * LARGE_MODEL
-    if is_small or "fp16" not in cpu_precisions():
-        return "fp32", f"since this CPU computes {'a small' if is_small else 'the'} model in no other precision faster"
-    return "fp16", ""
+        return f"since models of family '{folder.family}' are computed in fp32 on a GPU"
+    if (device == "cpu" and "bf16" not in cpu_precisions()) or not bf16_is_faster(torch.device(device)):
+        return f"since this {'CPU' if device == 'cpu' else 'GPU'} does not multiply bf16 faster"
+    return None
 
 
 def features_in_tiles(frontend: WavFrontend, tile: Tile) -> FixedShapes:

@@ -1,4 +1,4 @@
-"""``--precision auto``: decided once per run, by what fewer bits change in the run's own first utterances.
+"""``--precision auto``: decided once per run, by what bf16 changes in the run's own first utterances.
 
 The decision is a file beside the plan. The first worker makes it; every other one, and a resumed run, reads it.
 """
@@ -36,7 +36,7 @@ MOST_CHANGED = 0.01  # of the tokens; bf16 on a GPU changes a few in a thousand,
 
 @dataclass(frozen=True)
 class Decision:
-    """The precision of a run, and why: of ``tokens`` in fp32, another precision changed ``changed``."""
+    """The precision of a run, and why: of ``tokens`` in fp32, bf16 changed ``changed``."""
 
     precision: str
     reason: str
@@ -50,7 +50,7 @@ class Decision:
 def settle_precision(plan: Plan, folder: ModelFolder, options: DecodeOptions, device: str) -> DecodeOptions:
     """``options`` with the decision of the run in place of ``auto``; what a worker loads its model with."""
     from funrecipe.decode.recognizer import load_recognizer, with_defaults
-    from funrecipe.decode.tiled_model import faster_precision
+    from funrecipe.decode.tiled_model import why_not_bf16
 
     if with_defaults(options, folder).precision != AUTO:
         return options
@@ -59,17 +59,16 @@ def settle_precision(plan: Plan, folder: ModelFolder, options: DecodeOptions, de
         chosen = replace(options, precision=precision)
         return load_recognizer(folder, device=device, options=chosen, weights=Path(plan.model.weights))
 
-    decision = decide(plan, *faster_precision(folder, device), load)
+    decision = decide(plan, why_not_bf16(folder, device), load)
     print(decision)
     return replace(options, precision=decision.precision)
 
 
-def decide(plan: Plan, precision: str, refusal: str, load: Callable[[str], Recognizer]) -> Decision:
+def decide(plan: Plan, refusal: str | None, load: Callable[[str], Recognizer]) -> Decision:
     """The decision of a run, made now unless it has been made.
 
     Args:
-        precision: what fp32 is compared with.
-        refusal: if it is fp32 itself: why.
+        refusal: why bf16 is out of the question on this device, or None.
         load: gives the recognizer in a precision.
 
     Raises:
@@ -77,7 +76,7 @@ def decide(plan: Plan, precision: str, refusal: str, load: Callable[[str], Recog
     """
     if (found := decision_of(plan)) is not None:
         return found
-    decision = Decision(precision, refusal) if precision == "fp32" else _compare(plan, precision, load)
+    decision = Decision("fp32", refusal) if refusal else _compare(plan, load)
     path = _path(plan)
     mine = temporary_name(path)
     try:
@@ -109,7 +108,7 @@ def _path(plan: Plan) -> Path:
     return plan.output_dir / f"precision.{plan.work_digest[:12]}.json"
 
 
-def _compare(plan: Plan, precision: str, load: Callable[[str], Recognizer]) -> Decision:
+def _compare(plan: Plan, load: Callable[[str], Recognizer]) -> Decision:
     exact = load("fp32")
     waveforms = _first_waveforms(plan, exact.sample_rate_hz)
     wanted = [list(hypothesis.tokens) for hypothesis in exact.transcribe(waveforms)]
@@ -118,12 +117,12 @@ def _compare(plan: Plan, precision: str, load: Callable[[str], Recognizer]) -> D
     tokens = sum(map(len, wanted))
     if not tokens:
         return Decision("fp32", f"since the first {len(waveforms)} utterances have no tokens to compare")
-    found = [list(hypothesis.tokens) for hypothesis in load(precision).transcribe(waveforms)]
+    found = [list(hypothesis.tokens) for hypothesis in load("bf16").transcribe(waveforms)]
     changed = changed_tokens(wanted, found)
     share = f"{changed} of {tokens} tokens ({100 * changed / tokens:.2f} %) of the first {len(waveforms)} utterances"
     if changed <= MOST_CHANGED * tokens:
-        return Decision(precision, f"which changes {share}", tokens, changed)
-    reason = f"since {precision} changes {share}, more than {100 * MOST_CHANGED:g} %"
+        return Decision("bf16", f"which changes {share}", tokens, changed)
+    reason = f"since bf16 changes {share}, more than {100 * MOST_CHANGED:g} %"
     return Decision("fp32", reason, tokens, changed)
 
 

@@ -75,7 +75,7 @@ def loading(wrong: int):
     ],
 )
 def test_few_changed_tokens_are_accepted(plan: Plan, wrong: int, precision: str, said: str) -> None:
-    decision = decide(plan, "bf16", "", loading(wrong))
+    decision = decide(plan, None, loading(wrong))
     assert decision.precision == precision
     assert str(decision) == f"precision auto: {said}"
     assert read_run_record(plan.output_dir).summary["precision"] == said
@@ -91,35 +91,33 @@ def test_one_model_at_a_time_is_in_memory(plan: Plan) -> None:
         alive.add(speaker)
         return speaker
 
-    assert decide(plan, "bf16", "", load).precision == "bf16"
+    assert decide(plan, None, load).precision == "bf16"
 
 
 def test_a_run_decides_once(plan: Plan) -> None:
-    assert decide(plan, "bf16", "", loading(0)).precision == "bf16"
-    assert (
-        decide(plan, "fp32", "since this CPU is slow", loading(50)).precision == "bf16"
-    )  # a resumed run, or another worker
+    assert decide(plan, None, loading(0)).precision == "bf16"
+    assert decide(plan, "since this CPU is slow", loading(50)).precision == "bf16"  # a resumed run, or another worker
     others = replace(plan, options={"precision": "auto", "beam_size": 3})
     assert decision_of(others) is None
-    assert decide(others, "fp32", "since this CPU is slow", loading(0)) == Decision("fp32", "since this CPU is slow")
+    assert decide(others, "since this CPU is slow", loading(0)) == Decision("fp32", "since this CPU is slow")
     assert not list(plan.output_dir.glob(".*"))
 
 
 def test_the_first_of_two_workers_decides(plan: Plan) -> None:
     def load(precision: str) -> Speaker:
         if precision == "bf16":  # meanwhile the other one is done
-            decide(plan, "fp32", "since it was first", loading(0))
+            decide(plan, "since it was first", loading(0))
         return Speaker(0)
 
-    assert decide(plan, "bf16", "", load) == Decision("fp32", "since it was first")
+    assert decide(plan, None, load) == Decision("fp32", "since it was first")
 
 
 def test_a_damaged_decision_is_an_error(plan: Plan) -> None:
-    decide(plan, "bf16", "", loading(0))
+    decide(plan, None, loading(0))
     (path,) = plan.output_dir.glob("precision.*.json")
     path.write_text("{")
     with pytest.raises(DataError, match="cannot read the decision"):
-        decide(plan, "bf16", "", loading(0))
+        decide(plan, None, loading(0))
 
 
 def test_silence_decides_nothing(plan: Plan) -> None:
@@ -127,7 +125,7 @@ def test_silence_decides_nothing(plan: Plan) -> None:
         def transcribe(self, waveforms):
             return [Said([]) for _ in waveforms]
 
-    assert decide(plan, "bf16", "", lambda precision: Silent(0)).precision == "fp32"
+    assert decide(plan, None, lambda precision: Silent(0)).precision == "fp32"
 
 
 def test_changes_are_edits() -> None:
@@ -140,22 +138,16 @@ def test_a_worker_takes_what_was_decided(plan: Plan, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(reduced, "seconds_of_product", lambda dtype: 1.0)
     assert settle_precision(plan, folder, DecodeOptions(precision="int8"), "cpu").precision == "int8"
     assert settle_precision(plan, folder, options, "cpu").precision == "fp32"
-    reason = "since this CPU computes a small model in no other precision faster"
-    assert f"precision auto: fp32, {reason}" in capsys.readouterr().out
+    assert "precision auto: fp32, since this CPU does not multiply bf16 faster" in capsys.readouterr().out
     with pytest.raises(UsageError, match="needs the utterances of a run"):
         load_recognizer(folder, options=options)
 
 
 @pytest.mark.cpu
-@pytest.mark.parametrize("precision", ["fp16", "bf16"])
-def test_the_model_itself_is_compared(plan: Plan, monkeypatch: pytest.MonkeyPatch, precision: str) -> None:
-    if precision not in packed.cpu_precisions():
-        pytest.skip(f"this CPU does not multiply in {precision}")
-    monkeypatch.setattr(tiled_model, "bf16_is_faster", lambda device: precision == "bf16")
-    monkeypatch.setattr(tiled_model, "LARGE_MODEL", 0)
+def test_the_model_itself_is_compared(plan: Plan, monkeypatch: pytest.MonkeyPatch) -> None:
+    if "bf16" not in packed.cpu_precisions():
+        pytest.skip("this CPU does not multiply in bf16")
+    monkeypatch.setattr(tiled_model, "bf16_is_faster", lambda device: True)
     settled = settle_precision(plan, open_model_folder(TINY), DecodeOptions(precision="auto"), "cpu")
     (path,) = plan.output_dir.glob("precision.*.json")
-    decision = json.loads(path.read_text())
-    assert decision["precision"] == settled.precision and decision["tokens"] > 0
-    if precision == "fp16":
-        assert settled.precision == "fp16" and decision["changed"] == 0
+    assert json.loads(path.read_text())["precision"] == settled.precision
