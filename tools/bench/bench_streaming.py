@@ -4,7 +4,8 @@
 
 All sides get the same model (random weights), the same real speech and the same 600 ms pieces, one piece at a time and
 in turns (``tools/bench/sides.py``). The peer's Python needs ``torch``, ``funasr`` (1.4.16 was used) and
-``kaldi-native-fbank``; ``FunASR:int8`` is its model after ``quantize_dynamic``. Exits with 1 where fp32 texts differ.
+``kaldi-native-fbank``; ``FunASR:int8`` is its model after ``quantize_dynamic``. ``onnxruntime`` is the exported model,
+which does not look back (``--look_backs 0,0``), in our recognizer. Exits with 1 where fp32 texts differ.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from tools.bench.large_model import SAMPLE_RATE_HZ, STREAMING, make_folder, speech
+from tools.bench.large_model import SAMPLE_RATE_HZ, STREAMING, export, make_folder, speech
 from tools.bench.sides import Side, cpu_s, in_turns, print_table, ratio, results, serve
 
 PIECE_SAMPLES = 9600
@@ -69,7 +70,8 @@ def work_of(args: argparse.Namespace) -> Callable[[int], str]:
     import numpy as np
 
     name, precision = args.side.split(":")
-    start = {"funrecipe": funrecipe, "FunASR": funasr}[name](args.folder, precision, args)
+    folder = args.folder / ("onnx" if name == "onnxruntime" else "torch")
+    start = (funasr if name == "FunASR" else funrecipe)(folder, precision, args)
     audio = np.load(args.folder / "audio.npy")
     feed = start()
 
@@ -107,7 +109,10 @@ def compare(args: argparse.Namespace, folder: Path) -> int:
     import numpy as np
 
     wanted = [side for side in args.sides.split(",") if args.peer_python or not side.startswith("FunASR")]
-    make_folder(folder, STREAMING)
+    (folder / "torch").mkdir()
+    make_folder(folder / "torch", STREAMING)
+    if any(side.startswith("onnxruntime") for side in wanted):
+        export(folder / "torch", folder / "onnx")
     audio = np.concatenate(speech(args.pieces // 5 + 1))
     np.save(folder / "audio.npy", audio[: args.pieces * PIECE_SAMPLES - PIECE_SAMPLES // 2])
     sides = []

@@ -76,7 +76,7 @@ def export(folder: Path, target: Path) -> None:
     """``folder`` as ONNX, in fp32 and in int8, without decoding anything with it."""
     from funrecipe.export.description import metadata, write_description
     from funrecipe.export.folder import export_network
-    from funrecipe.export.graph import GRAPH, quantize, write_graph
+    from funrecipe.export.graph import quantize, write_graph
     from funrecipe.model_folder import open_model_folder
     from funrecipe.models.registry import input_size
 
@@ -84,8 +84,8 @@ def export(folder: Path, target: Path) -> None:
     target.mkdir()
     for name, graph in export_network(opened).graphs(input_size(opened.config)).items():
         write_graph(graph, target / name, metadata(opened))
+        quantize(target / name)
     write_description(opened, target)
-    quantize(target / GRAPH)
 
 
 def speech(utterances: int) -> list[Any]:
