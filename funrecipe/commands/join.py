@@ -32,7 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
-    from funrecipe.jobs.publish_recordings import publish_recordings
+    from funrecipe.jobs.publish_recordings import EARLIER_TRANSCRIPTS, publish_recordings
     from funrecipe.jobs.results import RESULTS
     from funrecipe.recordings.formats import parse_formats
     from funrecipe.recordings.join_list import join_results
@@ -63,4 +63,4 @@ def run(args: argparse.Namespace) -> None:
     )
     print(f"{count - failed} recordings in {args.output_dir / RESULTS}" + (f", {failed} failed" if failed else ""))
     if num_aside:
-        print(f"{num_aside} transcripts of earlier runs are in {args.output_dir}/transcripts.earlier")
+        print(f"{num_aside} transcripts of earlier runs are in {args.output_dir / EARLIER_TRANSCRIPTS}")

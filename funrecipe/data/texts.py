@@ -81,7 +81,7 @@ def duration_blocks(path: str | Path) -> Iterator[Columns[float]]:
         for key, text in zip(keys, texts):
             duration_s = parse_number(text)
             if duration_s is None or duration_s < 0:
-                yield keys[: len(durations_s)], durations_s
+                yield keys[: len(durations_s)], durations_s  # what stands before the error is right
                 raise DataError(f"'{text}' is not a duration in seconds", where=f"{path}: {key}")
             durations_s.append(duration_s)
         yield keys, durations_s

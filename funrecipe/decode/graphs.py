@@ -112,9 +112,8 @@ class Graphs:
         self.function, self.name = function, name
         self._recorder = recorder
         self._recorded: dict[Hashable, _Recorded] = {}
-        self._called: dict[
-            Hashable, Sequence[Any]
-        ] = {}  # with what is shared, so that no other object gets the same id
+        # Shapes with what is shared, which is kept so that no other object gets its id.
+        self._called: dict[Hashable, Sequence[Any]] = {}
         self._threads: set[int] = set()
         self._works = True
         self._lock = threading.Lock()

@@ -16,6 +16,7 @@ from funrecipe.recordings.piece_list import CutRecording, digest_without_pieces
 from funrecipe.recordings.transcript import RecordingTranscript
 
 TRANSCRIPTS = "transcripts"
+EARLIER_TRANSCRIPTS = "transcripts.earlier"
 
 
 def publish_recordings(
@@ -65,7 +66,7 @@ def _set_aside_transcripts(output_dir: Path, written: Collection[Path]) -> int:
     """Move the transcripts that this run did not write, so that they are not taken for its results; how many."""
     earlier = [path for path in (output_dir / TRANSCRIPTS).rglob("*") if path.is_file() and path not in written]
     for path in earlier:
-        aside = output_dir / f"{TRANSCRIPTS}.earlier" / path.relative_to(output_dir / TRANSCRIPTS)
+        aside = output_dir / EARLIER_TRANSCRIPTS / path.relative_to(output_dir / TRANSCRIPTS)
         with writing(aside):
             aside.parent.mkdir(parents=True, exist_ok=True)
             os.replace(path, aside)

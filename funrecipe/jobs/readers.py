@@ -80,10 +80,15 @@ class Readers:
             os.ftruncate(memory_fd, BUFFERS * buffer_samples * 4)
             self.memory = np.frombuffer(mmap.mmap(memory_fd, 0), dtype=np.float32)
             self._unpin = pin(self.memory)
-            self.processes = [
-                Coprocess(READER, str(memory_fd), settings=settings, does="reads audio", pass_fds=(memory_fd,))
-                for _ in range(count)
-            ]
+            self.processes: list[Coprocess] = []
+            try:
+                for _ in range(count):
+                    self.processes.append(
+                        Coprocess(READER, str(memory_fd), settings=settings, does="reads audio", pass_fds=(memory_fd,))
+                    )
+            except BaseException:
+                self.__exit__()
+                raise
         finally:
             os.close(memory_fd)
         self._free: queue.SimpleQueue[int] = queue.SimpleQueue()

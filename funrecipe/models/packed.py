@@ -84,12 +84,12 @@ def _rows_missing() -> tuple[int, ...]:
     FBGEMM has a kernel for each small number of rows, and some of them add in another order (of one and of two rows, on
     a Zen 3). Which ones do is found by trying.
     """
-    linear = nn.utils.skip_init(nn.Linear, 64, 32, bias=False)  # draws no random numbers, which a training goes by
-    linear.weight.data = torch.linspace(-1, 1, 64 * 32).mul(100).cos().view(32, 64)
-    product, x = Fp16Linear(linear), torch.linspace(-1, 1, 3 * FBGEMM_ROWS * 64).mul(1000).sin().view(-1, 64)
-    multiply, packed = torch.ops.quantized.linear_dynamic_fp16, product._packed
-    among_many = multiply(x, packed)
-    is_same = [torch.equal(multiply(x[:rows], packed), among_many[:rows]) for rows in range(len(x))]
+    weight = torch.linspace(-1, 1, 64 * 32).mul(100).cos().view(32, 64)  # nothing random: a training draws from that
+    x = torch.linspace(-1, 1, 3 * FBGEMM_ROWS * 64).mul(1000).sin().view(-1, 64)
+    packed = torch.ops.quantized.linear_prepack_fp16(weight, None)
+    multiply = functools.partial(torch.ops.quantized.linear_dynamic_fp16, W_prepack=packed)
+    among_many = multiply(x)
+    is_same = [torch.equal(multiply(x[:rows]), among_many[:rows]) for rows in range(len(x))]
     is_right = [*map(all, zip(is_same, is_same[FBGEMM_ROWS:])), True]
     return tuple(is_right.index(True, rows) - rows for rows in range(FBGEMM_ROWS))
 

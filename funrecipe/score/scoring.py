@@ -252,9 +252,8 @@ def _single_words(refs: Sequence[str], hyps: Sequence[str]) -> tuple[list[int], 
 def comparable(texts: list[str], *, lower_case: bool = True) -> list[str]:
     """Texts in lower case and in Unicode's composed form (NFC); nearly always all of them already are."""
     together = "\n".join(texts)
-    if lower_case and together.lower() != together:
-        texts = [text.lower() for text in texts]
-        together = together.lower()
+    if lower_case and (lower := together.lower()) != together:
+        texts, together = [text.lower() for text in texts], lower
     if unicodedata.is_normalized("NFC", together):
         return texts
     return [unicodedata.normalize("NFC", text) for text in texts]

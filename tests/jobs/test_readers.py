@@ -239,3 +239,20 @@ def test_memory_is_unpinned_when_the_job_ends(monkeypatch, status: int) -> None:
         assert runtime.pinned == pinned
     assert not runtime.pinned
     assert waits == ([pinned] if pinned else [])  # a copy that is under way still reads the memory
+
+
+def test_memory_is_unpinned_when_a_reader_cannot_be_started(monkeypatch) -> None:
+    pinned: list[np.ndarray] = []
+
+    def pin(memory: np.ndarray):
+        pinned.append(memory)
+        return pinned.clear
+
+    def fail(*args, **kwargs):
+        assert pinned
+        raise OSError("no more processes")
+
+    monkeypatch.setattr("funrecipe.jobs.readers.Coprocess", fail)
+    with pytest.raises(OSError, match="no more processes"):
+        Readers(ReadSettings(RATE_HZ), 1, 100, {}, pin)
+    assert not pinned

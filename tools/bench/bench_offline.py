@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from tools.bench.large_model import GFLOP_PER_S, OFFLINE, SAMPLE_RATE_HZ, export, make_folder, speech
-from tools.bench.sides import Side, cpu_s, in_turns, measured_peaks, print_table, ratio, results, serve
+from tools.bench.sides import Side, cpu_s, in_turns, measured_peaks, print_table, ratio, results, serve, sides_here
 
 DEFAULT_SIDES = "funrecipe:fp32,onnxruntime:fp32,FunASR:fp32,funrecipe:fp16"
 
@@ -80,7 +80,7 @@ def compare(args: argparse.Namespace, folder: Path) -> int:
     """Measure, print a line per side; the exit code."""
     import numpy as np
 
-    wanted = [side for side in args.sides.split(",") if args.peer_python or not side.startswith("FunASR")]
+    wanted = sides_here(args.sides, args.peer_python)
     (folder / "torch").mkdir()
     make_folder(folder / "torch", OFFLINE)
     if any(side.startswith("onnxruntime") for side in wanted):

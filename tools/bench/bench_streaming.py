@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from tools.bench.large_model import SAMPLE_RATE_HZ, STREAMING, export, make_folder, speech
-from tools.bench.sides import Side, cpu_s, in_turns, print_table, ratio, results, serve
+from tools.bench.sides import Side, cpu_s, in_turns, print_table, ratio, results, serve, sides_here
 
 PIECE_SAMPLES = 9600
 DEFAULT_SIDES = "funrecipe:fp32,FunASR:fp32,funrecipe:fp16,funrecipe:int8,FunASR:int8"
@@ -108,7 +108,7 @@ def compare(args: argparse.Namespace, folder: Path) -> int:
     """Measure, print a line per side; the exit code."""
     import numpy as np
 
-    wanted = [side for side in args.sides.split(",") if args.peer_python or not side.startswith("FunASR")]
+    wanted = sides_here(args.sides, args.peer_python)
     (folder / "torch").mkdir()
     make_folder(folder / "torch", STREAMING)
     if any(side.startswith("onnxruntime") for side in wanted):
@@ -126,13 +126,13 @@ def compare(args: argparse.Namespace, folder: Path) -> int:
     for side in sides:
         side.end()
     texts = {side: "".join(results(answers[side])) for side in wanted}
-    rows, differing = [], []
+    rows = []
     for side in wanted:
         factor = cpu_s(answers[side]) / (args.pieces * PIECE_SAMPLES / SAMPLE_RATE_HZ)
         cpu_ms = 1000 * statistics.median(answer["cpu_s"] for rounds in answers[side] for answer in rounds)
         rows.append([side, f"{factor:.3f}", f"{cpu_ms:.0f}", f"{ratio(answers[wanted[0]], answers[side]):.2f}"])
-        if side.endswith(":fp32") and texts[side] != texts[wanted[0]]:
-            differing.append(side)
+    exact = [side for side in wanted if side.endswith(":fp32")]
+    differing = [side for side in exact if texts[side] != texts[exact[0]]]
     conditions = (
         f"one thread, chunk size {args.chunk_size}, look-back {args.look_backs}, {args.pieces} pieces of 600 ms"
     )

@@ -73,6 +73,16 @@ def serve(load: Callable[[], Callable[[Any], Any]]) -> int:
     return 0
 
 
+def sides_here(asked: str, peer_python: str | None) -> list[str]:
+    """Of ``NAME:PRECISION,...`` those that can be computed here."""
+    from funrecipe.models.packed import cpu_precisions
+
+    def is_able(name: str, precision: str) -> bool:
+        return bool(peer_python) if name == "FunASR" else name != "funrecipe" or precision in cpu_precisions()
+
+    return [side for side in asked.split(",") if is_able(*side.split(":"))]
+
+
 def in_turns(sides: Sequence[Side], requests: Sequence[Any], rounds: int) -> dict[str, list[list[dict[str, Any]]]]:
     """side -> request -> its answers, one a round. A first round warms up and does not count."""
     answers: dict[str, list[list[dict[str, Any]]]] = {side.name: [[] for _ in requests] for side in sides}
