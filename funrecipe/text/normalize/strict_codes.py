@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from funrecipe.text.normalize.strict_dates import is_span
-from funrecipe.text.normalize.strict_numbers import read_bare, read_cardinal, read_digits
+from funrecipe.text.normalize.strict_numbers import NUMBER, read_bare, read_cardinal, read_digits
 from funrecipe.text.normalize.strict_two import is_ordered, reads_liang
 from funrecipe.text.normalize.strict_units import COUNTERS
 
@@ -28,7 +28,7 @@ NAMED_DAY = (
     r"(?P<named>(?<![0-9.])[0-9]{1,2}(?:·[0-9]{1,2}|\.[0-9]{1,2}"
     r"(?=晚会|购物|事件|大促|假期|长假|黄金周|地震|事变|惨案|运动|妇女节|儿童节|劳动节|青年节|建军节|国庆))(?![0-9.]))"
 )
-PLAIN = r"(?P<plain>[0-9]+(?:\.[0-9]+)?|(?<![0-9A-Za-z])\.[0-9]+)"
+PLAIN = f"(?P<plain>{NUMBER})"
 
 _WEB_SIGNS = str.maketrans({".": "点", "@": " AT ", "/": "斜杠", ":": "冒号", "-": "杠", "_": "下划线"})
 _COUNTER = re.compile(COUNTERS)
@@ -86,7 +86,7 @@ def read_named_day(m: re.Match[str]) -> str:
 def read_plain(m: re.Match[str]) -> str:
     """A number that no other pattern took; its neighbors decide how it is read."""
     number, text = m["plain"], m.string
-    if "." in number:
+    if "." in number or "," in number:  # thousands commas are written in quantities only
         return read_cardinal(number)
     before, after = text[max(0, m.start() - 7) : m.start()], text[m.end() : m.end() + 4]
     if before.endswith("第") or is_ordered(text, m.start()):

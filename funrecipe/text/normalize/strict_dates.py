@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from funrecipe.text.normalize.strict_numbers import read_cardinal, read_digits
+from funrecipe.text.normalize.strict_numbers import COMPLETE, read_cardinal, read_digits
 from funrecipe.text.normalize.strict_ranges import between
 from funrecipe.text.normalize.strict_units import UNIT_PATTERN
 
@@ -21,17 +21,17 @@ DMY = (
 )
 YM = (
     r"(?P<ym>(?<![0-9.])(?P<ym_y>(?:19|20)[0-9]{2})(?:[-/.](?=0[1-9]|1[0-2])|[-/])(?P<ym_m>0[1-9]|1[0-2]|[1-9])"
-    r"(?![0-9.]*[0-9]|[%元万亿倍年日]|[A-Za-z])月?)"
+    rf"(?![0-9.]*[0-9]|[%元万亿倍年日]|[A-Za-z]){COMPLETE}月?)"
 )
 MD = (
     r"(?P<md>(?<![0-9./-])(?P<md_m>0[1-9]|1[0-2])/(?P<md_d>0[1-9]|[12][0-9]|3[01])"
-    r"(?![0-9./-]|[^\W\d_]))"
+    rf"(?![0-9./-]|[^\W\d_]){COMPLETE})"
 )
 # At least one zero is padding; quantities (05-12岁) were taken by the ranges before.
 MD_PADDED = (
     r"(?P<md0>(?<![0-9./-])(?:(?P<md0_m>0[1-9])[-/](?P<md0_d>0[1-9]|[12][0-9]|3[01])|"
     r"(?P<md0_m2>1[0-2])[-/](?P<md0_d2>0[1-9]))"
-    rf"(?![0-9./年%‰-]|{UNIT_PATTERN}))"
+    rf"(?![0-9./年%‰-]|{UNIT_PATTERN}){COMPLETE})"
 )
 # 12-24 15:00, 10-1国庆: what follows shows that it is a date.
 _HOLIDAY = (
@@ -52,7 +52,7 @@ DECADE = r"(?P<decade>(?<![0-9])(?P<decade_y>(?:1[89]|20)[0-9]0)s(?![A-Za-z]))"
 DAY = rf"(?P<day>(?<![0-9.])(?:(?P<day_from>{_DAY})[-~—–])?(?P<day_d>0[1-9])(?=[日号]))"
 TIME = (
     r"(?P<time>(?<![0-9:.])(?P<time_h>[01]?[0-9]|2[0-4]):(?P<time_m>[0-5][0-9])(?::(?P<time_s>[0-5][0-9]))?(?![0-9:])"
-    r"(?:(?P<time_half> ?(?i:[ap]\.m\.?| ?[ap]m)(?![A-Za-z]))|[分秒](?!钟))?)"
+    rf"{COMPLETE}(?:(?P<time_half> ?(?i:[ap]\.m\.?| ?[ap]m)(?![A-Za-z]))|[分秒](?!钟))?)"
 )
 HOUR = r"(?P<hour>(?<![0-9:.])(?P<hour_h>1[0-2]|0?[1-9]) ?(?P<hour_half>(?i:[ap]\.?m\.?))(?![A-Za-z0-9]))"
 

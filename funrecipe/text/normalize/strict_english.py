@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from functools import lru_cache
 
+from funrecipe.text.normalize.strict_numbers import DECIMAL, INTEGER
+
 _WORD = re.compile("[A-Za-z][A-Za-z']+")
 _FUNCTION_WORD = re.compile(
     r"\b(?:the|an|is|are|was|were|be|been|have|has|had|you|we|he|she|they|it|in|on|at|of|for|to|and|with|my|your|this|that|"
@@ -47,13 +49,13 @@ def is_english(text: str) -> bool:
     return len(_WORD.findall(text)) >= words and bool(_FUNCTION_WORD.search(text))
 
 
-_NUMBER = r"(?:[0-9]{1,3}(?:,[0-9]{3})+(?![0-9])|[0-9]+)(?:\.[0-9]+)?"
 _ENGLISH = re.compile(
-    rf"(?P<minus>(?<![0-9A-Za-z])-(?=[0-9]))|(?P<percent>{_NUMBER})%|"
-    rf"(?P<sign>[$£€¥])(?P<money>{_NUMBER})(?: (?P<scale>million|billion|thousand|trillion))?|"
-    r"(?P<ordinal>[0-9]+)(?:st|nd|rd|th)(?![A-Za-z])|(?<![0-9:])(?P<hour>[01]?[0-9]|2[0-3]):(?P<minute>[0-5][0-9])(?![0-9:])|"
+    rf"(?P<minus>(?<![0-9A-Za-z])-(?=[0-9]))|(?P<percent>{DECIMAL})%|"
+    rf"(?P<sign>[$£€¥])(?P<money>{DECIMAL})(?: (?P<scale>million|billion|thousand|trillion))?|"
+    rf"(?P<ordinal>{INTEGER})(?:st|nd|rd|th)(?![A-Za-z])|"
+    r"(?<![0-9:])(?P<hour>[01]?[0-9]|2[0-3]):(?P<minute>[0-5][0-9])(?![0-9:])|"
     rf"(?<![0-9.])(?P<year>1[1-9][0-9]{{2}}|20[0-9]{{2}})(?P<decade>s?)(?![0-9A-Za-z]|[.,][0-9])|(?P<code>0[0-9]+|[0-9]{{7,}})|"
-    rf"(?P<number>{_NUMBER})"
+    rf"(?P<number>{DECIMAL})"
 )
 _LONGEST_IN_WORDS = 15
 _MONEY = {"$": "dollar", "£": "pound", "€": "euro", "¥": "yuan"}

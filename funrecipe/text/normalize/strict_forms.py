@@ -6,8 +6,6 @@ import re
 import unicodedata
 from importlib import resources
 
-from funrecipe.text.normalize.strict_numbers import read_cardinal
-
 _FORMS: dict[int, str] = (
     {code: chr(code - 0xFEE0) for code in range(0xFF01, 0xFF5F)}
     | {0x2460 + i: f" {i + 1} " for i in range(20)}  # circled numbers
@@ -37,12 +35,6 @@ def _read_simplified() -> dict[int, str]:
 SIMPLIFIED = _read_simplified()
 _EXPONENT = re.compile("(?<=[0-9])(?:[⁻⁰¹⁴-⁹][⁻⁰¹²³⁴-⁹]*|[²³][⁻⁰¹²³⁴-⁹]+)")
 _OTHER_DIGIT = re.compile(r"(?![0-9])\d")
-# 12,345 with nothing beside it: without its commas it would be a code, like 27149.
-_BARE_THOUSANDS = re.compile(
-    r"(?<![0-9A-Za-z.,$£€¥₩+−±×÷*/=<>≤≥≈~:^#-])[1-9][0-9]{0,2}(?:,[0-9]{3})+(?=$|[。!?;、，](?![0-9])|,(?![0-9]))"
-)
-_THOUSANDS_COMMA = re.compile(r"(?<![0-9.,])[0-9]{1,3}(?:,[0-9]{3})+(?![0-9]|,[0-9])")
-
 _ANY_NUMBER = re.compile("[0-9]")
 _BESIDE_SIGN = re.compile(
     r"(?<=[0-9]) +(?=[-+*/=<>≤≥≠≈~:×÷±%‰°—–])|(?<=[-+*/=<>≤≥≠≈~:×÷±$¥€£₩—–]) +(?=[-$¥€£₩.0-9])"
@@ -76,16 +68,9 @@ def unify_forms(text: str) -> str:
 
 
 def join_spaces(text: str) -> str:
-    """Without spaces, except between Latin words and between numbers; without thousands separators."""
-    if " " in text or not text.isprintable():
-        text = _join_spaces(text)
-    if "," not in text:
+    """Without spaces, except between Latin words and between numbers."""
+    if " " not in text and text.isprintable():
         return text
-    text = _BARE_THOUSANDS.sub(lambda m: read_cardinal(m[0].replace(",", "")), text)
-    return _THOUSANDS_COMMA.sub(lambda m: m[0].replace(",", ""), text)
-
-
-def _join_spaces(text: str) -> str:
     tokens = text.split()
     if len(tokens) < 2:
         return "".join(tokens)

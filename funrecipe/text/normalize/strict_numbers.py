@@ -6,6 +6,13 @@ import re
 from functools import lru_cache
 
 DIGITS = "零一二三四五六七八九"
+# Commas that group thousands belong to the number; in 1,2,300 and 2019,2020 they separate numbers.
+THOUSANDS = "(?<![0-9.])(?<![0-9],)[1-9][0-9]{0,2}(?:,[0-9]{3})+(?![0-9]|,[0-9])"
+INTEGER = f"(?>{THOUSANDS}|[0-9]+)"
+DECIMAL = rf"{INTEGER}(?:\.[0-9]+)?"
+NUMBER = rf"(?:{DECIMAL}|(?<![0-9A-Za-z])\.[0-9]+)"
+# After a number of plain digits: they are not the first digits of a longer one (5-1 in 5-1,000).
+COMPLETE = "(?!,[0-9]{3}(?![0-9]))"
 _TO_CHINESE = str.maketrans("0123456789", DIGITS)
 _LONGEST_QUANTITY = 16
 _DATE = re.compile("(?:19|20)[0-9]{2}(?:0[1-9]|1[0-2])(?:0[1-9]|[12][0-9]|3[01])")
@@ -44,8 +51,8 @@ def _read_positive(value: int, at_head: bool = True) -> str:
 
 @lru_cache(maxsize=8192)
 def read_cardinal(number: str) -> str:
-    """``10500`` → 一万零五百, ``3.14`` → 三点一四, ``.5`` → 零点五; longer than 16 digits: digit by digit."""
-    integer, point, fraction = number.partition(".")
+    """``10,500`` → 一万零五百, ``3.14`` → 三点一四, ``.5`` → 零点五; longer than 16 digits: digit by digit."""
+    integer, point, fraction = number.replace(",", "").partition(".")
     integer = integer.lstrip("0")
     if len(integer) > _LONGEST_QUANTITY:
         reading = read_digits(integer)

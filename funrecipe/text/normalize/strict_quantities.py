@@ -6,7 +6,15 @@ import re
 
 from funrecipe.text.normalize.strict_dates import read_time
 from funrecipe.text.normalize.strict_games import is_game, is_ratio
-from funrecipe.text.normalize.strict_numbers import read_cardinal, read_counted, read_digits
+from funrecipe.text.normalize.strict_numbers import (
+    COMPLETE,
+    DECIMAL,
+    INTEGER,
+    NUMBER,
+    read_cardinal,
+    read_counted,
+    read_digits,
+)
 from funrecipe.text.normalize.strict_ranges import between, is_between_quantities
 from funrecipe.text.normalize.strict_signs import COMPARISONS
 from funrecipe.text.normalize.strict_units import (
@@ -21,7 +29,6 @@ from funrecipe.text.normalize.strict_units import (
     unit_name,
 )
 
-NUMBER = r"(?:[0-9]+(?:\.[0-9]+)?|(?<![0-9A-Za-z])\.[0-9]+)"
 _TO = "[-~—–到至]"
 _MULTIPLE = "[十百千万亿]+|[wW](?![A-Za-z])"
 # After a space these are a unit only where no other Latin word follows; "in" is an English word there.
@@ -55,8 +62,8 @@ MEASURE = (
 )
 TEN_THOUSANDS = rf"(?P<wan>(?P<wan_n>{NUMBER}) ?[wW](?=[一-鿿+，。]|$))"
 THOUSANDS = rf"(?P<kilo>(?P<kilo_n>{NUMBER})[kK](?=[个人元块张粉次单步字]))"
-RATIO = r"(?P<ratio>(?<![0-9:A-Za-z])[0-9]+(?:\.[0-9]+)?(?::[0-9]+(?:\.[0-9]+)?)+(?![0-9:]))"
-GAME = r"(?P<game>(?<![0-9./-])(?P<game_a>[0-9]{1,3})-(?P<game_b>[0-9]{1,3})(?![0-9./-]))"
+RATIO = rf"(?P<ratio>(?<![0-9:A-Za-z]){DECIMAL}(?::{DECIMAL})+(?![0-9:]))"
+GAME = rf"(?P<game>(?<![0-9./-])(?P<game_a>[0-9]{{1,3}})-(?P<game_b>[0-9]{{1,3}})(?![0-9./-]){COMPLETE})"
 
 OPERATOR = (
     r"(?P<operator>(?<=[0-9A-Za-zα-ω)²³%°])(?:<=|>=|!=|==|[+×÷*=<>≤≥≠≈−∶]|(?<=[0-9])[xX](?=[0-9])|(?<=[0-9)])-(?=[0-9(]))"
@@ -71,11 +78,14 @@ RANGE = (
 # Not a sign: 歼-20, 东风-41, 长征-5.
 SIGN = r"(?P<sign>(?<![0-9A-Za-z%)歼轰运直风征舟娥苏格图旗宫击浪])[-−+](?=[.0-9$¥€£百])|(?:\+/-|±)(?=[.0-9]))"
 POWER = (
-    rf"(?P<power>(?:(?<=[0-9A-Za-z)])\^(?P<power_n>-?[0-9]+) ?"
+    rf"(?P<power>(?:(?<=[0-9A-Za-z)])\^(?P<power_n>-?{INTEGER}) ?"
     rf"(?:(?P<power_unit>{UNIT_PATTERN})(?:/(?P<power_per>{PER_PATTERN})(?![A-Za-z0-9]))?)?|[²³]))"
 )
 PLUS = r"(?P<plus>(?<=[0-9wW万千])\+(?![0-9A-Za-z(.+]))"
-RESOLUTION = r"(?P<resolution>(?<![0-9.])(?P<resolution_x>[0-9]{3,4})[xX*×](?P<resolution_y>[0-9]{3,4})(?![0-9.]|.*=))"
+RESOLUTION = (
+    r"(?P<resolution>(?<![0-9.])(?P<resolution_x>[0-9]{3,4})[xX*×](?P<resolution_y>[0-9]{3,4})(?![0-9.]|.*=)"
+    rf"{COMPLETE})"
+)
 ANGLE = r"""(?P<angle>(?P<angle_d>[0-9]+)°(?P<angle_m>[0-9]{1,2})'(?:(?P<angle_s>[0-9.]+)(?:"|''))?)"""
 MINUTES = r"""(?P<minutes>(?P<minutes_m>[0-9]+)'(?P<minutes_s>[0-9]+)(?:"|''))"""
 HOURS_MINUTES = r"(?P<hours>(?P<hours_h>[0-9]+) ?h(?:rs?)? ?(?P<hours_m>[0-9]+) ?m(?:ins?)?(?![A-Za-z0-9]))"
@@ -84,7 +94,7 @@ SPLIT_UNIT = (
     r"(?P<split>(?<![0-9.])(?P<split_n>[0-9]{1,2})(?P<split_unit>米|秒(?=[0-9]{2}))(?P<split_rest>[0-9]{1,2})"
     r"(?![0-9.%A-Za-z米厘多]))"
 )
-ORDINAL = r"(?P<ordinal>(?P<ordinal_n>[0-9]+)(?:st|nd|rd|th)(?![A-Za-z]))"
+ORDINAL = rf"(?P<ordinal>(?P<ordinal_n>{INTEGER})(?:st|nd|rd|th)(?![A-Za-z]))"
 ROOT = r"(?P<root>√(?=[0-9A-Za-z(]))"
 
 _OPERATORS = COMPARISONS | {"+": "加", "−": "减", "×": "乘", "*": "乘", "x": "乘", "X": "乘", "÷": "除以", "∶": "比"}

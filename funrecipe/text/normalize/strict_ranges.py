@@ -9,10 +9,9 @@ from __future__ import annotations
 import re
 
 from funrecipe.text.normalize.strict_games import is_game
-from funrecipe.text.normalize.strict_numbers import read_cardinal, read_counted, read_digits
+from funrecipe.text.normalize.strict_numbers import DECIMAL, read_cardinal, read_counted, read_digits
 from funrecipe.text.normalize.strict_two import COUNTED_OR_NUMBERED, reads_liang
 
-_NUMBER = r"[0-9]+(?:\.[0-9]+)?"
 _TO = "(?:——|[-~—–到至])"
 
 # Counted in years that begin in the middle of one: two numbers are the two years.
@@ -41,7 +40,7 @@ _MONTH_DAY = "(?:0[1-9]-(?:0[1-9]|[12][0-9]|3[01])|1[0-2]-0[1-9])"
 COUNTED_RANGE = (
     rf"(?P<counted>(?<![0-9./A-Za-z-])(?![0-9]{{2,4}}{_JOINED}[0-9]{{2,4}}年(?![级生])|{_MONTH_DAY}(?:{_DATED})|"
     rf"{_YEAR}[-/.](?:0?[1-9]|1[0-2])月)"
-    rf"(?P<counted_a>{_NUMBER})(?P<counted_to>{_TO}|或)(?P<counted_b>{_NUMBER})"
+    rf"(?P<counted_a>{DECIMAL})(?P<counted_to>{_TO}|或)(?P<counted_b>{DECIMAL})"
     rf"(?![一-鿿]{{1,3}}/|十)(?={COUNTED_OR_NUMBERED}))"
 )
 # 4-4-2: single digits, spoken one after the other.
@@ -49,7 +48,7 @@ DIGIT_CHAIN = r"(?P<chain>(?<![0-9A-Za-z.-])[0-9](?:-[0-9]){2,4}(?![0-9.-]))"
 # 2、3个, spoken 两三个.
 ENUMERATED = rf"(?P<listed>(?<![0-9.])2(?=、3(?:{COUNTED_OR_NUMBERED})))"
 _QUANTITY_BEFORE = re.compile(f"[0-9]{COUNTED_OR_NUMBERED}{{1,2}}$")
-_QUANTITY = re.compile(f"{_NUMBER}{COUNTED_OR_NUMBERED}")
+_QUANTITY = re.compile(f"{DECIMAL}{COUNTED_OR_NUMBERED}")
 _MAY_WRAP = "点时月日号"  # 22-6点, 11-2月
 
 
@@ -77,7 +76,7 @@ def read_counted_range(m: re.Match[str]) -> str:
     if m["counted_to"] == "-":
         if is_game(m.string, m.start(), m.end()):
             return f"{read_cardinal(first)}比{read_cardinal(second)}"
-        if float(first) > float(second) and m.string[m.end()] not in _MAY_WRAP:
+        if float(first.replace(",", "")) > float(second.replace(",", "")) and m.string[m.end()] not in _MAY_WRAP:
             joined = "减"
     if len(first) > 2 and first.startswith("0") and first.isdigit():  # 001-100号
         return f"{read_digits(first)}{joined}{read_digits(second)}"

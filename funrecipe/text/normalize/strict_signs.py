@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import re
 
+from funrecipe.text.normalize.strict_numbers import THOUSANDS
+
 COMPARISONS = {
     "=": "等于", "==": "等于", "<": "小于", ">": "大于", "≤": "小于等于", "<=": "小于等于", "=<": "小于等于",
     "≥": "大于等于", ">=": "大于等于", "≠": "不等于", "!=": "不等于", "≈": "约等于",
@@ -25,7 +27,9 @@ OPERATION = (
 _OPERATIONS = {"×": "乘", "÷": "除以", "+": "加", "-": "减", "/": "除以"}
 
 # <b>, </b>, <br/>, <a href="x">, <红楼梦>, <1>: a closed bracket that begins no comparison.
-_BRACKET = re.compile(r"<(/?[A-Za-z][^<>]{0,60}|[^<>0-9,，。；、]{1,30}|[^<>,，。；、]{1,30}(?=>[^0-9=]|>$))>(?!=)")
+_BRACKET = re.compile(
+    rf"<(/?[A-Za-z][^<>]{{0,60}}|[^<>0-9,，。；、]{{1,30}}|(?:[^<>,，。；、]|{THOUSANDS}){{1,30}}(?=>[^0-9=]|>$))>(?!=)"
+)
 _AFTER_OPERAND = re.compile(r"[0-9A-Za-z)%°]\s*$")
 
 
