@@ -31,7 +31,7 @@ from funrecipe.families import find_family, load_part, names_with
 from funrecipe.model_folder import ModelFolder
 from funrecipe.models.side_by_side import side_by_side
 from funrecipe.text.postprocess import SPECIAL, postprocess
-from funrecipe.text.tokenizer import UNKNOWN, Tokenizer
+from funrecipe.text.tokenizer import Tokenizer
 from funrecipe.text.units import SPACE, WORD_MARK
 
 _STATE_KEY = "funrecipe.stream"
@@ -352,7 +352,7 @@ def streaming_text(tokens: list[str], spells_spaces: bool = False) -> str:
     A token's text does not depend on its neighbors, so texts of consecutive calls can be concatenated
     (FunASR: Speech2TextParaformerOnline). Where the vocabulary spells spaces, these are used.
     """
-    tokens = [token for token in tokens if token not in SPECIAL or token == UNKNOWN]
+    tokens = [token for token in tokens if token not in SPECIAL]
     if spells_spaces:
         return "".join(tokens).replace(SPACE, " ").replace(WORD_MARK, " ")
     return "".join(t[:-2] if t.endswith("@@") else t + " " if t.isascii() and t.isalpha() else t for t in tokens)

@@ -24,6 +24,7 @@ from funrecipe.decode.streaming import (
 from funrecipe.errors import UsageError
 from funrecipe.model_folder import open_model_folder
 from funrecipe.models.packed import cpu_precisions
+from funrecipe.text.postprocess import postprocess
 
 PARITY = Path(__file__).parents[1] / "data" / "parity"
 FOLDER = PARITY / "paraformer_online"
@@ -212,7 +213,13 @@ def test_odd_windows(recognizer, chunk_size, look_backs):
 
 
 def test_streaming_text():
-    assert streaming_text(["b", "些", "he@@", "llo", "wor@@", "ld", "<unk>"]) == "b 些hello world <unk>"
+    assert streaming_text(["b", "些", "he@@", "llo", "wor@@", "ld"]) == "b 些hello world "
+
+
+@pytest.mark.parametrize("spells_spaces", [False, True])
+def test_unknown_tokens_have_no_text_in_a_stream_either(spells_spaces):
+    tokens = ["你", "<unk>", "好", "<s>"]
+    assert streaming_text(tokens, spells_spaces) == "".join(postprocess(tokens).words) == "你好"
 
 
 @pytest.mark.parametrize("precision", sorted(cpu_precisions()))
