@@ -12,15 +12,16 @@ from __future__ import annotations
 import contextlib
 import functools
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from funrecipe.errors import UsageError
-from funrecipe.models.kernels import fastest
+from funrecipe.models.kernels import LEAST_WEIGHTS, Layer, fastest
 from funrecipe.models.layers import FeedForward, PointwiseConv
+from funrecipe.models.onnx_products import OnnxRuntimeLinear, OnnxRuntimeProduct, onnxruntime_version
 from funrecipe.models.sanm import Memory
 
 LARGEST_PAIR = 126  # sum of two int8 weights, each rounded by up to a half: 255 · (126 + 1) < 32,768
@@ -32,43 +33,36 @@ FP16_RANGE = (1e-3, 65504.0)  # of the largest weight: smaller ones lose bits, a
 
 
 class PackedLinear(nn.Module):
-    """``x W^T + b``, fp32 in and out, multiplied in ``dtype``; no longer has a ``weight``."""
+    """``x W^T + b``, fp32 in and out, multiplied in ``dtype``; no longer has a ``weight``.
 
-    def __init__(self, linear: nn.Linear, dtype: torch.dtype = torch.float32) -> None:
+    Args:
+        activation: what the result goes through, "none" or "relu".
+    """
+
+    def __init__(self, linear: nn.Linear, dtype: torch.dtype = torch.float32, activation: str = "none") -> None:
         super().__init__()
         self.in_features, self.out_features, self._dtype = linear.in_features, linear.out_features, dtype
+        self._activation = activation
         self._packed = torch.ops.mkldnn._reorder_linear_weight(linear.weight.detach().to(dtype), ROWS_HINT)
         self._bias = None if linear.bias is None else linear.bias.detach().to(dtype)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self._product(x, "none")
-
-    def relu(self, x: Tensor) -> Tensor:
-        """``relu(x W^T + b)``."""
-        return self._product(x, "relu")
-
-    def _product(self, x: Tensor, activation: str) -> Tensor:
         x = x.to(self._dtype)
-        return torch.ops.mkldnn._linear_pointwise(x, self._packed, self._bias, activation, [], "").float()
+        return torch.ops.mkldnn._linear_pointwise(x, self._packed, self._bias, self._activation, [], "").float()
 
 
 class Fp16Linear(nn.Module):
     """``x W^T + b`` with W rounded to fp16, multiplied and added in fp32: within 3e-4 of fp32."""
 
-    def __init__(self, linear: nn.Linear) -> None:
+    def __init__(self, linear: nn.Linear, activation: str = "none") -> None:
         super().__init__()
-        self.in_features, self.out_features = linear.in_features, linear.out_features
+        self.in_features, self.out_features, self._activation = linear.in_features, linear.out_features, activation
         bias = None if linear.bias is None else linear.bias.detach()
         self._packed = torch.ops.quantized.linear_prepack_fp16(linear.weight.detach(), bias)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self._product(x, torch.ops.quantized.linear_dynamic_fp16)
-
-    def relu(self, x: Tensor) -> Tensor:
-        """``relu(x W^T + b)``."""
-        return self._product(x, torch.ops.quantized.linear_relu_dynamic_fp16)
-
-    def _product(self, x: Tensor, multiply: Callable[[Tensor, object], Tensor]) -> Tensor:
+        products = torch.ops.quantized
+        multiply = products.linear_dynamic_fp16 if self._activation == "none" else products.linear_relu_dynamic_fp16
         rows = x.numel() // self.in_features
         missing = _rows_missing()[rows % FBGEMM_ROWS]
         if not missing:
@@ -109,7 +103,8 @@ class Int8Linear(nn.Module):
         weight = linear.weight.detach()
         scales, offsets = scales_within_16_bits(weight) if saturates() else _scales(weight)
         codes = codes_of(weight, scales, offsets)
-        self._product = FbgemmProduct(codes, scales, offsets)
+        able = {name: make for name, make in int8_products().items() if make is not OnednnProduct}  # takes no offsets
+        self._product = _fastest_product("int8-offsets", able, codes, scales, offsets)
         self._bias, self._sums = _bias(linear), ((codes - offsets[:, None]).sum(dim=1) * scales).float()
 
     def forward(self, x: Tensor) -> Tensor:
@@ -128,8 +123,7 @@ class Int8AfterReLU(nn.Module):
         weight = linear.weight.detach()
         scales, offsets = scales_within_16_bits(weight) if saturates() else _centered_scales(weight)
         codes = codes_of(weight, scales, offsets)
-        ways = {name: functools.partial(make, codes, scales, offsets) for name, make in int8_products().items()}
-        self._product = ways[fastest("int8", self.in_features, self.out_features, ways)]()
+        self._product = _fastest_product("int8", int8_products(), codes, scales, offsets)
         self._bias = _bias(linear)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -146,14 +140,11 @@ class PackedFeedForward(nn.Module):
 
     def __init__(self, layers: FeedForward, precision: str) -> None:
         super().__init__()
-        self.w_1 = _packed(layers.w_1, precision)
+        self.w_1 = _packed(layers.w_1, precision, "none" if precision == "int8" else "relu")
         self.w_2 = Int8AfterReLU(layers.w_2) if precision == "int8" else _packed(layers.w_2, precision)
 
     def forward(self, x: Tensor) -> Tensor:
-        if isinstance(self.w_1, PackedLinear | Fp16Linear):
-            return self.w_2(self.w_1.relu(x))
-        hidden = self.w_1(x)
-        return self.w_2(hidden if isinstance(self.w_2, Int8AfterReLU) else hidden.relu_())
+        return self.w_2(self.w_1(x))
 
 
 class PackedMemory(nn.Module):
@@ -226,6 +217,9 @@ def _quantized_tensors() -> Iterator[None]:
         yield
 
 
+Int8Product = FbgemmProduct | OnednnProduct | OnnxRuntimeProduct
+
+
 def _scales(weight: Tensor) -> tuple[Tensor, Tensor]:
     """Scales and offsets (O,) with which int8 reaches from the lowest to the largest weight of a row."""
     low, high = weight.amin(dim=1).clamp(max=0).double(), weight.amax(dim=1).clamp(min=0).double()
@@ -270,10 +264,15 @@ def saturates() -> bool:
     return False
 
 
-def int8_products() -> dict[str, type[OnednnProduct] | type[FbgemmProduct]]:
-    """The kernels for int8 that this torch has on this CPU."""
-    has_onednn = torch.backends.mkldnn.is_available() and hasattr(torch.ops.onednn, "qlinear_pointwise")
-    return ({"onednn": OnednnProduct} if has_onednn else {}) | {"fbgemm": FbgemmProduct}
+def int8_products() -> dict[str, type[Int8Product]]:
+    """The kernels for int8 that there are on this CPU; their results are the same to the last bit."""
+    found: dict[str, type[Int8Product]] = {}
+    if torch.backends.mkldnn.is_available() and hasattr(torch.ops.onednn, "qlinear_pointwise"):
+        found["onednn"] = OnednnProduct
+    found["fbgemm"] = FbgemmProduct
+    if _has_onnxruntime():
+        found["onnxruntime"] = OnnxRuntimeProduct
+    return found
 
 
 def pack_linears(model: nn.Module, precision: str = "fp32") -> nn.Module:
@@ -314,16 +313,37 @@ def _is_in_fp32(weight: Tensor) -> bool:
     return weight.device.type == "cpu" and weight.dtype is torch.float32
 
 
-def _packed(linear: nn.Linear, precision: str) -> nn.Module:
+def _packed(linear: nn.Linear, precision: str, activation: str = "none") -> nn.Module:
     if precision == "int8":
         return Int8Linear(linear)
     if precision == "bf16":
-        return PackedLinear(linear, torch.bfloat16)
-    ways: dict[str, Callable[[], nn.Module]] = {"packed": lambda: PackedLinear(linear), "plain": lambda: linear}
-    what, (least, most) = "fp32", FP16_RANGE
-    if precision == "fp16" and least <= float(linear.weight.abs().max()) <= most:
-        what, ways = "fp16", {"fp16": lambda: Fp16Linear(linear), **ways}
-    return ways[fastest(what, linear.in_features, linear.out_features, ways)]()
+        return PackedLinear(linear, torch.bfloat16, activation)
+    (least, most), ways = FP16_RANGE, dict[str, Callable[[], nn.Module]]()
+    what = "fp16" if precision == "fp16" and least <= float(linear.weight.abs().max()) <= most else "fp32"
+    if what == "fp16":
+        ways["fp16"] = lambda: Fp16Linear(linear, activation)
+    if linear.weight.numel() >= LEAST_WEIGHTS and _has_onnxruntime():
+        ways["onnxruntime"] = lambda: OnnxRuntimeLinear(linear, activation)
+    ways["packed"] = lambda: PackedLinear(linear, activation=activation)
+    ways["plain"] = lambda: linear if activation == "none" else nn.Sequential(linear, nn.ReLU(inplace=True))
+    return ways[_fastest(what, linear.weight, ways)]()
+
+
+def _fastest_product(what: str, kinds: Mapping[str, type[Int8Product]], *weights: Tensor) -> Int8Product:
+    """The fastest of ``kinds`` for codes, scales and offsets."""
+    ways = {name: functools.partial(kind, *weights) for name, kind in kinds.items()}
+    return ways[_fastest(what, weights[0], ways)]()
+
+
+def _fastest(what: str, weight: Tensor, ways: Mapping[str, Callable[[], Layer]]) -> str:
+    """``kernels.fastest``, asked again where another onnxruntime has been installed."""
+    what += f"-onnxruntime-{onnxruntime_version()}" if "onnxruntime" in ways else ""
+    return fastest(what, weight.size(1), len(weight), ways)
+
+
+def _has_onnxruntime() -> bool:
+    """Whether layers may be left to onnxruntime, where each would have threads of its own: torch has only one."""
+    return torch.get_num_threads() == 1 and onnxruntime_version() is not None
 
 
 def cpu_precisions() -> frozenset[str]:

@@ -66,20 +66,23 @@ def relative(found, wanted):
     return float((found - wanted).norm() / wanted.norm())
 
 
-KINDS = {"any sign": None, **packed.int8_products()}  # of layers: after a ReLU, one for each kernel
-
-
-@pytest.fixture(params=KINDS)
+@pytest.fixture(params=["any sign fbgemm", "any sign onnxruntime", "onednn", "fbgemm", "onnxruntime"])
 def make(request, monkeypatch):
-    """Makes an int8 layer; ``make.after_relu``: of a vector of which what is negative counts as 0."""
-    monkeypatch.setattr(packed, "fastest", lambda *args: request.param)
-    after_relu = KINDS[request.param] is not None
+    """Makes an int8 layer by a kernel; ``make.after_relu``: of a vector of which what is negative counts as 0."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    kernel = request.param.split()[-1]
+    after_relu = kernel == request.param
+    if kernel not in packed.int8_products():
+        pytest.skip(f"no {kernel} here")
+    monkeypatch.setattr(packed, "fastest", lambda *args: kernel)
 
     def of(linear):
         return (packed.Int8AfterReLU if after_relu else packed.Int8Linear)(linear)
 
     of.after_relu = after_relu
-    return of
+    yield of
+    torch.set_num_threads(before)
 
 
 @pytest.mark.parametrize("kind", ["uniform", "normal", "large"])

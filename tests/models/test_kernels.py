@@ -115,8 +115,11 @@ def test_two_processes_agree(cache):
     assert len(written(cache)) == 1
 
 
-@pytest.mark.parametrize("choice", ["packed", "plain"])
+@pytest.mark.parametrize("choice", ["onnxruntime", "packed", "plain"])
 def test_either_way_gives_the_plain_result(choice, monkeypatch):
+    if choice == "onnxruntime":
+        pytest.importorskip("onnxruntime")
+        monkeypatch.setattr(torch, "get_num_threads", lambda: 1)
     monkeypatch.setattr(packed, "fastest", lambda *args: choice)
     torch.manual_seed(0)
     model = nn.Sequential(nn.Linear(512, 600), nn.ReLU(), nn.Linear(600, 512)).requires_grad_(False)

@@ -1,0 +1,163 @@
+"""Matrix products on the CPU by onnxruntime, for layers of models that torch computes.
+
+Where its kernels are the faster ones (``models.kernels`` tries that), a layer is a graph of one or two nodes, run by
+one thread. Needs the packages ``onnx`` and ``onnxruntime``.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+IR_VERSION, OPSET, OWN_OPSET = 8, 17, 1  # of the graphs, of ONNX's operators, of onnxruntime's own
+OWN_DOMAIN = "com.microsoft"
+FLOAT = np.dtype(np.float32)
+
+Node = tuple[str, Sequence[str], str, Mapping[str, Any]]  # operator, inputs, output, attributes
+
+
+@functools.cache
+def onnxruntime_version() -> str | None:
+    """The version installed; None: it cannot be used here."""
+    try:
+        import onnx  # noqa: F401
+        import onnxruntime
+    except (ImportError, OSError):
+        return None
+    return str(onnxruntime.__version__)
+
+
+class OnnxRuntimeLinear(nn.Module):
+    """``x W^T + b`` in fp32.
+
+    Args:
+        activation: what the result goes through, "none" or "relu".
+    """
+
+    def __init__(self, linear: nn.Linear, activation: str = "none") -> None:
+        super().__init__()
+        self.in_features, self.out_features = linear.in_features, linear.out_features
+        bias = None if linear.bias is None else linear.bias.detach()
+        self._product = _linear(linear.weight.detach(), bias, activation)
+        if _packs_fp32():
+            self._product.forget("weight")
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self._product(x)
+
+
+class OnnxRuntimeProduct:
+    """The same as ``packed.FbgemmProduct``, to the last bit."""
+
+    def __init__(self, codes: Tensor, scales: Tensor, offsets: Tensor) -> None:
+        self._product = _int8_product(codes.t().contiguous(), scales.float(), offsets.to(torch.int8))
+        if _packs_int8():
+            self._product.forget("weight")
+
+    def __call__(self, u: Tensor) -> Tensor:
+        return self._product(u)
+
+
+class _Product:
+    """A graph from ``x`` (..., inputs) to ``y`` (..., outputs), both in fp32. Threads may share it.
+
+    Args:
+        weights: tensors that nodes name. They are not copied: the graph reads them where they are, except those that it
+            has packed.
+    """
+
+    def __init__(self, nodes: Sequence[Node], weights: Mapping[str, Tensor], inputs: int, outputs: int) -> None:
+        from onnx import helper
+        from onnxruntime import GraphOptimizationLevel, InferenceSession, OrtValue, SessionOptions
+
+        kind = helper.np_dtype_to_tensor_dtype(FLOAT)
+        x, y = (helper.make_tensor_value_info(name, kind, [None, n]) for name, n in [("x", inputs), ("y", outputs)])
+        arrays = {name: weight.contiguous().numpy() for name, weight in weights.items()}
+        made = [helper.make_node(operator, given, [to], **attributes) for operator, given, to, attributes in nodes]
+        graph = helper.make_graph(made, "product", [x], [y], [_outside(name, array) for name, array in arrays.items()])
+        opsets = [helper.make_opsetid("", OPSET), helper.make_opsetid(OWN_DOMAIN, OWN_OPSET)]
+        model = helper.make_model(graph, opset_imports=opsets, ir_version=IR_VERSION)
+        self._weights = {name: OrtValue.ortvalue_from_numpy(array) for name, array in arrays.items()}
+        options = SessionOptions()
+        options.intra_op_num_threads = options.inter_op_num_threads = 1
+        options.graph_optimization_level = GraphOptimizationLevel.ORT_DISABLE_ALL
+        options.enable_cpu_mem_arena = False
+        options.add_external_initializers(list(self._weights), list(self._weights.values()))
+        self._session = InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+        self._inputs, self._outputs = inputs, outputs
+        self._idle: list[Any] = []  # bindings, which only one thread at a time may use
+
+    def forget(self, name: str) -> None:
+        """Release a tensor that the graph does not read any more."""
+        del self._weights[name]
+
+    def __call__(self, x: Tensor) -> Tensor:
+        rows = x.reshape(-1, self._inputs).contiguous()
+        y = torch.empty(len(rows), self._outputs)
+        if len(rows):
+            try:
+                binding = self._idle.pop()
+            except IndexError:
+                binding = self._session.io_binding()
+            binding.bind_input("x", "cpu", 0, FLOAT, rows.shape, rows.data_ptr())
+            binding.bind_output("y", "cpu", 0, FLOAT, y.shape, y.data_ptr())
+            self._session.run_with_iobinding(binding)
+            self._idle.append(binding)
+        return y.view(*x.shape[:-1], self._outputs)
+
+
+def _linear(weight: Tensor, bias: Tensor | None, activation: str) -> _Product:
+    weights = {"weight": weight} if bias is None else {"weight": weight, "bias": bias}
+    attributes: dict[str, Any] = {"transB": 1}
+    if activation == "relu":
+        attributes |= {"domain": OWN_DOMAIN, "activation": "Relu"}
+    operator = "FusedGemm" if activation == "relu" else "Gemm"
+    return _Product([(operator, ["x", *weights], "y", attributes)], weights, weight.size(1), len(weight))
+
+
+def _int8_product(codes: Tensor, scales: Tensor, offsets: Tensor) -> _Product:
+    """``codes`` is (K, N)."""
+    weights = {"scale": torch.tensor(1 / 255), "zero": torch.tensor(0, dtype=torch.uint8), "weight": codes}
+    weights |= {"scales": scales} | ({"offsets": offsets} if offsets.any() else {})
+    given = ["codes", "weight", "scale", "scales", "zero", *(["offsets"] if offsets.any() else [])]
+    nodes: list[Node] = [
+        ("QuantizeLinear", ["x", "scale", "zero"], "codes", {}),
+        ("MatMulIntegerToFloat", given, "y", {"domain": OWN_DOMAIN}),
+    ]
+    return _Product(nodes, weights, *codes.shape)
+
+
+@functools.cache
+def _packs_fp32() -> bool:
+    weight = torch.ones(64, 64)
+    return _packs(_linear(weight, None, "none"), weight)
+
+
+@functools.cache
+def _packs_int8() -> bool:
+    codes = torch.ones(64, 64, dtype=torch.int8)
+    return _packs(_int8_product(codes, torch.ones(64), torch.zeros(64, dtype=torch.int8)), codes)
+
+
+def _packs(product: _Product, weight: Tensor) -> bool:
+    """Whether ``product`` no longer reads ``weight``, which is overwritten to find out."""
+    x = torch.ones(1, len(weight))
+    before = product(x)
+    weight.zero_()
+    return torch.equal(product(x), before)
+
+
+def _outside(name: str, array: np.ndarray) -> Any:
+    """The description of a tensor whose values are handed over in memory; what it says of a file is not read."""
+    from onnx import TensorProto, helper
+
+    kind = helper.np_dtype_to_tensor_dtype(array.dtype)
+    found = TensorProto(name=name, data_type=kind, dims=array.shape, data_location=TensorProto.EXTERNAL)
+    for key, value in {"location": name, "offset": "0", "length": str(array.nbytes)}.items():
+        found.external_data.add(key=key, value=value)
+    return found
