@@ -71,6 +71,12 @@ def test_int8_has_the_bits_of_torch(has_offsets):
         assert torch.equal(found, packed.FbgemmProduct(codes, scales, offsets)(u))
 
 
+@pytest.mark.parametrize("x", [torch.zeros(4, 32), torch.zeros(4, 64, dtype=torch.float64)])
+def test_other_inputs_are_refused(x):
+    with pytest.raises(ValueError, match="is not float32 of 64"):
+        OnnxRuntimeLinear(layer(64, 32))(x)
+
+
 def test_weights_that_were_packed_are_not_kept():
     linear = layer(64, 32)
     module, x = OnnxRuntimeLinear(linear), torch.randn(5, 64)

@@ -145,11 +145,13 @@ def measured_peaks() -> dict[str, float]:
     import torch
     from torch import nn
 
-    from funrecipe.models import packed
+    from funrecipe.models import onnx_products, packed
 
     torch.set_num_threads(1)
     linear, x = nn.Linear(1024, 1024).requires_grad_(False), torch.randn(512, 1024)
     calls = {"fp32": [packed.PackedLinear(linear), linear]}
+    if onnx_products.onnxruntime_version():
+        calls["fp32"].append(onnx_products.OnnxRuntimeLinear(linear))
     if "fp16" in packed.cpu_precisions():
         calls["fp16"] = [packed.Fp16Linear(linear)]
     if "bf16" in packed.cpu_precisions():
