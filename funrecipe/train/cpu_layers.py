@@ -1,7 +1,8 @@
-"""Faster linear layers and dropout for training in fp32 on a CPU; parameters, names and results stay the same.
+"""Layers for training on a CPU; parameters, names and, in fp32, results stay torch's.
 
-torch multiplies fp32 matrices with MKL, which on some AMD processors (Zen 4) reaches half of what oneDNN does and on
-others (Zen 3) more, and draws dropout masks one element at a time. Measured by ``tools/bench/bench_train.py``.
+Linear layers and dropout are faster: torch multiplies fp32 matrices with MKL, which on some AMD processors (Zen 4)
+reaches half of what oneDNN does and on others (Zen 3) more, and draws dropout masks one element at a time. Measured by
+``tools/bench/bench_train.py``. An LSTM computes in fp32 whatever the precision of the run.
 """
 
 from __future__ import annotations
@@ -68,14 +69,27 @@ class CpuDropout(nn.Dropout):
         return x * (keep * torch.tensor(LEVELS / (LEVELS - dropped), dtype=x.dtype))
 
 
+class CpuLSTM(nn.LSTM):
+    """``nn.LSTM`` that autocast leaves in fp32, as it leaves ``nn.GRU`` and packed sequences.
+
+    For a padded tensor in fp32, autocast takes a kernel of oneDNN that CPUs without AVX-512 lack: torch raises there.
+    """
+
+    def forward(self, input: Any, hx: tuple[Tensor, Tensor] | None = None) -> Any:
+        with torch.autocast("cpu", enabled=False):
+            return super().forward(input.float(), hx and (hx[0].float(), hx[1].float()))
+
+
 def use_cpu_layers(model: nn.Module) -> nn.Module:
-    """Change the plain linear and dropout layers of ``model`` to these classes, in place, for training on a CPU.
+    """Change the plain linear, dropout and LSTM layers of ``model`` to these classes, in place, for training on a CPU.
 
     Linear layers of shapes that MKL multiplies faster on this CPU stay as they are.
     """
     if torch.backends.mkldnn.is_available():
         for module in model.modules():
-            if type(module) is nn.Dropout:
+            if type(module) is nn.LSTM:
+                module.__class__ = CpuLSTM
+            elif type(module) is nn.Dropout:
                 module.__class__ = CpuDropout
             elif type(module) is nn.Linear and _gains(module.in_features, module.out_features):
                 module.__class__ = CpuLinear

@@ -5,9 +5,10 @@ from __future__ import annotations
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.nn.utils.rnn import pack_padded_sequence
 
 from funrecipe.train import cpu_layers
-from funrecipe.train.cpu_layers import CpuDropout, CpuLinear, use_cpu_layers
+from funrecipe.train.cpu_layers import CpuDropout, CpuLinear, CpuLSTM, use_cpu_layers
 
 
 def outputs_and_gradients(layer: nn.Module, x: Tensor, wanted: Tensor) -> list[Tensor]:
@@ -51,6 +52,28 @@ def test_autocast_still_decides_the_precision(monkeypatch: pytest.MonkeyPatch) -
     layer = use_cpu_layers(nn.Linear(8, 8))
     with torch.autocast("cpu", dtype=torch.bfloat16):
         assert layer(torch.randn(2, 8)).dtype is torch.bfloat16
+
+
+@pytest.mark.parametrize("bidirectional", [False, True])
+def test_autocast_leaves_an_lstm_in_fp32(bidirectional: bool) -> None:
+    torch.manual_seed(0)
+    layer = nn.LSTM(8, 8, batch_first=True, bidirectional=bidirectional)
+    x, wanted = torch.randn(2, 5, 8), torch.randn(2, 5, 16 if bidirectional else 8)
+    hidden = (torch.randn(2 if bidirectional else 1, 2, 8),) * 2
+    expected, states = layer(x, hidden)
+    (expected * wanted).sum().backward()
+    gradients = [p.grad.clone() for p in layer.parameters()]
+    layer.zero_grad()
+    assert type(use_cpu_layers(layer)) is CpuLSTM
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        output, after = layer(x, hidden)
+        packed, _ = layer(pack_padded_sequence(x, torch.tensor([5, 5]), batch_first=True))
+        assert layer(x.bfloat16())[0].dtype is torch.float32
+    (output * wanted).sum().backward()
+    torch.testing.assert_close(
+        [output, *after, *(p.grad for p in layer.parameters())], [expected, *states, *gradients], rtol=1e-5, atol=1e-5
+    )
+    assert packed.data.dtype is torch.float32
 
 
 @pytest.mark.parametrize("p", [0.1, 0.5])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
@@ -66,14 +67,19 @@ FAMILIES: dict[str, dict[str, Any]] = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("family", sorted(FAMILIES))
-def test_a_family_trains_validates_and_decodes(family: str, corpus: Path, tmp_path: Path) -> None:
+def training(family: str, corpus: Path, tmp_path: Path) -> dict[str, Any]:
+    """Flags of a short run of ``family`` in ``tmp_path``."""
     config = {**CONFIG, "model": family, **FAMILIES[family]}
     if family in ("asr", "rnnt_unified"):  # these subsample on their own
         config["frontend_conf"] = {**CONFIG["frontend_conf"], "lfr_m": 1, "lfr_n": 1}
     (tmp_path / "config.yaml").write_text(yaml.safe_dump(config, allow_unicode=True), "utf-8")
     flags = scratch(corpus, tmp_path / "out", max_epoch=2, batch_bins=2000, batch_unit="ms")
-    train({**flags, "config": str(tmp_path / "config.yaml")})
+    return {**flags, "config": str(tmp_path / "config.yaml")}
+
+
+@pytest.mark.parametrize("family", sorted(FAMILIES))
+def test_a_family_trains_validates_and_decodes(family: str, corpus: Path, tmp_path: Path) -> None:
+    train(training(family, corpus, tmp_path))
     losses = [record["loss"] for record in read_json_lines(tmp_path / "out" / "steps.jsonl")]
     assert len(losses) > 8
     assert sum(losses[-3:]) < sum(losses[:3])
@@ -81,6 +87,11 @@ def test_a_family_trains_validates_and_decodes(family: str, corpus: Path, tmp_pa
     assert values["valid.cer_decode"] >= 0.0
     assert values["valid.loss"] == values["valid.loss"]
     assert (tmp_path / "out" / f"valid.{'loss' if family == 'rnnt_unified' else 'acc'}.ave.pb").is_file()
+
+
+def test_a_transducer_trains_in_bf16_on_any_cpu(corpus: Path, tmp_path: Path) -> None:
+    train({**training("rnnt_unified", corpus, tmp_path), "precision": "bf16", "max_steps": 2, "valid_decode": True})
+    assert all(isfinite(record["loss"]) for record in read_json_lines(tmp_path / "out" / "steps.jsonl"))
 
 
 def test_what_cannot_be_trained_says_what_can() -> None:
