@@ -82,6 +82,7 @@ _read_config() {
   while IFS= read -r line || [ -n "$line" ]; do
     number=$((number + 1))
     line=${line%$'\r'}
+    if [ $number = 1 ]; then line=${line#$'\xef\xbb\xbf'}; fi # a byte order mark
     line=${line#"${line%%[![:space:]]*}"}
     line=${line%"${line##*[![:space:]]}"}
     case $line in '' | '#'*) continue ;; esac

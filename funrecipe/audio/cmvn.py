@@ -32,7 +32,7 @@ def read_cmvn(path: Path | str) -> Cmvn:
     """
     path = Path(path)
     try:
-        words = path.read_text(encoding="utf-8").split()
+        words = path.read_text(encoding="utf-8-sig").split()
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"cannot read the feature normalization: {error}", where=str(path), hint=HINT) from None
     shift, scale = (_read_component(words, name, path) for name in ("<AddShift>", "<Rescale>"))

@@ -198,7 +198,7 @@ def ngrams_of(path: Path) -> Iterator[tuple[int, list[str], float, float]]:
     """(order, words, log10 probability, log10 back-off weight or 0) of every line, in the order of the file."""
     opener = gzip.open if path.suffix == ".gz" else open
     order = 0
-    with opener(path, "rt", encoding="utf-8") as lines:
+    with opener(path, "rt", encoding="utf-8-sig") as lines:
         for number, line in enumerate(lines, 1):
             fields = line.split()
             if len(fields) == 1 and fields[0].startswith("\\"):

@@ -56,6 +56,12 @@ def test_cmvn_file_with_blank_lines_and_trailing_blanks(tmp_path):
     assert cmvn.scale.tolist() == pytest.approx([0.173205, 0.1])
 
 
+def test_cmvn_file_with_a_byte_order_mark(tmp_path):
+    components = AM_MVN[AM_MVN.index("<AddShift>") :]
+    (tmp_path / "am.mvn").write_text(components, encoding="utf-8-sig")
+    assert read_cmvn(tmp_path / "am.mvn").shift.tolist() == [-10.0, -20.0]
+
+
 def test_cmvn_from_statistics_vector_of_the_contract():
     cmvn = cmvn_from_statistics(np.array([30.0, 60.0]), np.array([400.0, 1500.0]), 3)
     assert cmvn.shift.tolist() == [-10.0, -20.0]

@@ -80,6 +80,14 @@ def test_steps_give_what_the_sentence_gives_and_gzip_reads_alike(arpa):
     assert total.tolist() == pytest.approx([model.score([3, 4]), model.score([4, 3])], rel=1e-5)
 
 
+@pytest.mark.parametrize("name", ["ngram.arpa", "ngram.arpa.gz"])
+def test_a_byte_order_mark_before_the_unigrams_is_no_part_of_them(arpa, name):
+    marked = b"\xef\xbb\xbf" + ARPA[ARPA.index("\\1-grams:") :].encode()
+    path = arpa.with_name(f"marked_{name}")
+    path.write_bytes(gzip.compress(marked) if name.endswith(".gz") else marked)
+    assert read_arpa(path, TOKENS).score([3, 4]) == read_arpa(arpa, TOKENS).score([3, 4])
+
+
 @pytest.mark.parametrize(
     ("content", "named"),
     [

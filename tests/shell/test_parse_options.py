@@ -107,6 +107,12 @@ def test_config_values_without_quotes_comments_and_windows_line_ends(tmp_path: P
     assert list(tmp_path.iterdir()) == [config]
 
 
+def test_a_byte_order_mark_is_no_part_of_the_first_name(tmp_path: Path) -> None:
+    for first in ("", "# a comment\n"):
+        (tmp_path / "conf").write_text(f"{first}njob=3\n", encoding="utf-8-sig")
+        assert options("--config", str(tmp_path / "conf"))["njob"] == "3"
+
+
 def test_a_flag_counts_more_than_the_config_file_wherever_it_stands(tmp_path: Path) -> None:
     config = tmp_path / "conf"
     config.write_text("njob=3\nmodel=c\n")
