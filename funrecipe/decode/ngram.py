@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import gzip
 import math
-from collections.abc import Iterator, Sequence
+import zlib
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -195,27 +196,40 @@ def contexts_of(tables: list[tuple[np.ndarray, np.ndarray, np.ndarray]], vocab_s
 
 
 def ngrams_of(path: Path) -> Iterator[tuple[int, list[str], float, float]]:
-    """(order, words, log10 probability, log10 back-off weight or 0) of every line, in the order of the file."""
+    """(order, words, log10 probability, log10 back-off weight or 0) of every line, in the order of the file.
+
+    Raises:
+        DataError: not ARPA, not UTF-8, or a damaged ``.gz``.
+    """
     opener = gzip.open if path.suffix == ".gz" else open
+    try:
+        with opener(path, "rt", encoding="utf-8-sig") as lines:
+            yield from _ngrams_in(lines, path)
+    except UnicodeDecodeError:
+        raise DataError("the language model is not UTF-8", where=str(path), hint="convert it with iconv") from None
+    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
+        raise DataError(f"not a whole gzip file: {error}", where=str(path), hint="copy it again") from None
+
+
+def _ngrams_in(lines: Iterable[str], path: Path) -> Iterator[tuple[int, list[str], float, float]]:
     order = 0
-    with opener(path, "rt", encoding="utf-8-sig") as lines:
-        for number, line in enumerate(lines, 1):
-            fields = line.split()
-            if len(fields) == 1 and fields[0].startswith("\\"):
-                name = fields[0]
-                if name == "\\end\\":
-                    return
-                if name.endswith("-grams:") and name[1:-7].isdecimal():
-                    order = int(name[1:-7])
-                    continue
-            if not order or not fields:
+    for number, line in enumerate(lines, 1):
+        fields = line.split()
+        if len(fields) == 1 and fields[0].startswith("\\"):
+            name = fields[0]
+            if name == "\\end\\":
+                return
+            if name.endswith("-grams:") and name[1:-7].isdecimal():
+                order = int(name[1:-7])
                 continue
-            try:
-                log10, words = float(fields[0]), fields[1 : order + 1]
-                backoff = float(fields[order + 1]) if len(fields) > order + 1 else 0.0
-            except ValueError:
-                words = []
-            if len(words) != order or len(fields) > order + 2:
-                raise DataError(f"not a {order}-gram: {line.strip()!r}", where=f"{path}:{number}")
-            yield order, words, log10, backoff
+        if not order or not fields:
+            continue
+        try:
+            log10, words = float(fields[0]), fields[1 : order + 1]
+            backoff = float(fields[order + 1]) if len(fields) > order + 1 else 0.0
+        except ValueError:
+            words = []
+        if len(words) != order or len(fields) > order + 2:
+            raise DataError(f"not a {order}-gram: {line.strip()!r}", where=f"{path}:{number}")
+        yield order, words, log10, backoff
     raise DataError("no \\end\\: not an ARPA file, or a truncated one", where=str(path))

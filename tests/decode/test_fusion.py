@@ -105,6 +105,21 @@ def test_a_broken_file_is_named(tmp_path, content, named):
         read_arpa(path, TOKENS)
 
 
+@pytest.mark.parametrize(
+    ("name", "content", "named"),
+    [
+        ("ngram.arpa", ARPA.replace("other", "你").encode("gbk"), "not UTF-8"),
+        ("ngram.arpa.gz", ARPA.encode(), "gzip"),
+        ("ngram.arpa.gz", gzip.compress(ARPA.encode())[:-40], "gzip"),
+        ("ngram.arpa.gz", gzip.compress(ARPA.encode())[:30] + bytes(40), "gzip"),
+    ],
+)
+def test_a_file_that_cannot_be_decoded_is_named(tmp_path, name, content, named):
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(DataError, match=rf"{named}(.|\n)*{name}"):
+        read_arpa(tmp_path / name, TOKENS)
+
+
 def bonuses(words, ids, vocab=10):
     """What every token of ``ids`` adds."""
     bias = HotwordBias(words, vocab, bonus=1.0)
