@@ -10,6 +10,7 @@ import re
 from array import array
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from io import BufferedReader
 from itertools import chain, islice
 from operator import lt
 from pathlib import Path
@@ -20,6 +21,7 @@ from funrecipe.errors import DataError
 from funrecipe.files import special_file
 
 BLANKS = " \t"
+PIPE_BYTES = 1 << 16  # what a pipe holds
 BLANK_LINE = "blank line"  # a problem
 CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")  # all but the tab
 _VALUE = re.compile(r" (.*)\n")
@@ -157,16 +159,32 @@ def usable_lines(path: Path, problems: list[Problem]) -> Iterator[Lines]:
     """See ``read_unique_lines``; problems of the whole file are appended after its last line."""
     try:
         with open(path, "rb") as file:
-            yield from usable_lines_in(file, path, problems)
+            yield from usable_lines_in(blocks_of(file), path, problems)
     except OSError as error:
         raise DataError(f"cannot read the list: {error.strerror}", where=str(path)) from None
 
 
-def usable_lines_in(file: Iterable[bytes], path: Path, problems: list[Problem]) -> Iterator[Lines]:
-    """The same of an open file; ``path`` is what problems call it."""
+def blocks_of(file: Iterable[bytes]) -> Iterator[list[bytes]]:
+    """The lines of an open file, many at a time."""
+    return iter(lambda: list(islice(file, BLOCK_LINES)), [])
+
+
+def arriving_blocks(stream: BufferedReader) -> Iterator[list[bytes]]:
+    """The lines of a pipe or a terminal as they arrive: at a time, all whole ones that are there."""
+    begun = b""
+    while arrived := stream.read1(PIPE_BYTES):
+        *whole, begun = (begun + arrived).split(b"\n")
+        if whole:
+            yield [line + b"\n" for line in whole]
+    if begun:
+        yield [begun]
+
+
+def usable_lines_in(blocks: Iterable[list[bytes]], path: Path, problems: list[Problem]) -> Iterator[Lines]:
+    """The same of an open file in blocks of lines; ``path`` is what problems call it."""
     odd: dict[str, list[int]] = {}
-    rest, number = iter(file), 1
-    while raw := list(islice(rest, BLOCK_LINES)):
+    number = 1
+    for raw in blocks:
         if number == 1:
             raw[0] = _without_mark(raw[0], path, odd)
         if plain := _plain_lines(number, raw):

@@ -6,6 +6,7 @@ import csv
 import io
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -135,6 +136,31 @@ def test_normalize_verb_reads_stdin_and_writes_stdout(
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO("a 第１\u2028".encode())))
     assert cli.main(["normalize", "--profile", "funasr2023", "-", "-"]) == 0
     assert capsysbinary.readouterr().out == "a\t第一\n".encode()
+
+
+def test_normalize_verb_answers_each_line_of_a_pipe(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "funrecipe", "normalize", "-", "-"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdin and process.stdout and process.stderr
+        watchdog = threading.Timer(120, process.kill)  # ends a normalizer that waits for more
+        watchdog.start()
+        for sent, answer in (("\ufeffa 2\nb 第", "a\t二\n"), ("1\nc/ x\nd", "b\t第一\n"), (" 3.5\n", "d\t三点五\n")):
+            process.stdin.write(sent.encode())
+            process.stdin.flush()
+            assert process.stdout.readline() == answer.encode()
+        process.stdin.write(b"e 5")
+        process.stdin.close()
+        assert process.stdout.read() == "e\t五\n".encode()
+        assert b"standard input:3: id 'c/'" in process.stderr.read()
+        watchdog.cancel()
+    assert process.returncode == 3
+
+
+def test_normalize_verb_leaves_no_part_in_a_file_that_it_prints_to(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "funrecipe", "normalize", "-", "-"]
+    with open(tmp_path / "out", "wb") as out:
+        done = subprocess.run(command, input=b"a 1\nb \xff\n", stdout=out, stderr=subprocess.PIPE, check=False)
+    assert done.returncode == 3 and (tmp_path / "out").read_bytes() == b""
 
 
 @pytest.mark.parametrize("content, where", [(b"a \xff\n", "in:1"), ("a 好\n \n".encode(), "in:2")])
