@@ -113,6 +113,7 @@ def test_a_broken_file_is_named(tmp_path, content, named):
         ("ngram.arpa.gz", gzip.compress(ARPA.encode())[:-40], "gzip"),
         ("ngram.arpa.gz", gzip.compress(ARPA.encode())[:30] + bytes(40), "gzip"),
     ],
+    ids=["GBK", "not compressed", "cut short", "damaged"],
 )
 def test_a_file_that_cannot_be_decoded_is_named(tmp_path, name, content, named):
     (tmp_path / name).write_bytes(content)
