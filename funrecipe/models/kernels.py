@@ -13,6 +13,8 @@ import statistics
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
 from pathlib import Path
 
 import torch
@@ -101,7 +103,14 @@ def _machine() -> str:
             lines.setdefault(name.strip(), value.strip())
     found = {name: lines.get(name, "") for name in wanted}
     limits = {name: os.environ.get(name, "") for name in ("ONEDNN_MAX_CPU_ISA", "MKL_ENABLE_INSTRUCTIONS")}
-    return value_digest([found, limits, torch.__version__, torch.backends.cpu.get_cpu_capability()])[:16]
+    versions = [torch.__version__, _version("onnx"), _version("onnxruntime")]
+    return value_digest([found, limits, *versions, torch.backends.cpu.get_cpu_capability()])[:16]
+
+
+def _version(package: str) -> str:
+    with suppress(PackageNotFoundError):
+        return version(package)
+    return str(find_spec(package) is not None)  # onnxruntime-gpu is the same package
 
 
 def _read(path: Path) -> str | None:

@@ -22,16 +22,14 @@ Node = tuple[str, Sequence[str], str, Mapping[str, Any]]  # operator, inputs, ou
 
 
 @functools.cache
-def onnxruntime_version() -> str | None:
-    """The version installed; None: it cannot be used here, which is tried."""
+def can_use_onnxruntime() -> bool:
+    """Tried: it may not be installed, have changed, or not be for this CPU."""
     try:
-        import onnxruntime
-
-        _packs_fp32()
-        _packs_int8()
-    except Exception:  # not installed, another version than this was written for, not for this CPU
-        return None
-    return str(onnxruntime.__version__)
+        _packs_fp32(64, 64)
+        _packs_int8(64, 64)
+    except Exception:
+        return False
+    return True
 
 
 class OnnxRuntimeLinear(nn.Module):
@@ -46,7 +44,7 @@ class OnnxRuntimeLinear(nn.Module):
         self.in_features, self.out_features = linear.in_features, linear.out_features
         bias = None if linear.bias is None else linear.bias.detach()
         self._product = _linear(linear.weight.detach(), bias, activation)
-        if _packs_fp32():
+        if _packs_fp32(*linear.weight.shape):
             self._product.forget("weight")
 
     def forward(self, x: Tensor) -> Tensor:
@@ -58,7 +56,7 @@ class OnnxRuntimeProduct:
 
     def __init__(self, codes: Tensor, scales: Tensor, offsets: Tensor) -> None:
         self._product = _int8_product(codes.t().contiguous(), scales.float(), offsets.to(torch.int8))
-        if _packs_int8():
+        if _packs_int8(*codes.shape):
             self._product.forget("weight")
 
     def __call__(self, u: Tensor) -> Tensor:
@@ -108,7 +106,7 @@ class _Product:
                 binding = self._idle.pop()
             except IndexError:
                 binding = self._session.io_binding()
-            inner = binding._iobinding  # its public methods look for the device every time: a sixth of a small layer
+            inner = binding._iobinding  # the public methods look for the device in every call
             inner.bind_input("x", self._device, FLOAT, (rows, self._inputs), x.data_ptr())
             inner.bind_output("y", self._device, FLOAT, (rows, self._outputs), y.data_ptr())
             self._session.run_with_iobinding(binding)
@@ -127,9 +125,11 @@ def _linear(weight: Tensor, bias: Tensor | None, activation: str) -> _Product:
 
 def _int8_product(codes: Tensor, scales: Tensor, offsets: Tensor) -> _Product:
     """``codes`` is (K, N)."""
-    weights = {"scale": torch.tensor(1 / 255), "zero": torch.tensor(0, dtype=torch.uint8), "weight": codes}
-    weights |= {"scales": scales} | ({"offsets": offsets} if offsets.any() else {})
-    given = ["codes", "weight", "scale", "scales", "zero", *(["offsets"] if offsets.any() else [])]
+    weights = {"weight": codes, "scales": scales, "scale": torch.tensor(1 / 255), "zero": torch.tensor(0).byte()}
+    given = ["codes", "weight", "scale", "scales", "zero"]
+    if offsets.any():
+        weights["offsets"] = offsets
+        given.append("offsets")
     nodes: list[Node] = [
         ("QuantizeLinear", ["x", "scale", "zero"], "codes", {}),
         ("MatMulIntegerToFloat", given, "y", {"domain": OWN_DOMAIN}),
@@ -138,20 +138,20 @@ def _int8_product(codes: Tensor, scales: Tensor, offsets: Tensor) -> _Product:
 
 
 @functools.cache
-def _packs_fp32() -> bool:
-    weight = torch.ones(64, 64)
-    return _packs(_linear(weight, None, "none"), weight)
+def _packs_fp32(outputs: int, inputs: int) -> bool:
+    weight = torch.ones(outputs, inputs)
+    return _packs(_linear(weight, None, "none"), weight, inputs)
 
 
 @functools.cache
-def _packs_int8() -> bool:
-    codes = torch.ones(64, 64, dtype=torch.int8)
-    return _packs(_int8_product(codes, torch.ones(64), torch.zeros(64, dtype=torch.int8)), codes)
+def _packs_int8(outputs: int, inputs: int) -> bool:
+    codes, offsets = torch.ones(inputs, outputs, dtype=torch.int8), torch.zeros(outputs, dtype=torch.int8)
+    return _packs(_int8_product(codes, torch.ones(outputs), offsets), codes, inputs)
 
 
-def _packs(product: _Product, weight: Tensor) -> bool:
-    """Whether ``product`` no longer reads ``weight``, which is overwritten to find out."""
-    x = torch.ones(1, len(weight))
+def _packs(product: _Product, weight: Tensor, inputs: int) -> bool:
+    """Whether a product of that shape no longer reads its weight, which is overwritten to find out."""
+    x = torch.ones(1, inputs)
     before = product(x)
     weight.zero_()
     return torch.equal(product(x), before)

@@ -19,9 +19,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from funrecipe.errors import UsageError
-from funrecipe.models.kernels import LEAST_WEIGHTS, Layer, fastest
+from funrecipe.models.kernels import LEAST_WEIGHTS, fastest
 from funrecipe.models.layers import FeedForward, PointwiseConv
-from funrecipe.models.onnx_products import OnnxRuntimeLinear, OnnxRuntimeProduct, onnxruntime_version
+from funrecipe.models.onnx_products import OnnxRuntimeLinear, OnnxRuntimeProduct, can_use_onnxruntime
 from funrecipe.models.sanm import Memory
 
 LARGEST_PAIR = 126  # sum of two int8 weights, each rounded by up to a half: 255 · (126 + 1) < 32,768
@@ -326,24 +326,19 @@ def _packed(linear: nn.Linear, precision: str, activation: str = "none") -> nn.M
         ways["onnxruntime"] = lambda: OnnxRuntimeLinear(linear, activation)
     ways["packed"] = lambda: PackedLinear(linear, activation=activation)
     ways["plain"] = lambda: linear if activation == "none" else nn.Sequential(linear, nn.ReLU(inplace=True))
-    return ways[_fastest(what, linear.weight, ways)]()
+    return ways[fastest(what, linear.in_features, linear.out_features, ways)]()
 
 
 def _fastest_product(what: str, kinds: Mapping[str, type[Int8Product]], *weights: Tensor) -> Int8Product:
     """The fastest of ``kinds`` for codes, scales and offsets."""
     ways = {name: functools.partial(kind, *weights) for name, kind in kinds.items()}
-    return ways[_fastest(what, weights[0], ways)]()
-
-
-def _fastest(what: str, weight: Tensor, ways: Mapping[str, Callable[[], Layer]]) -> str:
-    """``kernels.fastest``, asked again where another onnxruntime has been installed."""
-    what += f"-onnxruntime-{onnxruntime_version()}" if "onnxruntime" in ways else ""
-    return fastest(what, weight.size(1), len(weight), ways)
+    outputs, inputs = weights[0].shape
+    return ways[fastest(what, inputs, outputs, ways)]()
 
 
 def _has_onnxruntime() -> bool:
     """Whether layers may be left to onnxruntime, where each would have threads of its own: torch has only one."""
-    return torch.get_num_threads() == 1 and onnxruntime_version() is not None
+    return torch.get_num_threads() == 1 and can_use_onnxruntime()
 
 
 def cpu_precisions() -> frozenset[str]:

@@ -69,8 +69,7 @@ def relative(found, wanted):
 @pytest.fixture(params=["any sign fbgemm", "any sign onnxruntime", "onednn", "fbgemm", "onnxruntime"])
 def make(request, monkeypatch):
     """Makes an int8 layer by a kernel; ``make.after_relu``: of a vector of which what is negative counts as 0."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 1)
     kernel = request.param.split()[-1]
     after_relu = kernel == request.param
     if kernel not in packed.int8_products():
@@ -81,8 +80,7 @@ def make(request, monkeypatch):
         return (packed.Int8AfterReLU if after_relu else packed.Int8Linear)(linear)
 
     of.after_relu = after_relu
-    yield of
-    torch.set_num_threads(before)
+    return of
 
 
 @pytest.mark.parametrize("kind", ["uniform", "normal", "large"])

@@ -7,13 +7,13 @@ import pytest
 import torch
 from torch import nn
 
-from funrecipe.models import onnx_products, packed
+from funrecipe.models import kernels, onnx_products, packed
 from funrecipe.models.layers import FeedForward
 from funrecipe.models.onnx_products import OnnxRuntimeLinear, OnnxRuntimeProduct
 
 pytestmark = [
     pytest.mark.cpu,
-    pytest.mark.skipif(onnx_products.onnxruntime_version() is None, reason="onnxruntime is not installed"),
+    pytest.mark.skipif(not onnx_products.can_use_onnxruntime(), reason="onnxruntime is not installed"),
 ]
 
 
@@ -113,11 +113,11 @@ def test_a_forked_process_shares_a_layer():
 
 
 @pytest.mark.parametrize(
-    ("threads", "version", "kind"),
-    [(1, "1.0", OnnxRuntimeLinear), (1, None, packed.PackedLinear), (2, "1.0", packed.PackedLinear)],
+    ("threads", "is_usable", "kind"),
+    [(1, True, OnnxRuntimeLinear), (1, False, packed.PackedLinear), (2, True, packed.PackedLinear)],
 )
-def test_it_is_used_where_it_is_installed_and_torch_has_one_thread(threads, version, kind, monkeypatch):
-    monkeypatch.setattr(packed, "onnxruntime_version", lambda: version)
+def test_it_is_used_where_it_is_installed_and_torch_has_one_thread(threads, is_usable, kind, monkeypatch):
+    monkeypatch.setattr(packed, "can_use_onnxruntime", lambda: is_usable)
     monkeypatch.setattr(packed, "fastest", lambda what, inputs, outputs, ways: next(iter(ways)))
     torch.set_num_threads(threads)
     model = nn.Sequential(layer(512, 512), layer(64, 64), FeedForward(256, 1024, 0.1)).eval().requires_grad_(False)
@@ -126,9 +126,18 @@ def test_it_is_used_where_it_is_installed_and_torch_has_one_thread(threads, vers
 
 
 def test_another_version_is_timed_again(monkeypatch):
-    asked = []
-    monkeypatch.setattr(packed, "fastest", lambda what, *_: asked.append(what) or "packed")
-    for version in ("1.0", "1.1", None):
-        monkeypatch.setattr(packed, "onnxruntime_version", lambda version=version: version)
-        packed.pack_linears(nn.Sequential(layer(512, 512)))
-    assert asked == ["fp32-onnxruntime-1.0", "fp32-onnxruntime-1.1", "fp32"]
+    before = kernels._machine()
+    monkeypatch.setattr(kernels, "version", lambda name: "99")
+    assert kernels._machine.__wrapped__() != before
+
+
+def test_a_version_that_has_another_name_is_no_error():
+    assert [kernels._version("xml"), kernels._version("no_such_package_of_funrecipe")] == ["True", "False"]
+
+
+def test_an_onnxruntime_that_does_not_work_is_not_used(monkeypatch):
+    def fails(*_):
+        raise AttributeError("no such method")
+
+    monkeypatch.setattr(onnx_products, "_packs_fp32", fails)
+    assert not onnx_products.can_use_onnxruntime.__wrapped__()

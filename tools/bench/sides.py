@@ -150,7 +150,7 @@ def measured_peaks() -> dict[str, float]:
     torch.set_num_threads(1)
     linear, x = nn.Linear(1024, 1024).requires_grad_(False), torch.randn(512, 1024)
     calls = {"fp32": [packed.PackedLinear(linear), linear]}
-    if onnx_products.onnxruntime_version():
+    if onnx_products.can_use_onnxruntime():
         calls["fp32"].append(onnx_products.OnnxRuntimeLinear(linear))
     if "fp16" in packed.cpu_precisions():
         calls["fp16"] = [packed.Fp16Linear(linear)]
