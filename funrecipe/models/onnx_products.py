@@ -59,24 +59,35 @@ class OnnxRuntimeProduct:
         if _packs_int8(*codes.shape):
             self._product.forget("weight")
 
-    def __call__(self, u: Tensor) -> Tensor:
-        return self._product(u)
+    def __call__(self, x: Tensor) -> Tensor:
+        return self._product(x)
 
 
 class _Product:
-    """A graph from ``x`` (..., inputs) to ``y`` (..., outputs), both in fp32. Threads may share it.
+    """A graph from ``x`` (..., inputs) to ``y`` (..., outputs) in fp32. Threads may share it.
 
     Args:
         weights: tensors that nodes name. They are not copied: the graph reads them where they are, except those that it
             has packed.
+        dtype: of ``x``, float32 or uint8.
     """
 
-    def __init__(self, nodes: Sequence[Node], weights: Mapping[str, Tensor], inputs: int, outputs: int) -> None:
+    def __init__(
+        self,
+        nodes: Sequence[Node],
+        weights: Mapping[str, Tensor],
+        inputs: int,
+        outputs: int,
+        dtype: torch.dtype = torch.float32,
+    ) -> None:
         from onnx import helper
         from onnxruntime import GraphOptimizationLevel, InferenceSession, OrtDevice, OrtValue, SessionOptions
 
-        kind = helper.np_dtype_to_tensor_dtype(FLOAT)
-        x, y = (helper.make_tensor_value_info(name, kind, [None, n]) for name, n in [("x", inputs), ("y", outputs)])
+        self.dtype, self._array_dtype = dtype, np.dtype(str(dtype).removeprefix("torch."))
+        x, y = (
+            helper.make_tensor_value_info(name, helper.np_dtype_to_tensor_dtype(kind), [None, size])
+            for name, kind, size in [("x", self._array_dtype, inputs), ("y", FLOAT, outputs)]
+        )
         arrays = {name: weight.contiguous().numpy() for name, weight in weights.items()}
         made = [helper.make_node(operator, given, [to], **attributes) for operator, given, to, attributes in nodes]
         graph = helper.make_graph(made, "product", [x], [y], [_outside(name, array) for name, array in arrays.items()])
@@ -97,8 +108,8 @@ class _Product:
         del self._weights[name]
 
     def __call__(self, x: Tensor) -> Tensor:
-        if x.dtype is not torch.float32 or x.shape[-1] != self._inputs:  # what is read is an address
-            raise ValueError(f"{x.dtype} of {x.shape[-1]} values is not float32 of {self._inputs}")
+        if x.dtype is not self.dtype or x.shape[-1] != self._inputs:  # what is read is an address
+            raise ValueError(f"{x.dtype} of {x.shape[-1]} values is not {self.dtype} of {self._inputs}")
         x, rows = x.contiguous(), x.numel() // self._inputs
         y = torch.empty(*x.shape[:-1], self._outputs)
         if rows:
@@ -107,7 +118,7 @@ class _Product:
             except IndexError:
                 binding = self._session.io_binding()
             inner = binding._iobinding  # the public methods look for the device in every call
-            inner.bind_input("x", self._device, FLOAT, (rows, self._inputs), x.data_ptr())
+            inner.bind_input("x", self._device, self._array_dtype, (rows, self._inputs), x.data_ptr())
             inner.bind_output("y", self._device, FLOAT, (rows, self._outputs), y.data_ptr())
             self._session.run_with_iobinding(binding)
             self._idle.append(binding)
@@ -125,16 +136,13 @@ def _linear(weight: Tensor, bias: Tensor | None, activation: str) -> _Product:
 
 def _int8_product(codes: Tensor, scales: Tensor, offsets: Tensor) -> _Product:
     """``codes`` is (K, N)."""
-    weights = {"weight": codes, "scales": scales, "scale": torch.tensor(1 / 255), "zero": torch.tensor(0).byte()}
-    given = ["codes", "weight", "scale", "scales", "zero"]
+    weights = {"weight": codes, "one": torch.tensor(1.0), "scales": scales}
+    given = ["x", "weight", "one", "scales"]
     if offsets.any():
         weights["offsets"] = offsets
-        given.append("offsets")
-    nodes: list[Node] = [
-        ("QuantizeLinear", ["x", "scale", "zero"], "codes", {}),
-        ("MatMulIntegerToFloat", given, "y", {"domain": OWN_DOMAIN}),
-    ]
-    return _Product(nodes, weights, *codes.shape)
+        given += ["", "offsets"]
+    nodes: list[Node] = [("MatMulIntegerToFloat", given, "y", {"domain": OWN_DOMAIN})]
+    return _Product(nodes, weights, *codes.shape, torch.uint8)
 
 
 @functools.cache
@@ -151,7 +159,7 @@ def _packs_int8(outputs: int, inputs: int) -> bool:
 
 def _packs(product: _Product, weight: Tensor, inputs: int) -> bool:
     """Whether a product of that shape no longer reads its weight, which is overwritten to find out."""
-    x = torch.ones(1, inputs)
+    x = torch.ones(1, inputs, dtype=product.dtype)
     before = product(x)
     weight.zero_()
     return torch.equal(product(x), before)

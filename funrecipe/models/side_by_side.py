@@ -19,9 +19,9 @@ from greenlet import GreenletExit, getcurrent, greenlet
 from torch import Tensor, nn
 
 from funrecipe.models.onnx_products import OnnxRuntimeLinear
-from funrecipe.models.packed import Fp16Linear, Int8AfterReLU, Int8Linear, PackedLinear
+from funrecipe.models.packed import Fp16Linear, Int8Linear, PackedLinear
 
-LAYERS = (PackedLinear, OnnxRuntimeLinear, Fp16Linear, Int8Linear, Int8AfterReLU)
+LAYERS = (PackedLinear, OnnxRuntimeLinear, Fp16Linear, Int8Linear)
 BLOCK = {"w_1", "w_2"}  # layers of a feed-forward block: what it does between them, it does to each row
 LEAST_WEIGHTS = 1 << 14  # of a layer worth waiting at
 LARGE_MODEL = 8 << 20  # weights; those of a smaller model stay in the cache from one utterance to the next

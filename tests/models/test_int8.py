@@ -77,7 +77,7 @@ def make(request, monkeypatch):
     monkeypatch.setattr(packed, "fastest", lambda *args: kernel)
 
     def of(linear):
-        return (packed.Int8AfterReLU if after_relu else packed.Int8Linear)(linear)
+        return packed.Int8Linear(linear, after_relu)
 
     of.after_relu = after_relu
     return of
@@ -127,6 +127,18 @@ def test_a_row_gives_the_same_in_any_batch(shape, make):
     assert result(x[:0]).shape == (0, shape[1])
 
 
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
+def test_a_row_that_is_not_finite_gives_nothing_finite_and_harms_no_other(value, make):
+    linear, x = layer("normal", 256, 64)
+    module = make(linear)
+    wanted = module(x.clone())
+    x[7, 100] = value
+    found = module(x.clone())
+    is_zero = make.after_relu and value < 0
+    assert not found[7].isfinite().any() or is_zero
+    assert torch.equal(found[:7], wanted[:7]) and torch.equal(found[8:], wanted[8:])
+
+
 @pytest.mark.parametrize("precision", sorted(packed.cpu_precisions()))
 def test_a_feed_forward_layer_is_its_two_packed_layers(precision, monkeypatch):
     monkeypatch.setattr(packed, "fastest", lambda what, inputs, outputs, ways: next(iter(ways)))
@@ -156,7 +168,7 @@ for inputs, outputs, rows, after_relu in [
         linear.weight.data = weight / 20
         x = torch.randn(rows, inputs)
         wanted = linear(x.relu() if after_relu else x).detach()
-        found = (packed.Int8AfterReLU if after_relu else packed.Int8Linear)(linear)(x)
+        found = packed.Int8Linear(linear, after_relu)(x)
         error = float((found - wanted).norm() / wanted.norm())
         if inputs > 512 and not after_relu:
             widest = max(widest, error)
