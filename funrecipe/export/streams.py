@@ -97,7 +97,7 @@ class OnlineDecoder(nn.Module):
         frames = length_mask(enc_len, enc.size(1))[:, None, None]
         tokens = length_mask(acoustic_embeds_len, x.size(1))[:, :, None]
         for layer, cache in zip(self.layers(), caches):
-            transformed = layer.norm2(layer.feed_forward(layer.norm1(x))) * tokens
+            transformed = layer.transform(x) * tokens
             context = torch.cat((cache.transpose(1, 2), transformed), dim=1)
             after.append(context[:, context.size(1) - cache.size(2) :].transpose(1, 2))
             x = x + depthwise_conv(context, layer.self_attn.fsmn_block.weight) + transformed
@@ -106,8 +106,7 @@ class OnlineDecoder(nn.Module):
                 key, value = cross.linear_k_v(enc).chunk(2, dim=-1)
                 attended = attend(cross.linear_q(layer.norm3(x)), key, value, cross.heads, frames)
                 x = x + cross.linear_out(attended)
-        last = self.decoder.decoders3[0]
-        x = last.feed_forward(last.norm1(x))
+        x = self.decoder.decoders3[0].transform(x)
         log_probs = self.decoder.output_layer(self.decoder.after_norm(x)).log_softmax(dim=-1)
         return log_probs, log_probs.argmax(dim=-1), *after
 

@@ -195,19 +195,18 @@ class ParaformerOnline(Paraformer):
         cache.embedded, cache.projected = x[:, kept:], projected[:, kept:]
         for i, layer in enumerate((*self.encoder.encoders0, *self.encoder.encoders)):
             if i:
-                projected = layer.self_attn.linear_q_k_v(layer.norm1(x))
-            attended = self._attend(layer.self_attn, projected, cache, i)
-            x = x + attended if layer.residual else attended
-            x = x + layer.feed_forward(layer.norm2(x))
+                projected = layer.project(x)
+            x = layer.finish(x, *self._attend(layer.self_attn, projected, cache, i))
         return self.encoder.after_norm(x)
 
     def _project(self, embedded: Tensor) -> Tensor:
-        first = self.encoder.encoders0[0]
-        return first.self_attn.linear_q_k_v(first.norm1(embedded))
+        return self.encoder.encoders0[0].project(embedded)
 
     @staticmethod
-    def _attend(attention: SANMSelfAttention, projected: Tensor, cache: StreamCache, layer_index: int) -> Tensor:
-        """Self-attention and memory of a window; with look-back also over the cached keys, which are then shifted."""
+    def _attend(
+        attention: SANMSelfAttention, projected: Tensor, cache: StreamCache, layer_index: int
+    ) -> tuple[Tensor, Tensor]:
+        """What ``attention`` gives for a window; with look-back also over the cached keys, which are then shifted."""
         query, key, value = projected.chunk(3, dim=-1)
         memory = attention.fsmn_block(value)
         if cache.encoder_look_back != 0:
@@ -223,7 +222,7 @@ class ParaformerOnline(Paraformer):
                 )
             else:
                 cache.encoder_keys.append(fresh)
-        return attention.linear_out(attend(query, key, value, attention.heads, None)) + memory
+        return attend(query, key, value, attention.heads, None), memory
 
     @property
     def stream_cif(self) -> StreamCif:
@@ -239,7 +238,7 @@ class ParaformerOnline(Paraformer):
         for i, layer in enumerate((*decoder.decoders, *getattr(decoder, "decoders2", ()))):
             memory = cache.memories[i] if layer.src_attn is not None else None
             x = self._decoder_layer(layer, x, memory, cache, i)
-        x = decoder.decoders3[0].feed_forward(decoder.decoders3[0].norm1(x))
+        x = decoder.decoders3[0].transform(x)
         return decoder.output_layer(decoder.after_norm(x)).log_softmax(dim=-1)
 
     def _move_memories_on(self, cache: StreamCache) -> None:
@@ -259,7 +258,7 @@ class ParaformerOnline(Paraformer):
     def _decoder_layer(
         layer: SANMDecoderLayer, x: Tensor, memory: KeysValues | None, cache: StreamCache, layer_index: int
     ) -> Tensor:
-        transformed = layer.norm2(layer.feed_forward(layer.norm1(x)))
+        transformed = layer.transform(x)
         x = x + continue_memory(layer.self_attn.fsmn_block, transformed, cache.histories, layer_index)
         if memory is None:
             return x

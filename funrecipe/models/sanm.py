@@ -9,6 +9,8 @@ change a valid frame: attention does not see them, memories read zeros there, ou
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -58,7 +60,7 @@ class Memory(nn.Conv1d):
 
 
 class SANMSelfAttention(nn.Module):
-    """Multi-head self-attention plus the memory of the values: (B, T, input_size) -> (B, T, size)."""
+    """Multi-head self-attention and the memory of the values; the layers before and after are called by their owner."""
 
     def __init__(
         self, heads: int, input_size: int, size: int, dropout_rate: float, kernel_size: int, shift: int = 0
@@ -70,20 +72,32 @@ class SANMSelfAttention(nn.Module):
         self.linear_q_k_v = nn.Linear(input_size, 3 * size)
         self.fsmn_block = Memory(size, kernel_size, shift)
 
-    def forward(self, x: Tensor, frame_mask: Tensor | None = None, attention_mask: Tensor | None = None) -> Tensor:
-        """``frame_mask`` (B, T) is for the memory, ``attention_mask`` (broadcast to (B, H, T, T)) for attention.
+    def forward(
+        self, projected: Tensor, frame_mask: Tensor | None = None, attention_mask: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """``projected`` (B, T, 3 size) by ``linear_q_k_v`` -> what attention gives, and the memory: (B, T, size).
 
-        Without ``attention_mask`` every frame attends to all frames of ``frame_mask``.
+        ``frame_mask`` (B, T) is for the memory, ``attention_mask`` (broadcast to (B, H, T, T)) for attention. Without
+        ``attention_mask`` every frame attends to all frames of ``frame_mask``.
         """
         if attention_mask is None and frame_mask is not None:
             attention_mask = frame_mask[:, None, None, :]
         dropout = self.dropout_rate if self.training else 0.0
-        query, key, value = self.linear_q_k_v(x).chunk(3, dim=-1)
+        query, key, value = projected.chunk(3, dim=-1)
         memory = self.memory_dropout(self.fsmn_block(value, frame_mask))
         if frame_mask is not None:
             memory = memory * frame_mask[:, :, None]
-        attended = attend(query, key, value, self.heads, attention_mask, dropout)
-        return self.linear_out(attended) + memory
+        return attend(query, key, value, self.heads, attention_mask, dropout), memory
+
+    def one_after_another(self, projected: Tensor, lens: Sequence[int]) -> tuple[Tensor, Tensor]:
+        """What utterances give, one after another: (sum of ``lens``, 3 size) -> twice (sum of ``lens``, size)."""
+        gap = projected.new_zeros(max(self.fsmn_block.left_right), projected.size(1) // 3)
+        values = projected.chunk(3, dim=-1)[2].split(lens)
+        remembered = self.fsmn_block(torch.cat([piece for value in values for piece in (value, gap)])[None])[0]
+        memory = torch.cat(remembered.split([rows for length in lens for rows in (length, len(gap))])[::2])
+        # on memory aligned as it is alone, on which the bits of some kernels depend
+        apart = [part if part.data_ptr() % 64 == 0 else part.clone() for part in projected[None].split(lens, dim=1)]
+        return torch.cat([attend(*part.chunk(3, dim=-1), self.heads, None)[0] for part in apart]), memory
 
 
 class CrossAttention(nn.Module):
@@ -130,8 +144,20 @@ class SANMEncoderLayer(nn.Module):
         self.residual = input_size == size
 
     def forward(self, x: Tensor, frame_mask: Tensor | None = None, attention_mask: Tensor | None = None) -> Tensor:
-        attended = self.dropout(self.self_attn(self.norm1(x), frame_mask, attention_mask))
-        x = x + attended if self.residual else attended
+        return self.finish(x, *self.self_attn(self.project(x), frame_mask, attention_mask))
+
+    def side_by_side(self, x: Tensor, lens: Sequence[int]) -> Tensor:
+        """What utterances give, one after another: (sum of ``lens``, input_size) -> (sum of ``lens``, size)."""
+        return self.finish(x, *self.self_attn.one_after_another(self.project(x), lens))
+
+    def project(self, x: Tensor) -> Tensor:
+        """Queries, keys and values (..., 3 size) of ``x`` (..., input_size)."""
+        return self.self_attn.linear_q_k_v(self.norm1(x))
+
+    def finish(self, x: Tensor, attended: Tensor, memory: Tensor) -> Tensor:
+        """What follows ``self_attn``, whose results (..., size) it takes: ``x`` (..., input_size) -> (..., size)."""
+        remembered = self.dropout(self.self_attn.linear_out(attended) + memory)
+        x = x + remembered if self.residual else remembered
         return x + self.dropout(self.feed_forward(self.norm2(x)))
 
 
@@ -264,10 +290,15 @@ class SANMDecoderLayer(nn.Module):
 
     def remember(self, x: Tensor, token_mask: Tensor | None) -> Tensor:
         """The layer up to its cross-attention: feed-forward, then memory with a residual around both."""
-        transformed = self.feed_forward(self.norm1(x))
+        transformed = self.transform(x)
         if self.self_attn is None:
             return transformed
-        return x + self.dropout(self.self_attn(self.norm2(transformed), token_mask))
+        return x + self.dropout(self.self_attn(transformed, token_mask))
+
+    def transform(self, x: Tensor) -> Tensor:
+        """What the memory reads: ``x`` (B, U, D) -> (B, U, D)."""
+        transformed = self.feed_forward(self.norm1(x))
+        return transformed if self.self_attn is None else self.norm2(transformed)
 
 
 class ParaformerSANMDecoder(nn.Module):

@@ -2,10 +2,10 @@
 
 For the rows of one utterance the weights of a large model are read from memory anew, which takes about as long as to
 multiply them. So every utterance is a coroutine that runs the code of a single one. At a layer whose rows do not depend
-on each other it waits until all others wait too; those at the same layer are then computed in one call, and go on.
-Attention, convolutions over time and searches stay with their utterance: nothing is padded, and hypotheses and scores
-are those of the utterance alone to the last bit. Where a layer's bits depend on how many rows there are
-(:func:`_least_rows`), nobody waits.
+on each other, or that has a method ``side_by_side``, it waits until all others wait too; those at the same layer are
+then computed in one call, and go on. Attention, convolutions over time and searches stay with their utterance: nothing
+is padded, and hypotheses and scores are those of the utterance alone to the last bit. Where a layer's bits depend on
+how many rows there are (:func:`_least_rows`), nobody waits.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from funrecipe.models.onnx_products import OnnxRuntimeLinear
 from funrecipe.models.packed import Fp16Linear, Int8Linear, PackedLinear
 
 LAYERS = (PackedLinear, OnnxRuntimeLinear, Fp16Linear, Int8Linear)
-BLOCK = {"w_1", "w_2"}  # layers of a feed-forward block: what it does between them, it does to each row
+FEED_FORWARD = {"w_1", "w_2"}  # layers of a block: what it does between them, it does to each row
 LEAST_WEIGHTS = 1 << 14  # of a layer worth waiting at
 LARGE_MODEL = 8 << 20  # weights; those of a smaller model stay in the cache from one utterance to the next
 MOST_ROWS = 600  # in one call, unless one utterance has more: 5 MB of 2,048 fp32 values a row
@@ -33,39 +33,61 @@ _least: dict[Any, int | None] = {}
 
 
 class Meeting:
-    """The ``forward`` of a module (..., D) -> (..., D') whose rows do not depend on each other."""
+    """The ``forward`` of a module (..., D) -> (..., D') whose rows do not depend on each other, or of one that has a
+    method ``side_by_side(rows, lens)``, which gives what ``forward`` does for each of several utterances."""
 
     def __init__(self, module: nn.Module) -> None:
         self.module = module
 
-    def __call__(self, x: Tensor) -> Tensor:
+    def __call__(self, x: Tensor, *masks: Tensor | None) -> Tensor:
         task = getcurrent()
-        found = task.parent.switch(_Wish(self, x)) if isinstance(task, _Task) else None
-        return self.alone(x) if found is None else found
+        if isinstance(task, _Task) and not any(mask is not None for mask in masks):
+            found = task.parent.switch(_Wish(self, x))
+            if found is not None:
+                return found
+        return self.alone(x, *masks)
 
     @functools.cached_property
-    def least_rows(self) -> int | None:
-        """See :func:`_least_rows`; tried once for all layers of a kind."""
+    def _kind(self) -> tuple[Any, ...]:
+        """All layers of a kind compute alike."""
         parts = [part for part in self.module.modules() if hasattr(part, "in_features")]
         shapes = [(type(part), part.in_features, part.out_features, getattr(part, "_dtype", None)) for part in parts]
-        kind = (type(self.module), torch.get_num_threads(), *shapes)
-        if kind not in _least:
-            _least[kind] = _least_rows(self, parts[0].in_features)
-        return _least[kind]
+        return type(self.module), torch.get_num_threads(), *shapes
 
-    def alone(self, x: Tensor) -> Tensor:
+    def may_be_met_with(self, x: Tensor) -> bool:
+        """Whether the bits of the rows of ``x`` are the same among others; tried once for all layers of a kind."""
+        kind = (self._kind, x.size(-1))
+        if kind not in _least:
+            _least[kind] = _least_rows(self, x.size(-1))
+        least = _least[kind]
+        return least is not None and x.numel() // x.size(-1) >= least
+
+    def alone(self, x: Tensor, *masks: Tensor | None) -> Tensor:
         """The module's own ``forward``."""
-        return type(self.module).forward(self.module, x)
+        return type(self.module).forward(self.module, x, *masks)
 
     def together(self, inputs: Sequence[Tensor]) -> list[Tensor]:
         """What :meth:`alone` gives for each of ``inputs``, computed in one call."""
         if len(inputs) == 1:
             return [self.alone(inputs[0])]
         rows = [x.reshape(-1, x.size(-1)) for x in inputs]
-        outputs = self.alone(torch.cat(rows)).split([len(x) for x in rows])
+        lens = [len(x) for x in rows]
+        joined = _join(rows)
+        outputs = self.module.side_by_side(joined, lens) if _is_block(self.module) else self.alone(joined)  # type: ignore[operator]
         # what comes next is computed on memory aligned as it is alone, on which the bits of some kernels depend
-        aligned = [output if output.data_ptr() % 64 == 0 else output.clone() for output in outputs]
+        aligned = [output if output.data_ptr() % 64 == 0 else output.clone() for output in outputs.split(lens)]
         return [output.view(*x.shape[:-1], -1) for output, x in zip(aligned, inputs, strict=True)]
+
+
+def _join(parts: Sequence[Tensor]) -> Tensor:
+    """``parts`` (rows, D), one after another. Those that lie so in memory, as the last layer left them, stay there."""
+    first, end = parts[0], parts[0].data_ptr()
+    memory = first.untyped_storage().data_ptr()
+    for part in parts:
+        if part.data_ptr() != end or not part.is_contiguous() or part.untyped_storage().data_ptr() != memory:
+            return torch.cat(list(parts))
+        end += part.nbytes
+    return first.as_strided((sum(map(len, parts)), first.size(1)), first.stride(), first.storage_offset())
 
 
 class _Wish:
@@ -73,9 +95,6 @@ class _Wish:
 
     def __init__(self, meeting: Meeting, x: Tensor) -> None:
         self.meeting, self.x, self.rows = meeting, x, x.numel() // x.size(-1)
-
-    def may_be_met(self) -> bool:
-        return self.meeting.least_rows is not None and self.rows >= self.meeting.least_rows
 
 
 class _Task(greenlet):
@@ -86,7 +105,7 @@ class _Task(greenlet):
     def resume(self, output: Any = None) -> None:
         """Run until the end, or up to the next layer at which others may be met."""
         wish = self.switch(output)
-        while not self.dead and not wish.may_be_met():
+        while not self.dead and not wish.meeting.may_be_met_with(wish.x):
             wish = self.switch(None)
         self.wish = None if self.dead else wish
 
@@ -144,25 +163,32 @@ def _meet_once(waiting: Iterable[_Task]) -> list[tuple[_Task, Tensor]]:
     return list(zip(group, meeting.together([task.wish.x for task in group]), strict=True))
 
 
+def _is_block(module: nn.Module) -> bool:
+    return hasattr(module, "side_by_side")
+
+
 def _weights(module: nn.Module) -> int:
     """Of a module that is a place to meet; 0 of others."""
+    if type(module) in LAYERS:
+        return module.in_features * module.out_features
     layers = dict(module.named_children())
-    if layers.keys() >= BLOCK:
-        parts = [_weights(layers[name]) for name in BLOCK]
+    if layers.keys() >= FEED_FORWARD:
+        parts = [_weights(layers[name]) for name in FEED_FORWARD]
         return sum(parts) if all(parts) else 0
-    return module.in_features * module.out_features if type(module) in LAYERS else 0
+    return sum(_weights(part) for part in module.modules() if type(part) in LAYERS) if _is_block(module) else 0
 
 
-def _least_rows(meeting: Meeting, inputs: int) -> int | None:
+def _least_rows(meeting: Meeting, width: int) -> int | None:
     """From how many rows on a row has the same bits however many there are; None: not even then.
 
     This is tried: the kernels for one row are often others, and a layer may have one scale for all its inputs.
     """
     generator = torch.Generator().manual_seed(0)
-    x = torch.randn(MOST_ROWS, inputs, generator=generator) * torch.logspace(-2, 2, MOST_ROWS)[:, None]
-    wanted, least = meeting.alone(x.clone()), None  # a layer may overwrite its input
-    for rows in reversed(TRIED_ROWS):
-        if not torch.equal(meeting.alone(x[:rows].clone()), wanted[:rows]):
+    x = torch.randn(1, MOST_ROWS, width, generator=generator) * torch.logspace(-2, 2, MOST_ROWS)[:, None]
+    parts = x.split([*TRIED_ROWS, MOST_ROWS - sum(TRIED_ROWS)], dim=1)
+    together, least = meeting.together([part.clone() for part in parts]), None  # a layer may overwrite its input
+    for part, found in zip(reversed(parts), reversed(together), strict=True):
+        if not torch.equal(meeting.alone(part.clone()), found):
             break
-        least = rows
+        least = part.size(1)
     return least

@@ -14,6 +14,7 @@ from funrecipe.decode.streaming import load_streaming_recognizer
 from funrecipe.model_folder import open_model_folder
 from funrecipe.models import packed, side_by_side
 from funrecipe.models.layers import FeedForward
+from funrecipe.models.sanm import SANMEncoder
 
 GOLDEN = Path(__file__).parents[1] / "data" / "parity"
 SETTINGS = [
@@ -46,13 +47,14 @@ def noise(*lengths):
 def calls(monkeypatch):
     """How many utterances each call of a layer was for."""
     counts = []
-    together = side_by_side.Meeting.together
+    meet_once = side_by_side._meet_once
 
-    def counted(self, inputs):
-        counts.append(len(inputs))
-        return together(self, inputs)
+    def counted(waiting):
+        met = meet_once(waiting)
+        counts.append(len(met))
+        return met
 
-    monkeypatch.setattr(side_by_side.Meeting, "together", counted)
+    monkeypatch.setattr(side_by_side, "_meet_once", counted)
     return counts
 
 
@@ -174,6 +176,32 @@ def test_a_layer_whose_rows_depend_on_each_other_is_not_met_at(calls):
         together = side_by_side.side_by_side([partial(block, x) for x in inputs])
     assert all(map(torch.equal, alone, together))
     assert calls == [3, 3]  # its two linear layers
+
+
+@pytest.mark.parametrize("precision", sorted(packed.cpu_precisions() - {"bf16"}))
+@pytest.mark.parametrize("is_masked", [False, True])
+def test_encoder_layers_are_met_at_as_a_whole_unless_there_are_masks(is_masked, precision, calls):
+    torch.manual_seed(1)
+    encoder = SANMEncoder(80, 64, 4, 128, num_blocks=3).eval().requires_grad_(False)
+    side_by_side.meet(packed.pack_linears(encoder, precision))
+    inputs = [(torch.randn(1, frames, 80), torch.tensor([frames - is_masked])) for frames in (75, 3, 40, 12)]
+    with torch.inference_mode():
+        alone = [encoder(*pair)[0] for pair in inputs]
+        assert not calls
+        together = side_by_side.side_by_side([partial(encoder, *pair) for pair in inputs])
+    assert all(map(torch.equal, alone, (encoder_out for encoder_out, _ in together)))
+    assert set(calls) == {4} and len(calls) == (3 * 3 if is_masked else 3)
+
+
+def test_neighbors_in_memory_are_joined_where_they_are():
+    x = torch.randn(12, 5)
+    parts = x[1:11].split([2, 3, 5])
+    joined = side_by_side._join(parts)
+    assert torch.equal(joined, x[1:11]) and joined.data_ptr() == parts[0].data_ptr()
+    for others in (parts[::-1], (parts[0], parts[2]), (parts[0], parts[1].clone()), x.t().split([2, 3])):
+        joined = side_by_side._join(others)
+        assert torch.equal(joined, torch.cat(list(others))) and joined.data_ptr() != others[0].data_ptr()
+    assert torch.equal(side_by_side._join([x[:0], x[:4]]), x[:4])
 
 
 def test_a_single_row_is_computed_alone(calls):
