@@ -27,6 +27,8 @@ def can_use_onnxruntime() -> bool:
     try:
         _packs_fp32(64, 64)
         _packs_int8(64, 64)
+        offsets = torch.ones(64)
+        OnnxRuntimeProduct(torch.ones(64, 64, dtype=torch.int8), offsets, offsets)(torch.ones(1, 64, dtype=torch.uint8))
     except Exception:
         return False
     return True

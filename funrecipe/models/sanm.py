@@ -89,7 +89,7 @@ class SANMSelfAttention(nn.Module):
             memory = memory * frame_mask[:, :, None]
         return attend(query, key, value, self.heads, attention_mask, dropout), memory
 
-    def one_after_another(self, projected: Tensor, lens: Sequence[int]) -> tuple[Tensor, Tensor]:
+    def of_several(self, projected: Tensor, lens: Sequence[int]) -> tuple[Tensor, Tensor]:
         """What utterances give, one after another: (sum of ``lens``, 3 size) -> twice (sum of ``lens``, size)."""
         gap = projected.new_zeros(max(self.fsmn_block.left_right), projected.size(1) // 3)
         values = projected.chunk(3, dim=-1)[2].split(lens)
@@ -148,7 +148,7 @@ class SANMEncoderLayer(nn.Module):
 
     def side_by_side(self, x: Tensor, lens: Sequence[int]) -> Tensor:
         """What utterances give, one after another: (sum of ``lens``, input_size) -> (sum of ``lens``, size)."""
-        return self.finish(x, *self.self_attn.one_after_another(self.project(x), lens))
+        return self.finish(x, *self.self_attn.of_several(self.project(x), lens))
 
     def project(self, x: Tensor) -> Tensor:
         """Queries, keys and values (..., 3 size) of ``x`` (..., input_size)."""

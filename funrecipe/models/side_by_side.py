@@ -3,9 +3,10 @@
 For the rows of one utterance the weights of a large model are read from memory anew, which takes about as long as to
 multiply them. So every utterance is a coroutine that runs the code of a single one. At a layer whose rows do not depend
 on each other, or that has a method ``side_by_side``, it waits until all others wait too; those at the same layer are
-then computed in one call, and go on. Attention, convolutions over time and searches stay with their utterance: nothing
-is padded, and hypotheses and scores are those of the utterance alone to the last bit. Where a layer's bits depend on
-how many rows there are (:func:`_least_rows`), nobody waits.
+then computed in one call, and go on. Attention and searches stay with their utterance, and so do convolutions over
+time, except SAN-M's memories, which read zeros between utterances: hypotheses and scores are those of the utterance
+alone to the last bit. Where a layer's bits depend on how many rows there are (:func:`_least_rows`), nobody waits; the
+layers inside are tried by themselves.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from funrecipe.models.onnx_products import OnnxRuntimeLinear
 from funrecipe.models.packed import Fp16Linear, Int8Linear, PackedLinear
 
 LAYERS = (PackedLinear, OnnxRuntimeLinear, Fp16Linear, Int8Linear)
-FEED_FORWARD = {"w_1", "w_2"}  # layers of a block: what it does between them, it does to each row
+FEED_FORWARD = {"w_1", "w_2"}  # layers of such a module: what it does between them, it does to each row
 LEAST_WEIGHTS = 1 << 14  # of a layer worth waiting at
 LARGE_MODEL = 8 << 20  # weights; those of a smaller model stay in the cache from one utterance to the next
 MOST_ROWS = 600  # in one call, unless one utterance has more: 5 MB of 2,048 fp32 values a row
@@ -34,37 +35,41 @@ _least: dict[Any, int | None] = {}
 
 class Meeting:
     """The ``forward`` of a module (..., D) -> (..., D') whose rows do not depend on each other, or of one that has a
-    method ``side_by_side(rows, lens)``, which gives what ``forward`` does for each of several utterances."""
+    method ``side_by_side(rows, lens)``, which gives what ``forward`` does for each of several utterances (1, T, D)
+    without masks."""
 
     def __init__(self, module: nn.Module) -> None:
         self.module = module
 
-    def __call__(self, x: Tensor, *masks: Tensor | None) -> Tensor:
+    def __call__(self, x: Tensor, *masks: Tensor | None, **named_masks: Tensor | None) -> Tensor:
         task = getcurrent()
-        if isinstance(task, _Task) and not any(mask is not None for mask in masks):
+        if isinstance(task, _Task) and self._can_meet(x, *masks, *named_masks.values()):
             found = task.parent.switch(_Wish(self, x))
             if found is not None:
                 return found
-        return self.alone(x, *masks)
+        return self.alone(x, *masks, **named_masks)
+
+    def _can_meet(self, x: Tensor, *masks: Tensor | None) -> bool:
+        return not _is_block(self.module) or (len(x) == 1 and all(mask is None for mask in masks))
 
     @functools.cached_property
     def _kind(self) -> tuple[Any, ...]:
-        """All layers of a kind compute alike."""
-        parts = [part for part in self.module.modules() if hasattr(part, "in_features")]
-        shapes = [(type(part), part.in_features, part.out_features, getattr(part, "_dtype", None)) for part in parts]
-        return type(self.module), torch.get_num_threads(), *shapes
+        """What the bits of a layer may depend on, besides its weights."""
+        names = ("in_features", "out_features", "_dtype", "heads", "left_right")
+        parts = [(type(part), *(getattr(part, name, None) for name in names)) for part in self.module.modules()]
+        return torch.get_num_threads(), *parts
 
-    def may_be_met_with(self, x: Tensor) -> bool:
-        """Whether the bits of the rows of ``x`` are the same among others; tried once for all layers of a kind."""
+    def is_same_among_others(self, x: Tensor) -> bool:
+        """Whether the rows of ``x`` have the same bits among others; tried once for all layers of a kind."""
         kind = (self._kind, x.size(-1))
         if kind not in _least:
             _least[kind] = _least_rows(self, x.size(-1))
         least = _least[kind]
         return least is not None and x.numel() // x.size(-1) >= least
 
-    def alone(self, x: Tensor, *masks: Tensor | None) -> Tensor:
+    def alone(self, x: Tensor, *masks: Tensor | None, **named_masks: Tensor | None) -> Tensor:
         """The module's own ``forward``."""
-        return type(self.module).forward(self.module, x, *masks)
+        return type(self.module).forward(self.module, x, *masks, **named_masks)
 
     def together(self, inputs: Sequence[Tensor]) -> list[Tensor]:
         """What :meth:`alone` gives for each of ``inputs``, computed in one call."""
@@ -105,7 +110,7 @@ class _Task(greenlet):
     def resume(self, output: Any = None) -> None:
         """Run until the end, or up to the next layer at which others may be met."""
         wish = self.switch(output)
-        while not self.dead and not wish.meeting.may_be_met_with(wish.x):
+        while not self.dead and not wish.meeting.is_same_among_others(wish.x):
             wish = self.switch(None)
         self.wish = None if self.dead else wish
 

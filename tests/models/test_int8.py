@@ -104,7 +104,7 @@ def test_pairs_of_products_fit_in_16_bits():
     assert 120 < largest <= 127 and 255 * 127 < 2**15 and not offsets.any()
 
 
-@pytest.mark.parametrize("shape", [(256, 512), (512, 1001), (1024, 256)])
+@pytest.mark.parametrize("shape", [(256, 512), (512, 1001), (1024, 256), (255, 64)])
 def test_a_row_gives_the_same_in_any_batch(shape, make):
     linear, _ = layer("normal", *shape)
     x = torch.randn(1000, shape[0], generator=torch.Generator().manual_seed(4))
@@ -125,6 +125,14 @@ def test_a_row_gives_the_same_in_any_batch(shape, make):
         assert torch.equal(result(x[-rows:]), together[-rows:]), rows
     assert torch.equal(result(x.view(10, 100, -1)), together.view(10, 100, -1))
     assert result(x[:0]).shape == (0, shape[1])
+
+
+@pytest.mark.parametrize("size", [1e-5, 1.0, 1e20])
+def test_rows_of_any_size_are_as_close_to_fp32(size, make):
+    linear, x = layer("normal", 256, 64)
+    linear.bias.data.zero_()
+    wanted = linear(x.relu() if make.after_relu else x).detach()
+    assert relative(make(linear)(x * size) / size, wanted) < 0.014
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])

@@ -23,6 +23,7 @@ def test_a_packed_memory_is_the_plain_one(size, kernel_size, shift):
                 assert torch.allclose(packed(x, given), memory(x, given), atol=1e-5), (batch, frames, given)
 
 
-def test_memories_elsewhere_stay_as_they_are():
-    model = nn.Sequential(Memory(8, 3).double()).requires_grad_(False)
+@pytest.mark.parametrize("memory", [Memory(8, 3).double(), Memory(8, 11, 6)], ids=["fp64", "past frames only"])
+def test_other_memories_stay_as_they_are(memory):
+    model = nn.Sequential(memory).requires_grad_(False)
     assert type(pack_linears(model)[0]) is Memory
