@@ -193,7 +193,7 @@ def load_model(
     if tile is None and device.type == "cuda":
         tile = Tile(TILE_FRAMES)
     if tile is None:
-        model = meet(pack_linears(model, precision))
+        model = meet(pack_linears(model, precision, few_rows=find_family(folder.family).stream is not None))
     else:
         model = compute_in_tiles(model, find_family(folder.family).tiled, tile, precision, device)
     model.precision = precision  # type: ignore[assignment]  # torch: a tensor or a module

@@ -13,18 +13,21 @@ import contextlib
 import functools
 import warnings
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from funrecipe.errors import UsageError
-from funrecipe.models.kernels import LEAST_WEIGHTS, fastest
+from funrecipe.models.kernels import LEAST_WEIGHTS, ROWS, fastest
 from funrecipe.models.layers import FeedForward, PointwiseConv
 from funrecipe.models.onnx_products import OnnxRuntimeLinear, OnnxRuntimeProduct, can_use_onnxruntime
 from funrecipe.models.sanm import Memory
 
 LARGEST_PAIR = 126  # sum of two int8 weights, each rounded by up to a half: 255 · (126 + 1) < 32,768
+LEAST_SPREAD = 1e-30  # of a row, which is divided by it
+FEW_ROWS = (5, 20)  # of a stream's step
 ROWS_HINT = 64  # rows of the usual input, for which oneDNN chooses the layout
 FBGEMM_ROWS = 120  # that its fp16 product multiplies at a time
 MOST_MISSING = 6  # rows added to a product in fp16
@@ -97,29 +100,55 @@ class Int8Linear(nn.Module):
 
     Args:
         after_relu: ``x`` goes through a ReLU first, and is overwritten; weights have no offset.
+        few_rows: ``x`` usually has the few rows of a stream's step.
     """
 
-    def __init__(self, linear: nn.Linear, after_relu: bool = False) -> None:
+    def __init__(self, linear: nn.Linear, after_relu: bool = False, few_rows: bool = False) -> None:
         super().__init__()
-        self.in_features, self.out_features, self._after_relu = linear.in_features, linear.out_features, after_relu
+        self.in_features, self.out_features = linear.in_features, linear.out_features
         weight = linear.weight.detach()
         choose = scales_within_16_bits if saturates() else _centered_scales if after_relu else _scales
         scales, offsets = choose(weight)
         codes = codes_of(weight, scales, offsets)
-        self._product = _fastest_product(codes, scales, offsets)
-        self._bias, self._sums = _bias(linear), ((codes - offsets[:, None]).sum(dim=1) * scales).float()
+        sums = ((codes - offsets[:, None]).sum(dim=1) * scales).float()
+        self._multiply = _fastest_int8(codes, scales, offsets, few_rows)(sums, _bias(linear), after_relu)
 
     def forward(self, x: Tensor) -> Tensor:
+        return self._multiply(x.reshape(-1, self.in_features)).view(*x.shape[:-1], self.out_features)
+
+
+class _AsBytes:
+    """Rows (R, K) as bytes, whose quantization is one call: the fewest passes over many rows."""
+
+    def __init__(self, product: Int8Product, sums: Tensor, bias: Tensor, after_relu: bool) -> None:
+        self._product, self._sums, self._bias, self._after_relu = product, sums, bias, after_relu
+
+    def __call__(self, x: Tensor) -> Tensor:
         if self._after_relu:
             x = x.relu_()
-        rows = x.reshape(-1, self.in_features)
-        # each as bytes from 0 to 255, then in fp32 the step between two of them and the value of 0
-        packed = torch.ops.quantized.embedding_bag_byte_prepack(rows)
+        # each row as bytes from 0 to 255, then in fp32 the step between two of them and the value of 0
+        packed = torch.ops.quantized.embedding_bag_byte_prepack(x)
         words = packed if packed.size(1) % 4 == 0 else packed[:, -8:].clone(memory_format=torch.contiguous_format)
         step = words.view(torch.float32)[:, -2:-1]
-        lowest = rows.amin(dim=1, keepdim=True)  # NaN where any is, which bytes cannot tell
+        lowest = x.amin(dim=1, keepdim=True)  # NaN where any is, which bytes cannot tell
         product = self._product(packed[:, :-8].contiguous())
-        return product.mul_(step).addcmul_(lowest, self._sums).add_(self._bias).view(*x.shape[:-1], self.out_features)
+        return product.mul_(step).addcmul_(lowest, self._sums).add_(self._bias)
+
+
+class _AsFractions:
+    """Rows (R, K) brought to [0, 1], which FBGEMM rounds itself: the fewest calls for few rows."""
+
+    def __init__(self, product: FbgemmProduct, sums: Tensor, bias: Tensor, after_relu: bool) -> None:
+        self._product, self._sums, self._bias, self._after_relu = product, sums, bias, after_relu
+
+    def __call__(self, x: Tensor) -> Tensor:
+        if self._after_relu:
+            spread = x.amax(dim=1, keepdim=True).clamp_(min=LEAST_SPREAD)
+            return torch.addcmul(self._bias, self._product.of_fractions(x.div_(spread)), spread)
+        lowest = x.amin(dim=1, keepdim=True)
+        spread = x.amax(dim=1, keepdim=True).sub_(lowest).clamp_(min=LEAST_SPREAD)
+        product = self._product.of_fractions((x - lowest).div_(spread))
+        return torch.addcmul(self._bias, lowest, self._sums).addcmul_(product, spread)
 
 
 def _bias(linear: nn.Linear) -> Tensor:
@@ -129,10 +158,11 @@ def _bias(linear: nn.Linear) -> Tensor:
 class PackedFeedForward(nn.Module):
     """A ``FeedForward`` with ReLU whose layers are packed."""
 
-    def __init__(self, layers: FeedForward, precision: str) -> None:
+    def __init__(self, layers: FeedForward, precision: str, few_rows: bool = False) -> None:
         super().__init__()
-        self.w_1 = _packed(layers.w_1, precision, "none" if precision == "int8" else "relu")
-        self.w_2 = Int8Linear(layers.w_2, after_relu=True) if precision == "int8" else _packed(layers.w_2, precision)
+        is_int8 = precision == "int8"
+        self.w_1 = _packed(layers.w_1, precision, "none" if is_int8 else "relu", few_rows)
+        self.w_2 = Int8Linear(layers.w_2, True, few_rows) if is_int8 else _packed(layers.w_2, precision)
 
     def forward(self, x: Tensor) -> Tensor:
         return self.w_2(self.w_1(x))
@@ -179,6 +209,10 @@ class FbgemmProduct:
 
     def __call__(self, x: Tensor) -> Tensor:
         return torch.ops.quantized.linear_with_input_q_dq_qweight_dq_output_fp32(x.float(), 1.0, 0, self._packed)
+
+    def of_fractions(self, x: Tensor) -> Tensor:
+        """The product with ``x`` (..., K) in fp32, up to 1, rounded to steps of 1 / 255; less than 0 counts as 0."""
+        return torch.ops.quantized.linear_with_input_q_dq_qweight_dq_output_fp32(x, 1 / 255, 0, self._packed)
 
 
 class OnednnProduct:
@@ -248,7 +282,7 @@ def saturates() -> bool:
 
 
 def int8_products() -> dict[str, type[Int8Product]]:
-    """The kernels for int8 that there are on this CPU; their results are the same to the last bit."""
+    """The kernels for int8 that there are on this CPU; their products of bytes are the same to the last bit."""
     found: dict[str, type[Int8Product]] = {}
     if _has_onnxruntime():
         found["onnxruntime"] = OnnxRuntimeProduct
@@ -258,7 +292,7 @@ def int8_products() -> dict[str, type[Int8Product]]:
     return found
 
 
-def pack_linears(model: nn.Module, precision: str = "fp32") -> nn.Module:
+def pack_linears(model: nn.Module, precision: str = "fp32", few_rows: bool = False) -> nn.Module:
     """Replace ``nn.Linear``, ``PointwiseConv`` and ``Memory`` in a model in fp32 on CPU by packed ones, in place.
 
     Elsewhere nothing changes. For models that will neither be trained nor saved again, and whose layers are called, not
@@ -266,6 +300,7 @@ def pack_linears(model: nn.Module, precision: str = "fp32") -> nn.Module:
 
     Args:
         precision: ``fp32``, ``fp16``, ``bf16`` or ``int8``; layers with a single output (CIF's alphas) stay fp32.
+        few_rows: the model usually computes the few rows of a stream's step.
 
     Raises:
         UsageError: a precision that this device cannot compute in.
@@ -276,14 +311,16 @@ def pack_linears(model: nn.Module, precision: str = "fp32") -> nn.Module:
     for module in model.modules():
         for name, child in module.named_children():
             if type(child) is FeedForward and child.activation is F.relu and _is_plain(child.w_1, child.w_2):
-                setattr(module, name, PackedFeedForward(child, precision))
+                setattr(module, name, PackedFeedForward(child, precision, few_rows))
                 continue
             if type(child) is Memory and _is_in_fp32(child.weight) and min(child.left_right) >= 0:
                 setattr(module, name, PackedMemory(child))
                 continue
             linear = child.as_linear() if type(child) is PointwiseConv else child
             if _is_plain(linear):
-                setattr(module, name, _packed(linear, precision if linear.out_features > 1 else "fp32"))
+                setattr(
+                    module, name, _packed(linear, precision if linear.out_features > 1 else "fp32", few_rows=few_rows)
+                )
     return model
 
 
@@ -296,9 +333,9 @@ def _is_in_fp32(weight: Tensor) -> bool:
     return weight.device.type == "cpu" and weight.dtype is torch.float32
 
 
-def _packed(linear: nn.Linear, precision: str, activation: str = "none") -> nn.Module:
+def _packed(linear: nn.Linear, precision: str, activation: str = "none", few_rows: bool = False) -> nn.Module:
     if precision == "int8":
-        return Int8Linear(linear)
+        return Int8Linear(linear, few_rows=few_rows)
     if precision == "bf16":
         return PackedLinear(linear, torch.bfloat16, activation)
     (least, most), ways = FP16_RANGE, dict[str, Callable[[], nn.Module]]()
@@ -312,19 +349,29 @@ def _packed(linear: nn.Linear, precision: str, activation: str = "none") -> nn.M
     return ways[fastest(what, linear.in_features, linear.out_features, ways)]()
 
 
-def _fastest_product(codes: Tensor, scales: Tensor, offsets: Tensor) -> Int8Product:
+def _fastest_int8(
+    codes: Tensor, scales: Tensor, offsets: Tensor, few_rows: bool
+) -> Callable[[Tensor, Tensor, bool], Callable[[Tensor], Tensor]]:
+    """What makes the fastest int8 layer of sums (O,), bias (O,) and whether a ReLU comes first."""
     has_offsets = bool(offsets.any())
     kinds = {name: kind for name, kind in int8_products().items() if not (has_offsets and kind is OnednnProduct)}
-    ways = {name: functools.partial(_from_fp32, kind, codes, scales, offsets) for name, kind in kinds.items()}
+    ways: dict[str, Callable[..., Any]] = {
+        name: functools.partial(_int8_layer, kind, codes, scales, offsets) for name, kind in kinds.items()
+    }
+    if few_rows:  # the first way is the one unless another is clearly faster
+        ways = {"fbgemm": ways.pop("fbgemm"), **ways}
+    example = torch.zeros(len(codes)), torch.zeros(len(codes)), False
     outputs, inputs = codes.shape
-    what = "int8-codes-offsets" if has_offsets else "int8-codes"
-    return kinds[fastest(what, inputs, outputs, ways)](codes, scales, offsets)
+    what = f"int8-{'few' if few_rows else 'many'}{'-offsets' if has_offsets else ''}"
+    timed = {name: functools.partial(way, *example) for name, way in ways.items()}
+    return ways[fastest(what, inputs, outputs, timed, FEW_ROWS if few_rows else ROWS)]
 
 
-def _from_fp32(kind: type[Int8Product], *weights: Tensor) -> Callable[[Tensor], Tensor]:
-    """A product to be timed, which happens with inputs in fp32."""
-    product = kind(*weights)
-    return lambda x: product(x.mul(100).to(torch.uint8))
+def _int8_layer(
+    kind: type[Int8Product], codes: Tensor, scales: Tensor, offsets: Tensor, *layer: Any
+) -> Callable[[Tensor], Tensor]:
+    product = kind(codes, scales, offsets)
+    return _AsFractions(product, *layer) if isinstance(product, FbgemmProduct) else _AsBytes(product, *layer)
 
 
 def _has_onnxruntime() -> bool:

@@ -149,7 +149,7 @@ def test_a_row_that_is_not_finite_gives_nothing_finite_and_harms_no_other(value,
 
 @pytest.mark.parametrize("precision", sorted(packed.cpu_precisions()))
 def test_a_feed_forward_layer_is_its_two_packed_layers(precision, monkeypatch):
-    monkeypatch.setattr(packed, "fastest", lambda what, inputs, outputs, ways: next(iter(ways)))
+    monkeypatch.setattr(packed, "fastest", lambda what, inputs, outputs, ways, *rows: next(iter(ways)))
     torch.manual_seed(0)
     model = nn.Sequential(FeedForward(256, 512, 0.1), FeedForward(256, 512, 0.1, "swish")).eval().requires_grad_(False)
     x = torch.randn(2, 75, 256)
@@ -157,6 +157,13 @@ def test_a_feed_forward_layer_is_its_two_packed_layers(precision, monkeypatch):
     found = packed.pack_linears(model, precision)(x)
     assert relative(found, wanted) < {"fp32": 1e-6, "fp16": 5e-4, "bf16": 0.01, "int8": 0.02}[precision]
     assert isinstance(model[0], packed.PackedFeedForward) and type(model[1]) is FeedForward
+
+
+def test_a_layer_for_few_rows_is_the_same_up_to_rounding():
+    linear, x = layer("normal", 256, 64)
+    many, few = packed.Int8Linear(linear), packed.Int8Linear(linear, few_rows=True)
+    assert relative(few(x), many(x)) < 0.002
+    assert torch.equal(few(x[:3]), few(x)[:3])
 
 
 @pytest.mark.parametrize("environment", [{}, OLD_CPU], ids=["this CPU", "as on an old CPU"])
