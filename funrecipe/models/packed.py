@@ -13,21 +13,19 @@ import contextlib
 import functools
 import warnings
 from collections.abc import Callable, Iterator
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from funrecipe.errors import UsageError
-from funrecipe.models.kernels import LEAST_WEIGHTS, ROWS, fastest
+from funrecipe.models.kernels import LEAST_WEIGHTS, fastest
 from funrecipe.models.layers import FeedForward, PointwiseConv
 from funrecipe.models.onnx_products import OnnxRuntimeLinear, OnnxRuntimeProduct, can_use_onnxruntime
 from funrecipe.models.sanm import Memory
 
 LARGEST_PAIR = 126  # sum of two int8 weights, each rounded by up to a half: 255 · (126 + 1) < 32,768
 LEAST_SPREAD = 1e-30  # of a row, which is divided by it
-FEW_ROWS = (5, 20)  # of a stream's step
 ROWS_HINT = 64  # rows of the usual input, for which oneDNN chooses the layout
 FBGEMM_ROWS = 120  # that its fp16 product multiplies at a time
 MOST_MISSING = 6  # rows added to a product in fp16
@@ -111,7 +109,12 @@ class Int8Linear(nn.Module):
         scales, offsets = choose(weight)
         codes = codes_of(weight, scales, offsets)
         sums = ((codes - offsets[:, None]).sum(dim=1) * scales).float()
-        self._multiply = _fastest_int8(codes, scales, offsets, few_rows)(sums, _bias(linear), after_relu)
+        settings = sums, _bias(linear), after_relu
+        self._multiply = (
+            _AsFractions(FbgemmProduct(codes, scales, offsets), *settings)
+            if few_rows
+            else _AsBytes(_fastest_product(codes, scales, offsets), *settings)
+        )
 
     def forward(self, x: Tensor) -> Tensor:
         return self._multiply(x.reshape(-1, self.in_features)).view(*x.shape[:-1], self.out_features)
@@ -349,29 +352,20 @@ def _packed(linear: nn.Linear, precision: str, activation: str = "none", few_row
     return ways[fastest(what, linear.in_features, linear.out_features, ways)]()
 
 
-def _fastest_int8(
-    codes: Tensor, scales: Tensor, offsets: Tensor, few_rows: bool
-) -> Callable[[Tensor, Tensor, bool], Callable[[Tensor], Tensor]]:
-    """What makes the fastest int8 layer of sums (O,), bias (O,) and whether a ReLU comes first."""
+def _fastest_product(codes: Tensor, scales: Tensor, offsets: Tensor) -> Int8Product:
+    """Which one it is changes no bit: it may be another where a process has more threads."""
     has_offsets = bool(offsets.any())
     kinds = {name: kind for name, kind in int8_products().items() if not (has_offsets and kind is OnednnProduct)}
-    ways: dict[str, Callable[..., Any]] = {
-        name: functools.partial(_int8_layer, kind, codes, scales, offsets) for name, kind in kinds.items()
-    }
-    if few_rows:  # the first way is the one unless another is clearly faster
-        ways = {"fbgemm": ways.pop("fbgemm"), **ways}
-    example = torch.zeros(len(codes)), torch.zeros(len(codes)), False
+    ways = {name: functools.partial(_from_fp32, kind, codes, scales, offsets) for name, kind in kinds.items()}
     outputs, inputs = codes.shape
-    what = f"int8-{'few' if few_rows else 'many'}{'-offsets' if has_offsets else ''}"
-    timed = {name: functools.partial(way, *example) for name, way in ways.items()}
-    return ways[fastest(what, inputs, outputs, timed, FEW_ROWS if few_rows else ROWS)]
+    what = "int8-bytes-offsets" if has_offsets else "int8-bytes"
+    return kinds[fastest(what, inputs, outputs, ways)](codes, scales, offsets)
 
 
-def _int8_layer(
-    kind: type[Int8Product], codes: Tensor, scales: Tensor, offsets: Tensor, *layer: Any
-) -> Callable[[Tensor], Tensor]:
-    product = kind(codes, scales, offsets)
-    return _AsFractions(product, *layer) if isinstance(product, FbgemmProduct) else _AsBytes(product, *layer)
+def _from_fp32(kind: type[Int8Product], *weights: Tensor) -> Callable[[Tensor], Tensor]:
+    """A product to be timed, which happens with inputs in fp32."""
+    product = kind(*weights)
+    return lambda x: product(x.mul(100).to(torch.uint8))
 
 
 def _has_onnxruntime() -> bool:
