@@ -13,6 +13,7 @@ import contextlib
 import functools
 import warnings
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -103,7 +104,7 @@ class Int8Linear(nn.Module):
 
     def __init__(self, linear: nn.Linear, after_relu: bool = False, few_rows: bool = False) -> None:
         super().__init__()
-        self.in_features, self.out_features = linear.in_features, linear.out_features
+        self.in_features, self.out_features, self.few_rows = linear.in_features, linear.out_features, few_rows
         weight = linear.weight.detach()
         choose = scales_within_16_bits if saturates() else _centered_scales if after_relu else _scales
         scales, offsets = choose(weight)
@@ -120,38 +121,44 @@ class Int8Linear(nn.Module):
         return self._multiply(x.reshape(-1, self.in_features)).view(*x.shape[:-1], self.out_features)
 
 
+@dataclass(eq=False)
 class _AsBytes:
     """Rows (R, K) as bytes, whose quantization is one call: the fewest passes over many rows."""
 
-    def __init__(self, product: Int8Product, sums: Tensor, bias: Tensor, after_relu: bool) -> None:
-        self._product, self._sums, self._bias, self._after_relu = product, sums, bias, after_relu
+    product: Int8Product
+    sums: Tensor
+    bias: Tensor
+    after_relu: bool
 
     def __call__(self, x: Tensor) -> Tensor:
-        if self._after_relu:
+        if self.after_relu:
             x = x.relu_()
         # each row as bytes from 0 to 255, then in fp32 the step between two of them and the value of 0
         packed = torch.ops.quantized.embedding_bag_byte_prepack(x)
         words = packed if packed.size(1) % 4 == 0 else packed[:, -8:].clone(memory_format=torch.contiguous_format)
         step = words.view(torch.float32)[:, -2:-1]
         lowest = x.amin(dim=1, keepdim=True)  # NaN where any is, which bytes cannot tell
-        product = self._product(packed[:, :-8].contiguous())
-        return product.mul_(step).addcmul_(lowest, self._sums).add_(self._bias)
+        product = self.product(packed[:, :-8].contiguous())
+        return product.mul_(step).addcmul_(lowest, self.sums).add_(self.bias)
 
 
+@dataclass(eq=False)
 class _AsFractions:
     """Rows (R, K) brought to [0, 1], which FBGEMM rounds itself: the fewest calls for few rows."""
 
-    def __init__(self, product: FbgemmProduct, sums: Tensor, bias: Tensor, after_relu: bool) -> None:
-        self._product, self._sums, self._bias, self._after_relu = product, sums, bias, after_relu
+    product: FbgemmProduct
+    sums: Tensor
+    bias: Tensor
+    after_relu: bool
 
     def __call__(self, x: Tensor) -> Tensor:
-        if self._after_relu:
+        if self.after_relu:
             spread = x.amax(dim=1, keepdim=True).clamp_(min=LEAST_SPREAD)
-            return torch.addcmul(self._bias, self._product.of_fractions(x.div_(spread)), spread)
+            return torch.addcmul(self.bias, self.product.of_fractions(x.div_(spread)), spread)
         lowest = x.amin(dim=1, keepdim=True)
         spread = x.amax(dim=1, keepdim=True).sub_(lowest).clamp_(min=LEAST_SPREAD)
-        product = self._product.of_fractions((x - lowest).div_(spread))
-        return torch.addcmul(self._bias, lowest, self._sums).addcmul_(product, spread)
+        product = self.product.of_fractions((x - lowest).div_(spread))
+        return torch.addcmul(self.bias, lowest, self.sums).addcmul_(product, spread)
 
 
 def _bias(linear: nn.Linear) -> Tensor:
@@ -365,7 +372,7 @@ def _fastest_product(codes: Tensor, scales: Tensor, offsets: Tensor) -> Int8Prod
 def _from_fp32(kind: type[Int8Product], *weights: Tensor) -> Callable[[Tensor], Tensor]:
     """A product to be timed, which happens with inputs in fp32."""
     product = kind(*weights)
-    return lambda x: product(x.mul(100).to(torch.uint8))
+    return lambda x: product(x.abs().mul_(255).to(torch.uint8))
 
 
 def _has_onnxruntime() -> bool:

@@ -50,12 +50,12 @@ class Meeting:
         return self.alone(x, *masks, **named_masks)
 
     def _can_meet(self, x: Tensor, *masks: Tensor | None) -> bool:
-        return not _is_block(self.module) or (len(x) == 1 and all(mask is None for mask in masks))
+        return all(mask is None for mask in masks) and (len(x) == 1 or not _is_block(self.module))
 
     @functools.cached_property
     def _kind(self) -> tuple[Any, ...]:
         """What the bits of a layer may depend on, besides its weights."""
-        names = ("in_features", "out_features", "_dtype", "heads", "left_right")
+        names = ("in_features", "out_features", "_dtype", "few_rows", "heads", "left_right")
         parts = [(type(part), *(getattr(part, name, None) for name in names)) for part in self.module.modules()]
         return torch.get_num_threads(), *parts
 

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from funrecipe.decode.options import DecodeOptions
-from funrecipe.decode.recognizer import load_recognizer
+from funrecipe.decode.recognizer import load_model, load_recognizer
 from funrecipe.decode.streaming import load_streaming_recognizer
 from funrecipe.model_folder import open_model_folder
 from funrecipe.models import packed, side_by_side
@@ -107,6 +107,13 @@ def test_streams_are_those_of_each_alone(calls):
     assert not calls
     assert feed([0, 1, 2]) == alone
     assert calls.count(3) > 3
+
+
+@pytest.mark.skipif("int8" not in packed.cpu_precisions(), reason="this CPU does not multiply in int8")
+@pytest.mark.parametrize("case,expected", [("paraformer", {False}), ("paraformer_online", {True})])
+def test_models_that_recognize_streams_expect_few_rows(case, expected):
+    model = load_model(open_model_folder(GOLDEN / case), device="cpu", precision="int8")
+    assert {layer.few_rows for layer in model.modules() if type(layer) is packed.Int8Linear} == expected
 
 
 def meeting_layers(count, width=32):
