@@ -25,13 +25,14 @@ def samples_of(source: Any, wanted: Wanted, rate_hz: int) -> Sound:
         DataError: a rate out of range, or a segment or channel that does not exist.
         UsageError: not an array, or its type or shape leaves open what the samples are.
     """
-    if hasattr(source, "detach"):  # a torch tensor, without importing torch
-        source = source.detach().cpu().numpy()
+    if hasattr(source, "detach"):
+        source = _array_of(source)
     if not isinstance(source, np.ndarray):
         raise UsageError(
             f"the audio is of type {type(source).__name__}", hint="give a path, bytes, a numpy array or a tensor"
         )
     samples = channels_last(source)
+    samples = samples.astype(samples.dtype.newbyteorder("="), copy=False)
     if samples.dtype == np.int32:
         loudest = max(abs(int(samples.max(initial=0))), abs(int(samples.min(initial=0))))
         if 0 < loudest <= LARGEST_INT16:
@@ -48,6 +49,15 @@ def samples_of(source: Any, wanted: Wanted, rate_hz: int) -> Sound:
     first, stop = wanted.samples(rate_hz)
     taken = take_channel(_scaled(samples[first:stop]), wanted.channel)
     return Sound(np.ascontiguousarray(taken), rate_hz, samples.shape[1])
+
+
+def _array_of(tensor: Any) -> np.ndarray:
+    """The values of a torch tensor, without importing torch; numpy has no bfloat16."""
+    try:
+        return (tensor.float() if tensor.is_floating_point() else tensor).numpy(force=True)
+    except (TypeError, RuntimeError) as error:  # a sparse or quantized tensor, or one without data
+        what = f"the audio is a tensor that numpy cannot read: {str(error).splitlines()[0]}"
+        raise UsageError(what, hint="give a dense tensor") from None
 
 
 def _scaled(samples: np.ndarray) -> np.ndarray:

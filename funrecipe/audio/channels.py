@@ -21,12 +21,13 @@ def take_channel(samples: np.ndarray, channel: int | str) -> np.ndarray:
 
 
 def channels_last(samples: np.ndarray) -> np.ndarray:
-    """(S, C) of an array (S,), (S, C) or (C, S): the shorter side is the channels."""
+    """(S, C) of an array (S,), (S, C) or (C, S): the shorter side is the channels; without samples, the longer."""
     if samples.ndim == 1:
         return samples[:, None]
     if samples.ndim != 2:
         raise UsageError(f"the audio has shape {samples.shape}", hint="give (S,), (S, C) or (C, S)")
-    return samples if samples.shape[1] <= samples.shape[0] else samples.T
+    is_last = samples.shape[1] <= samples.shape[0]
+    return samples if is_last == (samples.size > 0) else samples.T
 
 
 class ChannelCounter:

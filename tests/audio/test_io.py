@@ -101,6 +101,40 @@ def test_arrays(shape):
     assert got.dtype == np.float32
 
 
+@pytest.mark.parametrize("kind", [">i2", ">i4", ">f4", "bfloat16", "negated", "trained"])
+def test_arrays_and_tensors_as_other_programs_keep_them(kind):
+    import torch
+
+    if kind == "bfloat16":
+        source = torch.from_numpy(INT16 / 32768.0).bfloat16()
+        np.testing.assert_array_equal(read_audio(source, sample_rate_hz=RATE_HZ), source.float().numpy())
+        return
+    wanted = (INT16 / 32768.0).astype(np.float32)
+    values = torch.from_numpy(wanted.copy())
+    sources = {
+        ">i2": INT16.astype(">i2"),
+        ">i4": (INT16.astype(np.int64) << 16).astype(">i4"),
+        ">f4": wanted.astype(">f4"),
+        "negated": torch.complex(values, -values).conj().imag,
+        "trained": values.requires_grad_(),
+    }
+    np.testing.assert_array_equal(read_audio(sources[kind], sample_rate_hz=RATE_HZ), wanted)
+
+
+def test_a_tensor_without_plain_values_is_a_usage_error():
+    import torch
+
+    for source in (torch.empty(5, device="meta"), torch.ones(5).to_sparse()):
+        with pytest.raises(UsageError, match="tensor that numpy cannot read"):
+            read_audio(source, sample_rate_hz=RATE_HZ)
+
+
+@pytest.mark.parametrize("shape", [(0,), (0, 1), (0, 2), (2, 0)])
+def test_no_samples_of_any_shape_are_an_empty_waveform(shape):
+    """A sound card that has nothing yet gives (0, C)."""
+    assert read_audio(np.zeros(shape, np.float32), sample_rate_hz=RATE_HZ).shape == (0,)
+
+
 @pytest.mark.parametrize("source", [object(), np.zeros(3, complex), np.zeros((2, 3, 4)), np.array(["a"])])
 def test_what_is_no_audio_is_a_usage_error(source):
     with pytest.raises(UsageError):
