@@ -47,9 +47,9 @@ class ParaformerOnlineSteps:
         return [self._decode(self._model.stream_cif.predict(state, False), state) for _, state in steps]
 
     def finish(self, feats: Tensor, state: StreamCache, frames_left: float) -> tuple[list[int], float]:
-        if state.position and frames_left <= 0:
-            return self._decode(self._model.stream_cif.flush(state), state)
         if state.position and frames_left < 1:
+            if frames_left <= 0 or not state.embedded.size(1):  # without left and right context no frame is cached
+                return self._decode(self._model.stream_cif.flush(state), state)
             feats = feats[:, :0]
         self._model.stream_encode(feats, state)
         return self._decode(self._model.stream_cif.predict(state, True), state)

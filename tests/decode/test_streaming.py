@@ -81,6 +81,17 @@ def test_any_split_of_any_length(recognizer, length, cuts):
     assert text(feed(recognizer, wave, cuts)) == text(feed(recognizer, wave, []))
 
 
+@pytest.mark.parametrize("look_back", [0, 2])
+def test_a_stream_without_left_and_right_context_ends_anywhere(recognizer, look_back):
+    """Less than a frame may be left when no frame is kept that could be encoded once more."""
+    options = StreamOptions((0, 3, 0), look_back, 0)
+    for length in range(9000, 12000, 240):
+        wave = WAVES["wave_s1"][:length]
+        assert text(feed(recognizer, wave, range(700, length, 700), options)) == text(
+            feed(recognizer, wave, [], options)
+        )
+
+
 def test_one_sample_at_a_time(recognizer):
     wave = WAVES["wave_s0"][:20500]
     assert text(feed(recognizer, wave, range(len(wave)))) == text(feed(recognizer, wave, []))
