@@ -14,7 +14,7 @@ from __future__ import annotations
 import logging
 import os
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -114,6 +114,15 @@ def group_by_options(options: Mapping[str, Any], keys: Sequence[str]) -> dict[tu
     return groups
 
 
+def check_names(options: Iterable[str], where: str) -> None:
+    """Raise a UsageError for a name that no decode option has."""
+    from funrecipe.decode.options import OPTIONS
+
+    for name in options:
+        if name not in (*OPTIONS, "allow_network"):
+            raise UsageError(f"unknown option '{name}'", where=where, hint=f"use one of: {', '.join(sorted(OPTIONS))}")
+
+
 class LoadedModel:
     """A model that recognizes. Threads may share it.
 
@@ -165,6 +174,12 @@ class LoadedModel:
         Args:
             options: as in :meth:`transcribe`; a list has one value per recording (``language=["zh", "en"]``).
         """
+        if isinstance(audio, (str, bytes, bytearray, memoryview, os.PathLike)) or getattr(audio, "ndim", 2) == 1:
+            what, hint = f"the audio is of type {type(audio).__name__}, not a list", "call transcribe, or give a list"
+            raise UsageError(what, where="transcribe_all", hint=hint)
+        if not isinstance(batch_size, int) or batch_size < 1:
+            raise UsageError(f"batch_size is {batch_size!r}", where="transcribe_all", hint="give a whole number from 1")
+        check_names(options, "transcribe")
         sources = {str(number): source for number, source in enumerate(audio)}
 
         def read(key: str) -> np.ndarray:
@@ -241,11 +256,9 @@ def load(
         DataError, UnsafeFileError: a model that cannot be read.
     """
     from funrecipe.decode.device import find_device
-    from funrecipe.decode.options import OPTIONS, DecodeOptions
+    from funrecipe.decode.options import DecodeOptions
 
-    for name in options:
-        if name not in OPTIONS:
-            raise UsageError(f"unknown option '{name}'", where="load", hint=f"use one of: {', '.join(sorted(OPTIONS))}")
+    check_names(options, "load")
     return LoadedModel(
         open_model(model),
         device=find_device("auto" if device is None else device),

@@ -71,3 +71,14 @@ def test_an_option_that_does_not_exist_or_has_no_effect_is_refused() -> None:
         funrecipe.load(MODEL, device="cpu", beam=3)
     with pytest.raises(UsageError, match="has no effect"):
         funrecipe.load(MODEL, device="cpu", search_type="tsd")
+    model = funrecipe.load(MODEL, device="cpu")
+    with pytest.raises(UsageError, match="unknown option 'beam'"):
+        model.transcribe(AUDIO[0], beam=3)
+    with pytest.raises(UsageError, match="batch_size is 0"):
+        model.transcribe_all(AUDIO, batch_size=0)
+
+
+@pytest.mark.parametrize("audio", [str(AUDIO[0]), AUDIO[0], AUDIO[0].read_bytes(), np.zeros(100, np.int16)])
+def test_a_list_is_expected_where_one_recording_is_given(audio) -> None:
+    with pytest.raises(UsageError, match="not a list"):
+        funrecipe.load(MODEL, device="cpu").transcribe_all(audio)
