@@ -79,7 +79,7 @@ class AudioSources:
 
     def call(self, audio_in: Any, output_dir: str | Path | None) -> Call:
         """``audio_in`` is one source, a list of them, or a ``wav.scp``, which needs an ``output_dir``."""
-        target = Path(output_dir) if output_dir is not None else self.output_dir
+        target = Path(output_dir) if output_dir else self.output_dir
         if isinstance(audio_in, (str, os.PathLike)) and str(audio_in).endswith(".scp"):
             if target is None:
                 hint = "pass output_dir=FOLDER"
@@ -134,7 +134,7 @@ class AudioSources:
     ) -> np.ndarray:
         """A piece of a stream; the resampler in ``cache`` remembers earlier pieces, so cuts leave no trace."""
         rate_hz = self.sample_rate_hz if audio_fs is None else rate_of(audio_fs)
-        empty = audio_in is None or (isinstance(audio_in, bytes) and not audio_in)
+        empty = audio_in is None or (isinstance(audio_in, (bytes, bytearray, memoryview)) and not len(audio_in))
         resampler = cache.setdefault("resampler", StreamResampler(self.sample_rate_hz))
         piece = np.zeros(0, np.float32)
         if not empty:

@@ -140,10 +140,12 @@ def as_params(param_dict: Any) -> Mapping[str, Any]:
     return param_dict or {}
 
 
-def check_cache(cache: Any, *, is_final: bool, name: str = "cache") -> MutableMapping[str, Any]:
+def check_cache(cache: Any, kind: type, *, is_final: bool, name: str = "cache") -> MutableMapping[str, Any]:
+    """The caller's dict of a stream, whose state is of a ``kind``. Raises UsageError for anything else."""
     if cache is None and is_final:
         return {}  # a whole stream in one call
-    if not isinstance(cache, MutableMapping) or set(cache) - {"stream", "resampler"}:
+    is_ours = isinstance(cache, MutableMapping) and not set(cache) - {"stream", "resampler"}
+    if not is_ours or not isinstance(cache.get("stream"), (kind, type(None))):
         raise UsageError(
             f"a piece of a stream needs its own cache, not {cache!r:.80}",
             where=f"param_dict['{name}']",
@@ -153,7 +155,7 @@ def check_cache(cache: Any, *, is_final: bool, name: str = "cache") -> MutableMa
 
 
 def refuse_output_dir(output_dir: Any) -> None:
-    if output_dir is not None:
+    if output_dir:
         raise UsageError("a stream writes no files", where="output_dir", hint="keep what the calls return")
 
 

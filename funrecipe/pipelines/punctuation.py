@@ -71,7 +71,7 @@ class Punctuation:
         else:
             raise UsageError(f"a text of type {type(text_in).__name__}", where="text_in", hint="give a text or a list")
         results = [{"key": key, "text": self._punctuator.punctuate(text, rules).text} for key, text in texts.items()]
-        target = Path(output_dir) if output_dir is not None else self._output_dir
+        target = Path(output_dir) if output_dir else self._output_dir
         if target is not None:
             write_text(target / RESULT_FILE, (f"{result['key']}\t{result['text']}\n" for result in results))
         return results

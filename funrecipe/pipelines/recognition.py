@@ -135,7 +135,7 @@ class SpeechRecognition:
         refuse_output_dir(output_dir)
         options = StreamOptions.from_param_dict({key: params[key] for key in STREAM_KEYS if key in params})
         is_final = check_is_final(params.get("is_final"))
-        cache = check_cache(params.get("cache"), is_final=is_final)
+        cache = check_cache(params.get("cache"), dict, is_final=is_final)
         samples = self._sources.read_piece(audio_in, audio_fs, cache, is_final=is_final)
         update = streamer.feed(samples, cache.setdefault("stream", {}), is_final, options)
         if is_final:

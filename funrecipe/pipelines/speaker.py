@@ -55,7 +55,7 @@ class SpeakerVerification:
         """
         threshold = threshold_in(as_params(param_dict), self.threshold)
         if isinstance(audio_in, (list, tuple)) and len(audio_in) == 2:
-            target = Path(output_dir) if output_dir is not None else self._sources.output_dir
+            target = Path(output_dir) if output_dir else self._sources.output_dir
             return self._compare(audio_in, audio_fs, threshold, target)
         call = self._sources.call(audio_in, output_dir)
         results = self._sources.results(call, audio_fs, "spk_embedding", self._model.embed)

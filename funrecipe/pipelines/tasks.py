@@ -136,11 +136,16 @@ def pipeline(
     """
     if task not in PIPELINES:
         raise UsageError(f"the task '{task}' is not supported", hint=f"use one of: {', '.join(PIPELINES)}")
-    params = {**decode_options, **as_params(param_dict)}
+    allowed = {"allow_network": allow_network, "allow_pipes": allow_pipes, "allow_ffmpeg": allow_ffmpeg}
+    for option, value in allowed.items():
+        if value not in (True, False):  # the text "false" would be true
+            raise UsageError(f"{option} is {value!r}", where="pipeline", hint="give True or False")
+    given = {**decode_options, **as_params(param_dict)}
+    params = {key: value for key, value in given.items() if key not in CHAIN_MODELS or value != ""}  # "": none
     is_chain = task == Tasks.auto_speech_recognition and any(params.get(name) for name in CHAIN_MODELS)
     module, _, name = (CHAIN if is_chain else PIPELINES[task]).partition(":")
     setup = Setup(
-        model=model, ngpu=ngpu, ncpu=ncpu, output_dir=None if output_dir is None else Path(output_dir),
+        model=model, ngpu=ngpu, ncpu=ncpu, output_dir=Path(output_dir) if output_dir else None,
         batch_size=batch_size, param_dict=params, mode=mode,
         model_revision=model_revision, weights=None if weights is None else Path(weights),
         allow_network=network_allowed(allow_network),

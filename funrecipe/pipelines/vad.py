@@ -63,9 +63,11 @@ class VoiceActivityDetection:
 
     def _feed(self, audio_in: Any, audio_fs: int | None, params: dict[str, Any]) -> dict[str, Any]:
         """One piece of a stream. The caller's cache holds the detector's state and, if needed, a resampler."""
+        from funrecipe.vad.detector import VadState
+
         is_final = check_is_final(params.pop("is_final", None))
         caches = [cache for key in CACHE_KEYS if (cache := params.pop(key, None)) is not None]
-        cache = check_cache(next(iter(caches), None), is_final=is_final, name=CACHE_KEYS[0])
+        cache = check_cache(next(iter(caches), None), VadState, is_final=is_final, name=CACHE_KEYS[0])
         samples = self._sources.read_piece(audio_in, audio_fs, cache, is_final=is_final)
         if "stream" not in cache:
             cache["stream"] = self._detector.start(self._detector.options.over(params))

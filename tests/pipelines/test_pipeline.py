@@ -251,6 +251,32 @@ def test_param_dict_is_a_dict():
         pipeline(Tasks.voice_activity_detection, "anything", param_dict="fast")
 
 
+@pytest.mark.parametrize("nothing", [b"", bytearray(), memoryview(b""), None, np.zeros((0, 2), np.int16)])
+def test_a_piece_may_be_empty(online, nothing):
+    wave, cache = arrays("paraformer_online")["in.wave_s0"].astype(np.int16), {}
+    pieces = [nothing, wave[:9600], nothing, wave[9600:]]
+    text = "".join(online(audio_in=piece, param_dict={"cache": cache})["text"] for piece in pieces)
+    text += online(audio_in=nothing, param_dict={"cache": cache, "is_final": True})["text"]
+    assert text == online(audio_in=wave, param_dict={"is_final": True})["text"]
+
+
+def test_the_cache_of_a_stream_of_another_task_is_refused(online, wave):
+    detect = pipeline(task=Tasks.voice_activity_detection, model=PARITY / "fsmn_vad", ngpu=0)
+    heard, found = {}, {}
+    online(audio_in=wave, param_dict={"cache": heard})
+    detect(audio_in=wave, param_dict={"in_cache": found})
+    for call, params in ((online, {"cache": found}), (detect, {"in_cache": heard})):
+        with pytest.raises(UsageError, match="needs its own cache"):
+            call(audio_in=wave, param_dict=params)
+
+
+def test_an_empty_name_of_a_folder_or_model_is_none(wave, tmp_path, monkeypatch):
+    recognize = load("paraformer", output_dir="", vad_model="", punc_model="")
+    monkeypatch.chdir(tmp_path)
+    recognize(audio_in=wave, output_dir="")
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_stream_may_end_with_no_audio_or_come_in_one_call(online):
     wave = arrays("paraformer_online")["in.wave_s0"].astype(np.int16)
     whole = online(audio_in=wave, param_dict={"is_final": True})["text"]
@@ -352,6 +378,9 @@ def test_a_wrong_decoding_mode():
         ({"mode": "paraformer_vad_punc"}, "unknown mode"),
         ({"vad_modle": "x"}, "unknown key 'vad_modle'"),
         ({"batch_size": 0}, "batch_size is 0"),
+        ({"allow_network": "false"}, "allow_network is 'false'"),
+        ({"allow_pipes": "no"}, "allow_pipes is 'no'"),
+        ({"allow_ffmpeg": None}, "allow_ffmpeg is None"),
         ({"ncpu": 0}, "ncpu is 0"),
         ({"model": ""}, "the model is ''"),
         ({"model": None}, "the model is None"),
