@@ -112,6 +112,20 @@ def average_gradients(parameters: Iterable[nn.Parameter], ranks: Ranks) -> None:
         _average_bucket(bucket, ranks)
 
 
+def share_statistics(model: nn.Module, ranks: Ranks) -> None:
+    """Give every rank the running statistics of the first (batch norms), which are those that are saved.
+
+    Otherwise each would validate a model of its own, and a resumed run another one than an undisturbed run.
+    """
+    if ranks.world_size == 1:
+        return
+    saved = model.state_dict()
+    for buffer in (buffer for name, buffer in model.named_buffers() if name in saved):
+        if not ranks.is_writer:
+            buffer.zero_()
+        _all_reduce(buffer, ranks)
+
+
 def _average_bucket(bucket: list[nn.Parameter], ranks: Ranks) -> None:
     flat = torch.cat([p.grad.reshape(-1).float() for p in bucket])
     _all_reduce(flat, ranks)

@@ -40,7 +40,14 @@ from funrecipe.train.checkpointing import (
 from funrecipe.train.criteria import check_criteria, is_out_of_patience, note_gain, value_of
 from funrecipe.train.data.batching import Batch
 from funrecipe.train.data.dataset import BatchLoader
-from funrecipe.train.distributed import Ranks, agree_on_names, average_gradients, sum_over_ranks, wait_for_all
+from funrecipe.train.distributed import (
+    Ranks,
+    agree_on_names,
+    average_gradients,
+    share_statistics,
+    sum_over_ranks,
+    wait_for_all,
+)
 from funrecipe.train.halving import Part, add_gradients, outputs_by_batch
 from funrecipe.train.objectives.output import LossOutput, stats_of_whole
 from funrecipe.train.options import TrainOptions
@@ -171,6 +178,7 @@ class Trainer:
                 hint="check the data and the learning rate; steps.jsonl has the losses",
             )
         trained = time.monotonic()
+        share_statistics(self.model, self.ranks)
         valid = self.evaluate(self.model)
         train = {**self.epoch_mean.values(), "time": time.monotonic() - started}
         self.run_log.time_left.end_epoch(self.run_log.batch, time.monotonic() - trained)

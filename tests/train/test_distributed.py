@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -14,6 +15,7 @@ from typing import Any
 
 import pytest
 import torch
+import yaml
 from tiny_corpus import scratch
 
 from funrecipe.processes import only_run_in
@@ -145,3 +147,22 @@ def test_ranks_end_with_a_launcher_that_is_killed_outright(calm_corpus: Path, tm
     assert "num_updates" in process.stderr.read()  # returns when the last rank has closed it
     with only_run_in(tmp_path / "out"):
         pass
+
+
+def test_a_resumed_run_validates_with_the_same_batch_norms(calm_corpus: Path, tmp_path: Path) -> None:
+    """Each rank has running statistics of its own batches; those of rank 0 are saved."""
+    config = yaml.safe_load((calm_corpus / "config.yaml").read_text("utf-8"))
+    sizes = {"attention_heads": 2, "linear_units": 32, "num_blocks": 1}
+    config |= {"model": "asr", "encoder": "conformer", "decoder": "transformer", "decoder_conf": sizes}
+    config["encoder_conf"] = {**sizes, "output_size": 16, "input_layer": "conv2d", "cnn_module_kernel": 5}
+    config["model_conf"] = {"ctc_weight": 0.3}
+    config = {name: value for name, value in config.items() if not name.startswith("predictor")}
+    (calm_corpus / "config.yaml").write_text(yaml.safe_dump(config, allow_unicode=True), "utf-8")
+    flags = scratch(calm_corpus, tmp_path / "whole", valid_decode=False, max_epoch=2)
+    assert run_two(flags).returncode == 0
+    resumed = Path(shutil.copytree(tmp_path / "whole", tmp_path / "resumed"))
+    (resumed / "checkpoint.previous.pb").replace(resumed / "checkpoint.pb")  # after the first epoch
+    assert run_two(flags | {"output_dir": str(resumed)}).returncode == 0
+    whole, again = (read_json_lines(tmp_path / name / "metrics.jsonl") for name in ("whole", "resumed"))
+    assert len(whole) == len(again) == 2
+    assert whole[1]["valid.loss"] == again[1]["valid.loss"]
