@@ -21,9 +21,14 @@ def average_name(phase: str, key: str) -> str:
 
 
 def ranked_together(records: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
-    """Records of ``metrics.jsonl`` that can be compared with the last one: the epochs since the data last changed."""
-    last = records[-1].get("data") if records else None
-    first = next((i for i in range(len(records), 0, -1) if records[i - 1].get("data", last) != last), 0)
+    """Records of ``metrics.jsonl`` that can be compared with the last one: the epochs since the data, or what they are
+    judged by, last changed."""
+    last = records[-1] if records else {}
+
+    def differs(record: Mapping[str, Any]) -> bool:
+        return any(name in record and record[name] != last.get(name) for name in ("data", "judged_by"))
+
+    first = next((i for i in range(len(records), 0, -1) if differs(records[i - 1])), 0)
     return list(records[first:])
 
 

@@ -10,7 +10,7 @@ import contextlib
 import logging
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -19,7 +19,8 @@ from torch import Tensor
 from funrecipe.checkpoint import load_plain, save_checkpoint
 from funrecipe.errors import DataError, UsageError, count
 from funrecipe.files import replace_link, temporary_name, writing
-from funrecipe.train.averaging import average_best, rank_epochs
+from funrecipe.identity import value_digest
+from funrecipe.train.averaging import average_best, average_name, rank_epochs
 from funrecipe.train.options import TrainOptions
 
 log = logging.getLogger(__name__)
@@ -48,10 +49,13 @@ class Position:
     skipped: int = 0
     epoch_updates: int = 0
     history: dict[int, dict[str, float]] = field(default_factory=dict)
-    ranked_from: int = 1  # the first epoch of the ranking: those before were made with other data
-    best: float | None = None
-    epochs_without_gain: int = 0
+    ranked_from: int = 1  # the first epoch of the ranking: those before were made or judged with other data
     finished: bool = False
+
+    @classmethod
+    def of_checkpoint(cls, saved: Mapping[str, Any]) -> Position:
+        """From what ``checkpoint.pb`` keeps; names that only an earlier version knew are left out."""
+        return cls(**{f.name: saved[f.name] for f in fields(cls) if f.name in saved})
 
     @property
     def ranked(self) -> dict[int, dict[str, float]]:
@@ -66,16 +70,20 @@ class Identity(NamedTuple):
         plan: fingerprint of an epoch's batches; if it differs, an interrupted epoch starts again.
         data: set -> fingerprint of its audio and texts; changed data are refused, or ranked anew.
         settings: by name, those that must not change, because ``checkpoint.pb`` depends on them.
+        judged_by: by name, digests of what the values of an epoch depend on besides weights and data: epochs are only
+            compared with each other as long as these are the same.
     """
 
     plan: str
     data: Mapping[str, str]
     settings: Mapping[str, str]
+    judged_by: Mapping[str, str]
 
     @property
-    def data_id(self) -> str:
-        """One short name for all sets, which ``metrics.jsonl`` gives with every epoch."""
-        return "-".join(value[:8] for _, value in sorted(self.data.items()))
+    def comparable(self) -> dict[str, str]:
+        """What ``metrics.jsonl`` says with every epoch: short names for all sets, and for what they are judged by."""
+        data = "-".join(value[:8] for _, value in sorted(self.data.items()))
+        return {"data": data, "judged_by": value_digest(self.judged_by)[:8]}
 
 
 def save_run(output_dir: Path, content: Mapping[str, Any]) -> None:
@@ -164,7 +172,16 @@ def publish_epoch(output_dir: Path, state: Mapping[str, Tensor], position: Posit
     epoch = max(position.history)
     save_checkpoint(dict(state), output_dir / f"{epoch}epoch.pb")
     replace_link(output_dir / "latest.pb", f"{epoch}epoch.pb")
+    publish_averages(output_dir, position, options)
+
+
+def publish_averages(
+    output_dir: Path, position: Position, options: TrainOptions, *, only_missing: bool = False
+) -> None:
+    """Write the average of the best epochs by every criterion, or by those that have none. Raises WriteError."""
     for phase, name, mode in options.best_model_criterion:
+        if only_missing and (output_dir / average_name(phase, name)).is_file():
+            continue
         key = f"{phase}.{name}"
         history = {e: {name: values[key]} for e, values in position.ranked.items() if key in values}
         average_best(output_dir, history, phase=phase, key=name, mode=mode, nbest=[options.keep_nbest_models])

@@ -6,17 +6,19 @@ import logging
 from collections.abc import Collection, Mapping
 
 from funrecipe.errors import DataError
+from funrecipe.train.averaging import rank_epochs
 from funrecipe.train.checkpointing import Position
-from funrecipe.train.options import TrainOptions
+from funrecipe.train.option_rules import watches_plateau
+from funrecipe.train.options import Criterion, TrainOptions
 
 log = logging.getLogger(__name__)
 
 
-def check_criteria(options: TrainOptions, values: Collection[str], *, watches_plateau: bool) -> None:
+def check_criteria(options: TrainOptions, values: Collection[str]) -> list[Criterion]:
     """Before the first update: does an epoch have the values (``phase.name``) that it will be judged by?
 
-    Args:
-        watches_plateau: whether the schedule looks at ``val_scheduler_criterion``.
+    Returns:
+        Those of ``best_model_criterion`` that it has.
 
     Raises:
         DataError: it does not; names the values that it has.
@@ -29,11 +31,12 @@ def check_criteria(options: TrainOptions, values: Collection[str], *, watches_pl
         raise DataError(f"no value {', '.join(missing)} to choose the best epochs by", hint=hint)
     if missing:
         log.warning("best_model_criterion: this run has no %s", ", ".join(missing))
-    watched = [options.val_scheduler_criterion] if watches_plateau else []
+    watched = [options.val_scheduler_criterion] if watches_plateau(options) else []
     watched += [list(options.early_stopping_criterion)] if options.patience is not None else []
     for phase, name, *_ in watched:
         if f"{phase}.{name}" not in values:
             raise DataError(f"no value {phase}.{name} to judge epochs by", hint=has)
+    return [c for c in options.best_model_criterion if f"{c[0]}.{c[1]}" in values]
 
 
 def value_of(history: Mapping[int, Mapping[str, float]], epoch: int, phase: str, name: str) -> float:
@@ -45,21 +48,21 @@ def value_of(history: Mapping[int, Mapping[str, float]], epoch: int, phase: str,
     return value
 
 
-def note_gain(position: Position, options: TrainOptions) -> None:
-    """Count the epochs since ``early_stopping_criterion`` was best; ``position.epoch`` has just ended."""
-    if options.patience is None:
-        return
-    phase, name, mode = options.early_stopping_criterion
-    value, best = value_of(position.history, position.epoch, phase, name), position.best
-    is_better = best is None or (value < best if mode == "min" else value > best)
-    position.best = value if is_better else best
-    position.epochs_without_gain = 0 if is_better else position.epochs_without_gain + 1
+def epochs_without_gain(position: Position, criterion: Criterion) -> int:
+    """How many epochs of the current ranking have ended since the one that is best by ``criterion``."""
+    phase, name, mode = criterion
+    best = rank_epochs(position.ranked, f"{phase}.{name}", mode)[:1] or [0]
+    return sum(epoch > best[0] for epoch in position.ranked)
 
 
 def is_out_of_patience(position: Position, options: TrainOptions) -> bool:
-    """Whether early stopping ends the run now."""
-    waited = position.epochs_without_gain
-    if options.patience is None or waited <= options.patience:
+    """Whether early stopping ends the run now. Raises DataError if the last epoch does not have its value."""
+    if options.patience is None:
         return False
-    log.info("%s has not improved for %d epochs: stopping", ".".join(options.early_stopping_criterion[:2]), waited)
+    phase, name, _ = options.early_stopping_criterion
+    value_of(position.history, max(position.history), phase, name)
+    waited = epochs_without_gain(position, options.early_stopping_criterion)
+    if waited <= options.patience:
+        return False
+    log.info("%s has not improved for %d epochs: stopping", f"{phase}.{name}", waited)
     return True

@@ -12,7 +12,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import chain, islice
 from pathlib import Path
@@ -33,11 +33,12 @@ from funrecipe.train.checkpointing import (
     forget_run,
     load_run,
     prune_epochs,
+    publish_averages,
     publish_epoch,
     refuse_other_settings,
     save_run,
 )
-from funrecipe.train.criteria import check_criteria, is_out_of_patience, note_gain, value_of
+from funrecipe.train.criteria import check_criteria, is_out_of_patience, value_of
 from funrecipe.train.data.batching import Batch
 from funrecipe.train.data.dataset import BatchLoader
 from funrecipe.train.distributed import (
@@ -126,8 +127,7 @@ class Trainer:
         self.is_resumed = True
         if self.options.resume:
             self.load_checkpoint()
-        if not self.is_finished:
-            self.check_criteria()
+        self.options = replace(self.options, best_model_criterion=check_criteria(self.options, self.values_of_epochs()))
         if not self.options.resume and self.ranks.is_writer:  # only now, when nothing can be refused any more
             forget_run(self.output_dir)
         wait_for_all(self.ranks)
@@ -143,6 +143,8 @@ class Trainer:
             reason = f"max_epoch {self.options.max_epoch}" if not self.position.finished else "the run has ended"
             done = f"{self.position.epoch - 1} epochs, {self.position.update} updates"
             log.info("nothing left to do: %s (%s)", reason, done)
+            if self.ranks.is_writer:
+                publish_averages(self.output_dir, self.position, self.options, only_missing=True)
             return self.position
         self.run_log.open(self.position)
         try:
@@ -158,13 +160,13 @@ class Trainer:
         self.stop_signal = number
         self.is_stopping = self.ranks.world_size == 1
 
-    def check_criteria(self) -> None:
-        """Raise DataError if epochs will not have the values that they are to be judged by."""
+    def values_of_epochs(self) -> set[str]:
+        """The values (``phase.name``) that epochs will have; of a run that has ended, those that they have."""
+        if self.is_finished:
+            return {name for values in self.position.ranked.values() for name in values}
         names = agree_on_names(self.evaluate.names_of_losses(self.model), self.ranks, self.device)
         values = {f"{phase}.{name}" for phase in ("train", "valid") for name in names} | {"train.time"}
-        values |= {f"valid.{name}" for name in (self.evaluate.measure.names if self.evaluate.measure else ())}
-        watches_plateau = isinstance(self.scheduler, ReduceLROnPlateau)
-        check_criteria(self.options, values, watches_plateau=watches_plateau)
+        return values | {f"valid.{name}" for name in (self.evaluate.measure.names if self.evaluate.measure else ())}
 
     def run_epoch(self) -> None:
         """Train for an epoch, or the rest of one; validate; keep what has to be kept."""
@@ -366,7 +368,6 @@ class Trainer:
         }
         if isinstance(self.scheduler, ReduceLROnPlateau):
             self.scheduler.step(value_of(position.history, epoch, *self.options.val_scheduler_criterion[:2]))
-        note_gain(position, self.options)
         position.finished = reached_limit or is_out_of_patience(position, self.options)
         position.epoch, position.next_batch, position.epoch_updates = epoch + 1, 0, 0
         self.epoch_mean = Mean()
@@ -393,6 +394,7 @@ class Trainer:
             "plan": self.identity.plan,
             "data": dict(self.identity.data),
             "settings": dict(self.identity.settings),
+            "judged_by": dict(self.identity.judged_by),
         })  # fmt: skip
 
     def load_checkpoint(self) -> None:
@@ -410,13 +412,17 @@ class Trainer:
             if self.scheduler and saved["schedulers"][0]:
                 self.scheduler.load_state_dict(saved["schedulers"][0])
             self.scaler.load_state_dict(saved["scaler"])
-            self.position = Position(**saved["position"])
+            self.position = Position.of_checkpoint(saved["position"])
             self.epoch_mean.restore(saved["reporter"])
         except (KeyError, TypeError, ValueError, RuntimeError, AttributeError, IndexError) as error:
             said = f"this checkpoint does not belong to these settings: {error}"
             raise DataError(said, where=str(path), hint=START_ANEW) from None
-        if changed:
-            self.rank_anew(changed)
+        before = saved.get("judged_by", {})
+        other = [f"{name} data" for name in changed] or [
+            name for name, value in self.identity.judged_by.items() if before.get(name, value) != value
+        ]
+        if other and not self.is_finished:
+            self.rank_anew(other)
         if (changed or saved.get("plan") != self.identity.plan) and self.position.next_batch:
             message = "data or batch settings differ from those of %s: epoch %d starts again"
             log.warning(message, path, self.position.epoch)
@@ -426,8 +432,9 @@ class Trainer:
         log.info("resumed from %s: epoch %d, batch %d, update %d", path, *where)
 
     def rank_anew(self, changed: list[str]) -> None:
-        """Epochs from here on are only compared with each other: those before were made with other data."""
+        """Epochs from here on are only compared with each other: those before were made or judged with other data."""
         self.position.ranked_from = self.position.epoch
-        self.position.best, self.position.epochs_without_gain = None, 0
-        log.warning("the %s data have changed: epochs are ranked from epoch %d on",
+        if isinstance(self.scheduler, ReduceLROnPlateau):
+            self.scheduler.best, self.scheduler.num_bad_epochs = self.scheduler.mode_worse, 0
+        log.warning("the %s have changed: epochs are ranked from epoch %d on",
                     " and the ".join(changed), self.position.epoch)  # fmt: skip

@@ -32,9 +32,7 @@ NEEDS: dict[str, tuple[str, Callable[[Any], bool]]] = {
     "phone_ctc_layer": ("--phone_ctc_weight", lambda o: o.phone_ctc_weight > 0),
     "scheduler_conf": ("--scheduler", lambda o: o.scheduler is not None),
     "grad_clip_type": ("--grad_clip", lambda o: o.grad_clip > 0),
-    "val_scheduler_criterion": (
-        "--scheduler reducelronplateau", lambda o: (o.scheduler or "").lower() == "reducelronplateau"
-    ),
+    "val_scheduler_criterion": ("--scheduler reducelronplateau", lambda o: watches_plateau(o)),
     "early_stopping_criterion": ("--patience", lambda o: o.patience is not None),
     "valid_decode_utterances": ("--valid_decode true", lambda o: o.valid_decode),
 }  # fmt: skip
@@ -51,6 +49,11 @@ UNITS = {
     **dict.fromkeys((TEXTS, MARKED_TEXTS), ("tokens", "utterances")),
     SEGMENTS: ("model_frames", "fbank_frames", "ms", "utterances"),
 }
+
+
+def watches_plateau(options: Any) -> bool:
+    """Whether the schedule looks at ``val_scheduler_criterion``."""
+    return (options.scheduler or "").lower() == "reducelronplateau"
 
 
 def check_choice(name: str, value: str, known: Collection[str]) -> None:

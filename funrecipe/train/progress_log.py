@@ -239,13 +239,13 @@ class RunLog:
     Ranks other than the writer only log.
 
     Args:
-        data_id: fingerprint of the data, a part of every epoch's record.
+        comparable: what the values of two epochs must agree in to be compared, a part of every epoch's record.
     """
 
     def __init__(
-        self, options: TrainOptions, *, is_writer: bool, data_id: str = "", batches_per_epoch: int | None = None
+        self, options: TrainOptions, *, is_writer: bool, comparable: Mapping[str, str], batches_per_epoch: int | None
     ) -> None:
-        self.options, self.is_writer, self.data_id = options, is_writer, data_id
+        self.options, self.is_writer, self.comparable = options, is_writer, comparable
         self.output_dir = Path(options.output_dir)
         self.time_left = TimeLeft(options, batches_per_epoch)
         self.metrics: MetricsFiles | None = None
@@ -302,7 +302,7 @@ class RunLog:
         results = f"[train] {train}, [valid] {valid}, total_count={position.update}{memory}"
         log.info("%depoch results: %s", epoch, results)
         if self.metrics:
-            self.metrics.add_epoch({"epoch": epoch, "update": position.update, "data": self.data_id, **values})
+            self.metrics.add_epoch({"epoch": epoch, "update": position.update, **self.comparable, **values})
             write_plot(
                 self.output_dir / "training.svg",
                 [{"epoch": e, **v} for e, v in sorted(position.history.items())],

@@ -100,6 +100,7 @@ def train_as_rank(settings: Settings, start: ModelFolder, ranks: Ranks, device: 
             log.info(line)
     session = build_session(options, ranks, device, start=start)
     session.trainer.resume()  # before anything is written: another run's checkpoint may be there
+    options = session.trainer.options  # without criteria whose values this run does not have
     if ranks.is_writer:
         write_model_folder(options, session.folder, output_dir)
     position = session.trainer.run()

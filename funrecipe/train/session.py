@@ -14,6 +14,7 @@ from funrecipe.checkpoint import add_prefix, fingerprint, fit_state_dict, load_s
 from funrecipe.errors import DataError, UsageError
 from funrecipe.families import find_family
 from funrecipe.hub import resolve_model
+from funrecipe.identity import value_digest
 from funrecipe.model_folder import ModelFolder, open_model_folder
 from funrecipe.model_folder.files import read_config, read_token_file
 from funrecipe.model_folder.model_settings import check_heads
@@ -34,11 +35,12 @@ from funrecipe.train.data.preflight import Preflight, inspect_data
 from funrecipe.train.data.small import Inspection
 from funrecipe.train.distributed import Ranks
 from funrecipe.train.loop import Trainer
-from funrecipe.train.measures import measure_of
+from funrecipe.train.measures import Measure, measure_of
 from funrecipe.train.objectives.compute import compute_loss
 from funrecipe.train.objectives.output import LossOutput
 from funrecipe.train.objectives.phone_ctc import PhoneCtc, PhoneTable, add_phone_loss, without_auxiliary
 from funrecipe.train.optimizers import build_optimizer
+from funrecipe.train.option_rules import watches_plateau
 from funrecipe.train.options import TrainOptions
 from funrecipe.train.pairing import check_pairing
 from funrecipe.train.precision import choose_precision
@@ -141,7 +143,10 @@ def build_session(
         log.info(size_line(options, folder, batches_per_epoch))
     loss = build_loss(folder, options)
     optimizer = build_optimizer(options.optim, model.parameters(), options.learning_rate_conf)
-    identity = Identity(plan_id, data.fingerprints, kept_settings(start, options))
+    measure = measure_of(folder) if options.valid_decode else None
+    identity = Identity(
+        plan_id, data.fingerprints, kept_settings(start, options), judged_by(model, data.valid, measure, options)
+    )
     trainer = Trainer(
         model=model,
         loss=loss,
@@ -151,7 +156,7 @@ def build_session(
         evaluate=Evaluator(
             loader=validation_loader(data.valid.items, folder, options, ranks),
             loss=loss,
-            measure=measure_of(folder) if options.valid_decode else None,
+            measure=measure,
             device=device,
             ranks=ranks,
             decoded_keys=decoded_keys(data.valid, options),
@@ -160,7 +165,7 @@ def build_session(
         precision=precision,
         identity=identity,
         run_log=RunLog(
-            options, is_writer=ranks.is_writer, data_id=identity.data_id, batches_per_epoch=batches_per_epoch
+            options, is_writer=ranks.is_writer, comparable=identity.comparable, batches_per_epoch=batches_per_epoch
         ),
         device=device,
         ranks=ranks,
@@ -262,7 +267,23 @@ KEPT = ("pretrained", "optim", "optim_conf", "lr", "scheduler", "scheduler_conf"
 def kept_settings(start: ModelFolder, options: TrainOptions) -> dict[str, str]:
     """What a run cannot change on resuming, as text: some settings, and the weights it started from."""
     weights = fingerprint(load_state_dict(start.weights))[:12] if start.weights.is_file() else "random"
-    return {**{name: str(getattr(options, name)) for name in KEPT}, "base model": weights}
+    kept = (*KEPT, "val_scheduler_criterion") if watches_plateau(options) else KEPT
+    return {**{name: str(getattr(options, name)) for name in kept}, "base model": weights}
+
+
+def judged_by(model: nn.Module, valid: Inspection, measure: Measure | None, options: TrainOptions) -> dict[str, str]:
+    """Digests of what the values of an epoch depend on: settings of the loss, utterances that it is measured on.
+
+    Those that are decoded matter only if a value from decoding ranks epochs or ends the run.
+    """
+    named = {name for _, name, _ in (*options.best_model_criterion, options.early_stopping_criterion)}
+    named.add(options.val_scheduler_criterion[1])
+    is_decoded = measure is not None and not named.isdisjoint(measure.names)
+    return {
+        "settings of the loss": value_digest([model.model_conf, options.phone_ctc_weight, options.phone_ctc_layer]),
+        "validation utterances left out": value_digest([item.key for item in valid.items]),
+        "decoded utterances": value_digest(options.valid_decode_utterances if is_decoded else None),
+    }
 
 
 def decoded_keys(valid: Inspection, options: TrainOptions) -> frozenset[str] | None:

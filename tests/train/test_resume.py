@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import threading
 from contextlib import ExitStack
@@ -12,7 +13,9 @@ import pytest
 from tiny_corpus import scratch
 
 from funrecipe.errors import DataError, UsageError
+from funrecipe.model_folder import open_model_folder
 from funrecipe.processes import RETRIED_VARIABLE, only_run_in
+from funrecipe.train.average_run import average_run
 from funrecipe.train.options import setting_of_run
 from funrecipe.train.progress_log import read_json_lines
 from funrecipe.train.run import train
@@ -104,3 +107,52 @@ def test_the_base_model_and_the_data_are_never_written_to(place: str, corpus: Pa
 def test_averaging_after_the_fact_takes_as_many_epochs_as_the_run_keeps(finished: Path, tmp_path: Path) -> None:
     assert setting_of_run(finished, "keep_nbest_models", 10) == 2
     assert setting_of_run(tmp_path, "keep_nbest_models", 10) == 10
+
+
+def test_another_early_stopping_criterion_is_not_compared_with_the_old_one(corpus: Path, tmp_path: Path) -> None:
+    """An accuracy is below every loss: as the best loss so far it would end the run whatever happens."""
+    flags = scratch(corpus, tmp_path / "run", valid_decode=False, seed=3)
+    train({**flags, "max_epoch": 2, "patience": 0, "early_stopping_criterion": ("train", "acc", "max")})
+    train({**flags, "max_epoch": 4, "patience": 0, "early_stopping_criterion": ("train", "loss", "min")})
+    records = read_json_lines(tmp_path / "run" / "metrics.jsonl")
+    assert [record["epoch"] for record in records] == [1, 2, 3, 4]
+    losses = [record["train.loss"] for record in records]
+    assert losses == sorted(losses, reverse=True)
+
+
+@pytest.mark.parametrize("settings", [{"model_conf": {"ctc_weight": 0.05}}, {"max_tokens": 4, "max_bad_share": 1.0}])
+def test_epochs_that_are_judged_by_other_settings_are_ranked_apart(
+    settings: dict[str, Any], corpus: Path, run: Path
+) -> None:
+    """The first epoch has the greatest loss by far."""
+    criterion = ("train", "loss", "max")
+    train(scratch(corpus, run, valid_decode=False, max_epoch=3, best_model_criterion=[criterion], **settings))
+    assert sorted(json.loads((run / "train.loss.ave.json").read_text("utf-8"))["epochs"]) == [2, 3]
+    average_run(run, ",".join(criterion), 9)
+    assert sorted(json.loads((run / "train.loss.ave.json").read_text("utf-8"))["epochs"]) == [2, 3]
+
+
+def test_a_finished_run_has_the_average_of_another_criterion(corpus: Path, run: Path) -> None:
+    """The model folder names it."""
+    flags = scratch(corpus, run, valid_decode=False, max_epoch=1)
+    train({**flags, "best_model_criterion": [("train", "loss", "min")]})
+    assert open_model_folder(run).weights.name == "train.loss.ave.pb"
+    with pytest.raises(DataError, match=r"no value valid\.cer_decode to choose"):
+        train({**flags, "best_model_criterion": [("valid", "cer_decode", "min")]})
+    assert open_model_folder(run).weights.is_file()
+
+
+def test_a_criterion_that_a_run_does_not_have_is_not_the_one_that_its_folder_names(
+    corpus: Path, tmp_path: Path
+) -> None:
+    criteria = [("valid", "cer_ctc", "min"), ("valid", "acc", "max")]
+    train(scratch(corpus, tmp_path / "run", valid_decode=False, max_epoch=1, best_model_criterion=criteria))
+    assert open_model_folder(tmp_path / "run").weights.name == "valid.acc.ave.pb"
+    assert setting_of_run(tmp_path / "run", "best_model_criterion", []) == [("valid", "acc", "max")]
+
+
+def test_a_schedule_that_watched_another_value_is_refused(corpus: Path, tmp_path: Path) -> None:
+    flags = scratch(corpus, tmp_path / "run", valid_decode=False, max_epoch=1, scheduler="reducelronplateau")
+    train(flags)
+    with pytest.raises(UsageError, match="val_scheduler_criterion is .*, and was"):
+        train({**flags, "max_epoch": 2, "val_scheduler_criterion": ["train", "loss"]})
