@@ -71,6 +71,7 @@ class VoiceActivityDetector:
 
     Args:
         frontend: features; network: their posteriors; options: how segments are made of these.
+        classes: of the posteriors.
         sample_rate_hz: of the waveforms.
         device: where to compute.
 
@@ -83,16 +84,28 @@ class VoiceActivityDetector:
         frontend: WavFrontend,
         network: FsmnVad | OnnxVad,
         options: VadOptions,
+        classes: int,
         sample_rate_hz: int,
         device: torch.device | str = "cpu",
     ) -> None:
         self.network, self.options = network, options
         self.sample_rate_hz, self.device = sample_rate_hz, torch.device(device)
         self.frontend = OnlineFrontend(frontend)
-        shift_ms = 1000 * self.frontend.samples_per_frame / sample_rate_hz
+        self._classes, self._window_ms = classes, 1000 * frontend.fbank.window_samples / sample_rate_hz
+        self._check(options)
+
+    def _check(self, options: VadOptions) -> None:
+        """Raise a UsageError for options that do not fit the front-end or the network."""
+        shift_ms = 1000 * self.frontend.samples_per_frame / self.sample_rate_hz
         if shift_ms != options.frame_in_ms:
             hint = f"give {shift_ms:g}, the frame shift of the front-end in ms"
             raise UsageError(f"frame_in_ms is {options.frame_in_ms}", where="vad_post_conf", hint=hint)
+        if options.frame_length_ms > self._window_ms:
+            hint = f"give {self._window_ms:g}, the window of the front-end in ms"
+            raise UsageError(f"frame_length_ms is {options.frame_length_ms}", where="vad_post_conf", hint=hint)
+        if max(options.sil_pdf_ids) >= self._classes:
+            hint = f"give classes from 0 to {self._classes - 1}"
+            raise UsageError(f"sil_pdf_ids is {list(options.sil_pdf_ids)}", where="vad_post_conf", hint=hint)
 
     def segments(self, waveform: np.ndarray, options: VadOptions | None = None) -> list[list[int]]:
         """``[start, end]`` in ms of every segment of ``waveform`` (S,), float in [-1, 1]; none if it is too short."""
@@ -107,7 +120,9 @@ class VoiceActivityDetector:
         return join_events([*events, *self.feed(np.zeros(0, np.float32), state, is_final=True)])
 
     def start(self, options: VadOptions | None = None) -> VadState:
-        """The state of a new stream."""
+        """The state of a new stream. Raises UsageError for options that do not fit the model."""
+        if options is not None:
+            self._check(options)
         nothing = np.zeros(0, np.float32)
         segmenter = Segmenter(options or self.options)
         return VadState(self.frontend.start(), self.network.start(), segmenter, nothing, np.zeros(0))
@@ -213,7 +228,5 @@ def load_detector(
     else:
         network = load_network(folder.config, 0, weights, device)
     classes = int((folder.config.get("encoder_conf") or {})["output_dim"])
-    if max(chosen.sil_pdf_ids) >= classes:
-        raise UsageError(f"sil_pdf_ids is {list(chosen.sil_pdf_ids)}", hint=f"give classes from 0 to {classes - 1}")
     frontend = WavFrontend.from_config(folder.config.get("frontend_conf") or {}, folder.cmvn).eval().to(device)
-    return VoiceActivityDetector(frontend, network, chosen, folder.sample_rate_hz, device)
+    return VoiceActivityDetector(frontend, network, chosen, classes, folder.sample_rate_hz, device)

@@ -38,6 +38,13 @@ def test_options_of_a_call(detect, samples):
     assert max(end - start for start, end in result["text"]) == 1010
 
 
+@pytest.mark.parametrize("options", [{"sil_pdf_ids": [999]}, {"frame_in_ms": 20}, {"frame_length_ms": 26}], ids=str)
+@pytest.mark.parametrize("stream", [{}, {"in_cache": {}}], ids=["whole", "piece"])
+def test_options_of_a_call_that_do_not_fit_the_model(detect, samples, options, stream):
+    with pytest.raises(UsageError, match=f"{next(iter(options))} is"):
+        detect(audio_in=samples, param_dict={**options, **stream})
+
+
 def test_a_list_writes_the_original_files(detect, samples, tmp_path):
     samples.tofile(tmp_path / "b.pcm")
     (tmp_path / "wav.scp").write_text(f"b {tmp_path}/b.pcm\na {tmp_path}/missing.wav\n")
