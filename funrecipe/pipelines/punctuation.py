@@ -9,14 +9,14 @@ from typing import Any
 from funrecipe.data.kaldi_dir import read_texts
 from funrecipe.errors import UsageError
 from funrecipe.files import write_text
-from funrecipe.pipelines.calls import as_params, check_keys, is_text_file
+from funrecipe.pipelines.calls import as_params, check_keys, is_text_file, refuse_output_dir
 from funrecipe.pipelines.tasks import Setup
 from funrecipe.punctuation.render import DEFAULT_RULES
 
 TEXT_KEY = "demo"  # FunASR's key of a text that has no name
 RESULT_FILE = "infer.out"
 MODES = {"punc": False, "punc_VadRealtime": True}
-KEYS = ("text_rules", "cache")
+KEYS = ("text_rules", "cache")  # of a call; of a pipeline the first
 
 
 class Punctuation:
@@ -28,7 +28,7 @@ class Punctuation:
         device = setup.device()
         self.folder = setup.open_folder()
         self._output_dir, self._defaults = setup.output_dir, dict(setup.param_dict)
-        check_keys(self._defaults, KEYS)
+        check_keys(self._defaults, KEYS[:1])
         check_rules(self._defaults.get("text_rules", DEFAULT_RULES))
         self._punctuator = load_punctuator(self.folder, device=device, weights=setup.weights)
         if setup.mode is not None and MODES.get(setup.mode) is not self._punctuator.network.realtime:
@@ -59,7 +59,11 @@ class Punctuation:
         params = {**self._defaults, **as_params(param_dict)}
         check_keys(params, KEYS)
         rules = params.get("text_rules", DEFAULT_RULES)
+        target = Path(output_dir) if output_dir else self._output_dir
         if "cache" in params:
+            if "text_rules" in param_dict:  # type: ignore[operator]
+                raise UsageError("text_rules has no effect on a stream", where="param_dict", hint="leave it out")
+            refuse_output_dir(target)
             text, param_dict["cache"] = self._feed(text_in, params["cache"])  # type: ignore[index]
             return {"key": TEXT_KEY, "text": text}
         if is_text_file(text_in):
@@ -67,14 +71,13 @@ class Punctuation:
         elif isinstance(text_in, (list, tuple)) and all(isinstance(text, str) for text in text_in):
             texts = {f"{TEXT_KEY}_{i}" if i > 1 else TEXT_KEY: text for i, text in enumerate(text_in, 1)}
         elif isinstance(text_in, str):
-            return {"key": TEXT_KEY, "text": self._punctuator.punctuate(text_in, rules).text}
+            texts = {TEXT_KEY: text_in}
         else:
             raise UsageError(f"a text of type {type(text_in).__name__}", where="text_in", hint="give a text or a list")
         results = [{"key": key, "text": self._punctuator.punctuate(text, rules).text} for key, text in texts.items()]
-        target = Path(output_dir) if output_dir else self._output_dir
         if target is not None:
             write_text(target / RESULT_FILE, (f"{result['key']}\t{result['text']}\n" for result in results))
-        return results
+        return results[0] if isinstance(text_in, str) and not is_text_file(text_in) else results
 
     def _feed(self, text: Any, cache: Any) -> tuple[str, list[str]]:
         if not self._punctuator.network.realtime:

@@ -35,6 +35,11 @@ def test_a_list_of_texts(punctuate):
     assert punctuate(text_in=[TEXT, ""]) == [{"key": "demo", "text": ERA}, {"key": "demo_2", "text": ""}]
 
 
+def test_a_single_text_is_written_too(punctuate, tmp_path):
+    assert punctuate(text_in=TEXT, output_dir=tmp_path) == {"key": "demo", "text": ERA}
+    assert (tmp_path / "infer.out").read_text() == f"demo\t{ERA}\n"
+
+
 def test_a_file_writes_the_original_file(punctuate, tmp_path):
     (tmp_path / "punc.txt").write_text(f"b\t{TEXT}\na\n")
     results = punctuate(text_in=tmp_path / "punc.txt", output_dir=tmp_path / "out")
@@ -74,6 +79,24 @@ def test_a_realtime_model_punctuates_whole_texts_too(realtime):
 def test_wrong_calls(punctuate, call, message):
     with pytest.raises(UsageError, match=message):
         punctuate(**call)
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        ({"param_dict": {"cache": [], "text_rules": "0.8"}}, "text_rules has no effect on a stream"),
+        ({"param_dict": {"cache": []}, "output_dir": "out"}, "a stream writes no files"),
+    ],
+    ids=str,
+)
+def test_what_a_stream_does_not_use_is_refused(realtime, call, message):
+    with pytest.raises(UsageError, match=message):
+        realtime(text_in=TEXT, **call)
+
+
+def test_a_pipeline_has_no_cache_of_its_own():
+    with pytest.raises(UsageError, match="unknown key 'cache'"):
+        pipeline(task=Tasks.punctuation, model=GOLDEN / "punc_vad_realtime", param_dict={"cache": []})
 
 
 @pytest.mark.parametrize("cache", [None, "", ["a", ""], [3]], ids=str)
