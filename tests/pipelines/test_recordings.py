@@ -14,6 +14,7 @@ ROOT = Path(__file__).parents[2]
 QUICKSTART = ROOT / "egs" / "quickstart"
 SPOKEN = [str(path) for path in sorted((QUICKSTART / "data" / "wav").glob("*.flac"))[:2]]
 PUNCTUATION = ROOT / "tests" / "data" / "parity" / "punc_ct_transformer"
+SPEAKER = str(ROOT / "tests" / "data" / "parity" / "campplus")
 ASR = Tasks.auto_speech_recognition
 
 
@@ -39,6 +40,26 @@ def test_a_recording_has_text_sentences_and_times(transcribe, recording):
     assert [sentence["start"] for sentence in result["sentences"]] == sorted(s["start"] for s in result["sentences"])
 
 
+def test_results_are_written_as_of_utterances(transcribe, recording, tmp_path):
+    results = transcribe(audio_in=[recording, "missing.wav"], output_dir=tmp_path)
+    folder = tmp_path / "1best_recog"
+    assert (folder / "text_with_punc").read_text() == f"utt_id {results[0]['text']}\n"
+    assert (folder / "timestamp").read_text() == f"utt_id {results[0]['timestamp']}\n"
+    assert len((folder / "text").read_text().split()) == 1 + len(results[0]["timestamp"])
+    assert (tmp_path / "failed.scp").read_text().startswith("missing\tmissing.wav\t")
+
+
+def test_options_of_a_call_are_refused(transcribe, recording):
+    assert transcribe(audio_in=recording[:100], param_dict={})["text"] == ""
+    with pytest.raises(UsageError, match="options of recordings are those of the pipeline"):
+        transcribe(audio_in=recording, param_dict={"beam_size": 5})
+
+
+@pytest.mark.parametrize("mode", ["paraformer", "paraformer_vad_punc"])
+def test_modes_of_the_recognizer_with_its_companions(mode):
+    pipeline(task=ASR, model=QUICKSTART / "model", ngpu=0, vad_model=str(QUICKSTART / "vad"), mode=mode)
+
+
 def test_lists_and_files(transcribe, recording, tmp_path):
     soundfile.write(tmp_path / "a.wav", recording, 16000)
     (tmp_path / "wav.scp").write_text(f"x {tmp_path}/a.wav\ny {tmp_path}/missing.wav\n")
@@ -56,11 +77,16 @@ def test_lists_and_files(transcribe, recording, tmp_path):
     [
         ({"formats": "srt"}, "formats need an output_dir"),
         ({"formats": "doc"}, "unknown format 'doc'"),
-        ({"text_rules": "3"}, "unknown text rules"),
+        ({"formats": ["srt", "doc"]}, "unknown format 'doc'"),
+        ({"text_rules": "3", "punc_model": str(PUNCTUATION)}, "unknown text rules"),
+        ({"text_rules": "0.8"}, "text_rules has no effect without punc_model"),
+        ({"punc_model_revision": "v1"}, "punc_model_revision has no effect without punc_model"),
+        ({"mode": "uniasr"}, "has no mode 'uniasr'"),
         ({"beam": 3}, "unknown key 'beam'"),
         ({"weights": "x.pb"}, "weights cannot be given"),
-        ({"n_speakers": 0}, "n_speakers is 0"),
-        ({"n_speakers": "2"}, "n_speakers is '2'"),
+        ({"n_speakers": 0, "spk_model": SPEAKER}, "n_speakers is 0"),
+        ({"n_speakers": "2", "spk_model": SPEAKER}, "n_speakers is '2'"),
+        ({"n_speakers": 2}, "n_speakers has no effect without spk_model"),
         ({"merge_length_s": 20}, "merge_length_s has no effect without merge_vad"),
         ({"merge_vad": True, "merge_length_s": -1}, "merge_length_s is -1"),
         ({"merge_vad": "yes"}, "merge_vad is 'yes'"),
