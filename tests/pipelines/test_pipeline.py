@@ -23,6 +23,7 @@ from funrecipe.errors import DataError, UnsafeFileError, UsageError
 from funrecipe.hub.client import RECORD_NAME
 from funrecipe.model_folder import open_model_folder
 from funrecipe.models import packed
+from funrecipe.network import fetch_url
 from funrecipe.pipelines import Tasks, pipeline
 from funrecipe.pipelines.audio import AudioSources
 
@@ -437,6 +438,34 @@ def test_a_url_needs_permission(recognize, wave, expected, monkeypatch, tmp_path
         assert found["tokens"] == expected[0] and "HTTP 404" in gone["error"]
         refused = recognize(audio_in=tmp_path / "wav.scp", output_dir=tmp_path)
         assert all("would use the network" in result["error"] for result in refused)
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+def test_a_url_is_fetched_as_a_whole_and_may_have_any_characters(monkeypatch):
+    asked = []
+
+    class Serve(BaseHTTPRequestHandler):
+        def do_GET(self):
+            asked.append(self.path)
+            self.send_response(200)
+            self.send_header("Content-Length", "4")
+            self.end_headers()
+            self.wfile.write(b"ab" if "broken" in self.path else b"abcd")
+
+        def log_message(self, *_):
+            pass
+
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    server = HTTPServer(("127.0.0.1", 0), Serve)
+    threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+    host = f"http://127.0.0.1:{server.server_port}"
+    try:
+        assert fetch_url(f"{host}/录音 1%20.pcm?a=%2F", allow_network=True) == b"abcd"
+        assert asked == ["/%E5%BD%95%E9%9F%B3%201%20.pcm?a=%2F"]
+        with pytest.raises(DataError, match="the connection ended 2 bytes too early"):
+            fetch_url(f"{host}/broken.pcm", allow_network=True)
     finally:
         server.shutdown()
         server.server_close()
