@@ -8,7 +8,7 @@ has run out of data simply adds zeros, and parameters that a batch did not use n
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -90,6 +90,24 @@ def agree_on_names(names: Sequence[str], ranks: Ranks, device: torch.device) -> 
         content = torch.tensor(list(text), dtype=torch.int32, device=device)
     dist.broadcast(content, src=source)
     return bytes(content.tolist()).decode().split("\n")
+
+
+def refuse_differences(run: Mapping[str, str], ranks: Ranks, device: torch.device) -> None:
+    """Compare what identifies a run, by name, with that of the first rank.
+
+    Raises:
+        UsageError: on every rank, if one has been started with something else than the first.
+    """
+    first = dict(line.split("=", 1) for line in agree_on_names([f"{k}={v}" for k, v in run.items()], ranks, device))
+    other = [f"{name} is {value}, and {first.get(name)} on rank 0" for name, value in run.items()
+             if first.get(name) != value]  # fmt: skip
+    [count] = sum_over_ranks([float(bool(other))], ranks, device)
+    if count:
+        said = "; ".join(other) or f"{count:g} of {ranks.world_size} ranks have been started with others than rank 0"
+        raise UsageError(
+            f"settings or data differ between ranks: {said}",
+            hint="give all machines the same command, data, model and output_dir; train.log.<rank> names what differs",
+        )
 
 
 def average_gradients(parameters: Iterable[nn.Parameter], ranks: Ranks) -> None:

@@ -45,6 +45,7 @@ from funrecipe.train.distributed import (
     Ranks,
     agree_on_names,
     average_gradients,
+    refuse_differences,
     share_statistics,
     sum_over_ranks,
     wait_for_all,
@@ -127,6 +128,8 @@ class Trainer:
         self.is_resumed = True
         if self.options.resume:
             self.load_checkpoint()
+        here = {name: str(getattr(self.position, name)) for name in ("epoch", "next_batch", "update")}
+        refuse_differences(here, self.ranks, self.device)  # an output_dir of its own has no checkpoint
         self.options = replace(self.options, best_model_criterion=check_criteria(self.options, self.values_of_epochs()))
         if not self.options.resume and self.ranks.is_writer:  # only now, when nothing can be refused any more
             forget_run(self.output_dir)

@@ -33,7 +33,7 @@ from funrecipe.train.data.large import StreamedPlan
 from funrecipe.train.data.plan import large_plan, small_plan, training_loader, unit_ms, validation_loader
 from funrecipe.train.data.preflight import Preflight, inspect_data
 from funrecipe.train.data.small import Inspection
-from funrecipe.train.distributed import Ranks
+from funrecipe.train.distributed import Ranks, refuse_differences
 from funrecipe.train.loop import Trainer
 from funrecipe.train.measures import Measure, measure_of
 from funrecipe.train.objectives.compute import compute_loss
@@ -41,7 +41,7 @@ from funrecipe.train.objectives.output import LossOutput
 from funrecipe.train.objectives.phone_ctc import PhoneCtc, PhoneTable, add_phone_loss, without_auxiliary
 from funrecipe.train.optimizers import build_optimizer
 from funrecipe.train.option_rules import watches_plateau
-from funrecipe.train.options import TrainOptions
+from funrecipe.train.options import TrainOptions, as_text
 from funrecipe.train.pairing import check_pairing
 from funrecipe.train.precision import choose_precision
 from funrecipe.train.progress_log import RunLog
@@ -147,6 +147,7 @@ def build_session(
     identity = Identity(
         plan_id, data.fingerprints, kept_settings(start, options), judged_by(model, data.valid, measure, options)
     )
+    refuse_differences(shared_by_ranks(folder, identity, options), ranks, device)
     trainer = Trainer(
         model=model,
         loss=loss,
@@ -269,6 +270,22 @@ def kept_settings(start: ModelFolder, options: TrainOptions) -> dict[str, str]:
     weights = fingerprint(load_state_dict(start.weights))[:12] if start.weights.is_file() else "random"
     kept = (*KEPT, "val_scheduler_criterion") if watches_plateau(options) else KEPT
     return {**{name: str(getattr(options, name)) for name in kept}, "base model": weights}
+
+
+# Settings that may differ between the machines of a run: paths, and what one process does with them.
+LOCAL = ("model", "config", "token_list", "cmvn_file", "pretrained", "data_dir", "more_train_dirs", "output_dir",
+         "noise_scp", "rir_scp", "init_param", "num_workers", "prefetch_batches", "cache_mb", "log_interval",
+         "num_gpus", "process_timeout_s")  # fmt: skip
+
+
+def shared_by_ranks(folder: ModelFolder, identity: Identity, options: TrainOptions) -> dict[str, str]:
+    """What all processes of a run must have alike, as text of one line; streamed audio has other times elsewhere."""
+    settings = {name: as_text(value) for name, value in vars(options).items() if name not in LOCAL}
+    data = {f"{name} data": value for name, value in identity.data.items()}
+    if options.dataset_type == "large":
+        del data["training data"]
+    model = {"base model": identity.settings["base model"], "vocabulary": value_digest(folder.tokens)}
+    return {name: value.replace("\n", " ") for name, value in (settings | data | model).items()}
 
 
 def judged_by(model: nn.Module, valid: Inspection, measure: Measure | None, options: TrainOptions) -> dict[str, str]:

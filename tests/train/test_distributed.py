@@ -7,6 +7,7 @@ import os
 import re
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -166,3 +167,45 @@ def test_a_resumed_run_validates_with_the_same_batch_norms(calm_corpus: Path, tm
     whole, again = (read_json_lines(tmp_path / name / "metrics.jsonl") for name in ("whole", "resumed"))
     assert len(whole) == len(again) == 2
     assert whole[1]["valid.loss"] == again[1]["valid.loss"]
+
+
+def run_apart(first: dict[str, Any], second: dict[str, Any]) -> list[tuple[int, str]]:
+    """Two launches that form one run, as on two machines: exit codes and what they said."""
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        port = str(found.getsockname()[1])
+    started = []
+    for rank, flags in enumerate((first, second)):
+        place = {"RANK": str(rank), "WORLD_SIZE": "2", "LOCAL_RANK": "0", "MASTER_ADDR": "127.0.0.1"}
+        command = [sys.executable, "-m", "funrecipe", "train"]
+        for name, value in flags.items():
+            command += [f"--{name}", value if isinstance(value, str) else json.dumps(value)]
+        environment = {**os.environ, "OMP_NUM_THREADS": "1", **place, "MASTER_PORT": port}
+        started.append(subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True))
+    ends = [process.communicate(timeout=900)[1] for process in started]
+    return [(process.returncode, end) for process, end in zip(started, ends)]
+
+
+def test_machines_with_other_settings_or_data_are_refused(calm_corpus: Path, tmp_path: Path) -> None:
+    """Their weights would drift apart, or utterances be trained twice and not at all, without a word."""
+    other = Path(shutil.copytree(calm_corpus, tmp_path / "other"))
+    (other / "train" / "text").write_text(
+        (calm_corpus / "train" / "text").read_text("utf-8").replace("一", "二"), "utf-8"
+    )
+    flags = calm(calm_corpus, tmp_path / "out")
+    first, second = run_apart(flags, flags | {"data_dir": str(other), "lr": 0.1})
+    assert first[0] == second[0] == 2
+    assert "1 of 2 ranks have been started with others than rank 0" in first[1]
+    assert "lr is 0.1, and 0.003 on rank 0; training data is" in second[1]
+    assert not (tmp_path / "out" / "checkpoint.pb").exists()
+
+
+def test_a_machine_that_does_not_see_the_checkpoint_is_refused(calm_corpus: Path, tmp_path: Path) -> None:
+    flags = calm(calm_corpus, tmp_path / "out")
+    train(flags | {"max_epoch": 1})
+    before = (tmp_path / "out" / "checkpoint.pb").read_bytes()
+    (tmp_path / "elsewhere").mkdir()
+    first, second = run_apart(flags, flags | {"output_dir": str(tmp_path / "elsewhere")})
+    assert first[0] == second[0] == 2
+    assert "epoch is 1, and 2 on rank 0" in second[1]
+    assert (tmp_path / "out" / "checkpoint.pb").read_bytes() == before
