@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
@@ -9,6 +10,7 @@ from funrecipe.errors import DataError
 from funrecipe.text.units import INNER_MARKS, WORD_MARK, has_word_pieces, is_mark, space_token, split_characters
 
 UNKNOWN = "<unk>"
+WRITTEN_UNKNOWN = re.compile(re.escape(UNKNOWN), re.IGNORECASE)  # in texts; Kaldi has <UNK>
 
 
 class Tokenizer:

@@ -158,3 +158,16 @@ def test_hot_words_are_spelled_in_pieces_and_with_blanks() -> None:
     assert pieces.tokens_of(pieces.encode("something New York")) == ["▁some", "thing", "▁new", "▁york"]
     letters = Tokenizer(["<blank>", "<space>", *"newyork", "<unk>"])
     assert letters.tokens_of(letters.encode("New York")) == ["n", "e", "w", "<space>", "y", "o", "r", "k"]
+
+
+@pytest.mark.parametrize("written", ["<unk>", "<UNK>"])
+def test_an_unknown_token_in_a_text_is_that_token_not_its_letters(written: str, tmp_path: Path) -> None:
+    texts = {"a": f"今天{written}好", "b": f"{written} 你 {written}"}
+    tokens = token_list(tmp_path, texts)
+    assert tokens == ["<blank>", "<s>", "</s>", *sorted("今天好你"), "<unk>"]
+    tokenizer = ReferenceTokenizer([*tokens[:-1], *"unk", "<unk>"])
+    assert [[tokenizer.tokens[i] for i in tokenizer(text)] for text in texts.values()] == [
+        ["今", "天", "<unk>", "好"],
+        ["<unk>", "你", "<unk>"],
+    ]
+    assert not tokenizer.unknown and not tokenizer.glued and tokenizer.num_tokens == 7

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from funrecipe.errors import DataError
 from funrecipe.model_folder import ModelFolder
 from funrecipe.text.rich import unspaced
-from funrecipe.text.tokenizer import UNKNOWN, Tokenizer
+from funrecipe.text.tokenizer import UNKNOWN, WRITTEN_UNKNOWN, Tokenizer
 from funrecipe.text.units import (
     has_space_between_words,
     has_word_pieces,
@@ -62,7 +62,7 @@ class ReferenceTokenizer:
     """Callable ``text -> ids``.
 
     Marks that the vocabulary does not have are dropped; other unknown tokens become ``<unk>``. Both are counted, so
-    that a run can list them.
+    that a run can list them. ``<unk>`` in a text is that token, not its letters.
 
     Args:
         tokens: the vocabulary, in the order of ids.
@@ -91,6 +91,13 @@ class ReferenceTokenizer:
             )
 
     def __call__(self, text: str) -> tuple[int, ...]:
+        first, *others = map(self._ids, WRITTEN_UNKNOWN.split(text))
+        ids = [*first, *(i for part in others for i in (self.ids[UNKNOWN], *part))]
+        self.num_tokens += len(ids)
+        return tuple(ids)
+
+    def _ids(self, text: str) -> list[int]:
+        """The ids of a text without ``<unk>``."""
         ids = []
         if self.split is None and self.space is None and has_space_between_words(text):
             self.glued += 1
@@ -102,5 +109,4 @@ class ReferenceTokenizer:
             else:
                 self.unknown[token] += 1
                 ids.append(self.ids[UNKNOWN])
-        self.num_tokens += len(ids)
-        return tuple(ids)
+        return ids

@@ -10,7 +10,7 @@ from pathlib import Path
 from funrecipe.data.kaldi_dir import read_data_dir
 from funrecipe.errors import DataError
 from funrecipe.files import write_text
-from funrecipe.text.tokenizer import UNKNOWN
+from funrecipe.text.tokenizer import UNKNOWN, WRITTEN_UNKNOWN
 from funrecipe.text.units import SPACE, has_space_between_words, inner_marks, is_mark, is_unspaced, split_characters
 
 log = logging.getLogger(__name__)
@@ -31,16 +31,17 @@ def write_token_list(
     Raises:
         DataError: there is no text.
     """
-    texts = read_data_dir(data_dir).texts
-    if not texts:
+    listed = read_data_dir(data_dir).texts
+    if not listed:
         raise DataError("no text to take tokens from", where=str(data_dir))
-    counts = Counter(c for text in texts.values() for c in split_characters(text) if not is_mark(c))
-    spaced_texts = sum(has_space_between_words(text) for text in texts.values())
+    texts = [WRITTEN_UNKNOWN.sub(" ", text) for text in listed.values()]
+    counts = Counter(c for text in texts for c in split_characters(text) if not is_mark(c))
+    spaced_texts = sum(has_space_between_words(text) for text in texts)
     if space is None:
         spaced = sum(n for c, n in counts.items() if not is_unspaced(c) and c.isalpha())
         space = spaced_texts > 0 and 2 * spaced > sum(n for c, n in counts.items() if c.isalpha())
     if space:
-        counts += Counter(mark for text in texts.values() for mark in inner_marks(text.lower()))
+        counts += Counter(mark for text in texts for mark in inner_marks(text.lower()))
         log.info("%s: %d of %d texts hold spaces between words: the list has %s", path, spaced_texts, len(texts), SPACE)
     elif spaced_texts:
         log.warning(
