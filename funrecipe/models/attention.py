@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from funrecipe.models.layers import asks_nothing, length_mask
+from funrecipe.models.layers import asks_nothing, head_width, length_mask
 
 
 class MultiHeadedAttention(nn.Module):
@@ -19,9 +19,7 @@ class MultiHeadedAttention(nn.Module):
 
     def __init__(self, heads: int, dim: int, dropout: float) -> None:
         super().__init__()
-        if dim % heads:
-            raise ValueError(f"width {dim} cannot be divided into {heads} attention heads")
-        self.heads, self.head_dim, self.dropout = heads, dim // heads, dropout
+        self.heads, self.head_dim, self.dropout = heads, head_width(dim, heads), dropout
         self.linear_q = nn.Linear(dim, dim)
         self.linear_k = nn.Linear(dim, dim)
         self.linear_v = nn.Linear(dim, dim)

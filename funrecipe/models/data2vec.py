@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from funrecipe.models.layers import padding_mask
+from funrecipe.models.layers import head_width, padding_mask
 from funrecipe.models.sanm import attend
 
 ACTIVATIONS = {"gelu": F.gelu, "relu": F.relu}
@@ -94,6 +94,7 @@ class SelfAttention(nn.Module):
 
     def __init__(self, size: int, heads: int, dropout: float) -> None:
         super().__init__()
+        head_width(size, heads)
         self.heads, self.dropout = heads, dropout
         self.k_proj, self.v_proj, self.q_proj, self.out_proj = (nn.Linear(size, size) for _ in range(4))
 

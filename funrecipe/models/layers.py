@@ -25,6 +25,13 @@ ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
 }
 
 
+def head_width(width: int, heads: int) -> int:
+    """The width of one of ``heads``. Raises ValueError if they cannot share ``width``."""
+    if width % heads:
+        raise ValueError(f"width {width} cannot be divided into {heads} attention heads")
+    return width // heads
+
+
 class LayerNorm(nn.LayerNorm):
     """LayerNorm over the last dimension, with eps 1e-12 unless told otherwise (``funasr.modules.layer_norm``)."""
 

@@ -84,7 +84,7 @@ def construct(cls: type, conf: Mapping[str, Any], section: str, **fixed: Any) ->
                 )
         elif key in parameters or takes_any:
             check_setting(key, value, parameters.get(key), section)
-            accepted[key] = value
+            accepted[key] = as_declared(value, parameters.get(key))
         else:
             raise unknown_name("unknown setting", key, parameters, where=f"config.yaml: {section}")
     return cls(**accepted)
@@ -99,7 +99,15 @@ def parameters_of(cls: type) -> dict[str, inspect.Parameter]:
             found = {**parameters, **found}
             if not any(p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters.values()):
                 break
+    found.pop("self", None)
     return found
+
+
+def as_declared(value: Any, parameter: inspect.Parameter | None) -> Any:
+    """A whole number that is written as a float (``3.0``) as the integer that the parameter is."""
+    kinds = str(parameter.annotation) if parameter else ""
+    is_whole = isinstance(value, float) and value.is_integer() and "int" in kinds and "float" not in kinds
+    return int(value) if is_whole else value
 
 
 def check_setting(key: str, value: Any, parameter: inspect.Parameter | None, section: str) -> None:

@@ -20,6 +20,7 @@ from funrecipe.models.layers import (
     FeedForward,
     LayerNorm,
     depthwise_conv,
+    head_width,
     padding_mask,
     sinusoidal_positions,
 )
@@ -48,6 +49,8 @@ class Memory(nn.Conv1d):
     def __init__(self, size: int, kernel_size: int, shift: int = 0) -> None:
         super().__init__(size, size, kernel_size, groups=size, bias=False)
         left = (kernel_size - 1) // 2 + max(shift, 0)
+        if left >= kernel_size:
+            raise ValueError(f"sanm_shfit {shift} is too much for kernel_size {kernel_size}")
         self.left_right = (left, kernel_size - 1 - left)
 
     def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
@@ -66,6 +69,7 @@ class SANMSelfAttention(nn.Module):
         self, heads: int, input_size: int, size: int, dropout_rate: float, kernel_size: int, shift: int = 0
     ) -> None:
         super().__init__()
+        head_width(size, heads)
         self.heads, self.dropout_rate = heads, dropout_rate
         self.memory_dropout = nn.Dropout(dropout_rate)
         self.linear_out = nn.Linear(size, size)
@@ -105,6 +109,7 @@ class CrossAttention(nn.Module):
 
     def __init__(self, heads: int, size: int, dropout_rate: float, encoder_size: int | None = None) -> None:
         super().__init__()
+        head_width(size, heads)
         self.heads, self.dropout_rate = heads, dropout_rate
         self.linear_q = nn.Linear(size, size)
         self.linear_k_v = nn.Linear(encoder_size or size, 2 * size)

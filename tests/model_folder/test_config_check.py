@@ -76,6 +76,10 @@ def test_values_are_checked_when_the_folder_is_opened(folder: Path, settings: di
         ({"encoder_conf__attention_dropout_rate": 1.5}, "attention_dropout_rate is 1.5(.|\n)*from 0 to 1"),
         ({"predictor_conf__threshold": 0}, "threshold is 0(.|\n)*above 0"),
         ({"encoder_conf__attention_heads": 0}, r"attention_heads is 0(.|\n)*an integer of 1 or more"),
+        ({"encoder_conf__attention_heads": 3}, "width 32 cannot be divided into 3 attention heads"),
+        ({"decoder_conf__attention_heads": 5}, "width 32 cannot be divided into 5 attention heads"),
+        ({"encoder_conf__sanm_shfit": 6}, "sanm_shfit 6 is too much for kernel_size 11"),
+        ({"encoder_conf__heads": 4}, "unknown setting 'heads'(.|\n)*use one of: input_size, output_size"),
     ],
 )
 def test_values_of_components_are_checked_before_memory_is_taken(
@@ -83,6 +87,11 @@ def test_values_of_components_are_checked_before_memory_is_taken(
 ) -> None:
     with pytest.raises(UsageError, match=said):
         load_model(open_model_folder(change(folder, **settings)), device="cpu")
+
+
+def test_whole_numbers_may_be_written_as_floats(folder: Path) -> None:
+    conf = {"encoder_conf__num_blocks": 3.0, "encoder_conf__attention_heads": 4.0, "encoder_conf__kernel_size": 11.0}
+    load_model(open_model_folder(change(folder, **conf)), device="cpu")
 
 
 @pytest.mark.parametrize("fs", [16000.0, "16k", "16000"])
