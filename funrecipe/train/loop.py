@@ -55,7 +55,7 @@ from funrecipe.train.objectives.output import LossOutput, stats_of_whole
 from funrecipe.train.options import TrainOptions
 from funrecipe.train.precision import DTYPES
 from funrecipe.train.progress_log import Clock, DeviceClock, Mean, RunLog
-from funrecipe.train.validation import Evaluator, Loss
+from funrecipe.train.validation import Evaluator, Loss, UnreadError
 
 log = logging.getLogger(__name__)
 
@@ -184,7 +184,11 @@ class Trainer:
             )
         trained = time.monotonic()
         share_statistics(self.model, self.ranks)
-        valid = self.evaluate(self.model)
+        try:
+            valid = self.evaluate(self.model)
+        except UnreadError:
+            self.save_checkpoint()
+            raise
         train = {**self.epoch_mean.values(), "time": time.monotonic() - started}
         self.run_log.time_left.end_epoch(self.run_log.batch, time.monotonic() - trained)
         self.finish_epoch(train, valid, reached_limit)
@@ -197,7 +201,7 @@ class Trainer:
         batches = self.run_log.bar(self.batches_until_all_have_ended(), self.position.epoch)
         for first in batches:
             self.update(chain([first], islice(batches, self.options.accum_grad - 1)))
-            if self.options.max_steps and self.position.update >= self.options.max_steps:
+            if self.has_reached_limit:
                 return True
             if self.is_stopping:
                 break
@@ -206,10 +210,13 @@ class Trainer:
         if self.is_stopping:
             self.save_checkpoint()
             reason = f"signal {self.stop_signal}" if self.stop_signal else "a signal to another rank"
-            raise Interrupted(
-                f"stopped by {reason} after update {self.position.update}", hint="run the same command again to resume"
-            )
-        return False
+            said = f"stopped by {reason} after update {self.position.update}"
+            raise Interrupted(said, hint="run the same command again to resume")
+        return self.has_reached_limit
+
+    @property
+    def has_reached_limit(self) -> bool:
+        return bool(self.options.max_steps) and self.position.update >= self.options.max_steps
 
     def new_clock(self) -> Clock | DeviceClock:
         return DeviceClock(partial(torch.cuda.Event, enable_timing=True)) if self.device.type == "cuda" else Clock()

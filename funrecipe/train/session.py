@@ -304,7 +304,11 @@ def judged_by(model: nn.Module, valid: Inspection, measure: Measure | None, opti
 
 
 def decoded_keys(valid: Inspection, options: TrainOptions) -> frozenset[str] | None:
+    """The utterances that validation decodes; None: all."""
     limit = options.valid_decode_utterances
+    if options.valid_decode and 0 < limit < len(valid.items):
+        log.info("validation decodes the first %d of %d utterances: --valid_decode_utterances 0 decodes all",
+                 limit, len(valid.items))  # fmt: skip
     return frozenset(item.key for item in valid.items[:limit]) if limit else None
 
 

@@ -16,6 +16,11 @@ from funrecipe.train.measures import Measure
 from funrecipe.train.objectives.output import LossOutput
 from funrecipe.train.progress_log import Mean
 
+
+class UnreadError(DataError):
+    """A validation utterance could not be read: the values of the epoch would not be comparable."""
+
+
 Loss = Callable[[nn.Module, Batch, torch.Generator], LossOutput]
 
 
@@ -40,8 +45,9 @@ class Evaluator:
 
     @torch.no_grad()
     def __call__(self, model: nn.Module) -> dict[str, float]:
-        """Raises DataError when the model has diverged."""
+        """Raises DataError when the model has diverged, UnreadError when the values would be those of a part only."""
         model.eval()
+        self.loader.failed.clear()
         means = Mean()
         counts = [0.0] * (self.measure.size if self.measure else 0)
         for batch in self.batches():
@@ -75,10 +81,17 @@ class Evaluator:
                 yield batch.to(self.device)
 
     def combine(self, means: Mean, counts: list[float]) -> dict[str, float]:
-        """Means over all ranks."""
+        """Means over all ranks. Raises UnreadError on every rank."""
         names = agree_on_names(sorted(means.sums), self.ranks, self.device)
         both = [values.get(name, 0.0) for values in (means.sums, means.weights) for name in names]
-        total = sum_over_ranks([*both, *counts], self.ranks, self.device)
+        failed = self.loader.failed
+        *total, num_failed = sum_over_ranks([*both, *counts, float(len(failed))], self.ranks, self.device)
+        if num_failed:
+            raise UnreadError(
+                f"{num_failed:g} of the validation utterances can no longer be read, so the epoch cannot be judged",
+                where=next(iter(failed), None),
+                hint="put them back and run the same command again: it resumes with this validation",
+            )
         sums, weights, rest = total[: len(names)], total[len(names) : 2 * len(names)], total[2 * len(names) :]
         values = {name: value / weight for name, value, weight in zip(names, sums, weights) if weight}
         return values | (self.measure.values(rest) if self.measure else {})

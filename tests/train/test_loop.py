@@ -379,3 +379,22 @@ def test_the_clock_of_a_device_counts_from_mark_to_mark() -> None:
     for name in ("iter_time", "forward_time", "iter_time", "forward_time", "optim_step_time"):
         clock.lap(name)
     assert clock.laps == {"iter_time": 0.5, "forward_time": 0.5, "optim_step_time": 0.25}
+
+
+def test_an_epoch_is_not_judged_by_a_part_of_the_validation_set(corpus: Path, tmp_path: Path) -> None:
+    """A recording that has gone since the pre-flight stops the run, which resumes as if nothing had been."""
+    data, out = Path(shutil.copytree(corpus, tmp_path / "data")), tmp_path / "out"
+    flags = scratch(data, out, valid_decode=False, max_epoch=2, max_steps=3)
+    trainer = trainer_of(flags)
+    recording = data / "validation" / "wav" / "utt001.wav"
+    kept = recording.read_bytes()
+    recording.unlink()
+    with pytest.raises(DataError, match=r"1 of the validation utterances can no longer be read.*\s+at: utt001"):
+        trainer.run()
+    assert not read_json_lines(out / "metrics.jsonl") and not (out / "1epoch.pb").exists()
+    recording.write_bytes(kept)
+    train(flags)
+    train(flags | {"output_dir": str(tmp_path / "whole")})
+    assert len(losses(out)) == 3 and losses(out) == losses(tmp_path / "whole")
+    resumed, whole = (read_json_lines(folder / "metrics.jsonl") for folder in (out, tmp_path / "whole"))
+    assert len(resumed) == 1 and [r["valid.loss"] for r in resumed] == [r["valid.loss"] for r in whole]
