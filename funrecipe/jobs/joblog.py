@@ -13,16 +13,22 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from funrecipe.files import writing
+
 _ERROR = re.compile(r"error|exception|killed|no space left|cannot|unable", re.IGNORECASE)
 _BEGINNINGS = ("# Launched at", "# Started at")
 _TAIL_BYTES = 20_000
 
 
 def begin(log: Path) -> None:
-    """Mark where a launch begins, so that a worker killed before it writes is not blamed for an earlier run's error."""
-    log.parent.mkdir(parents=True, exist_ok=True)
-    with open(log, "a", encoding="utf-8") as file:
-        file.write(f"# Launched at {_now()}\n")
+    """Mark where a launch begins, so that a worker killed before it writes is not blamed for an earlier run's error.
+
+    Raises WriteError.
+    """
+    with writing(log):
+        log.parent.mkdir(parents=True, exist_ok=True)
+        with open(log, "a", encoding="utf-8") as file:
+            file.write(f"# Launched at {_now()}\n")
 
 
 def header(command: Sequence[str]) -> str:

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 
 from funrecipe.errors import FunrecipeError, Interrupted, list_problems, unknown_name
+from funrecipe.files import writing
 from funrecipe.jobs import joblog
 from funrecipe.jobs.backend import Backend, Outcome, error_of
 from funrecipe.jobs.backend_options import LEAVE, BackendOptions
@@ -194,5 +195,6 @@ def _record(plan: Plan, num_jobs: int, *, wall_s: float, audio_s: float) -> None
         "wall_s": round(wall_s, 3),
         "audio_s": round(audio_s, 3),
     }
-    with open(plan.output_dir / "log" / LAUNCHES_NAME, "a", encoding="utf-8") as file:
+    path = plan.output_dir / "log" / LAUNCHES_NAME
+    with writing(path), open(path, "a", encoding="utf-8") as file:
         file.write("\n" * (file.tell() > 0) + json.dumps(entry))  # starts a new line even after a truncated one

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from funrecipe.errors import count
+from funrecipe.errors import WriteError, count
 from funrecipe.jobs import joblog, progress, stall
 from funrecipe.jobs.progress import ProgressBar, format_duration
 from funrecipe.jobs.stall import StallWatch
@@ -55,6 +55,14 @@ def test_a_worker_killed_before_its_first_word_has_not_the_reason_of_an_earlier_
     with open(log, "a") as file:
         file.write(joblog.trailer(-9, 0.0))
     assert joblog.last_error_line(log) == "no message in the log"
+
+
+def test_a_log_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    log = tmp_path / "decode.1.log"
+    log.symlink_to("/dev/full")
+    with pytest.raises(WriteError, match="No space left on device") as caught:
+        joblog.begin(log)
+    assert caught.value.where == str(log)
 
 
 def test_a_log_that_was_never_written(tmp_path: Path) -> None:
