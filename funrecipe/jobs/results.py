@@ -17,6 +17,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import BinaryIO
 
+from funrecipe.data.list_file import CONTROL
 from funrecipe.errors import IncompleteRunError, WorkerError, WriteError, count, list_problems
 from funrecipe.files import atomic_write, remove_leftovers, temporary_name, write_text, writing
 from funrecipe.jobs.merge_files import merged_lines
@@ -127,7 +128,7 @@ class ShardWriter:
         is_estimated: bool = False,
     ) -> None:
         """Append one utterance to every file; ``nbest``: (tokens, text, score) each. It counts once it is flushed."""
-        values = {"text": text, "token": " ".join(tokens), "score": f"{score:.6f}"}
+        values = {"text": _in_a_line(text), "token": _in_a_line(" ".join(tokens)), "score": f"{score:.6f}"}
         if timestamp_ms is not None:
             values["timestamp"] = json.dumps([list(pair) for pair in timestamp_ms])
         if nbest is not None:
@@ -433,6 +434,11 @@ def _is_same(left: Path, right: Path) -> bool:
     if not left.exists() or not right.exists():
         return left.exists() == right.exists()
     return filecmp.cmp(left, right, shallow=False)
+
+
+def _in_a_line(value: str) -> str:
+    """``value`` with blanks for control characters, which a vocabulary may have and a list may not."""
+    return " ".join(CONTROL.sub(" ", value).split()) if CONTROL.search(value) else value
 
 
 def _percent(part: float, whole: float) -> float:

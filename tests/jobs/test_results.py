@@ -190,6 +190,15 @@ def test_an_equal_merge_leaves_what_stands_beside_it(tmp_path: Path) -> None:
     assert not score.exists()
 
 
+def test_a_token_with_a_line_break_stays_in_its_line(tmp_path: Path) -> None:
+    """Results with control characters could not be published, or not be scored."""
+    with ShardWriter(tmp_path, STAMPS) as writer:
+        writer.write("utt0", tokens=["a\nb", "\r"], text="a\nb \r", score=0.0, audio_s=1.0, decode_s=0.1)
+        writer.write("utt1", tokens=["\x00", "\x1c"], text="\x00 \x1c", score=0.0, audio_s=1.0, decode_s=0.1)
+    results = content(tmp_path)
+    assert results["text"] == results["token"] == "utt0 a b\nutt1 \n"
+
+
 def test_a_full_disk_is_said(tmp_path: Path) -> None:
     with pytest.raises(WorkerError, match="No space left on device"), ShardWriter(tmp_path, STAMPS) as writer:
         (writer.attempt / "1best_recog/token").symlink_to("/dev/full")
