@@ -16,10 +16,12 @@ from torch import Tensor
 
 from funrecipe.decode.ctc_prefix import log_add
 from funrecipe.decode.scorers import LMScorer
+from funrecipe.errors import DataError
 from funrecipe.models.special_ids import BLANK_ID, SOS_ID
 from funrecipe.models.transducer import PredictionState, TransducerModel
 
 MAX_SYMBOLS = 3  # expansions per frame in tsd
+MAX_EXPANSIONS = 200  # per frame in default, times the beam; a few are usual
 EXPANSION_STEPS, EXPANSION_GAMMA, EXPANSION_BETA = 2, 2.3, 2  # mAES: per frame; pruning margin; extra candidates
 
 
@@ -128,14 +130,21 @@ class TransducerSearch:
         return TransducerHypothesis((*hyp.tokens, token), hyp.score + log_prob + bonus, prediction)
 
     def _default(self, beam: list[TransducerHypothesis], frames: Tensor) -> list[TransducerHypothesis]:
-        """Best-first expansion at every frame until enough hypotheses that advanced beat all that have not."""
+        """Best-first expansion at every frame until enough hypotheses that advanced beat all that have not.
+
+        Raises:
+            DataError: that does not happen, since a blank is next to impossible after any labels, or scores are NaN.
+        """
         width = min(self.options.beam_size, self.model.decoder.vocab_size - 1)
         cache: dict[tuple[int, ...], Prediction] = {}
         for frame in frames:
             waiting = [(-hyp.score, order, hyp) for order, hyp in enumerate(beam)]
             heapq.heapify(waiting)
-            order, kept = len(waiting), []
+            order = len(waiting)
+            kept: list[TransducerHypothesis] = []
             while True:
+                if len(kept) == MAX_EXPANSIONS * self.options.beam_size:
+                    raise DataError(f"the search finds no end at a frame: no blank after {len(kept)} hypotheses")
                 hyp = heapq.heappop(waiting)[2]
                 prediction = self._predict([hyp], cache)[0]
                 log_probs = self._log_probs(frame, [prediction])[0]

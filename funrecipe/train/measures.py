@@ -10,10 +10,12 @@ from typing import Protocol
 
 import editdistance
 import torch
-from torch import nn
+from torch import Tensor, nn
 
+from funrecipe.decode.hypothesis import TokenHypothesis
 from funrecipe.decode.options import DecodeOptions
-from funrecipe.decode.search import make_search
+from funrecipe.decode.search import Search, make_search
+from funrecipe.errors import DataError
 from funrecipe.families import FAMILIES, load_part
 from funrecipe.model_folder import ModelFolder
 from funrecipe.punctuation.punctuator import make_punctuator
@@ -58,9 +60,20 @@ def transcriber(folder: ModelFolder) -> Transcribe | None:
 
     def transcribe(model: nn.Module, batch: Batch) -> list[list[int]]:
         search = make_search(model, folder, options)
-        return [list(nbest[0].ids) if nbest else [] for nbest in search.decode(batch.feats, batch.feat_lens)]
+        return [list(nbest[0].ids) if nbest else [] for nbest in _decode(search, batch.feats, batch.feat_lens)]
 
     return transcribe
+
+
+def _decode(search: Search, feats: Tensor, feat_lens: Tensor) -> list[list[TokenHypothesis]]:
+    """Hypotheses of each utterance; none where the search finds no end, as with a transducer that has just begun."""
+    try:
+        return search.decode(feats, feat_lens)
+    except DataError:
+        if len(feats) == 1:
+            return [[]]
+        rows = zip(feats.split(1), feat_lens.split(1), strict=True)
+        return [nbest for row, lens in rows for nbest in _decode(search, row[:, : int(lens)], lens)]
 
 
 class ErrorRate:

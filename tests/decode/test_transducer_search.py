@@ -17,7 +17,7 @@ from funrecipe.decode.recognizer import load_recognizer
 from funrecipe.decode.scorers import LMScorer
 from funrecipe.decode.streaming import StreamOptions, load_streaming_recognizer, make_streaming_recognizer
 from funrecipe.decode.transducer_search import TransducerOptions, TransducerSearch
-from funrecipe.errors import UsageError
+from funrecipe.errors import DataError, UsageError
 from funrecipe.model_folder import open_model_folder
 from funrecipe.models.lm import LanguageModel, SequentialRNNLM
 from funrecipe.models.transducer import JointNetwork, PredictionNetwork, TransducerModel
@@ -50,6 +50,16 @@ def text_probabilities(model, frames, most_labels):
                         alpha[t, u] = math.log(sum(map(math.exp, ways)))
             texts[labels] = math.exp(alpha[len(frames) - 1, count] + float(log_probs[-1, count, 0]))
     return texts
+
+
+@pytest.mark.parametrize("blank", [-1000.0, math.nan])
+def test_a_model_that_gives_no_blank_ends_the_search(blank):
+    """It would have gone on at the first frame for ever, until it had no memory left."""
+    model = small_model()
+    model.joint_network.lin_out.bias.data[0] = blank
+    with pytest.raises(DataError, match="no end at a frame"):
+        search = TransducerSearch(model, TransducerOptions(2))
+        search.advance(search.start(), torch.randn(3, 4))
 
 
 def test_a_wide_time_synchronous_beam_sums_all_alignments():

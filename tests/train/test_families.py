@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from math import isfinite
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -12,7 +13,10 @@ import yaml
 from tiny_corpus import CONFIG, scratch
 
 from funrecipe import families
-from funrecipe.errors import UsageError
+from funrecipe.decode.hypothesis import TokenHypothesis
+from funrecipe.errors import DataError, UsageError
+from funrecipe.model_folder import open_model_folder
+from funrecipe.train import measures
 from funrecipe.train.objectives.compute import compute_loss
 from funrecipe.train.progress_log import read_json_lines
 from funrecipe.train.run import train
@@ -92,6 +96,22 @@ def test_a_family_trains_validates_and_decodes(family: str, corpus: Path, tmp_pa
 def test_a_transducer_trains_in_bf16_on_any_cpu(corpus: Path, tmp_path: Path) -> None:
     train({**training("rnnt_unified", corpus, tmp_path), "precision": "bf16", "max_steps": 2, "valid_decode": True})
     assert all(isfinite(record["loss"]) for record in read_json_lines(tmp_path / "out" / "steps.jsonl"))
+
+
+def test_an_utterance_whose_search_finds_no_end_counts_as_empty(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A transducer that has just begun may find no blank; that is no reason to end its training."""
+
+    class OneWithoutEnd:
+        def decode(self, feats: torch.Tensor, feat_lens: torch.Tensor) -> list[list[TokenHypothesis]]:
+            assert feats.size(1) == max(feat_lens)
+            if 3 in feat_lens:
+                raise DataError("the search finds no end")
+            return [[TokenHypothesis([int(length)], 0.0)] for length in feat_lens]
+
+    monkeypatch.setattr(measures, "make_search", lambda *_: OneWithoutEnd())
+    transcribe = measures.transcriber(open_model_folder(Path(__file__).parents[1] / "data/parity/rnnt"))
+    batch = SimpleNamespace(feats=torch.zeros(3, 4, 2), feat_lens=torch.tensor([4, 3, 2]))
+    assert transcribe is not None and transcribe(torch.nn.Identity(), batch) == [[4], [], [2]]  # type: ignore[arg-type]
 
 
 def test_what_cannot_be_trained_says_what_can() -> None:
