@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from funrecipe.checkpoint import add_prefix, fingerprint, fit_state_dict, load_state_dict
 from funrecipe.errors import DataError, UsageError
 from funrecipe.families import find_family
+from funrecipe.files import sha256_of
 from funrecipe.hub import resolve_model
 from funrecipe.identity import value_digest
 from funrecipe.model_folder import ModelFolder, open_model_folder
@@ -145,9 +146,12 @@ def build_session(
     optimizer = build_optimizer(options.optim, model.parameters(), options.learning_rate_conf)
     measure = measure_of(folder) if options.valid_decode else None
     identity = Identity(
-        plan_id, data.fingerprints, kept_settings(start, options), judged_by(model, data.valid, measure, options)
+        plan_id,
+        data.fingerprints,
+        kept_settings(start, folder, options),
+        judged_by(model, data.valid, measure, options),
     )
-    refuse_differences(shared_by_ranks(folder, identity, options), ranks, device)
+    refuse_differences(shared_by_ranks(identity, options), ranks, device)
     trainer = Trainer(
         model=model,
         loss=loss,
@@ -265,11 +269,14 @@ KEPT = ("pretrained", "optim", "optim_conf", "lr", "scheduler", "scheduler_conf"
         "lora_rank", "lora_alpha", "lora_targets", "share_pronunciations", "extend_vocab")  # fmt: skip
 
 
-def kept_settings(start: ModelFolder, options: TrainOptions) -> dict[str, str]:
-    """What a run cannot change on resuming, as text: some settings, and the weights it started from."""
+def kept_settings(start: ModelFolder, folder: ModelFolder, options: TrainOptions) -> dict[str, str]:
+    """What a run cannot change on resuming, as text: some settings, and the model that it trains."""
     weights = fingerprint(load_state_dict(start.weights))[:12] if start.weights.is_file() else "random"
     kept = (*KEPT, "val_scheduler_criterion") if watches_plateau(options) else KEPT
-    return {**{name: str(getattr(options, name)) for name in kept}, "base model": weights}
+    model = {"base model": weights, "vocabulary": value_digest(folder.tokens)[:12]}
+    if folder.cmvn is not None:
+        model["am.mvn"] = sha256_of(folder.cmvn)[:12]
+    return {name: str(getattr(options, name)) for name in kept} | model
 
 
 # Settings that may differ between the machines of a run: paths, and what one process does with them.
@@ -278,13 +285,13 @@ LOCAL = ("model", "config", "token_list", "cmvn_file", "pretrained", "data_dir",
          "num_gpus", "process_timeout_s")  # fmt: skip
 
 
-def shared_by_ranks(folder: ModelFolder, identity: Identity, options: TrainOptions) -> dict[str, str]:
+def shared_by_ranks(identity: Identity, options: TrainOptions) -> dict[str, str]:
     """What all processes of a run must have alike, as text of one line; streamed audio has other times elsewhere."""
     settings = {name: as_text(value) for name, value in vars(options).items() if name not in LOCAL}
     data = {f"{name} data": value for name, value in identity.data.items()}
     if options.dataset_type == "large":
         del data["training data"]
-    model = {"base model": identity.settings["base model"], "vocabulary": value_digest(folder.tokens)}
+    model = {name: value for name, value in identity.settings.items() if name not in vars(options)}
     return {name: value.replace("\n", " ") for name, value in (settings | data | model).items()}
 
 

@@ -78,6 +78,26 @@ def test_another_base_model_is_not_taken_for_the_one_that_the_run_began_with(
         train(flags | {"model": str(finished)})
 
 
+@pytest.mark.parametrize("part", ["vocabulary", "am.mvn"])
+def test_another_vocabulary_or_normalization_is_not_laid_over_trained_weights(
+    part: str, corpus: Path, run: Path, tmp_path: Path
+) -> None:
+    """Of the same size, these fit: every token would change places, every feature its scale."""
+    flags = scratch(corpus, run, max_epoch=2, valid_decode=False)
+    if part == "vocabulary":
+        tokens = (run / "tokens.txt").read_text("utf-8").split()
+        swapped = [*tokens[:3], tokens[4], tokens[3], *tokens[5:]]
+        (tmp_path / "tokens.txt").write_text("".join(f"{token}\n" for token in swapped), "utf-8")
+        flags["token_list"] = str(tmp_path / "tokens.txt")
+    else:
+        (tmp_path / "am.mvn").write_text((corpus / "am.mvn").read_text().replace("0.25", "0.5"))
+        flags["cmvn_file"] = str(tmp_path / "am.mvn")
+    before = (run / "tokens.txt").read_text("utf-8"), (run / "am.mvn").read_text()
+    with pytest.raises(UsageError, match=rf"{part} is [0-9a-f]{{12}}, and was [0-9a-f]{{12}}"):
+        train(flags)
+    assert ((run / "tokens.txt").read_text("utf-8"), (run / "am.mvn").read_text()) == before
+
+
 def test_what_does_not_touch_the_past_may_change(corpus: Path, run: Path) -> None:
     settings = {"grad_clip": 0.5, "speed_perturb": [0.9], "log_interval": 3, "seed": 5, "accum_grad": 2}
     train(scratch(corpus, run, max_epoch=2, valid_decode=False) | settings)
