@@ -38,10 +38,12 @@ class ASRDataset(dict):
             namespace: part of ModelScope's call; data sets of the hub are not downloaded.
 
         Raises:
-            DataError: not a folder, or a set is missing. UsageError: another argument.
+            DataError: no such folder, or a set is missing. UsageError: not the name of a folder, or another argument.
         """
         if unsupported:
             raise UsageError(f"ASRDataset.load: no argument {', '.join(sorted(unsupported))}")
+        if not isinstance(data_path, (str, Path)) or not str(data_path):
+            raise UsageError(f"data_path is {data_path!r:.80}", where="ASRDataset.load", hint="give a folder")
         from funrecipe.train.data.folders import TRAIN_FOLDER, validation_dir
 
         folder = Path(data_path)

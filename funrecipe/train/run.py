@@ -152,7 +152,9 @@ def start_logging(output_dir: Path, rank: int) -> None:
 
 
 def refuse_output_dir(options: TrainOptions, start: ModelFolder) -> None:
-    """Raise UsageError if the output folder is that of the base model, the data or another model."""
+    """Raise UsageError if no output folder is named, or that of the base model, the data or another model."""
+    if not options.output_dir:  # as an unset variable of a script gives it: the current folder
+        raise UsageError("output_dir is ''", hint="give a folder")
     output_dir = Path(options.output_dir)
     hint = "choose another --output_dir"
     bases = [start.path] if options.model else [Path(options.pretrained)] if options.pretrained else []

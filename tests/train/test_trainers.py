@@ -107,6 +107,21 @@ def test_a_data_set_of_the_hub_is_not_downloaded() -> None:
         ASRDataset.load("speech_asr_aishell1_trainsets", namespace="speech_asr")
 
 
+@pytest.mark.parametrize("data_path", [None, "", 3])
+def test_a_data_set_is_named_by_its_folder(data_path: Any) -> None:
+    with pytest.raises(UsageError, match="data_path is"):
+        ASRDataset.load(data_path, namespace="speech_asr")
+
+
+def test_a_run_without_a_folder_does_not_write_into_the_current_one(
+    corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UsageError, match="output_dir is ''"):
+        train({**scratch(corpus, tmp_path, max_steps=1), "output_dir": ""})
+    assert not list(tmp_path.iterdir())
+
+
 def test_training_through_the_facade(base_model: Path, corpus: Path, tmp_path: Path) -> None:
     arguments = {
         "model": str(base_model),
