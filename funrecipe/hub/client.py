@@ -156,7 +156,7 @@ class HubClient:
         return digest
 
     def _append(self, url: str, part: Path, size: int | None) -> None:
-        """Fetch the missing part of a file; what arrives is kept even if the connection breaks."""
+        """Fetch the missing part of a file, or all of it; what arrives is kept even if the connection breaks."""
         have = part.stat().st_size if part.exists() else 0
         if size is None or have > size:  # nothing to resume from
             have = 0
@@ -165,7 +165,10 @@ class HubClient:
             return
         request = urllib.request.Request(url, headers={"Range": f"bytes={have}-"} if have else {})
         with urllib.request.urlopen(request, timeout=TIMEOUT_S) as response:
-            with open(part, "ab" if response.status == http.client.PARTIAL_CONTENT else "wb") as output:
+            begins = response.headers.get("Content-Range") or f"bytes {have}-"
+            if response.status != http.client.PARTIAL_CONTENT or not begins.startswith(f"bytes {have}-"):
+                have = 0  # a server, or a proxy before it, that sends the whole file
+            with open(part, "ab" if have else "wb") as output:
                 self._copy(response, output, url, None if size is None else size - have)
             if response.length:  # bytes that were announced but not sent
                 raise http.client.IncompleteRead(b"", response.length)

@@ -21,7 +21,8 @@ FILES = {"configuration.json": b"{}", "config.yaml": b"model: paraformer\n", "mo
 
 
 class Hub(BaseHTTPRequestHandler):
-    """Attributes of the server: ``files``, ``cut`` (bytes after which each first answer breaks off), ``log``."""
+    """Attributes of the server: ``files``, ``cut`` (bytes after which each first answer breaks off), ``log``, ``whole``
+    (status with which it sends whole files where a part was asked for)."""
 
     def do_GET(self):
         url = urlparse(self.path)
@@ -46,10 +47,15 @@ class Hub(BaseHTTPRequestHandler):
             return
         data = self.server.files[path]
         start = int(self.headers.get("Range", "bytes=0-")[6:-1])
+        if self.server.whole is not None and start:
+            self.answer(self.server.whole, data, ranged=f"bytes 0-{len(data) - 1}/{len(data)}")
+            return
         self.answer(206 if start else 200, data[start:], cut=self.server.cut.pop(path, None))
 
-    def answer(self, status, body, cut=None):
+    def answer(self, status, body, cut=None, ranged=None):
         self.send_response(status)
+        if status == 206 and ranged is not None:
+            self.send_header("Content-Range", ranged)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         self.wfile.write(body[:cut])
@@ -63,7 +69,7 @@ class Hub(BaseHTTPRequestHandler):
 @pytest.fixture
 def server(monkeypatch, tmp_path):
     server = ThreadingHTTPServer(("127.0.0.1", 0), Hub)
-    server.files, server.cut, server.log, server.busy = dict(FILES), {}, [], 0
+    server.files, server.cut, server.log, server.busy, server.whole = dict(FILES), {}, [], 0, None
     server.sha256 = lambda path: hashlib.sha256(server.files[path]).hexdigest()
     threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
     monkeypatch.setenv("FUNRECIPE_HUB", f"http://127.0.0.1:{server.server_port}")
@@ -115,6 +121,15 @@ def test_a_killed_download_goes_on_from_its_part(server, client, tmp_path):
     client.download(MODEL, "master", tmp_path / "m")
     assert ("repo", "model.pb", "bytes=1000-") in server.log
     assert (tmp_path / "m/model.pb").read_bytes() == WEIGHTS
+
+
+@pytest.mark.parametrize("status", [200, 206])
+def test_a_hub_that_sends_whole_files_only_ends_a_download_too(server, client, tmp_path, status):
+    server.whole, server.cut["config.yaml"] = status, 5
+    (tmp_path / "m").mkdir()
+    (tmp_path / "m/model.pb.part").write_bytes(WEIGHTS[:1000])
+    client.download(MODEL, "master", tmp_path / "m")
+    assert {path: (tmp_path / "m" / path).read_bytes() for path in FILES} == FILES
 
 
 @pytest.mark.parametrize("left", [b"other bytes of an older revision", WEIGHTS + b"more", WEIGHTS])
