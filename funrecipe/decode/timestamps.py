@@ -46,7 +46,7 @@ def align(alphas: Tensor, peaks: Tensor, n_tokens: int, step_s: float, *, shift:
     """
     if n_tokens == 0:
         return []
-    begins = [step + shift for step in token_begins(alphas, peaks, n_tokens)]
+    begins = [max(step + shift, 0.0) for step in token_begins(alphas, peaks, n_tokens)]
     steps = len(peaks)
     spans = [] if begins[0] <= MIN_EDGE_STEPS else [(None, 0.0, begins[0])]
     for token, (begin, end) in enumerate(zip(begins, begins[1:])):

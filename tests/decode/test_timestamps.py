@@ -27,7 +27,12 @@ def test_one_span_per_token_in_order_and_inside(alphas, n_tokens):
     for (start, end), (next_start, _) in zip(times, times[1:] + [[int(end_ms) + 1, 0]]):
         assert start <= end <= next_start + 1
     if times:
-        assert times[-1][1] <= end_ms + 1
+        assert times[0][0] >= 0 and times[-1][1] <= end_ms + 1
+
+
+def test_a_peak_at_the_beginning_marks_the_beginning():
+    alphas, peaks = head([1.0] + [0.0] * 9 + [1.0] + [0.0] * 4)
+    assert token_times_ms(align(alphas, peaks, 1, STEP_S))[0][0] == 0
 
 
 def test_peaks_stand_for_beginnings_one_and_a_half_steps_earlier():
