@@ -17,6 +17,7 @@ from torch import Tensor
 
 from funrecipe.decode.ctc_prefix import CTCPrefixScorer
 from funrecipe.decode.options import DecodeOptions
+from funrecipe.errors import DataError
 from funrecipe.models.special_ids import BLANK_ID, EOS_ID, SOS_ID
 
 PRE_BEAM_RATIO = 1.5
@@ -160,6 +161,8 @@ class JointBeamSearch:
         added, totals, candidates, ctc_scores = self._score(beam, position)
         size = min(self.options.beam_size, totals.size(1) * totals.size(2))
         scores, places = totals.flatten(1).topk(size, dim=1)
+        if scores.isnan().any():  # such hypotheses are never kept, and the text would seem to be empty
+            raise DataError("the scores of the search are not numbers (NaN)", hint="use other weights or fp32")
         width = totals.size(2)
         parents, within = places // width, places % width
         grid = torch.arange(len(parents), device=parents.device).unsqueeze(1)

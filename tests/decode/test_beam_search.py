@@ -9,6 +9,7 @@ from funrecipe.decode.beam_search import BeamHypothesis, BeamOptions, end_detect
 from funrecipe.decode.ctc_attention import joint_search
 from funrecipe.decode.paraformer import paraformer_beam_search
 from funrecipe.decode.scorers import LMScorer
+from funrecipe.errors import DataError
 from funrecipe.models.ctc import CTC
 from funrecipe.models.ctc_attention import CTCAttentionModel
 from funrecipe.models.lm import LanguageModel, SequentialRNNLM
@@ -75,6 +76,16 @@ def test_a_batch_gives_what_each_utterance_gives_alone(model, lm, ctc_weight, be
         alone = joint_search(model, frames, length, options, fused(lm, 0.2))
         assert [h.tokens for h in together[row]] == [h.tokens for h in alone[0]]
         assert [h.score for h in together[row]] == pytest.approx([h.score for h in alone[0]], abs=1e-4)
+
+
+@torch.inference_mode()
+@pytest.mark.parametrize("ctc_weight", [0.0, 0.5, 1.0])
+def test_scores_that_are_not_numbers_are_not_an_empty_text(model, ctc_weight):
+    """No hypothesis was kept, and the utterance counted as silence with a score of 0."""
+    encoder_out = torch.randn(2, 9, WIDTH)
+    encoder_out[1] = torch.nan
+    with pytest.raises(DataError, match="NaN"):
+        joint_search(model, encoder_out, torch.tensor([9, 9]), BeamOptions(3, ctc_weight))
 
 
 @torch.inference_mode()
