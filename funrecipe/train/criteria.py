@@ -39,6 +39,22 @@ def check_criteria(options: TrainOptions, values: Collection[str]) -> list[Crite
     return [c for c in options.best_model_criterion if f"{c[0]}.{c[1]}" in values]
 
 
+class UnjudgedError(DataError):
+    """An epoch whose updates were made cannot be judged; what is missing can be mended, and the run resumed."""
+
+
+def check_ranked(position: Position, values: Mapping[str, float], options: TrainOptions) -> None:
+    """Raise UnjudgedError if neither the epoch with ``values`` nor one before has what epochs are ranked by.
+
+    Some values are only known when there is something to measure: the F1 of a mark that the validation set has.
+    """
+    phase, name, _ = options.best_model_criterion[0]
+    if not any(f"{phase}.{name}" in epoch for epoch in (*position.ranked.values(), values)):
+        has = f"choose from {', '.join(sorted(values))}; the run resumes with this validation"
+        said = f"the validation set has nothing to measure {phase}.{name} on, which is to rank the epochs"
+        raise UnjudgedError(said, hint=f"pass --best_model_criterion '[[phase, value, min or max]]'; {has}")
+
+
 def value_of(history: Mapping[int, Mapping[str, float]], epoch: int, phase: str, name: str) -> float:
     """A value of an epoch. Raises DataError if the epoch does not have it."""
     value = history[epoch].get(f"{phase}.{name}")

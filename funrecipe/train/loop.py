@@ -38,7 +38,7 @@ from funrecipe.train.checkpointing import (
     refuse_other_settings,
     save_run,
 )
-from funrecipe.train.criteria import check_criteria, is_out_of_patience, value_of
+from funrecipe.train.criteria import UnjudgedError, check_criteria, check_ranked, is_out_of_patience, value_of
 from funrecipe.train.data.batching import Batch
 from funrecipe.train.data.dataset import BatchLoader
 from funrecipe.train.distributed import (
@@ -55,7 +55,7 @@ from funrecipe.train.objectives.output import LossOutput, stats_of_whole
 from funrecipe.train.options import TrainOptions
 from funrecipe.train.precision import DTYPES
 from funrecipe.train.progress_log import Clock, DeviceClock, Mean, RunLog
-from funrecipe.train.validation import Evaluator, Loss, UnreadError
+from funrecipe.train.validation import Evaluator, Loss
 
 log = logging.getLogger(__name__)
 
@@ -186,12 +186,14 @@ class Trainer:
         share_statistics(self.model, self.ranks)
         try:
             valid = self.evaluate(self.model)
-        except UnreadError:
+            train = {**self.epoch_mean.values(), "time": time.monotonic() - started}
+            values = {f"train.{n}": x for n, x in train.items()} | {f"valid.{n}": x for n, x in valid.items()}
+            check_ranked(self.position, values, self.options)
+        except UnjudgedError:
             self.save_checkpoint()
             raise
-        train = {**self.epoch_mean.values(), "time": time.monotonic() - started}
         self.run_log.time_left.end_epoch(self.run_log.batch, time.monotonic() - trained)
-        self.finish_epoch(train, valid, reached_limit)
+        self.finish_epoch(values, reached_limit)
 
     def train_epoch(self) -> bool:
         """The rest of the current epoch; True if ``max_steps`` was reached."""
@@ -369,13 +371,10 @@ class Trainer:
 
     # ---- the end of an epoch, and checkpoints
 
-    def finish_epoch(self, train: dict[str, float], valid: dict[str, float], reached_limit: bool) -> None:
+    def finish_epoch(self, values: dict[str, float], reached_limit: bool) -> None:
         """Judge the epoch that has ended, and keep it."""
         position, epoch = self.position, self.position.epoch
-        named = {"train": train, "valid": valid}
-        position.history[epoch] = {
-            f"{phase}.{name}": v for phase, values in named.items() for name, v in values.items()
-        }
+        position.history[epoch] = values
         if isinstance(self.scheduler, ReduceLROnPlateau):
             self.scheduler.step(value_of(position.history, epoch, *self.options.val_scheduler_criterion[:2]))
         position.finished = reached_limit or is_out_of_patience(position, self.options)

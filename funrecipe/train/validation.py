@@ -9,17 +9,13 @@ import torch
 from torch import nn
 
 from funrecipe.errors import DataError
+from funrecipe.train.criteria import UnjudgedError
 from funrecipe.train.data.batching import Batch
 from funrecipe.train.data.dataset import BatchLoader
 from funrecipe.train.distributed import Ranks, agree_on_names, sum_over_ranks
 from funrecipe.train.measures import Measure
 from funrecipe.train.objectives.output import LossOutput
 from funrecipe.train.progress_log import Mean
-
-
-class UnreadError(DataError):
-    """A validation utterance could not be read: the values of the epoch would not be comparable."""
-
 
 Loss = Callable[[nn.Module, Batch, torch.Generator], LossOutput]
 
@@ -45,7 +41,7 @@ class Evaluator:
 
     @torch.no_grad()
     def __call__(self, model: nn.Module) -> dict[str, float]:
-        """Raises DataError when the model has diverged, UnreadError when the values would be those of a part only."""
+        """Raises DataError when the model has diverged, UnjudgedError when the values would be those of a part only."""
         model.eval()
         self.loader.failed.clear()
         means = Mean()
@@ -81,13 +77,13 @@ class Evaluator:
                 yield batch.to(self.device)
 
     def combine(self, means: Mean, counts: list[float]) -> dict[str, float]:
-        """Means over all ranks. Raises UnreadError on every rank."""
+        """Means over all ranks. Raises UnjudgedError on every rank."""
         names = agree_on_names(sorted(means.sums), self.ranks, self.device)
         both = [values.get(name, 0.0) for values in (means.sums, means.weights) for name in names]
         failed = self.loader.failed
         *total, num_failed = sum_over_ranks([*both, *counts, float(len(failed))], self.ranks, self.device)
         if num_failed:
-            raise UnreadError(
+            raise UnjudgedError(
                 f"{num_failed:g} of the validation utterances can no longer be read, so the epoch cannot be judged",
                 where=next(iter(failed), None),
                 hint="put them back and run the same command again: it resumes with this validation",

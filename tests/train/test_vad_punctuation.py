@@ -314,3 +314,14 @@ def test_an_unknown_mark_counts_as_none(tmp_path: Path) -> None:
     object.__setattr__(folder, "config", config)
     with pytest.raises((DataError, UsageError), match="punc_list has no _"):
         MarkedTextReader(folder)
+
+
+def test_a_run_that_nothing_ranks_ends_with_its_first_epoch_and_loses_nothing(texts: Path, tmp_path: Path) -> None:
+    """No text has an enumeration comma: its F1 is a value of this model, but of no epoch."""
+    settings = flags(OFFLINE, texts, tmp_path, max_epoch=1)
+    with pytest.raises(DataError, match=r"nothing to measure valid\.f1_enumeration on.*\s+do: .*valid\.f1_any"):
+        train({**settings, "max_epoch": 9, "best_model_criterion": [("valid", "f1_enumeration", "max")]})
+    made = losses(tmp_path)
+    train({**settings, "best_model_criterion": [("valid", "f1_any", "max")]})
+    assert losses(tmp_path) == made != []
+    assert open_model_folder(tmp_path).weights.name == "valid.f1_any.ave.pb"
