@@ -16,6 +16,7 @@ declare_option formats "" "of long recordings: txt, json, srt, vtt, textgrid, ct
 choose_pieces() {
   [ "$merge_vad" = false ] || [ -n "$vad_model" ] || die "--merge_vad has no effect without --vad_model"
   [ -z "$merge_length_s" ] || [ "$merge_vad" = true ] || die "--merge_length_s has no effect without --merge_vad true"
+  [ -z "$num_speakers" ] || [ -n "$spk_model" ] || die "--num_speakers has no effect without --spk_model"
   is_cut=false decoded_data=$data_dir decoded=$output_dir
   if [ -n "$vad_model$punc_model$spk_model$formats" ] ||
     { [ "$stage" -ge 2 ] && [ ! -e "$output_dir/plan.json" ] && [ -e "$output_dir/pieces/plan.json" ]; }; then

@@ -52,11 +52,13 @@ def load_transcriber(
         merge_s: segments of the VAD are taken together up to this length; 0: they are not.
 
     Raises:
-        UsageError: a folder of the wrong kind, or models for different sampling rates.
+        UsageError: a folder of the wrong kind, models for different sampling rates, or speakers without their model.
         DataError, UnsafeFileError: files that do not fit or are not safe.
     """
     check_rules(text_rules)
     check_speaker_count(n_speakers)
+    if n_speakers is not None and models.speaker is None:
+        raise UsageError("n_speakers has no effect without spk_model", where="n_speakers", hint="leave it out")
     recognizer = load_timed_recognizer(models.recognizer, device=device, options=options)
     max_piece_s = min(recognizer.max_piece_s, NEVER_S)
     if models.vad is None:

@@ -204,6 +204,19 @@ def test_speakers_are_those_of_transcribe(work, tmp_path):
     assert sentences and all("speaker" in sentence for sentence in sentences)
 
 
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--num_speakers", "2"], "--num_speakers has no effect without --spk_model"),
+        (["--merge_length_s", "9"], "--merge_length_s has no effect without --merge_vad true"),
+    ],
+    ids=str,
+)
+def test_options_of_what_is_not_done_are_refused(arguments, message, tmp_path):
+    done = infer(tmp_path, "--output_dir", tmp_path / "results", *arguments)
+    assert done.returncode == 2 and message in done.stderr and not (tmp_path / "results").exists()
+
+
 def test_results_of_another_run_in_the_folder_are_not_scored(work, tmp_path):
     """Silence, cut, leaves no plan; then a run without cutting; then stage 2 as if it were the first run's."""
     (tmp_path / "data").mkdir()

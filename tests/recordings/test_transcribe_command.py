@@ -113,6 +113,7 @@ def test_files_of_the_same_name_do_not_overwrite_each_other(tmp_path):
         (["--beam_size", "0"], "beam_size is 0"),
         (["--vad_model", "none", "--merge_vad", "true"], "merge_vad has no effect without a VAD model"),
         (["--merge_length_s", "20"], "merge_length_s has no effect without merge_vad"),
+        (["--n_speakers", "2"], "n_speakers has no effect without spk_model"),
     ],
     ids=str,
 )
