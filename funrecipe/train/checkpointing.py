@@ -50,7 +50,6 @@ class Position:
     epoch_updates: int = 0
     history: dict[int, dict[str, float]] = field(default_factory=dict)
     ranked_from: int = 1  # the first epoch of the ranking: those before were made or judged with other data
-    finished: bool = False
 
     @classmethod
     def of_checkpoint(cls, saved: Mapping[str, Any]) -> Position:

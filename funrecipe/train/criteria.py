@@ -71,14 +71,16 @@ def epochs_without_gain(position: Position, criterion: Criterion) -> int:
     return sum(epoch > best[0] for epoch in position.ranked)
 
 
-def is_out_of_patience(position: Position, options: TrainOptions) -> bool:
-    """Whether early stopping ends the run now. Raises DataError if the last epoch does not have its value."""
+def why_ended(position: Position, options: TrainOptions) -> str:
+    """Why no epoch is left to train, as the options say now; empty while there is one."""
+    if position.epoch > options.max_epoch:
+        return f"max_epoch {options.max_epoch}"
+    if position.epoch_updates:  # an epoch that is not yet judged
+        return ""
+    if options.max_steps and position.update >= options.max_steps:
+        return f"max_steps {options.max_steps}"
     if options.patience is None:
-        return False
-    phase, name, _ = options.early_stopping_criterion
-    value_of(position.history, max(position.history), phase, name)
+        return ""
     waited = epochs_without_gain(position, options.early_stopping_criterion)
-    if waited <= options.patience:
-        return False
-    log.info("%s has not improved for %d epochs: stopping", f"{phase}.{name}", waited)
-    return True
+    phase, name, _ = options.early_stopping_criterion
+    return f"{phase}.{name} has not improved for {waited} epochs" if waited > options.patience else ""

@@ -38,7 +38,7 @@ from funrecipe.train.checkpointing import (
     refuse_other_settings,
     save_run,
 )
-from funrecipe.train.criteria import UnjudgedError, check_criteria, check_ranked, is_out_of_patience, value_of
+from funrecipe.train.criteria import UnjudgedError, check_criteria, check_ranked, value_of, why_ended
 from funrecipe.train.data.batching import Batch
 from funrecipe.train.data.dataset import BatchLoader
 from funrecipe.train.distributed import (
@@ -137,15 +137,14 @@ class Trainer:
 
     @property
     def is_finished(self) -> bool:
-        return self.position.finished or self.position.epoch > self.options.max_epoch
+        return bool(why_ended(self.position, self.options))
 
     def run(self) -> Position:
         """Train until ``max_epoch``, ``max_steps`` or early stopping; returns where it ended."""
         self.resume()
         if self.is_finished:
-            reason = f"max_epoch {self.options.max_epoch}" if not self.position.finished else "the run has ended"
             done = f"{self.position.epoch - 1} epochs, {self.position.update} updates"
-            log.info("nothing left to do: %s (%s)", reason, done)
+            log.info("nothing left to do: %s (%s)", why_ended(self.position, self.options), done)
             if self.ranks.is_writer:
                 publish_averages(self.output_dir, self.position, self.options, only_missing=True)
             return self.position
@@ -156,6 +155,7 @@ class Trainer:
                     self.run_epoch()
         finally:
             self.run_log.close()
+        log.info("the training ends: %s", why_ended(self.position, self.options))
         return self.position
 
     def note_signal(self, number: int) -> None:
@@ -174,7 +174,7 @@ class Trainer:
     def run_epoch(self) -> None:
         """Train for an epoch, or the rest of one; validate; keep what has to be kept."""
         epoch, started = self.position.epoch, time.monotonic()
-        reached_limit = self.train_epoch()
+        self.train_epoch()
         self.optimizer.zero_grad(set_to_none=True)  # validation needs the memory
         self.report_lost_utterances()
         if not self.position.epoch_updates:
@@ -193,18 +193,20 @@ class Trainer:
             self.save_checkpoint()
             raise
         self.run_log.time_left.end_epoch(self.run_log.batch, time.monotonic() - trained)
-        self.finish_epoch(values, reached_limit)
+        self.finish_epoch(values)
 
-    def train_epoch(self) -> bool:
-        """The rest of the current epoch; True if ``max_steps`` was reached."""
+    def train_epoch(self) -> None:
+        """The rest of the current epoch, or up to ``max_steps``."""
         self.model.train()
         self.run_log.begin_interval(self.position.next_batch)
         self.clock = self.new_clock()
+        if self.has_reached_limit:  # resumed before the validation
+            return
         batches = self.run_log.bar(self.batches_until_all_have_ended(), self.position.epoch)
         for first in batches:
             self.update(chain([first], islice(batches, self.options.accum_grad - 1)))
             if self.has_reached_limit:
-                return True
+                return
             if self.is_stopping:
                 break
             if self.options.save_interval and self.position.update % self.options.save_interval == 0:
@@ -214,7 +216,6 @@ class Trainer:
             reason = f"signal {self.stop_signal}" if self.stop_signal else "a signal to another rank"
             said = f"stopped by {reason} after update {self.position.update}"
             raise Interrupted(said, hint="run the same command again to resume")
-        return self.has_reached_limit
 
     @property
     def has_reached_limit(self) -> bool:
@@ -371,13 +372,14 @@ class Trainer:
 
     # ---- the end of an epoch, and checkpoints
 
-    def finish_epoch(self, values: dict[str, float], reached_limit: bool) -> None:
+    def finish_epoch(self, values: dict[str, float]) -> None:
         """Judge the epoch that has ended, and keep it."""
         position, epoch = self.position, self.position.epoch
         position.history[epoch] = values
         if isinstance(self.scheduler, ReduceLROnPlateau):
             self.scheduler.step(value_of(position.history, epoch, *self.options.val_scheduler_criterion[:2]))
-        position.finished = reached_limit or is_out_of_patience(position, self.options)
+        if self.options.patience is not None:
+            value_of(position.history, epoch, *self.options.early_stopping_criterion[:2])
         position.epoch, position.next_batch, position.epoch_updates = epoch + 1, 0, 0
         self.epoch_mean = Mean()
         memory_gb = torch.cuda.max_memory_reserved() / 2**30 if self.device.type == "cuda" else None

@@ -140,6 +140,28 @@ def test_another_early_stopping_criterion_is_not_compared_with_the_old_one(corpu
     assert losses == sorted(losses, reverse=True)
 
 
+@pytest.mark.parametrize(
+    ("ended", "said", "later"),
+    [
+        ({"max_steps": 1}, "max_steps 1", {"max_steps": 3}),
+        ({"max_steps": 1}, "max_steps 1", {}),
+        ({"lr": 1e-12, "patience": 0}, "valid.loss has not improved for 1 epochs", {"lr": 1e-12, "patience": 3}),
+    ],
+)
+def test_a_run_that_has_ended_goes_on_with_higher_limits(
+    ended: dict[str, Any], said: str, later: dict[str, Any], corpus: Path, tmp_path: Path
+) -> None:
+    flags = scratch(corpus, tmp_path, valid_decode=False, max_epoch=4)
+    flags |= {"early_stopping_criterion": ["valid", "loss", "max"]} if "patience" in ended else {}
+    for _ in range(2):
+        train(flags | ended)
+    before = len(read_json_lines(tmp_path / "metrics.jsonl"))
+    log = (tmp_path / "train.log.0").read_text("utf-8")
+    assert before < 4 and f"the training ends: {said}" in log and f"nothing left to do: {said}" in log
+    train(flags | later)
+    assert len(read_json_lines(tmp_path / "metrics.jsonl")) > before
+
+
 @pytest.mark.parametrize("settings", [{"model_conf": {"ctc_weight": 0.05}}, {"max_tokens": 4, "max_bad_share": 1.0}])
 def test_epochs_that_are_judged_by_other_settings_are_ranked_apart(
     settings: dict[str, Any], corpus: Path, run: Path
