@@ -61,16 +61,23 @@ def read_source(source: Path, columns: Mapping[str, str], transcript: Path | Non
         transcript: for a folder, a list ``NAME TEXT`` in place of files beside the audio.
 
     Raises:
-        DataError: the source does not exist or is of an unknown kind. UsageError: the table has no such column.
+        DataError: the source does not exist or is of an unknown kind. UsageError: the table has no such column, or an
+            option that this kind of source does not use.
     """
-    if source.is_dir():
-        return read_folder(source, transcript)
-    if not source.is_file():
+    is_folder, suffixes = source.is_dir(), [suffix.lower() for suffix in source.suffixes]
+    if not is_folder and not source.is_file():
         raise DataError("no such source", where=str(source), hint="give a folder, a .jsonl, a .csv or a .tsv")
-    suffixes = [suffix.lower() for suffix in source.suffixes]
+    is_table = not is_folder and suffixes[-1:] in ([".csv"], [".tsv"])
+    if columns and not is_table:
+        name = f"--{next(iter(columns))}_column"
+        raise UsageError(f"{name} has no effect: this is not a table", where=str(source), hint="leave it out")
+    if transcript is not None and not is_folder:
+        raise UsageError("--transcript has no effect: this is not a folder", where=str(source), hint="leave it out")
+    if is_folder:
+        return read_folder(source, transcript)
     if ".jsonl" in suffixes[-2:]:
         return _to_its_end(read_jsonl(source), source)
-    if suffixes[-1:] in ([".csv"], [".tsv"]):
+    if is_table:
         return _to_its_end(read_table(source, columns), source)
     raise DataError(
         f"'{source.name}' is of an unknown kind",
@@ -216,4 +223,5 @@ def _read(path: Path) -> str:
     try:
         return path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"cannot read the text: {error}", where=str(path)) from None
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise DataError(f"cannot read the text: {reason}", where=str(path), hint="give a text file in UTF-8") from None

@@ -193,3 +193,32 @@ def test_a_name_that_would_be_a_command_is_left_out(tmp_path: Path) -> None:
     (tmp_path / "l.jsonl").write_text('{"key": "k", "source": "touch x |"}\n')
     found = collect(read_source(tmp_path / "l.jsonl", {}), tmp_path)
     assert not found.items and "would be a command" in found.left_out[0][1]
+
+
+@pytest.mark.parametrize(
+    ("source", "option"),
+    [
+        ("wavs", "--text_column"),
+        ("list.jsonl", "--id_column"),
+        ("list.csv", "--transcript"),
+        ("list.jsonl", "--transcript"),
+    ],
+)
+def test_an_option_of_another_kind_of_source_is_refused(source, option, tmp_path, monkeypatch, capsys) -> None:
+    monkeypatch.chdir(tmp_path)
+    wav(tmp_path / "wavs/a.wav")
+    (tmp_path / "list.jsonl").write_text('{"key": "a", "source": "wavs/a.wav", "target": "x"}\n')
+    (tmp_path / "list.csv").write_text("path,sentence\nwavs/a.wav,x\n")
+    assert main(["import", source, "--out", "out", option, "list.csv"]) == 2
+    assert f"{option} has no effect" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_transcript_that_is_not_there(tmp_path: Path, capsys) -> None:
+    wav(tmp_path / "wavs/a.wav")
+    arguments = ["import", str(tmp_path / "wavs"), "--out", str(tmp_path / "out"), "--transcript", str(tmp_path / "no")]
+    assert main(arguments) == 3
+    assert capsys.readouterr().err == (
+        "funrecipe import: cannot read the text: No such file or directory\n"
+        f"  at: {tmp_path / 'no'}\n  do: give a text file in UTF-8\n"
+    )
