@@ -68,9 +68,9 @@ def load_language_model(folder: ModelFolder, *, device: torch.device | str = "cp
         config, weights, where = read_config(folder.lm_config)[0], folder.lm_weights, folder.lm_config
     else:
         raise UsageError(
-            "lm_weight is set, but the model folder has no language model",
+            "the model folder has no language model",
             where=str(folder.path),
-            hint="add lm.yaml and lm.pb, or leave out lm_weight",
+            hint="add lm.yaml and lm.pb to it, or leave out lm_weight (in funrecipe perplexity: name n-grams, --arpa)",
         )
     try:
         with Uninitialized():

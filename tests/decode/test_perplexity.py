@@ -57,3 +57,10 @@ def test_mistakes_are_answered(text, tmp_path, capsys):
     text.write_bytes(b"a \xff\xfe\n")
     assert main(["perplexity", "--model", str(GOLDEN / "lm_rnn"), str(text)]) == 3
     assert f"{text}:1" in capsys.readouterr().err
+
+
+def test_a_model_without_a_language_model_is_told_what_to_do(text, capsys):
+    assert main(["perplexity", "--model", str(GOLDEN / "paraformer"), str(text)]) == 2
+    error = capsys.readouterr().err
+    assert "the model folder has no language model" in error and "--arpa" in error
+    assert "lm_weight is set" not in error  # nobody has set it
