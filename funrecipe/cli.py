@@ -19,6 +19,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from funrecipe.errors import FunrecipeError, UsageError, WorkerError, did_you_mean, exit_code_of
+from funrecipe.ranges import THREADS
 
 VERBS: dict[str, str] = {
     "validate": "check a Kaldi data directory and report every problem with file and line",
@@ -64,8 +65,8 @@ CACHED_SHAPES = {"LRU_CACHE_CAPACITY": "32", "ONEDNN_PRIMITIVE_CACHE_CAPACITY": 
 def build_parser(verb: str) -> argparse.ArgumentParser:
     """The argument parser of one verb; imports that verb's module only."""
     parser = argparse.ArgumentParser(prog=f"funrecipe {verb}", description=VERBS[verb], allow_abbrev=False)
-    # What type=Path, type=int, type="positive" and type=float of the verbs mean.
-    for kind, check in ((Path, _path), (int, _count), ("positive", _positive), (float, _number)):
+    # What type=Path, type=int, type="positive", type="threads" and type=float of the verbs mean.
+    for kind, check in ((Path, _path), (int, _count), ("positive", _positive), ("threads", _threads), (float, _number)):
         parser.register("type", kind, check)
     command = importlib.import_module(f"funrecipe.commands.{verb}")
     command.add_arguments(parser)
@@ -91,6 +92,12 @@ def _positive(value: str) -> int:
     if _count(value) < 1:
         raise argparse.ArgumentTypeError(f"'{value}' is not a positive number")
     return int(value)
+
+
+def _threads(value: str) -> int:
+    if not THREADS.has(number := _count(value)):
+        raise argparse.ArgumentTypeError(f"'{value}' is not a number of threads: give {THREADS}")
+    return number
 
 
 def _number(value: str) -> float:

@@ -52,3 +52,4 @@ NOT_NEGATIVE = Range(0)
 POSITIVE = Range(0, excludes_low=True)
 COUNT = Range(0, is_whole=True)
 AT_LEAST_ONE = Range(1, is_whole=True)
+THREADS = Range(1, 1024, is_whole=True)  # of a process; it ends without a word where more cannot be started

@@ -19,7 +19,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="maximum number of recordings aligned at once (default: %(default)s)",
     )
     add("--gpu", choices=("true", "false"), default="true", help="use the GPU if there is one (default: %(default)s)")
-    add("--ncpu", type="positive", default=1, help="threads on the CPU (default: %(default)s)")
+    add("--ncpu", type="threads", default=1, help="threads on the CPU (default: %(default)s)")
     add("--allow_pipes", choices=("true", "false"), default="false", help="run commands that wav.scp names")
     add(
         "--max_failed",

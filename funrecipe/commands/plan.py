@@ -31,7 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="auto: GPUs if there are any, else the CPU; true: GPUs; false: CPU",
     )
     add("--gpuid_list", default="0,1", help="GPUs of this machine to use, one job each (default: %(default)s)")
-    add("--ncpu", type="positive", help="threads per job (default: cores / jobs)")
+    add("--ncpu", type="threads", help="threads per job (default: cores / jobs)")
     add("--checkpoint_dir", type=Path, help="folder of a fine-tuning run")
     add(
         "--checkpoint_name", default=DEFAULT_NAME, help="weights in it (default: %(default)s, or the run's own average)"

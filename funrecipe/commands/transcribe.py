@@ -28,7 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--output_dir", type=Path, help="write NAME.txt ... there (default: print; one format only)")
     add("--text_rules", default="1.4", help="how punctuation is written: 0.7, 0.8 or 1.4 (default: %(default)s)")
     add("--n_speakers", type="positive", help="number of speakers (default: estimated)")
-    add("--ncpu", type="positive", help="threads on the CPU (default: all cores)")
+    add("--ncpu", type="threads", help="threads on the CPU (default: all cores)")
     add("--device", default="auto", choices=("auto", "cpu", "cuda"), help="where to compute (default: %(default)s)")
     add_channel_arguments(parser)
     add_option_arguments(parser)

@@ -20,6 +20,7 @@ from funrecipe.model_folder import ModelFolder
 from funrecipe.network import network_allowed
 from funrecipe.pipelines.audio import AudioSources
 from funrecipe.pipelines.calls import as_params, check_revision
+from funrecipe.ranges import THREADS
 
 
 class Tasks:
@@ -65,6 +66,7 @@ class Setup:
             value = getattr(self, name)
             if not isinstance(value, int) or value < low:
                 raise UsageError(f"{name} is {value!r}", where="pipeline", hint=f"give a whole number from {low}")
+        THREADS.check("ncpu", int(self.ncpu), where="pipeline")
         if self.ngpu and torch.cuda.is_available():
             return find_device("cuda")
         torch.set_num_threads(self.ncpu)

@@ -383,6 +383,7 @@ def test_a_wrong_decoding_mode():
         ({"allow_pipes": "no"}, "allow_pipes is 'no'"),
         ({"allow_ffmpeg": None}, "allow_ffmpeg is None"),
         ({"ncpu": 0}, "ncpu is 0"),
+        ({"ncpu": 100_000}, "ncpu is 100000"),
         ({"model": ""}, "the model is ''"),
         ({"model": None}, "the model is None"),
     ],

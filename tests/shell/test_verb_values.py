@@ -23,6 +23,9 @@ QUICKSTART = Path(__file__).resolve().parents[2] / "egs/quickstart/model"
         ["splice", "--count", "-1", "data", "out"],
         ["segment", "--njob", "-1", "--data_dir", "data", "out"],
         ["launch", "--plan", "plan.json", "--stall_timeout_s", "nan"],
+        ["transcribe", "x.wav", "--ncpu", "99999999999999999999"],
+        ["align", "--model", "m", "wav.scp", "text", "out", "--ncpu", "0"],
+        ["plan", "--output_dir", "out", "--ncpu", "100000"],
     ],
 )
 def test_what_means_nothing_is_a_usage_error_and_writes_nothing(arguments, tmp_path, monkeypatch, capsys):
