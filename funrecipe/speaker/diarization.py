@@ -153,7 +153,9 @@ def turns_of_windows(windows: Sequence[tuple[float, float]], speakers: Sequence[
         if before.end_s > after.start_s + TOUCHING_S:
             middle = (before.end_s + after.start_s) / 2
             turns[i - 1], turns[i] = replace(before, end_s=middle), replace(after, start_s=middle)
-    return join_turns(absorb_short_turns(turns)) if len(turns) > 1 else turns
+    if len(turns) > 1:
+        return join_turns(absorb_short_turns(turns))
+    return [Turn(round(turn.start_s, 2), round(turn.end_s, 2), turn.speaker) for turn in turns]
 
 
 def join_turns(turns: Sequence[Turn]) -> list[Turn]:

@@ -132,3 +132,7 @@ def test_without_speech_there_are_no_turns(model):
     found = diarize(model, [])
     assert found.turns == () and found.embeddings.shape == (0, model.embedding_size)
     assert found.speakers_of([(0, 1000)]) == [0]
+
+
+def test_the_times_of_the_only_turn_are_rounded_too() -> None:
+    assert turns_of_windows([(0.17, 1.67), (0.92, 2.9499999999999997)], [0, 0]) == [Turn(0.17, 2.95, 0)]
