@@ -79,7 +79,7 @@ def check_effect(options: Any, flags: Mapping[str, Any], defaults: Mapping[str, 
     """Refuse a flag that differs from its default and has no effect, because what it belongs to is off."""
     for name, (needed, is_on) in NEEDS.items():
         if name in flags and getattr(options, name) != defaults[name] and not is_on(options):
-            raise UsageError(f"{name} has no effect without {needed}")
+            raise UsageError(f"{name} has no effect without {needed}", hint=f"leave it out, or give {needed}")
 
 
 def trained_on(family: str) -> str:
@@ -92,7 +92,7 @@ def check_family(family: str, options: Any, flags: Mapping[str, Any], defaults: 
     kind = trained_on(family)
     for name in MEANINGLESS.get(kind, ()):
         if name in flags and getattr(options, name) != defaults[name]:
-            raise UsageError(f"{name} has no effect on models of family '{family}'")
+            raise UsageError(f"{name} has no effect on models of family '{family}'", hint="leave it out")
     units = UNITS.get(kind, BATCH_UNITS)
     if options.unit not in units or (kind in UNITS and options.dataset_type != "small"):
         said = f"batch_unit {options.unit} and dataset_type {options.dataset_type}"

@@ -69,11 +69,10 @@ def starting_point(options: TrainOptions) -> ModelFolder:
     """
     if bool(options.model) == bool(options.config):
         raise UsageError("give either --model (a model folder) or --config (from scratch)")
-    if options.pretrained and options.model:
-        raise UsageError(
-            "pretrained has no effect with --model, which has its own weights",
-            hint="give --config, the configuration of the model to build on the pre-trained encoder",
-        )
+    for name, own in (("pretrained", "weights"), ("token_list", "tokens"), ("cmvn_file", "statistics")):
+        if options.model and getattr(options, name):
+            hint = "leave it out, or give --config, the configuration of the model to build, in place of --model"
+            raise UsageError(f"{name} has no effect with --model, which has its own {own}", hint=hint)
     if options.model:
         return open_model_folder(resolve_model(options.model))
     path = Path(options.config)

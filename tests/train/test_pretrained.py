@@ -80,9 +80,17 @@ def test_an_encoder_that_does_not_fit_names_its_tensors(corpus: Path, pretrained
         train(flags(corpus, pretrained))
 
 
-def test_it_is_refused_beside_a_model_and_cannot_recognize(corpus: Path, pretrained: Path) -> None:
-    with pytest.raises(UsageError, match="pretrained has no effect with --model"):
-        train(flags(corpus, pretrained, model=str(pretrained), config=""))
+START = ("pretrained", "token_list", "cmvn_file")
+
+
+@pytest.mark.parametrize("name", START)
+def test_parts_of_a_new_model_are_refused_beside_a_model(name: str, corpus: Path, pretrained: Path) -> None:
+    own = {key: value for key, value in flags(corpus, pretrained, config="").items() if key not in START}
+    with pytest.raises(UsageError, match=f"{name} has no effect with --model"):
+        train({**own, "model": str(pretrained), name: "no such file"})
+
+
+def test_it_cannot_recognize(pretrained: Path) -> None:
     with pytest.raises(UsageError, match="it does not recognize by itself"):
         build_model(open_model_folder(pretrained).config, 9)
 
