@@ -6,6 +6,7 @@ import argparse
 from dataclasses import dataclass
 from typing import Any
 
+from funrecipe.audio.parts import MAX_RATE_HZ, MIN_RATE_HZ
 from funrecipe.errors import UsageError
 
 MIX = "mix"
@@ -33,9 +34,15 @@ def add_audio_arguments(parser: argparse.ArgumentParser) -> None:
 def add_channel_arguments(parser: argparse.ArgumentParser) -> None:
     """Those of ``add_audio_arguments`` that are about files themselves, not about lists of them."""
     add = parser.add_argument
-    add("--audio_fs", type="positive", help="sampling rate of raw .pcm files, in Hz")
+    add("--audio_fs", type=_rate_hz, help="sampling rate of raw .pcm files, in Hz")
     add("--channel", help="channel of the audio, counted from 1, or mix: the mean of all (default: 1)")
     add("--allow_ffmpeg", choices=("true", "false"), default="false", help="let ffmpeg read m4a, aac, amr, wma, ...")
+
+
+def _rate_hz(value: str) -> int:
+    if not value.strip().isdecimal() or not MIN_RATE_HZ <= int(value) <= MAX_RATE_HZ:
+        raise argparse.ArgumentTypeError(f"'{value}' is not a rate from {MIN_RATE_HZ} to {MAX_RATE_HZ} Hz")
+    return int(value)
 
 
 def settings_given(args: argparse.Namespace) -> AudioSettings:

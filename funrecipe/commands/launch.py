@@ -35,11 +35,15 @@ def add_backend_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
+    from funrecipe.errors import UsageError
     from funrecipe.jobs.backend_options import BackendOptions
     from funrecipe.jobs.launch import launch
     from funrecipe.jobs.plan import read_plan
     from funrecipe.processes import end_with_parent
 
+    if args.stall_timeout_s < 0:
+        hint = "give seconds, 0 or more"
+        raise UsageError(f"stall_timeout_s is {args.stall_timeout_s:g}", where="--stall_timeout_s", hint=hint)
     end_with_parent()
     plan = read_plan(args.plan, args.digest)
     options = BackendOptions(args.backend_opts, args.launcher, args.max_retries, args.on_interrupt or "")

@@ -23,6 +23,7 @@ QUICKSTART = Path(__file__).resolve().parents[2] / "egs/quickstart/model"
         ["splice", "--count", "-1", "data", "out"],
         ["segment", "--njob", "-1", "--data_dir", "data", "out"],
         ["launch", "--plan", "plan.json", "--stall_timeout_s", "nan"],
+        ["transcribe", "x.pcm", "--audio_fs", "16"],
         ["transcribe", "x.wav", "--ncpu", "99999999999999999999"],
         ["align", "--model", "m", "wav.scp", "text", "out", "--ncpu", "0"],
         ["plan", "--output_dir", "out", "--ncpu", "100000"],
@@ -64,3 +65,8 @@ def test_a_folder_that_cannot_be_created_has_one_exit_code(verb: str, tmp_path: 
     assert main([verb, *written]) == 5
     assert "cannot write" in capsys.readouterr().err
     assert (tmp_path / "a file").read_text() == ""
+
+
+def test_a_negative_time_ends_no_job(tmp_path: Path, capsys) -> None:
+    assert main(["launch", "--plan", str(tmp_path), "--stall_timeout_s", "-1"]) == 2
+    assert "stall_timeout_s is -1" in capsys.readouterr().err
