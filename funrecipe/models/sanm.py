@@ -43,14 +43,13 @@ class Memory(nn.Conv1d):
     """FSMN memory: depthwise convolution over time plus its own input.
 
     ``kernel_size - 1`` zeros are put around the input: ``(kernel_size - 1) // 2 + shift`` before it, the rest after.
+    Where more than all of them come before it, the memory is one of past frames alone.
     The only state-dict key is ``weight`` (D, 1, kernel_size).
     """
 
     def __init__(self, size: int, kernel_size: int, shift: int = 0) -> None:
         super().__init__(size, size, kernel_size, groups=size, bias=False)
         left = (kernel_size - 1) // 2 + max(shift, 0)
-        if left >= kernel_size:
-            raise ValueError(f"sanm_shfit {shift} is too much for kernel_size {kernel_size}")
         self.left_right = (left, kernel_size - 1 - left)
 
     def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
@@ -59,7 +58,10 @@ class Memory(nn.Conv1d):
             return x
         if mask is not None:
             x = x * mask[:, :, None]
-        return depthwise_conv(x, self.weight, self.left_right) + x
+        left, right = self.left_right
+        if right < 0:
+            return depthwise_conv(x, self.weight, (left, 0))[:, : x.size(1)] + x
+        return depthwise_conv(x, self.weight, (left, right)) + x
 
 
 class SANMSelfAttention(nn.Module):

@@ -78,7 +78,6 @@ def test_values_are_checked_when_the_folder_is_opened(folder: Path, settings: di
         ({"encoder_conf__attention_heads": 0}, r"attention_heads is 0(.|\n)*an integer of 1 or more"),
         ({"encoder_conf__attention_heads": 3}, "width 32 cannot be divided into 3 attention heads"),
         ({"decoder_conf__attention_heads": 5}, "width 32 cannot be divided into 5 attention heads"),
-        ({"encoder_conf__sanm_shfit": 6}, "sanm_shfit 6 is too much for kernel_size 11"),
         ({"encoder_conf__heads": 4}, "unknown setting 'heads'(.|\n)*use one of: input_size, output_size"),
     ],
 )

@@ -27,3 +27,14 @@ def test_a_packed_memory_is_the_plain_one(size, kernel_size, shift):
 def test_other_memories_stay_as_they_are(memory):
     model = nn.Sequential(memory).requires_grad_(False)
     assert type(pack_linears(model)[0]) is Memory
+
+
+def test_a_memory_of_past_frames_takes_inputs_of_any_length():
+    """As FunASR's padding by a negative number, which fails where there is less to take away."""
+    memory = Memory(8, 11, 8).requires_grad_(False)
+    x = torch.randn(1, 20, 8)
+    padded = nn.ConstantPad1d(memory.left_right, 0.0)(x.transpose(1, 2))
+    whole = memory(x)
+    assert torch.allclose(whole, nn.functional.conv1d(padded, memory.weight, groups=8).transpose(1, 2) + x, atol=1e-5)
+    for frames in range(1, 20):
+        assert torch.allclose(memory(x[:, :frames]), whole[:, :frames], atol=1e-5)
