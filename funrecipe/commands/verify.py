@@ -17,6 +17,7 @@ def run(args: argparse.Namespace) -> None:
 
     import numpy as np
 
+    from funrecipe.errors import count
     from funrecipe.files import write_text
     from funrecipe.score.verification import read_trials, score_trials, verification_rates
     from funrecipe.speaker.vectors import read_vectors
@@ -31,4 +32,7 @@ def run(args: argparse.Namespace) -> None:
     labeled = [i for i, trial in enumerate(trials) if trial.is_target is not None]
     if labeled:
         is_target = np.array([bool(trials[i].is_target) for i in labeled])
-        print(verification_rates(scores[labeled], is_target).line(), file=sys.stderr if args.scores == "-" else None)
+        said = verification_rates(scores[labeled], is_target).line()
+        if unlabeled := len(trials) - len(labeled):
+            said += f"\n{count(unlabeled, 'trial')} of {len(trials)} without a label, not in these rates"
+        print(said, file=sys.stderr if args.scores == "-" else None)

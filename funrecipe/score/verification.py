@@ -46,7 +46,7 @@ def read_trials(path: Path | str) -> list[Trial]:
             )
         trials.append(Trial(fields[0], fields[1], LABELS[fields[2]] if len(fields) == 3 else None))
     if not trials:
-        raise DataError("no trials", where=str(path))
+        raise DataError("no trials", where=str(path), hint="write lines ENROLL TEST target|nontarget")
     return trials
 
 
@@ -60,7 +60,8 @@ def score_trials(trials: Sequence[Trial], vectors: Mapping[str, np.ndarray]) -> 
     if missing:
         more = f" and {len(missing) - 5} more" if len(missing) > 5 else ""
         raise DataError(
-            f"{count(len(missing), 'recording')} of the trials without an embedding: {', '.join(missing[:5])}{more}"
+            f"{count(len(missing), 'recording')} of the trials without an embedding: {', '.join(missing[:5])}{more}",
+            hint="embed them too, or remove their trials",
         )
     normalized = {key: unit(vector) for key, vector in vectors.items()}
     return np.array([float(normalized[trial.enroll] @ normalized[trial.test]) for trial in trials])
@@ -100,7 +101,8 @@ def verification_rates(scores: np.ndarray, is_target: np.ndarray) -> Verificatio
     """
     targets, nontargets = np.sort(scores[is_target]), np.sort(scores[~is_target])
     if not len(targets) or not len(nontargets):
-        raise DataError(f"{len(targets)} target and {len(nontargets)} nontarget trials: error rates need both kinds")
+        what = f"{len(targets)} target and {len(nontargets)} nontarget trials: error rates need both kinds"
+        raise DataError(what, hint="label trials of both kinds, or none")
     thresholds = np.append(np.unique(scores), math.inf)
     miss = np.searchsorted(targets, thresholds, side="left") / len(targets)
     false_alarm = 1 - np.searchsorted(nontargets, thresholds, side="left") / len(nontargets)

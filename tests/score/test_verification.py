@@ -7,8 +7,10 @@ import pytest
 from scipy.optimize import brentq
 from sklearn.metrics import det_curve, roc_curve
 
+from funrecipe.cli import main
 from funrecipe.errors import DataError
 from funrecipe.score.verification import Trial, read_trials, score_trials, verification_rates
+from funrecipe.speaker.vectors import write_vectors
 
 
 def rates(targets, nontargets):
@@ -83,3 +85,11 @@ def test_a_damaged_list_of_trials_is_named(content, message, tmp_path):
 
 def test_the_threshold_is_a_score(tmp_path):
     assert math.isfinite(rates([0.1], [0.9]).eer_threshold)
+
+
+def test_trials_without_labels_are_counted_beside_the_rates(tmp_path, capsys):
+    write_vectors(tmp_path, "xvector", {name: np.array([1.0, float(name == "b")], np.float32) for name in "abc"})
+    (tmp_path / "trials").write_text("a c target\na b nontarget\nb c\n")
+    assert main(["verify", str(tmp_path / "trials"), str(tmp_path / "xvector.scp"), str(tmp_path / "scores")]) == 0
+    rates_line, unlabeled = capsys.readouterr().out.splitlines()
+    assert "1 target, 1 nontarget" in rates_line and unlabeled.startswith("1 trial of 3 without a label")
