@@ -58,6 +58,7 @@ fi
 if stage 2; then
   rm -f "$output_dir/punc.json" # of an earlier run, should this one fail
   if [ -e "$data_dir/punc.ref" ]; then
+    [ -e "$infer_out" ] || die "no $infer_out: run stage 1 first" 3
     log "Stage 2: Scoring ..."
     funrecipe score_punc --ref="$data_dir/punc.ref" --hyp="$infer_out" --out="$output_dir/punc.json"
   else

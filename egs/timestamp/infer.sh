@@ -65,6 +65,7 @@ fi
 if stage 2; then
   rm -f "$output_dir/timestamp.json" # of an earlier run, should this one fail
   if [ -e "$data_dir/ctm" ]; then
+    [ -e "$results/timestamp" ] || die "no $results/timestamp: run stage 1 first" 3
     log "Stage 2: Scoring ..."
     funrecipe score_timestamps --ref="$data_dir/ctm" --hyp="$results" --out="$output_dir/timestamp.json"
   else

@@ -63,6 +63,7 @@ if stage 2; then
   ref=$data_dir/rttm
   [ -e "$ref" ] || ref=$data_dir/segments.ref
   if [ -e "$ref" ]; then
+    [ -e "$output_dir/1best_recog/text" ] || die "no $output_dir/1best_recog/text: run stage 1 first" 3
     log "Stage 2: Scoring ..."
     durations=$data_dir/reco2dur
     [ -e "$durations" ] || durations=

@@ -161,7 +161,8 @@ def usable_lines(path: Path, problems: list[Problem]) -> Iterator[Lines]:
         with open(path, "rb") as file:
             yield from usable_lines_in(blocks_of(file), path, problems)
     except OSError as error:
-        raise DataError(f"cannot read the list: {error.strerror}", where=str(path)) from None
+        what = f"cannot read the list: {error.strerror}"
+        raise DataError(what, where=str(path), hint="name a file that is there and can be read") from None
 
 
 def blocks_of(file: Iterable[bytes]) -> Iterator[list[bytes]]:
