@@ -25,13 +25,14 @@ def run(args: argparse.Namespace) -> None:
     durations_ms = {key: round(1000 * seconds) for key, seconds in durations_s.items()}
     references, found = read_segments(args.ref), read_segments(args.hyp)
     require_results(references, args.hyp, found)
-    errors = score_recordings(references, found, durations_ms)
+    errors = score_recordings(references, found, durations_ms, where=str(args.hyp))
     total = sum(errors.values(), VadErrors())
-    if args.out:
-        recordings = {key: found.as_json() for key, found in errors.items()}
-        write_json(args.out, {**total.as_json(), "recordings": recordings})
-    print("\n".join(total.lines()))
+    lines = total.lines()
     if args.baseline:
         before = read_segments(args.baseline)
         require_results(references, args.baseline, before)
-        print(compare_segments(references, before, found, durations_ms))
+        lines.append(compare_segments(references, before, found, durations_ms))
+    if args.out:
+        recordings = {key: of_one.as_json() for key, of_one in errors.items()}
+        write_json(args.out, {**total.as_json(), "recordings": recordings})
+    print("\n".join(lines))

@@ -63,7 +63,7 @@ def compare_segments(
 
 
 def compare_marks(references: Mapping[str, str], first: Mapping[str, str], second: Mapping[str, str]) -> str:
-    """``B - A`` of the marks that are wrong, of two lists of texts. Raises DataError as ``score_punctuation``."""
+    """``B - A`` of the marks that are wrong, of two lists of texts. Raises as ``score_punctuation``."""
     score_punctuation(references, first)
     both = ([score_punctuation({key: text}, {key: side[key]}) for side in (first, second)]
             for key, text in references.items())  # fmt: skip

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from difflib import SequenceMatcher
 
-from funrecipe.errors import DataError
+from funrecipe.errors import DataError, IncompleteRunError
 
 MARKS = {
     ",": "，",
@@ -83,18 +83,22 @@ class PunctuationScore:
         return rows
 
 
-def score_punctuation(references: Mapping[str, str], results: Mapping[str, str]) -> PunctuationScore:
+def score_punctuation(
+    references: Mapping[str, str], results: Mapping[str, str], *, where: str = ""
+) -> PunctuationScore:
     """Compare texts by id. Marks are compared where words are equal, whatever their case; marks after other words of
     the reference are missed, and those after other words of the results are wrong.
 
     Raises:
-        DataError: a reference text without a result, or a result without a reference.
+        IncompleteRunError: a reference text without a result.
+        DataError: a result without a reference.
     """
-    missing, unknown = sorted(set(references) - set(results)), sorted(set(results) - set(references))
-    if missing or unknown:
-        key = (missing or unknown)[0]
-        side = "result" if missing else "reference"
-        raise DataError(f"no {side} for '{key}' ({len(missing or unknown)} in all)")
+    if missing := sorted(set(references) - set(results)):
+        what = f"no result for '{missing[0]}' ({len(missing)} of {len(references)} texts)"
+        raise IncompleteRunError(what, where=where, hint="punctuate it too, or leave it out of the reference")
+    if unknown := sorted(set(results) - set(references)):
+        what = f"no reference for '{unknown[0]}' ({len(unknown)} in all)"
+        raise DataError(what, where=where, hint="give a reference of every text")
     counts: dict[str, MarkCounts] = {}
     words = unmatched = 0
 

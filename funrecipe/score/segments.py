@@ -88,7 +88,11 @@ def score_segments(reference: Segments, found: Segments, duration_ms: int) -> Va
 
 
 def score_recordings(
-    references: Mapping[str, Segments], found: Mapping[str, Segments], durations_ms: Mapping[str, int] | None = None
+    references: Mapping[str, Segments],
+    found: Mapping[str, Segments],
+    durations_ms: Mapping[str, int] | None = None,
+    *,
+    where: str = "",
 ) -> dict[str, VadErrors]:
     """The errors of every recording of the reference; all speech of one without results is missed.
 
@@ -96,16 +100,20 @@ def score_recordings(
         durations_ms: lengths; a recording without one ends with the last segment of either side.
 
     Raises:
-        DataError: recordings that only the results have.
+        DataError: recordings that only the results have, or no time at all to score.
     """
     unknown = sorted(set(found) - set(references))
     if unknown:
-        raise DataError(f"no reference for '{unknown[0]}' ({len(unknown)} in all)")
+        hint = "give references of the same recordings; one without speech has the line 'key []' in segments.ref"
+        raise DataError(f"no reference for '{unknown[0]}' ({len(unknown)} in all)", where=where, hint=hint)
     errors = {}
     for key, reference in references.items():
         hypothesis = found.get(key, ())
         last_ms = max([end for _, end in (*reference, *hypothesis)], default=0)
         errors[key] = score_segments(reference, hypothesis, (durations_ms or {}).get(key, last_ms))
+    if not any(of_one.total_ms for of_one in errors.values()):
+        what = "neither references nor results have segments, and no length is known: there is no time to score"
+        raise DataError(what, where=where, hint="give the lengths of the recordings with reco2dur")
     return errors
 
 
@@ -128,7 +136,7 @@ def read_segments(path: Path | str) -> dict[str, list[tuple[int, int]]]:
     """Segments in ms by recording: an RTTM file (``rttm`` or ``*.rttm``), or lines ``key [[start, end], ...]``.
 
     Raises:
-        DataError: the file cannot be read, or a line is not of this form.
+        DataError: the file cannot be read, a line is not of this form, or a segment ends before it starts.
     """
     if str(path).endswith("rttm"):
         turns = read_rttm(path)
@@ -136,10 +144,14 @@ def read_segments(path: Path | str) -> dict[str, list[tuple[int, int]]]:
     segments: dict[str, list[tuple[int, int]]] = {}
     for key, value in read_texts(path, may_be_pipe=True).items():
         try:
-            segments[key] = [(int(start), int(end)) for start, end in json.loads(value or "[]")]
+            found = [(int(start), int(end)) for start, end in json.loads(value or "[]")]
         except (ValueError, TypeError, OverflowError):
             hint = "write: key [[start_ms, end_ms], ...], or name an RTTM file *.rttm"
             raise DataError(f"'{value[:60]}' is not a list of segments", where=f"{path}: {key}", hint=hint) from None
+        if wrong := next((span for span in found if not 0 <= span[0] <= span[1]), None):
+            what = f"[{wrong[0]}, {wrong[1]}] is not a segment: it ends before it starts, or starts before 0 ms"
+            raise DataError(what, where=f"{path}: {key}", hint="write: key [[start_ms, end_ms], ...]")
+        segments[key] = found
     return segments
 
 

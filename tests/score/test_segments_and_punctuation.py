@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from funrecipe.cli import main
-from funrecipe.errors import DataError
+from funrecipe.errors import DataError, IncompleteRunError
 from funrecipe.score.punctuation import ANY, score_punctuation, split_marks
 from funrecipe.score.segments import VadErrors, read_segments, score_recordings, score_segments
 
@@ -66,6 +66,10 @@ def test_segments_are_read_from_both_kinds_of_files(tmp_path):
         (tmp_path / "bad").write_text(f"a {bad}\n")
         with pytest.raises(DataError, match="is not a list of segments"):
             read_segments(tmp_path / "bad")
+    for bad in ("[[2340, 70]]", "[[0, 5], [-3, 70]]"):  # it would count as no speech, or as less
+        (tmp_path / "bad").write_text(f"a {bad}\n")
+        with pytest.raises(DataError, match="is not a segment"):
+            read_segments(tmp_path / "bad")
 
 
 def test_words_and_their_marks():
@@ -89,7 +93,28 @@ def test_marks_are_compared_at_words_that_both_have():
 
 
 def test_texts_have_to_be_the_same_list():
-    with pytest.raises(DataError, match="no result for 'b'"):
+    with pytest.raises(IncompleteRunError, match="no result for 'b'"):
         score_punctuation({"a": "", "b": ""}, {"a": ""})
     with pytest.raises(DataError, match="no reference for 'c'"):
         score_punctuation({"a": ""}, {"a": "", "c": ""})
+
+
+@pytest.mark.parametrize(("verb", "said"), [("score_vad", "no time to score"), ("score_punc", "nothing to score")])
+def test_nothing_has_no_score(verb, said, tmp_path, capsys):
+    (tmp_path / "list").write_text("a \nb \n")
+    arguments = [verb, "--ref", tmp_path / "list", "--hyp", tmp_path / "list", "--out", tmp_path / "scores.json"]
+    assert main([*map(str, arguments)]) == 3
+    printed = capsys.readouterr()
+    assert not printed.out and said in printed.err and "do: " in printed.err
+    assert not (tmp_path / "scores.json").exists()
+
+
+@pytest.mark.parametrize(("verb", "one", "other"), [("score_vad", "[[0, 9]]", "[]"), ("score_punc", "好。", "你")])
+def test_a_baseline_that_cannot_be_compared_leaves_no_score(verb, one, other, tmp_path, capsys):
+    (tmp_path / "ref").write_text(f"a {one}\nb {other}\n")
+    (tmp_path / "less").write_text(f"a {one}\n")
+    given = [verb, "--ref", tmp_path / "ref", "--hyp", tmp_path / "ref", "--out", tmp_path / "scores.json"]
+    assert main([*map(str, given), "--baseline", str(tmp_path / "less")]) == 4
+    printed = capsys.readouterr()
+    assert not printed.out and f"at: {tmp_path}/less" in printed.err and "do: " in printed.err
+    assert not (tmp_path / "scores.json").exists()
