@@ -119,22 +119,30 @@ if [ -z "$checkpoint_name" ]; then
   IFS=, read -r phase value _ <<< "$criterion"
   checkpoint_name=$phase.$value.ave.pb
 fi
-if stage 4; then
-  log "Stage 4: Decoding with base and tuned weights ..."
+# decode_all [infer.sh options]: all sets with both models
+decode_all() {
   # With a longer vocabulary the base folder's token list is too short; the output directory is a model folder too.
-  tuned=$model
+  local tuned=$model
   case ${extend_vocab,,}${target_config:+on} in true | yes | on*) tuned=$output_dir ;; esac
   for i in "${!sets[@]}"; do
     name=${names[i]}
-    [ -n "$target_config" ] || decode "$model" "${sets[i]}" "$name.base"
-    decode "$tuned" "${sets[i]}" "$name.tuned" --checkpoint_dir "$output_dir" --checkpoint_name "$checkpoint_name"
+    [ -n "$target_config" ] || decode "$model" "${sets[i]}" "$name.base" "$@"
+    decode "$tuned" "${sets[i]}" "$name.tuned" --checkpoint_dir "$output_dir" --checkpoint_name "$checkpoint_name" "$@"
   done
+}
+
+if [ "$stop_stage" -ge 4 ]; then rm -f -- "$output_dir"/results/*.compare.json; fi # of an earlier run, should this one fail
+
+if stage 4; then
+  log "Stage 4: Decoding with base and tuned weights ..."
+  decode_all
 fi
 
 if stage 5 && [ -n "$target_config" ]; then
   log "Stage 5: a pre-trained encoder does not recognize speech, so there is nothing to compare with"
 elif stage 5; then
   log "Stage 5: Comparing ..."
+  if [ "$stage" -eq 5 ]; then decode_all --stage 2; fi # refuses what an earlier run left, with other weights or texts
   for i in "${!sets[@]}"; do
     name=${names[i]}
     log "${sets[i]}: A is the base model, B the tuned one ($checkpoint_name)"

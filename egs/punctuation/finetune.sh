@@ -24,7 +24,10 @@ if [ "$stop_stage" -ge 4 ]; then
   [ ! -e "$eval_dir/punc" ] || die "stages 4 and 5 need texts with marks: give them with --eval_dir, or --stop_stage 3" 3
 fi
 
+if [ "$stop_stage" -ge 4 ]; then rm -f -- "$output_dir"/results/{base,tuned}.json; fi
+
 if stage 4; then
+  rm -f -- "$output_dir"/results/{base,tuned}/infer.out # of an earlier run, should this one fail
   log "Stage 4: Punctuating with base and tuned weights ..."
   for name in base tuned; do
     tuned=$model weights=

@@ -34,18 +34,31 @@ reference=$eval_dir/rttm
 [ -e "$reference" ] || reference=$eval_dir/segments.ref
 if [ "$stop_stage" -ge 4 ] && [ ! -e "$reference" ]; then die "no rttm and no segments.ref in $eval_dir: stages 4 and 5 need one" 3; fi
 
+if [ "$stop_stage" -ge 4 ]; then rm -f -- "$output_dir"/results/{base,tuned}.vad.json; fi # of an earlier run, should this one fail
+tuned=(--checkpoint_dir="$output_dir" ${checkpoint_name:+--checkpoint_name="$checkpoint_name"})
+
 if stage 4; then
   log "Stage 4: Detecting with base and tuned weights ..."
-  for name in base tuned; do
-    weights=()
-    if [ "$name" = tuned ]; then weights=(--checkpoint_dir "$output_dir" ${checkpoint_name:+--checkpoint_name "$checkpoint_name"}); fi
+  detect() {
+    local name=$1
+    shift
     bash "$recipe_root/egs/vad/infer.sh" --model "$model" --data_dir "$eval_dir" --output_dir "$output_dir/results/$name" \
-      --njob "$njob" --gpu_inference "$gpu_inference" --stop_stage 1 "${weights[@]}"
-  done
+      --njob "$njob" --gpu_inference "$gpu_inference" --stop_stage 1 "$@"
+  }
+  detect base
+  detect tuned "${tuned[@]}"
 fi
 
 if stage 5; then
   log "Stage 5: Comparing ..."
+  # found_with NAME [option ...]: refuses what an earlier run left there, with other weights
+  found_with() {
+    local found=$output_dir/results/$1
+    shift
+    funrecipe plan --task=vad --check=true --model="$model" --output_dir="$found" "$@" || die "run stage 4 first" "$?"
+  }
+  found_with base
+  found_with tuned "${tuned[@]}"
   score() {
     local name=$1
     shift

@@ -72,6 +72,17 @@ def test_all_stages_from_preflight_to_comparison(place: Path) -> None:
         for path in (place / "model").glob("*.pb")
         if path.stat().st_mtime < (out / "config.yaml").stat().st_mtime
     ), "the base folder was written to"
+    stage_5 = (
+        "--model", str(place / "model"), "--data_dir", str(place / "data"), "--output_dir", str(out), "--njob", "1",
+        "--extend_vocab", "true", "--stage", "5",
+    )  # fmt: skip
+    result = finetune(*stage_5)
+    assert result.returncode == 0, result.stderr[-3000:]
+    assert (out / "results" / "eval.compare.json").is_file()
+    for other in (("--checkpoint_name", "1epoch.pb"), ("--eval_dir", str(place / "data" / "dev"))):
+        result = finetune(*stage_5, *other)  # stage 4 decoded this with other weights, or decoded other audio
+        assert result.returncode == 3 and "MAPSSWE" not in result.stdout
+        assert not (out / "results" / "eval.compare.json").is_file()
 
 
 @pytest.mark.parametrize(

@@ -126,3 +126,21 @@ def test_the_noisy_recordings_of_the_recipe(tmp_path: Path) -> None:
     for turn in turns[first.utt_id]:
         loud = np.concatenate((loud, wave[round(16000 * turn.start_s) : round(16000 * turn.end_s)]))
     assert (loud**2).mean() > 1.2 * (wave**2).mean()
+
+
+@pytest.mark.parametrize(
+    ("kind", "attempts"),
+    [
+        ("vad", [("--stage", 5, "--checkpoint_name", "1epoch.pb")]),
+        ("punctuation", [("--stage", 4, "--checkpoint_name", "99epoch.pb"), ("--stage", 5)]),
+    ],
+)
+def test_results_of_other_weights_are_not_compared(
+    kind: str, attempts: list[tuple[object, ...]], tuned: Callable[[str], tuple[Path, str]]
+) -> None:
+    out = tuned(kind)[0]
+    place = ("--model", PARITY / KINDS[kind][0], "--data_dir", out.parent / "data", "--output_dir", out)
+    for attempt in attempts:
+        done = run("bash", ROOT / "egs" / kind / "finetune.sh", *place, *attempt)
+        assert done.returncode == 3 and "B - A" not in done.stdout, done.stdout + done.stderr
+        assert not [*(out / "results").glob("tuned*.json")]
