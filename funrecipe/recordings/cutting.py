@@ -9,6 +9,7 @@ it is cut depends on the audio and the limit alone. The segments of a VAD are in
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Protocol
@@ -80,7 +81,7 @@ class QuietCutter:
     """
 
     def __init__(self, sample_rate_hz: int, max_piece_s: float = DEFAULT_MAX_PIECE_S) -> None:
-        if not max_piece_s >= MIN_MAX_PIECE_S:
+        if not MIN_MAX_PIECE_S <= max_piece_s < math.inf:
             hint = f"give at least {MIN_MAX_PIECE_S:g} seconds"
             raise UsageError(f"max_piece_s is {max_piece_s:g}", where="--max_piece_s", hint=hint)
         self.rate_hz, self._frame = sample_rate_hz, sample_rate_hz * FRAME_MS // 1000
