@@ -52,7 +52,7 @@ def load_plain(path: Path | str, *, mapped: bool = False) -> Any:
             ) from None
         raise _not_a_checkpoint(path, "neither an archive of torch.save nor a plain pickle") from None
     except FileNotFoundError:
-        raise DataError("no such weights file", where=str(path)) from None
+        raise DataError("no such weights file", where=str(path), hint="name a file of weights that exists") from None
     except (OSError, RuntimeError, EOFError, ValueError, KeyError) as error:
         raise _not_a_checkpoint(path, str(error).split("\n")[0].split(". ")[0] or "it ends too early") from None
 

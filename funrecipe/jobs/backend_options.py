@@ -108,7 +108,8 @@ def read_slurm_options(path: Path | None, section: str = "") -> SlurmOptions:
         # This loader makes texts, lists and mappings only: safe, and 12:00:00 stays what it is (not 43200).
         loaded = yaml.load(path.read_text(encoding="utf-8"), Loader=yaml.BaseLoader)
     except OSError as error:
-        raise UsageError(f"cannot read the settings of Slurm: {error.strerror}", where=str(path)) from None
+        hint = "name a file that is there and can be read"
+        raise UsageError(f"cannot read the settings of Slurm: {error.strerror}", where=str(path), hint=hint) from None
     except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
         raise UsageError(f"the settings of Slurm are not YAML: {error}", where=str(path)) from None
     if loaded is None or loaded == "":

@@ -118,7 +118,9 @@ def _rows(path: Path | str) -> list[tuple[int, Sequence[str]]]:
     except UnicodeDecodeError as error:
         raise DataError(f"not UTF-8 (byte {error.start})", where=str(path)) from None
     except OSError as error:
-        raise DataError(f"cannot read: {error.strerror}", where=str(path)) from None
+        raise DataError(
+            f"cannot read: {error.strerror}", where=str(path), hint="name a file that is there and can be read"
+        ) from None
     rows = ((number, line.split()) for number, line in enumerate(lines, start=1))
     return [(number, fields) for number, fields in rows if fields and not fields[0].startswith(";")]
 

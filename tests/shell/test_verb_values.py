@@ -11,6 +11,7 @@ import soundfile
 from funrecipe.cli import main
 
 QUICKSTART = Path(__file__).resolve().parents[2] / "egs/quickstart/model"
+PUNCTUATION = QUICKSTART.parents[2] / "tests/data/parity/punc_ct_transformer"
 
 
 @pytest.mark.parametrize(
@@ -70,3 +71,29 @@ def test_a_folder_that_cannot_be_created_has_one_exit_code(verb: str, tmp_path: 
 def test_a_negative_time_ends_no_job(tmp_path: Path, capsys) -> None:
     assert main(["launch", "--plan", str(tmp_path), "--stall_timeout_s", "-1"]) == 2
     assert "stall_timeout_s is -1" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["der", "--ref", "no", "--hyp", "no"],
+        ["score", "--ref", "no", "--hyp", "no"],
+        ["train_on_slurm", "--output_dir", "out", "--backend_opts", "no"],
+        ["punctuate", "--model", str(PUNCTUATION), "--weights", "no", "texts", "out"],
+    ],
+    ids=lambda arguments: arguments[0],
+)
+def test_a_file_that_is_not_there_is_answered_with_what_to_do(arguments, tmp_path: Path, monkeypatch, capsys) -> None:
+    (tmp_path / "texts").write_text("a x\n")
+    monkeypatch.chdir(tmp_path)
+    assert main(arguments) in (2, 3)
+    assert "  at: no\n  do: name a file" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("value", ["inf", "-1"])
+def test_pieces_have_a_finite_length(value: str, tmp_path: Path, capsys) -> None:
+    (tmp_path / "wav.scp").write_text(f"a {tmp_path / 'a.wav'}\n")
+    soundfile.write(tmp_path / "a.wav", np.zeros(16000, np.int16), 16000)
+    arguments = ["segment", "--data_dir", str(tmp_path), f"--max_piece_s={value}", str(tmp_path / "out")]
+    assert main(arguments) == 2
+    assert f"max_piece_s is {value}" in capsys.readouterr().err
