@@ -25,11 +25,16 @@ def refuse_other_model(output_dir: Path) -> None:
     """Raise UsageError if ``output_dir`` holds a model that is not the result of a training run here."""
     names = ["configuration.json", *(name for pair in FILE_PAIRS for name in pair), *(n for n, _ in FOREIGN_LAYOUTS)]
     signs = sorted({path.name for name in names for path in output_dir.glob(name)})
-    if signs and RUN_KEY not in _keys(output_dir / "config.yaml"):
+    if signs and not is_run(output_dir):
         raise UsageError(
             f"output_dir is the folder of another model (it has {', '.join(signs)}): {output_dir}",
             hint="choose another --output_dir; models are never overwritten",
         )
+
+
+def is_run(folder: Path) -> bool:
+    """Whether a training run wrote the model in ``folder``."""
+    return RUN_KEY in _keys(folder / "config.yaml")
 
 
 def _keys(config: Path) -> frozenset[str]:

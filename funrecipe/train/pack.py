@@ -17,6 +17,7 @@ from funrecipe.model_folder.checkpoints import find_checkpoint
 from funrecipe.model_folder.folder import NGRAM_FILES, ModelFolder, open_model_folder, read_config
 from funrecipe.model_folder.funasr_1x import to_1x
 from funrecipe.punctuation.words import DICTIONARY
+from funrecipe.train.output_folder import is_run
 
 # The keys of a configuration that belong to the model, not to the run.
 MODEL_KEYS = ("model", "model_conf", "frontend", "frontend_conf", "specaug", "specaug_conf", "encoder",
@@ -56,7 +57,7 @@ def pack_model(
         overwrite: replace a target that is a model folder. The target is complete or absent.
 
     Raises:
-        DataError: the target is not empty, or there is no such run or checkpoint.
+        DataError: the target is not empty, or is or holds a training run, or there is no such run or checkpoint.
         UsageError: a layout that the family does not have, or safetensors in FunASR's.
     """
     if (layout, weights) not in WEIGHTS_NAMES:
@@ -65,6 +66,9 @@ def pack_model(
     find_checkpoint(run_dir, checkpoint)
     if target.exists() and any(target.iterdir()) and not (overwrite and (target / "configuration.json").is_file()):
         raise DataError("the target is not empty", where=str(target), hint="pass --overwrite to replace a model folder")
+    if is_run(target) or target.resolve() in (run_dir.resolve(), *run_dir.resolve().parents):
+        what = "the target is the folder of a training run, or holds it"
+        raise DataError(what, where=str(target), hint="name another --target; a run is never overwritten")
     with atomic_folder(target) as new:
         name = WEIGHTS_NAMES[layout, weights]
         pack_weights(run_dir / checkpoint, new / name, half)

@@ -15,7 +15,7 @@ import yaml
 
 from funrecipe.checkpoint import load_state_dict, save_checkpoint
 from funrecipe.decode.recognizer import load_recognizer
-from funrecipe.errors import UsageError
+from funrecipe.errors import DataError, UsageError
 from funrecipe.model_folder import open_model_folder
 from funrecipe.model_folder.funasr_1x import to_0x, to_1x
 from funrecipe.train.options import build_options
@@ -64,6 +64,19 @@ def test_safetensors_hold_the_same_weights(run_dir: Path) -> None:
     assert all(torch.equal(read[name], value.half()) for name, value in wanted.items() if value.is_floating_point())
     with pytest.raises(UsageError, match="does not read safetensors"):
         pack_model(run_dir, "valid.acc.ave.pb", run_dir.parent / "x", weights="safetensors", layout="1.x")
+
+
+def test_a_training_run_is_never_overwritten(tmp_path: Path) -> None:
+    run_dir = unchanged_run(PARITY / "paraformer", tmp_path)
+    other = unchanged_run(PARITY / "paraformer", tmp_path / "of")
+    for name in ("configuration.json", "config.yaml"):
+        (tmp_path / name).write_text("{}")  # a model folder that holds the run
+    for target in (run_dir, other, tmp_path):
+        with pytest.raises(DataError, match="the folder of a training run, or holds it"):
+            pack_model(run_dir, "valid.acc.ave.pb", target, overwrite=True)
+    assert (run_dir / "valid.acc.ave.pb").is_file() and (other / "valid.acc.ave.pb").is_file()
+    packed = pack_model(run_dir, "valid.acc.ave.pb", tmp_path / "packed")
+    assert pack_model(run_dir, "valid.acc.ave.pb", packed, overwrite=True) == packed
 
 
 @pytest.mark.skipif(importlib.util.find_spec("funasr") is None, reason="FunASR is not installed")
