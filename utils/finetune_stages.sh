@@ -25,4 +25,5 @@ train_stages() {
   for part in test validation dev valid; do
     if [ -z "$eval_dir" ] && [ -d "$data_dir/$part" ]; then eval_dir=$data_dir/$part; fi
   done
+  [ "$stop_stage" -lt 4 ] || [ -n "$eval_dir" ] || die "no test and no validation folder in $data_dir: give --eval_dir" 3
 }

@@ -60,6 +60,7 @@ if [ -z "$eval_dir" ]; then
     if [ -z "$eval_dir" ] && [ -d "$data_dir/$part" ]; then eval_dir=$data_dir/$part; fi
   done
 fi
+[ "$stop_stage" -lt 4 ] || [ -n "$eval_dir" ] || die "no test and no validation folder in $data_dir: give --eval_dir" 3
 
 sets=("$eval_dir") names=(eval)
 IFS=, read -ra guards <<< "$guard_dir"

@@ -77,7 +77,8 @@ def score_timestamps(
         what = f"no results for '{missing[0]}' ({len(missing)} of {len(references)} recordings)"
         raise IncompleteRunError(what, where=where, hint="time them too, or leave them out of the reference")
     if unknown := sorted(set(found) - set(references)):
-        raise DataError(f"no reference for '{unknown[0]}' ({len(unknown)} in all)", where=where)
+        what = f"no reference for '{unknown[0]}' ({len(unknown)} in all)"
+        raise DataError(what, where=where, hint="give a reference of every recording")
     errors = {key: _errors(reference, found[key]) for key, reference in references.items()}
     if not any(of_one.matched for of_one in errors.values()):
         what = "no token of the results is in the reference, so there is no error"
@@ -124,6 +125,6 @@ def read_timed_tokens(path: Path) -> dict[str, list[TimedToken]]:
         names = next((names for names in cut if len(names) == len(times)), None)
         if names is None:
             what = f"{len(times)} times for {len(cut[0])} tokens and {len(cut[1])} words"
-            raise DataError(what, where=where)
+            raise DataError(what, where=where, hint="run stage 1 again, or give one time for each token")
         found[key] = [TimedToken(name.removesuffix("@@"), *pair) for name, pair in zip(names, times, strict=True)]
     return found

@@ -112,6 +112,14 @@ def test_an_evaluation_set_without_a_reference_is_refused(
     assert said in done.stderr
 
 
+@pytest.mark.parametrize("kind", ["asr", "vad", "punctuation"])
+def test_a_data_directory_without_sets_is_named(kind: str, tmp_path: Path) -> None:
+    done = run("bash", ROOT / "egs" / kind / "finetune.sh", "--stage", "4", "--model", PARITY / "fsmn_vad",
+               "--data_dir", tmp_path / "data", "--output_dir", tmp_path / "out")  # fmt: skip
+    assert done.returncode == 3
+    assert f"no test and no validation folder in {tmp_path}/data: give --eval_dir" in done.stderr
+
+
 def test_the_noisy_recordings_of_the_recipe(tmp_path: Path) -> None:
     done = run(sys.executable, ROOT / "egs/vad/local/noisy_recordings.py", ROOT / "egs/quickstart/data", tmp_path)
     assert done.returncode == 0, done.stderr
