@@ -30,7 +30,7 @@ def run(args: argparse.Namespace) -> None:
     folder = open_model_folder(args.model)
     lines = read_texts(args.text)
     if not lines:
-        raise DataError("no sentence", where=str(args.text))
+        raise DataError("no sentence", where=str(args.text), hint="write lines 'key words'")
     model = load_arpa(args.arpa, folder.tokens) if args.arpa else load_language_model(folder)
     tokenizer = folder.tokenizer
     scores = score_sentences(model, [tokenizer.encode(line) for line in lines.values()])

@@ -82,6 +82,7 @@ def duration_blocks(path: str | Path) -> Iterator[Columns[float]]:
             duration_s = parse_number(text)
             if duration_s is None or duration_s < 0:
                 yield keys[: len(durations_s)], durations_s  # what stands before the error is right
-                raise DataError(f"'{text}' is not a duration in seconds", where=f"{path}: {key}")
+                what = f"'{text}' is not a duration in seconds"
+                raise DataError(what, where=f"{path}: {key}", hint="give a number of 0 or more")
             durations_s.append(duration_s)
         yield keys, durations_s

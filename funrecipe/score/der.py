@@ -114,7 +114,8 @@ def score_diarization(
     names = sorted(set(refs) if parts is None else set(refs) | set(hyps) & set(parts))
     names = [name for name in names if parts is None or name in parts]
     if not names:
-        raise UsageError("no recording to score: the UEM names none of the reference recordings", where="uem")
+        what = "no recording to score: the UEM names none of the reference recordings"
+        raise UsageError(what, where="uem", hint="name the recordings in the UEM as in the reference")
     recordings = {
         name: diarization_errors(
             refs.get(name, ()),

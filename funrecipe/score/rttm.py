@@ -52,7 +52,8 @@ def read_rttm(path: Path | str) -> dict[str, list[SpeakerTurn]]:
         start_s, length_s = (_seconds(field, path, number) for field in fields[3:5])
         turns.setdefault(fields[1], []).append(SpeakerTurn(start_s, start_s + length_s, fields[7]))
     if not turns:
-        raise DataError("no SPEAKER line", where=str(path))
+        hint = "write SPEAKER RECORDING 1 START DURATION <NA> <NA> NAME <NA> <NA>"
+        raise DataError("no SPEAKER line", where=str(path), hint=hint)
     return turns
 
 
@@ -72,7 +73,8 @@ def read_uem(path: Path | str) -> dict[str, list[tuple[float, float]]]:
             )
         start_s, end_s = (_seconds(field, path, number) for field in fields[2:4])
         if end_s <= start_s:
-            raise DataError(f"the part ends at {end_s:g} s, not after {start_s:g} s", where=f"{path}:{number}")
+            what = f"the part ends at {end_s:g} s, not after {start_s:g} s"
+            raise DataError(what, where=f"{path}:{number}", hint="write RECORDING 1 START END")
         parts.setdefault(fields[0], []).append((start_s, end_s))
     return parts
 
@@ -95,7 +97,7 @@ def read_ctm(path: Path | str) -> dict[str, list[TimedToken]]:
         token = TimedToken(fields[4], 1000 * start_s, 1000 * (start_s + length_s))
         tokens.setdefault(fields[0], []).append(token)
     if not tokens:
-        raise DataError("no line of a CTM", where=str(path))
+        raise DataError("no line of a CTM", where=str(path), hint="write RECORDING 1 START DURATION TOKEN")
     return {key: sorted(found, key=lambda token: token.start_ms) for key, found in tokens.items()}
 
 
@@ -116,7 +118,7 @@ def _rows(path: Path | str) -> list[tuple[int, Sequence[str]]]:
     try:
         lines = Path(path).read_text(encoding="utf-8-sig").split("\n")
     except UnicodeDecodeError as error:
-        raise DataError(f"not UTF-8 (byte {error.start})", where=str(path)) from None
+        raise DataError(f"not UTF-8 (byte {error.start})", where=str(path), hint="convert it to UTF-8") from None
     except OSError as error:
         raise DataError(
             f"cannot read: {error.strerror}", where=str(path), hint="name a file that is there and can be read"
@@ -131,5 +133,5 @@ def _seconds(field: str, path: Path | str, number: int) -> float:
     except ValueError:
         value = math.nan
     if not math.isfinite(value) or value < 0:
-        raise DataError(f"'{field}' is not a time in seconds", where=f"{path}:{number}")
+        raise DataError(f"'{field}' is not a time in seconds", where=f"{path}:{number}", hint="give 0 or more")
     return value
