@@ -33,7 +33,10 @@ def run(args: argparse.Namespace) -> None:
 
     data = read_data_dir(args.data_dir, allow_pipes=args.allow_pipes == "true")
     counts = args.num_speakers or read_speaker_counts(args.data_dir / "reco2num_spk")
-    found = diarize_results(args.results, places_of(data.utterances), counts)
+    places = places_of(data.utterances)
+    found = diarize_results(args.results, places, counts)
+    with open(args.results, encoding="utf-8", errors="surrogateescape") as lines:
+        missing = sorted(places.keys() - {line.partition(" ")[0] for line in lines})
     turns = {
         recording: [SpeakerTurn(turn.start_s, turn.end_s, str(turn.speaker)) for turn in diarization.turns]
         for recording, diarization in found.items()
@@ -43,3 +46,5 @@ def run(args: argparse.Namespace) -> None:
     num_turns = sum(map(len, turns.values()))
     said = [count(len(turns), "recording"), f"{count(num_turns, 'turn')} of {count(speakers, 'speaker')}"]
     print(f"{', '.join(said)} in {args.rttm}")
+    if missing:  # they failed, or the data directory has changed since
+        print(f"{count(len(missing), 'utterance')} without an embedding, taken for silence: {', '.join(missing[:5])}")

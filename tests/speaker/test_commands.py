@@ -119,3 +119,14 @@ def test_numbers_of_speakers_are_read_as_every_list_is(tmp_path):
         counts.write_bytes(content)
         with pytest.raises(DataError, match=said):
             read_speaker_counts(counts)
+
+
+def test_utterances_without_an_embedding_are_named_beside_the_turns(data, tmp_path, capsys):
+    results = tmp_path / "text"
+    results.write_text("a1 [ 0.0 1.5 1.0 0.0 ]\na2 [ 0.0 1.5 0.0 1.0 ]\n")
+    command = ["diarize", "--data_dir", str(data), str(results), str(tmp_path / "rttm")]
+    assert main(command) == 0
+    assert "1 utterance without an embedding, taken for silence: b" in capsys.readouterr().out
+    results.write_text(results.read_text() + "b [ ]\n")
+    assert main(command) == 0
+    assert "without an embedding" not in capsys.readouterr().out
