@@ -21,7 +21,7 @@ def run(args: argparse.Namespace) -> int:
     from funrecipe.train.options import read_yaml_file
 
     if not args.config.is_file():
-        raise DataError("no such configuration", where=str(args.config))
+        raise DataError("no such configuration", where=str(args.config), hint="name a file: config.yaml of a model")
     conf = read_yaml_file(args.config).get("frontend_conf") or {}
     frames = write_statistics(args.data_dir, conf, args.out, max_utterances=args.max_utterances)
     print(f"{args.out}: statistics of {frames} frames")

@@ -77,7 +77,7 @@ def starting_point(options: TrainOptions) -> ModelFolder:
         return open_model_folder(resolve_model(options.model))
     path = Path(options.config)
     if not path.is_file():
-        raise DataError("no such configuration", where=options.config)
+        raise DataError("no such configuration", where=options.config, hint="name a file: config.yaml of a model")
     config, listed = read_config(path)
     tokens = read_token_file(Path(options.token_list)) if options.token_list else listed
     if tokens is None and not find_family(str(config.get("model") or "asr")).has_tokens:

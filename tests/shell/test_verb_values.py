@@ -77,6 +77,8 @@ def test_a_negative_time_ends_no_job(tmp_path: Path, capsys) -> None:
     "arguments",
     [
         ["der", "--ref", "no", "--hyp", "no"],
+        ["cmvn", "--data_dir", ".", "--config", "no", "--out", "am.mvn"],
+        ["train", "--config", "no", "--data_dir", ".", "--output_dir", "out", "--check", "model"],
         ["score", "--ref", "no", "--hyp", "no"],
         ["train_on_slurm", "--output_dir", "out", "--backend_opts", "no"],
         ["punctuate", "--model", str(PUNCTUATION), "--weights", "no", "texts", "out"],
