@@ -33,10 +33,7 @@ def run(args: argparse.Namespace) -> None:
 
     data = read_data_dir(args.data_dir, allow_pipes=args.allow_pipes == "true")
     counts = args.num_speakers or read_speaker_counts(args.data_dir / "reco2num_spk")
-    places = places_of(data.utterances)
-    found = diarize_results(args.results, places, counts)
-    with open(args.results, encoding="utf-8", errors="surrogateescape") as lines:
-        missing = sorted(places.keys() - {line.partition(" ")[0] for line in lines})
+    found, missing = diarize_results(args.results, places_of(data.utterances), counts)
     turns = {
         recording: [SpeakerTurn(turn.start_s, turn.end_s, str(turn.speaker)) for turn in diarization.turns]
         for recording, diarization in found.items()

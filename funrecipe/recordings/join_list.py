@@ -90,7 +90,8 @@ def _find_speakers(
         for key, recording in recordings.items()
         for piece in recording.pieces
     }
-    return {key: found.speakers_of for key, found in diarize_results(path, places, n_speakers).items()}
+    diarizations, _ = diarize_results(path, places, n_speakers)
+    return {key: found.speakers_of for key, found in diarizations.items()}
 
 
 def _heard(name: str, values: dict[str, dict[str, str]]) -> Hypothesis:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from difflib import SequenceMatcher
 
-from funrecipe.errors import DataError, IncompleteRunError
+from funrecipe.score.coverage import require_references, require_results
 
 MARKS = {
     ",": "，",
@@ -93,12 +93,8 @@ def score_punctuation(
         IncompleteRunError: a reference text without a result.
         DataError: a result without a reference.
     """
-    if missing := sorted(set(references) - set(results)):
-        what = f"no result for '{missing[0]}' ({len(missing)} of {len(references)} texts)"
-        raise IncompleteRunError(what, where=where, hint="punctuate it too, or leave it out of the reference")
-    if unknown := sorted(set(results) - set(references)):
-        what = f"no reference for '{unknown[0]}' ({len(unknown)} in all)"
-        raise DataError(what, where=where, hint="give a reference of every text")
+    require_results(references, results, "texts", where, "punctuate it too, or leave it out of the reference")
+    require_references(references, results, where, "give a reference of every text")
     counts: dict[str, MarkCounts] = {}
     words = unmatched = 0
 

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from funrecipe.data.texts import read_texts
-from funrecipe.errors import DataError, IncompleteRunError
+from funrecipe.errors import DataError
+from funrecipe.score import coverage
 from funrecipe.score.rttm import read_rttm
 
 MISS_WEIGHT = 0.75
@@ -102,10 +103,8 @@ def score_recordings(
     Raises:
         DataError: recordings that only the results have, or no time at all to score.
     """
-    unknown = sorted(set(found) - set(references))
-    if unknown:
-        hint = "give references of the same recordings; one without speech has the line 'key []' in segments.ref"
-        raise DataError(f"no reference for '{unknown[0]}' ({len(unknown)} in all)", where=where, hint=hint)
+    hint = "give references of the same recordings; one without speech has the line 'key []' in segments.ref"
+    coverage.require_references(references, found, where, hint)
     errors = {}
     for key, reference in references.items():
         hypothesis = found.get(key, ())
@@ -123,13 +122,9 @@ def require_results(references: Mapping[str, Segments], hyp: Path | str, found: 
     Raises:
         IncompleteRunError: names the first recording without results.
     """
-    missing = sorted(set(references) - set(found))
-    if missing and not str(hyp).endswith("rttm"):
-        raise IncompleteRunError(
-            f"no results for '{missing[0]}' ({len(missing)} of {len(references)} recordings)",
-            where=str(hyp),
-            hint="detect them too; a recording without speech has the line 'key []'",
-        )
+    if not str(hyp).endswith("rttm"):
+        hint = "detect them too; a recording without speech has the line 'key []'"
+        coverage.require_results(references, found, "recordings", str(hyp), hint)
 
 
 def read_segments(path: Path | str) -> dict[str, list[tuple[int, int]]]:

@@ -12,8 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from funrecipe.data.texts import read_texts
-from funrecipe.errors import DataError, IncompleteRunError
+from funrecipe.errors import DataError
 from funrecipe.score.align import TokenEncoder, align_tokens, edit_ops
+from funrecipe.score.coverage import require_references, require_results
 from funrecipe.score.rttm import TimedToken, read_ctm
 
 
@@ -73,12 +74,8 @@ def score_timestamps(
         IncompleteRunError: recordings of the reference without results.
         DataError: recordings that only the results have, or no token that both sides have.
     """
-    if missing := sorted(set(references) - set(found)):
-        what = f"no results for '{missing[0]}' ({len(missing)} of {len(references)} recordings)"
-        raise IncompleteRunError(what, where=where, hint="time them too, or leave them out of the reference")
-    if unknown := sorted(set(found) - set(references)):
-        what = f"no reference for '{unknown[0]}' ({len(unknown)} in all)"
-        raise DataError(what, where=where, hint="give a reference of every recording")
+    require_results(references, found, "recordings", where, "time them too, or leave them out of the reference")
+    require_references(references, found, where, "give a reference of every recording")
     errors = {key: _errors(reference, found[key]) for key, reference in references.items()}
     if not any(of_one.matched for of_one in errors.values()):
         what = "no token of the results is in the reference, so there is no error"

@@ -46,8 +46,8 @@ def places_of(utterances: Iterable[Utterance]) -> dict[str, tuple[str, float]]:
 
 def diarize_results(
     path: Path, places: Mapping[str, tuple[str, float]], n_speakers: Mapping[str, int] | int | None = None
-) -> dict[str, Diarization]:
-    """The speakers of every recording, by the windows of its utterances.
+) -> tuple[dict[str, Diarization], list[str]]:
+    """The speakers of every recording, by the windows of its utterances; utterances without a line, taken for silence.
 
     Args:
         places: utterance -> its recording and where it starts in it, in seconds.
@@ -58,9 +58,11 @@ def diarize_results(
         UsageError: as :func:`funrecipe.speaker.diarization.diarize`.
     """
     rows: dict[str, list[tuple[float, np.ndarray]]] = {recording: [] for recording, _ in places.values()}
+    missing = set(places)
     for key, matrix in read_results(path):
         if key not in places:
             raise DataError(f"'{key}' is not in the data directory", where=str(path), hint="run stage 1 again")
+        missing.discard(key)
         recording, start_s = places[key]
         matrix[:, :TIMES] += start_s
         rows[recording].append((start_s, matrix))
@@ -70,7 +72,7 @@ def diarize_results(
         parts = [matrix for _, matrix in segments if len(matrix)] or [np.zeros((0, TIMES + 1))]
         given = n_speakers.get(recording) if isinstance(n_speakers, Mapping) else n_speakers
         found[recording] = assign_speakers(np.concatenate(parts), given)
-    return found
+    return found, sorted(missing)
 
 
 def read_speaker_counts(path: Path) -> dict[str, int]:

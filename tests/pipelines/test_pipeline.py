@@ -6,6 +6,7 @@ from egs/quickstart and tests/data/funasr_greedy.
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import shutil
@@ -408,13 +409,13 @@ def test_a_pipe_in_a_scp_runs_only_when_allowed(recognize, wave, tmp_path):
     assert allowing(audio_in=tmp_path / "wav.scp", output_dir=tmp_path / "out")[0]["tokens"]
 
 
-def test_a_url_needs_permission(recognize, wave, expected, monkeypatch, tmp_path):
+@contextlib.contextmanager
+def serving(answer, monkeypatch):
+    """The address of a server on loopback; ``answer(handler)`` answers a GET."""
+
     class Serve(BaseHTTPRequestHandler):
         def do_GET(self):
-            pages = {"/a.wav": as_wav(wave), "/b.pcm?c=d.e": wave.tobytes(), "/page": b"<html>no such audio</html>"}
-            self.send_response(200 if self.path in pages else 404)
-            self.end_headers()
-            self.wfile.write(pages.get(self.path, b""))
+            answer(self)
 
         def log_message(self, *_):
             pass
@@ -422,9 +423,22 @@ def test_a_url_needs_permission(recognize, wave, expected, monkeypatch, tmp_path
     monkeypatch.setenv("no_proxy", "127.0.0.1")
     server = HTTPServer(("127.0.0.1", 0), Serve)
     threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
-    host = f"http://127.0.0.1:{server.server_port}"
-    url = f"{host}/a.wav"
     try:
+        yield f"http://127.0.0.1:{server.server_port}"
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+def test_a_url_needs_permission(recognize, wave, expected, monkeypatch, tmp_path):
+    def answer(handler):
+        pages = {"/a.wav": as_wav(wave), "/b.pcm?c=d.e": wave.tobytes(), "/page": b"<html>no such audio</html>"}
+        handler.send_response(200 if handler.path in pages else 404)
+        handler.end_headers()
+        handler.wfile.write(pages.get(handler.path, b""))
+
+    with serving(answer, monkeypatch) as host:
+        url = f"{host}/a.wav"
         with pytest.raises(UsageError, match="would use the network"):
             recognize(audio_in=url)
         allowed = load("paraformer", allow_network=True)
@@ -439,37 +453,23 @@ def test_a_url_needs_permission(recognize, wave, expected, monkeypatch, tmp_path
         assert found["tokens"] == expected[0] and "HTTP 404" in gone["error"]
         refused = recognize(audio_in=tmp_path / "wav.scp", output_dir=tmp_path)
         assert all("would use the network" in result["error"] for result in refused)
-    finally:
-        server.shutdown()
-        server.server_close()
 
 
 def test_a_url_is_fetched_as_a_whole_and_may_have_any_characters(monkeypatch):
     asked = []
 
-    class Serve(BaseHTTPRequestHandler):
-        def do_GET(self):
-            asked.append(self.path)
-            self.send_response(200)
-            self.send_header("Content-Length", "4")
-            self.end_headers()
-            self.wfile.write(b"ab" if "broken" in self.path else b"abcd")
+    def answer(handler):
+        asked.append(handler.path)
+        handler.send_response(200)
+        handler.send_header("Content-Length", "4")
+        handler.end_headers()
+        handler.wfile.write(b"ab" if "broken" in handler.path else b"abcd")
 
-        def log_message(self, *_):
-            pass
-
-    monkeypatch.setenv("no_proxy", "127.0.0.1")
-    server = HTTPServer(("127.0.0.1", 0), Serve)
-    threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
-    host = f"http://127.0.0.1:{server.server_port}"
-    try:
+    with serving(answer, monkeypatch) as host:
         assert fetch_url(f"{host}/录音 1%20.pcm?a=%2F", allow_network=True) == b"abcd"
         assert asked == ["/%E5%BD%95%E9%9F%B3%201%20.pcm?a=%2F"]
         with pytest.raises(DataError, match="the connection ended 2 bytes too early"):
             fetch_url(f"{host}/broken.pcm", allow_network=True)
-    finally:
-        server.shutdown()
-        server.server_close()
 
 
 def test_the_revision_that_was_asked_for_must_be_the_one_on_disk(tmp_path, caplog):

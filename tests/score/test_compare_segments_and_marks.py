@@ -30,7 +30,7 @@ def test_marks() -> None:
     said = compare_marks(reference, {"a": "我来了，你呢", "b": "好。"}, {"a": "我来了。你呢？", "b": "好"})
     # A: a comma too many, a period and a question mark too few. B: a period too few. Six words.
     assert said == f"wrong marks per word, B - A: -33.33 points [-60.00, +100.00] {INTERVAL}"
-    with pytest.raises(IncompleteRunError, match="no result for 'b'"):
+    with pytest.raises(IncompleteRunError, match="no results for 'b'"):
         compare_marks(reference, {"a": ""}, reference)
 
 

@@ -93,7 +93,7 @@ def test_marks_are_compared_at_words_that_both_have():
 
 
 def test_texts_have_to_be_the_same_list():
-    with pytest.raises(IncompleteRunError, match="no result for 'b'"):
+    with pytest.raises(IncompleteRunError, match="no results for 'b'"):
         score_punctuation({"a": "", "b": ""}, {"a": ""})
     with pytest.raises(DataError, match="no reference for 'c'"):
         score_punctuation({"a": ""}, {"a": "", "c": ""})
